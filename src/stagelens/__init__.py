@@ -1,0 +1,1 @@
+"""stagelens: look inside multi-stage Docker builds."""

@@ -1,0 +1,5 @@
+"""`python -m stagelens.cli`."""
+
+from stagelens.cli import main
+
+main()
