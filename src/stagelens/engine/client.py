@@ -1,0 +1,134 @@
+"""The one place where a docker client is made: asked once, with a deadline, then kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import docker
+from docker.errors import DockerException
+from docker.tls import TLSConfig
+from docker.utils import version_gte
+
+from stagelens.engine.model import EngineInfo, Skipped
+
+PROBE_SECONDS = 3.0
+SSH_PROBE_SECONDS = 15.0
+# Between two bytes of an answer, not for a whole one: a commit or a save of a large image may pause long.
+READ_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Where an engine may be. `problem` is set where the place cannot even be asked."""
+
+    address: str
+    origin: str
+    tls: TLSConfig | None = None
+    problem: str | None = None
+
+
+def probe(candidate: Candidate) -> tuple[docker.APIClient, EngineInfo] | Skipped:
+    """Ask a candidate for its version within 3 s (ssh: 15 s); a client and its facts, or why not."""
+    if candidate.problem is not None:
+        return Skipped(candidate.address, candidate.origin, candidate.problem)
+    seconds = SSH_PROBE_SECONDS if candidate.address.startswith("ssh://") else PROBE_SECONDS
+    answer: list[tuple[str, EngineInfo] | Exception] = []
+
+    def ask() -> None:
+        try:
+            api = _client(candidate, timeout=seconds)
+            try:
+                answer.append((api.api_version, _describe(api)))
+            finally:
+                api.close()
+        except Exception as error:
+            answer.append(error)
+
+    # A deadline for the whole question: a server that drips bytes, or an ssh that waits for a password,
+    # never trips a socket's own timeout.
+    thread = threading.Thread(target=ask, daemon=True, name="stagelens-probe")
+    thread.start()
+    thread.join(seconds)
+    if not answer:
+        return Skipped(candidate.address, candidate.origin, f"no answer within {seconds:g} s")
+    result = answer[0]
+    if isinstance(result, Exception):
+        reason, remedy = _explain(result, candidate)
+        return Skipped(candidate.address, candidate.origin, reason, remedy)
+    version, info = result
+    return _client(candidate, timeout=READ_SECONDS, version=version), info
+
+
+def _client(candidate: Candidate, *, timeout: float, version: str | None = None) -> docker.APIClient:
+    return docker.APIClient(
+        base_url=candidate.address,
+        version=version or "auto",
+        timeout=int(timeout),
+        tls=candidate.tls or False,
+    )
+
+
+def _describe(api: docker.APIClient) -> EngineInfo:
+    version: Mapping[str, Any] = api.version()
+    info: Mapping[str, Any] = api.info()
+    components = [str(part.get("Name", "")) for part in version.get("Components") or []]
+    podman = any("podman" in name.lower() for name in components)
+    status = {str(row[0]): str(row[1]) for row in info.get("DriverStatus") or [] if len(row) == 2}
+    system = str(info.get("OSType") or version.get("Os") or "")
+    # BuildKit answers /build?version=2 without the experimental flag since API 1.39 (Engine 18.09).
+    buildkit = not podman and system == "linux" and version_gte(api.api_version, "1.39")
+    return EngineInfo(
+        version=str(version.get("Version", "")),
+        api_version=api.api_version,
+        buildkit=buildkit,
+        podman=podman,
+        storage_driver=str(info.get("Driver", "")),
+        containerd_store="containerd.snapshotter" in status.get("driver-type", ""),
+        os=system,
+        architecture=str(version.get("Arch") or info.get("Architecture") or ""),
+        cpus=int(info.get("NCPU") or 0),
+        memory=int(info.get("MemTotal") or 0),
+        root_dir=str(info.get("DockerRootDir") or ""),
+    )
+
+
+def _explain(error: Exception, candidate: Candidate) -> tuple[str, str | None]:
+    """The innermost cause in words, and a remedy where there is one of its own."""
+    text = str(error)
+    if "paramiko" in text:
+        return "ssh addresses need the paramiko package", "pip install 'stagelens[ssh]'"
+    chain = _causes(error)
+    if any(isinstance(cause, PermissionError) for cause in chain):
+        group = "podman.socket's owner" if "podman" in candidate.address else "the docker group"
+        remedy = (
+            "run this as that user"
+            if "podman" in candidate.address
+            else "sudo usermod -aG docker $USER, then log out and in (or run this as root)"
+        )
+        return f"permission denied: you are not in {group}", remedy
+    if any(isinstance(cause, FileNotFoundError) for cause in chain):
+        return "no such socket", None
+    if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
+        return "the address is there, but nothing listens on it", None
+    if any(isinstance(cause, TimeoutError) for cause in chain) or "timed out" in text.lower():
+        return f"no answer within {PROBE_SECONDS:g} s", None
+    if not isinstance(error, DockerException | OSError):
+        return f"not an engine: {type(error).__name__}: {text[:200]}", None
+    return text.removeprefix("Error while fetching server API version: ")[:300], None
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error, what caused it, and the errors wrapped as arguments (urllib3 and requests do that)."""
+    found: list[BaseException] = []
+    todo: list[BaseException] = [error]
+    while todo and len(found) < 50:
+        current = todo.pop()
+        if current in found:
+            continue
+        found.append(current)
+        todo += [e for e in (current.__cause__, current.__context__) if e is not None]
+        todo += [arg for arg in current.args if isinstance(arg, BaseException)]
+    return found

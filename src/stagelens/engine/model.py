@@ -1,0 +1,50 @@
+"""What an engine is: how it was found, and what it can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import docker
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What the engine says of itself; `memory` is in bytes, `root_dir` a path on the engine's machine.
+
+    `containerd_store` is true where images are kept by containerd (Docker Desktop, Engine 29).
+    """
+
+    version: str
+    api_version: str
+    buildkit: bool
+    podman: bool
+    storage_driver: str
+    containerd_store: bool
+    os: str
+    architecture: str
+    cpus: int
+    memory: int
+    root_dir: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A place where an engine could have been, and why it was not used."""
+
+    address: str
+    origin: str
+    reason: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A connected engine. `origin` says in words how it was found, `skipped` what was tried before it."""
+
+    api: docker.APIClient
+    address: str
+    origin: str
+    info: EngineInfo
+    skipped: tuple[Skipped, ...] = ()
