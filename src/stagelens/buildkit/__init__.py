@@ -1,1 +1,42 @@
-"""buildkit"""
+"""BuildKit for Python: build sessions and the Control API on docker-py's own connection.
+
+Usable without the rest of stagelens; docs/buildkit.md describes the protocol.
+"""
+
+from stagelens.buildkit.auth import Auth
+from stagelens.buildkit.errors import (
+    BuildCancelled,
+    BuildError,
+    BuildKitError,
+    ConnectionLost,
+    RpcError,
+    StreamReset,
+    UpgradeRefused,
+)
+from stagelens.buildkit.filesync import FileSync, Source, Transfer
+from stagelens.buildkit.services import FileSend, Secrets, SshAgents, Upload
+from stagelens.buildkit.session import Session, shared_key
+from stagelens.buildkit.solve import BuildRequest, Cancel, solve
+
+__all__ = [
+    "Auth",
+    "BuildCancelled",
+    "BuildError",
+    "BuildKitError",
+    "BuildRequest",
+    "Cancel",
+    "ConnectionLost",
+    "FileSend",
+    "FileSync",
+    "RpcError",
+    "Secrets",
+    "Session",
+    "Source",
+    "SshAgents",
+    "StreamReset",
+    "Transfer",
+    "UpgradeRefused",
+    "Upload",
+    "shared_key",
+    "solve",
+]

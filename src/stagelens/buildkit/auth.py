@@ -1,0 +1,52 @@
+"""Registry credentials for the engine's pulls: from docker's config file and its credential helpers."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, cast
+
+import docker
+from docker.auth import AuthConfig, resolve_index_name  # pyright: ignore[reportMissingTypeStubs]
+from docker.errors import DockerException
+
+from stagelens.buildkit.errors import RpcError
+from stagelens.buildkit.grpc import UNIMPLEMENTED, Channel, Handler
+from stagelens.buildkit.proto.buildkit_pb2 import CredentialsRequest, CredentialsResponse
+from stagelens.buildkit.services import unary
+
+
+class Auth:
+    """Answers with the credentials of one registry at a time.
+
+    BuildKit also offers to fetch tokens through us; saying "unimplemented" makes it ask for credentials
+    and fetch the token itself (session/auth, util/resolver/authorizer.go), which every version can.
+    """
+
+    def __init__(self, api: docker.APIClient) -> None:
+        self._config = cast(AuthConfig, api._auth_configs)
+
+    def methods(self) -> dict[str, Handler]:
+        """The gRPC methods to serve."""
+        return {
+            "/moby.filesync.v1.Auth/Credentials": unary(self._credentials),
+            "/moby.filesync.v1.Auth/FetchToken": _unimplemented,
+        }
+
+    def _credentials(self, message: bytes) -> CredentialsResponse:
+        host = CredentialsRequest.FromString(message).host
+        # The engine knows Docker Hub by its registry's name, the config file by its old index address.
+        name = "docker.io" if host in ("registry-1.docker.io", "index.docker.io") else host
+        found: dict[str, Any] | None = None
+        with contextlib.suppress(DockerException):  # a helper that fails: pull without login, as the CLI does
+            found = self._config.resolve_authconfig(resolve_index_name(name))
+        if not found:
+            return CredentialsResponse()
+        if token := found.get("IdentityToken") or found.get("identitytoken"):
+            return CredentialsResponse(secret=token)
+        user = found.get("Username") or found.get("username") or ""
+        secret = found.get("Password") or found.get("password") or ""
+        return CredentialsResponse(username=user, secret=secret)
+
+
+def _unimplemented(_: Channel) -> None:
+    raise RpcError(UNIMPLEMENTED, "tokens are fetched by the engine")

@@ -1,0 +1,180 @@
+"""The small services of a session: health, secrets, SSH agents, uploads and results."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Protocol
+
+from google.protobuf.message import Message
+
+from stagelens.buildkit.errors import BuildKitError, RpcError
+from stagelens.buildkit.grpc import INTERNAL, NOT_FOUND, Channel, Handler
+from stagelens.buildkit.proto.buildkit_pb2 import (
+    BytesMessage,
+    CheckAgentRequest,
+    Empty,
+    GetSecretRequest,
+    GetSecretResponse,
+    HealthCheckResponse,
+)
+
+_CHUNK_BYTES = 32 * 1024
+MAX_SECRET_BYTES = 500 * 1024  # BuildKit's own limit, session/secrets
+
+
+class Service(Protocol):
+    """Something a session can serve."""
+
+    def methods(self) -> Mapping[str, Handler]:
+        """Handlers by gRPC path."""
+        ...
+
+
+def unary(handler: Callable[[bytes], Message]) -> Handler:
+    """A handler that takes one message and answers with one."""
+
+    def run(channel: Channel) -> None:
+        for message in channel.receive():
+            channel.send(handler(message).SerializeToString())
+            return
+
+    return run
+
+
+class Health:
+    """Says that we live; the engine asks every few seconds and ends the session after failures."""
+
+    def methods(self) -> dict[str, Handler]:
+        """The gRPC methods to serve."""
+        return {"/grpc.health.v1.Health/Check": unary(lambda _: HealthCheckResponse(status=1))}
+
+
+class Secrets:
+    """Hands out secrets by id: bytes, or a file that is read when it is asked for.
+
+    The values stay in this object: it has no representation that shows them.
+    """
+
+    def __init__(self, secrets: Mapping[str, bytes | Path]) -> None:
+        self._secrets = dict(secrets)
+
+    def methods(self) -> dict[str, Handler]:
+        """The gRPC methods to serve."""
+        return {"/moby.buildkit.secrets.v1.Secrets/GetSecret": unary(self._get)}
+
+    def _get(self, message: bytes) -> GetSecretResponse:
+        name = GetSecretRequest.FromString(message).id
+        if name not in self._secrets:
+            raise RpcError(NOT_FOUND, f"secret {name} not found")
+        value = self._secrets[name]
+        if isinstance(value, Path):
+            try:
+                value = value.read_bytes()
+            except OSError as error:
+                raise RpcError(NOT_FOUND, f"secret {name}: cannot read its file: {error.strerror}") from None
+        if len(value) > MAX_SECRET_BYTES:
+            raise RpcError(INTERNAL, f"secret {name} is larger than {MAX_SECRET_BYTES} bytes")
+        return GetSecretResponse(data=value)
+
+
+class SshAgents:
+    """Forwards the steps' SSH connections to agents' unix sockets; the id "default" is the usual one."""
+
+    def __init__(self, sockets: Mapping[str, str]) -> None:
+        self._sockets = dict(sockets)
+
+    def methods(self) -> dict[str, Handler]:
+        """The gRPC methods to serve."""
+        return {
+            "/moby.sshforward.v1.SSH/CheckAgent": unary(self._check),
+            "/moby.sshforward.v1.SSH/ForwardAgent": self._forward,
+        }
+
+    def _path(self, name: str) -> str:
+        path = self._sockets.get(name or "default")
+        if path is None:
+            raise RpcError(NOT_FOUND, f"unset ssh forward key {name or 'default'}")
+        return path
+
+    def _check(self, message: bytes) -> Empty:
+        self._path(CheckAgentRequest.FromString(message).id)
+        return Empty()
+
+    def _forward(self, channel: Channel) -> None:
+        path = self._path((channel.metadata.get("buildkit.ssh.id") or ["default"])[0])
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
+            agent.settimeout(2.0)
+            agent.connect(path)
+            agent.settimeout(None)
+            back = threading.Thread(
+                target=_pump_back, args=(agent, channel), name="stagelens-ssh", daemon=True
+            )
+            back.start()
+            try:
+                for message in channel.receive():
+                    agent.sendall(BytesMessage.FromString(message).data)
+                agent.shutdown(socket.SHUT_WR)
+                back.join()
+            finally:
+                # A connection that was cut: shutting both ways wakes the other thread.
+                try:
+                    agent.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+                back.join()
+
+
+def _pump_back(agent: socket.socket, channel: Channel) -> None:
+    try:
+        while data := agent.recv(_CHUNK_BYTES):
+            channel.send(BytesMessage(data=data).SerializeToString())
+    except (OSError, BuildKitError):
+        return
+
+
+class Upload:
+    """Hands streams to the engine once each: a Dockerfile or a context that is not a folder."""
+
+    def __init__(self) -> None:
+        self._streams: dict[str, Iterator[bytes]] = {}
+
+    def add(self, name: str, chunks: Iterator[bytes]) -> str:
+        """Offer `chunks` under `name`; returns the address to give to the engine as `remote`."""
+        self._streams[name] = chunks
+        return f"http://buildkit-session/{name}"
+
+    def methods(self) -> dict[str, Handler]:
+        """The gRPC methods to serve."""
+        return {"/moby.upload.v1.Upload/Pull": self._pull}
+
+    def _pull(self, channel: Channel) -> None:
+        name = (channel.metadata.get("urlpath") or [""])[0].rsplit("/", 1)[-1]
+        chunks = self._streams.pop(name, None)
+        if chunks is None:
+            raise RpcError(NOT_FOUND, f"no http response from session for {name}")
+        for chunk in chunks:
+            channel.send(BytesMessage(data=chunk).SerializeToString(), flush=False)
+
+
+class FileSend:
+    """Takes a build's result as a stream of bytes (a tar) and writes it to `sink`."""
+
+    def __init__(self, sink: IO[bytes], limit: int | None = None) -> None:
+        self._sink = sink
+        self._limit = limit
+        self.received_bytes = 0
+
+    def methods(self) -> dict[str, Handler]:
+        """The gRPC methods to serve."""
+        return {"/moby.filesync.v1.FileSend/DiffCopy": self._receive}
+
+    def _receive(self, channel: Channel) -> None:
+        for message in channel.receive():
+            data = BytesMessage.FromString(message).data
+            self.received_bytes += len(data)
+            if self._limit is not None and self.received_bytes > self._limit:
+                raise RpcError(INTERNAL, f"the result is larger than {self._limit} bytes")
+            self._sink.write(data)

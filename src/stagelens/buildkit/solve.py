@@ -1,0 +1,209 @@
+"""One build on the engine: `POST /build` with a session, its events as they arrive, and cancelling."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any, cast
+
+import docker
+import requests
+import urllib3
+from docker.errors import DockerException
+
+from stagelens.buildkit.errors import BuildCancelled, BuildError, ConnectionLost
+from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
+
+OnStatus = Callable[[StatusResponse], None]
+
+
+class Cancel:
+    """A switch for stopping a build from another thread or a signal handler."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._actions: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+
+    def __call__(self) -> None:
+        """Stop the build; calling it again does nothing."""
+        with self._lock:
+            self._event.set()
+            actions, self._actions = self._actions, []
+        for action in actions:
+            action()
+
+    @property
+    def requested(self) -> bool:
+        """Whether somebody has asked to stop."""
+        return self._event.is_set()
+
+    def on_request(self, action: Callable[[], None]) -> None:
+        """Run `action` when the build is to stop, at once where that was asked before."""
+        with self._lock:
+            if not self._event.is_set():
+                self._actions.append(action)
+                return
+        action()
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What `/build` takes; names follow the docker CLI's options.
+
+    `outputs` is empty for an image in the engine's store, or e.g. `({"Type": "tar", "Attrs": {}},)`.
+    """
+
+    dockerfile: str = "Dockerfile"
+    tags: tuple[str, ...] = ()
+    target: str | None = None
+    build_args: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    cache_from: Sequence[str] = ()
+    no_cache: bool = False
+    pull: bool = False
+    network: str | None = None
+    platform: str | None = None
+    extra_hosts: Sequence[str] = ()
+    outputs: Sequence[Mapping[str, Any]] = ()
+
+    def query(self) -> dict[str, Any]:
+        """The query parameters of the Engine API's image build."""
+        query: dict[str, Any] = {
+            "version": "2",
+            "dockerfile": self.dockerfile,
+            "t": list(self.tags),
+            "rm": "1",
+            "buildargs": json.dumps(dict(self.build_args)),
+            "labels": json.dumps(dict(self.labels)),
+            "cachefrom": json.dumps(list(self.cache_from)),
+        }
+        options = {
+            "target": self.target,
+            "nocache": "1" if self.no_cache else None,
+            "pull": "1" if self.pull else None,
+            "networkmode": self.network,
+            "platform": self.platform,
+            "extrahosts": ",".join(self.extra_hosts) or None,
+            "outputs": json.dumps(list(self.outputs)) if self.outputs else None,
+        }
+        return query | {name: value for name, value in options.items() if value is not None}
+
+
+def solve(
+    api: docker.APIClient,
+    request: BuildRequest,
+    *,
+    session: str | None = None,
+    body: Iterator[bytes] | IO[bytes] | None = None,
+    on_status: OnStatus | None = None,
+    cancel: Cancel | None = None,
+) -> str | None:
+    """Run a build and return the image's id (None where the result is exported).
+
+    With `session` the engine takes the context from it; else `body` is the context's tar.
+
+    Raises
+    ------
+    BuildError: the build failed; BuildCancelled: `cancel` was called; ConnectionLost: no engine.
+    """
+    build_id = uuid.uuid4().hex
+    query = request.query() | {"buildid": build_id}
+    if session is not None:
+        query |= {"remote": "client-session", "session": session}
+    image: str | None = None
+    try:
+        response = _post(api, query, body)
+        if cancel is not None:
+            cancel.on_request(lambda: _stop(api, build_id, response))
+        with contextlib.closing(response):
+            for line in _lines(response):
+                image = _take(line, on_status) or image
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, AttributeError) as error:
+        # Closing a response from another thread surfaces as any of these.
+        if cancel is not None and cancel.requested:
+            raise BuildCancelled("The build was cancelled.") from None
+        if isinstance(error, AttributeError):
+            raise
+        raise ConnectionLost(
+            "The connection to the engine broke during the build.", why=str(error)
+        ) from error
+    except BuildError:
+        if cancel is not None and cancel.requested:
+            raise BuildCancelled("The build was cancelled.") from None
+        raise
+    if cancel is not None and cancel.requested:
+        raise BuildCancelled("The build was cancelled.")
+    return image
+
+
+def _post(
+    api: docker.APIClient, query: Mapping[str, Any], body: Iterator[bytes] | IO[bytes] | None
+) -> requests.Response:
+    headers = {"Content-Type": "application/x-tar"}
+    if (registry := _registry_config(api)) is not None:
+        headers["X-Registry-Config"] = registry
+    response = cast(
+        requests.Response,
+        api.post(
+            api._url("/build"),
+            params=query,
+            data=body if body is not None else b"",
+            headers=headers,
+            stream=True,
+            timeout=(20, None),
+        ),
+    )
+    if response.status_code >= 400:
+        with contextlib.closing(response):
+            try:
+                text = json.loads(response.content)["message"]
+            except (ValueError, KeyError, TypeError):
+                text = response.text[:2000]
+        raise BuildError(str(text))
+    return response
+
+
+def _registry_config(api: docker.APIClient) -> str | None:
+    """All credentials, as the docker CLI sends them for builds without a session."""
+    try:
+        credentials = cast(Any, api._auth_configs).get_all_credentials()
+    except DockerException:
+        return None
+    if not credentials:
+        return None
+    return base64.urlsafe_b64encode(json.dumps(credentials).encode()).decode()
+
+
+def _stop(api: docker.APIClient, build_id: str, response: requests.Response) -> None:
+    with contextlib.suppress(requests.RequestException, OSError):
+        api.post(api._url("/build/cancel"), params={"id": build_id}, timeout=10)
+    with contextlib.suppress(Exception):
+        # The reading thread is inside the socket: shutting it down is what wakes it.
+        cast(Any, response.raw)._fp.fp.raw._sock.shutdown(2)
+
+
+def _lines(response: requests.Response) -> Iterator[dict[str, Any]]:
+    """JSON values, one a line; the buffer grows with one line at most."""
+    rest = b""
+    for chunk in cast(Iterator[bytes], response.raw.stream(64 * 1024, decode_content=False)):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (json.loads(line) for line in lines if line.strip())
+    if rest.strip():
+        yield json.loads(rest)
+
+
+def _take(line: dict[str, Any], on_status: OnStatus | None) -> str | None:
+    if "error" in line:
+        raise BuildError(str(line["error"]))
+    kind, value = line.get("id"), line.get("aux")
+    if kind == "moby.buildkit.trace" and isinstance(value, str) and on_status is not None:
+        on_status(StatusResponse.FromString(base64.b64decode(value)))
+    if kind == "moby.image.id" and isinstance(value, dict):
+        return cast(str | None, cast(dict[str, Any], value).get("ID"))
+    return None

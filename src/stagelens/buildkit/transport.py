@@ -1,0 +1,206 @@
+"""A raw connection to the engine that docker-py's client talks to, upgraded from HTTP/1.1 to HTTP/2.
+
+docker-py knows how to reach an engine (unix socket, TCP with TLS, SSH, Windows named pipe) but keeps
+that inside `requests` adapters. We ask the client's own adapter for a fresh connection and speak on its
+socket ourselves, so everything docker-py supports is supported here. The upgrade is read byte by byte
+up to the blank line: after it the engine may at once send HTTP/2 frames, and a buffered reader would
+swallow them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Protocol, cast
+
+import docker
+import requests
+import urllib3
+
+from stagelens.buildkit.errors import ConnectionLost, UpgradeRefused
+
+_MAX_HEADER_BYTES = 64 * 1024
+
+
+class Socket(Protocol):
+    """What we need of a connection; sockets, TLS sockets, SSH channels and named pipes all have it."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Up to `size` bytes, b"" at the end."""
+        ...
+
+    def sendall(self, data: bytes, /) -> Any:
+        """Send everything."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+def connect(api: docker.APIClient, timeout: float = 20.0) -> Socket:
+    """A fresh raw connection to the engine behind `api`; `timeout` (seconds) holds for connecting only.
+
+    Raises
+    ------
+    ConnectionLost: the engine cannot be reached.
+    """
+    url = cast(str, api.base_url)
+    try:
+        adapter = api.get_adapter(url)
+        request = requests.Request("POST", url).prepare()
+        pool = adapter.get_connection_with_tls_context(request, api.verify, cert=api.cert)
+        connection = pool._new_conn()  # a pooled one may have unread bytes
+        connection.timeout = timeout
+        connection.connect()
+    except (OSError, urllib3.exceptions.HTTPError, docker.errors.DockerException) as error:
+        raise ConnectionLost(
+            "The container engine does not answer.",
+            where=url,
+            why=str(error),
+            remedy="check that the engine runs: stagelens doctor",
+        ) from error
+    return _usable(connection.sock)
+
+
+def _usable(sock: Any) -> Socket:
+    """`sock` itself, or a wrapper where one thread cannot read while another one writes."""
+    if isinstance(sock, ssl.SSLSocket):
+        return _TlsSocket(sock)
+    if getattr(sock, "proc", None) is not None:
+        return _SshProcess(sock)
+    if hasattr(sock, "settimeout"):
+        sock.settimeout(None)
+    return cast(Socket, sock)
+
+
+class _TlsSocket:
+    """A TLS socket for two threads: OpenSSL allows no read during a write, so neither ever blocks in it."""
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._lock = threading.Lock()
+        self._timeout: float | None = None
+
+    def settimeout(self, timeout: float | None) -> None:
+        self._timeout = timeout
+
+    def _attempt(self, operation: Callable[[], Any]) -> Any:
+        while True:
+            with self._lock:
+                try:
+                    return operation()
+                except ssl.SSLWantReadError:
+                    waiting = ([self._sock], [])
+                except ssl.SSLWantWriteError:
+                    waiting = ([], [self._sock])
+            if not any(select.select(*waiting, [], self._timeout)):
+                raise TimeoutError("the engine does not answer")
+
+    def recv(self, size: int, /) -> bytes:
+        return self._attempt(lambda: self._sock.recv(size))
+
+    def sendall(self, data: bytes, /) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._attempt(partial(self._sock.send, rest)) :]
+
+    def shutdown(self, how: int) -> None:
+        # The TCP connection's own shutdown: TLS's would wait for the other side.
+        socket.socket.shutdown(self._sock, how)
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class _SshProcess:
+    """docker-py's connection through an `ssh` program: its own recv waits for a full buffer."""
+
+    def __init__(self, sock: Any) -> None:
+        self._process = sock.proc
+
+    def recv(self, size: int, /) -> bytes:
+        return self._process.stdout.read1(size)
+
+    def sendall(self, data: bytes, /) -> None:
+        self._process.stdin.write(data)
+        self._process.stdin.flush()
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+def upgrade(
+    api: docker.APIClient, path: str, headers: Iterable[tuple[str, str]] = (), timeout: float = 20.0
+) -> Socket:
+    """POST to `path` with `Upgrade: h2c` and return the connection once the engine has switched.
+
+    The engine's side of this is moby's `api/server/router/{session,grpc}`: it answers `101` and hijacks
+    the connection. `timeout` is in seconds, for the answer.
+
+    Raises
+    ------
+    UpgradeRefused: any other status; the fall-backs of `stagelens.build` exist for this.
+    ConnectionLost: the connection ended before an answer.
+    """
+    sock = connect(api, timeout)
+    try:
+        lines = [
+            f"POST /v{api._version}{path} HTTP/1.1",
+            "Host: docker",
+            "Connection: Upgrade",
+            "Upgrade: h2c",
+            "Content-Length: 0",
+            *(f"{name}: {value}" for name, value in headers),
+        ]
+        _set_timeout(sock, timeout)
+        sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
+        status = _read_header(sock).split(b"\r\n", 1)[0].decode("latin-1")
+        _set_timeout(sock, None)
+    except (OSError, UnicodeEncodeError) as error:
+        sock.close()
+        raise ConnectionLost("The engine did not answer the upgrade.", where=path, why=str(error)) from error
+    except BaseException:
+        sock.close()
+        raise
+    if status.split(" ")[1:2] != ["101"]:
+        sock.close()
+        raise UpgradeRefused(
+            "The engine does not offer a BuildKit session.",
+            where=path,
+            why=f"it answered {status!r}",
+            remedy="Docker Engine 18.09 or newer has it; older ones and Podman build without a session",
+        )
+    return sock
+
+
+def _read_header(sock: Socket) -> bytes:
+    header = bytearray()
+    while not header.endswith(b"\r\n\r\n"):
+        byte = sock.recv(1)
+        if not byte:
+            raise ConnectionLost("The engine closed the connection instead of upgrading it.")
+        header += byte
+        if len(header) > _MAX_HEADER_BYTES:
+            raise UpgradeRefused("The engine's answer to the upgrade has no end.")
+    return bytes(header)
+
+
+def _set_timeout(sock: Socket, timeout: float | None) -> None:
+    if hasattr(sock, "settimeout"):
+        cast(socket.socket, sock).settimeout(timeout)
+
+
+def shut(sock: Socket) -> None:
+    """End the connection so that a thread blocked in `recv` wakes: closing alone does not do that."""
+    with contextlib.suppress(OSError, AttributeError):
+        cast(socket.socket, sock).shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(OSError):
+        sock.close()
