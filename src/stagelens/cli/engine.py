@@ -1,0 +1,70 @@
+"""`stagelens engine start|stop|status|logs`: the private engine."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from stagelens import engine as engines
+from stagelens.cli import requirements
+from stagelens.cli.console import err, out, working
+from stagelens.errors import StagelensError
+
+
+def find() -> engines.Engine:
+    """An engine that answers; what a private one needs is installed first, where that can be done."""
+    try:
+        return engines.connect(start=False)
+    except engines.EngineNotFound:
+        requirements.provide(requirements.ENGINE)
+    with working("starting a private engine") as report:
+        return engines.connect(report=report)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group to the command line."""
+    group = typer.Typer(help="The private engine that stagelens starts where none is running.")
+    group.command()(start)
+    group.command()(stop)
+    group.command()(status)
+    group.command()(logs)
+    app.add_typer(group, name="engine")
+
+
+def start() -> None:
+    """Start the private engine, even where another engine runs."""
+    requirements.provide(requirements.ENGINE)
+    with working("starting a private engine") as report:
+        private = engines.start_private(report)
+    out.print(f"export DOCKER_HOST={private.address}", markup=False, soft_wrap=True)
+
+
+def stop() -> None:
+    """Stop the private engine; its images stay."""
+    with working("stopping the private engine"):
+        stopped = engines.stop_private()
+    err.print("stopped" if stopped else "no private engine is running")
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Say whether the private engine runs, and where its files are."""
+    private = engines.private_engine()
+    pid = private.pid()
+    if as_json:
+        fields = {"running": pid is not None, "pid": pid, "address": private.address, "log": str(private.log)}
+        out.print_json(json.dumps(fields))
+        return
+    out.print(f"running, pid {pid}" if pid else "not running", markup=False)
+    out.print(f"address {private.address}", markup=False, soft_wrap=True)
+    out.print(f"log     {private.log}", markup=False, soft_wrap=True)
+
+
+def logs(lines: Annotated[int, typer.Option(help="How many of the last lines.")] = 50) -> None:
+    """Show the end of the private engine's log."""
+    log = engines.private_engine().log
+    if not log.exists():
+        raise StagelensError("There is no log yet.", where=str(log), remedy="stagelens engine start")
+    for line in log.read_text(errors="replace").splitlines()[-lines:]:
+        out.print("".join(c if c.isprintable() else " " for c in line), markup=False, soft_wrap=True)

@@ -1,0 +1,74 @@
+"""`stagelens test`: everything the tests need, then the tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stagelens import engine as engines
+from stagelens import images
+from stagelens.cli import engine as engine_commands
+from stagelens.cli import requirements
+from stagelens.cli.console import err, working
+from stagelens.errors import StagelensError
+
+ROOT = Path(__file__).parents[3]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(test)
+
+
+def test(
+    context: typer.Context,
+    only_tests: Annotated[bool, typer.Option(help="Leave out the lint and type checks.")] = False,
+) -> None:
+    """Provide an engine, base images and a browser, then run lint, types and tests.
+
+    Further arguments go to pytest. An engine that this command starts is stopped at its end.
+    """
+    if not (ROOT / "tests").is_dir():
+        raise StagelensError("The tests are in the project's checkout.", remedy="run ./stagelens test there")
+    running_before = engines.private_engine().pid() is not None
+    try:
+        sys.exit(_run(context.args, only_tests))
+    finally:
+        if not running_before and engines.private_engine().pid() is not None:
+            engines.stop_private()
+
+
+def _run(arguments: list[str], only_tests: bool) -> int:
+    failed: list[str] = []
+    if not only_tests:
+        for name, command in _checks().items():
+            if subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode:
+                failed.append(name)
+    engine = engine_commands.find()
+    err.print(f"engine {engine.info.version}: {engine.origin}", markup=False)
+    requirements.provide(requirements.REPLICAS)
+    if any((ROOT / "tests/browser").glob("test_*.py")):
+        requirements.provide(requirements.BROWSER)
+    with working("base images") as report:
+        images.ensure(engine, report=report)
+    engine.api.close()
+    os.environ["DOCKER_HOST"] = engine.address
+    pytest = [sys.executable, "-m", "pytest", "--durations=10", *arguments]
+    if subprocess.run(pytest, cwd=ROOT, check=False).returncode:
+        failed.append("pytest")
+    if failed:
+        err.print(f"failed: {', '.join(failed)}", style="red")
+    return 1 if failed else 0
+
+
+def _checks() -> dict[str, list[str]]:
+    return {
+        "ruff check": ["ruff", "check"],
+        "ruff format": ["ruff", "format", "--check"],
+        "pyright": ["pyright", "src"],
+    }
