@@ -1,1 +1,24 @@
-"""dockerfile"""
+"""Text to Dockerfile: stages, instructions, edges. Pure: no engine, no network."""
+
+from stagelens.dockerfile.errors import DockerfileError
+from stagelens.dockerfile.model import Dockerfile, Edge, EdgeKind, Flag, Heredoc, Instruction, Stage
+from stagelens.dockerfile.parse import load, parse
+from stagelens.dockerfile.steps import locate, vertex_instructions
+from stagelens.dockerfile.words import expand, split_words
+
+__all__ = [
+    "Dockerfile",
+    "DockerfileError",
+    "Edge",
+    "EdgeKind",
+    "Flag",
+    "Heredoc",
+    "Instruction",
+    "Stage",
+    "expand",
+    "load",
+    "locate",
+    "parse",
+    "split_words",
+    "vertex_instructions",
+]
