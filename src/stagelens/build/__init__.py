@@ -1,1 +1,7 @@
-"""build"""
+"""Context to BuildTrace: real builds, tied to the lines of the Dockerfile."""
+
+from stagelens.build.errors import BuildFailed
+from stagelens.build.run import Job, build, run
+from stagelens.build.trace import Backend, BuildTrace, LogLine, Vertex
+
+__all__ = ["Backend", "BuildFailed", "BuildTrace", "Job", "LogLine", "Vertex", "build", "run"]

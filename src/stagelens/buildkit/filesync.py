@@ -25,7 +25,7 @@ _MODE_TYPE = 0xAF280000  # Go's os.ModeType: anything set here has no content
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A folder that the engine may read under a name; `exclude` are patterns of ours, besides the engine's."""
+    """A folder that the engine may read under a name; `exclude` adds to the engine's patterns."""
 
     root: Path
     exclude: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ one window (`_WINDOW`); what we send waits for the peer's window.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -241,10 +242,8 @@ class Connection:
         """End the connection and wait for the reading thread. Calling it again does nothing."""
         with self.changed:
             if not self._closed:
-                try:
+                with contextlib.suppress(h2.exceptions.ProtocolError):
                     self._h2.close_connection()
-                except h2.exceptions.ProtocolError:
-                    pass
         self._flush(quietly=True)
         self._end(ConnectionLost("The connection was closed."))
         shut(self._sock)
@@ -266,11 +265,12 @@ class Connection:
             self.changed.notify_all()
 
     def _flush(self, quietly: bool = False) -> None:
-        """Write what h2 has queued. One thread writes at a time and takes what the others queue meanwhile,
+        """Write what h2 has queued.
 
-        so that the reading thread is never held up by a slow `sendall` of another thread.
+        One thread writes at a time and takes along what the others queue meanwhile, so that the reading
+        thread is never held up by a slow `sendall` of another thread.
         """
-        while self._h2.data_to_send(0) is not None and self._pending():
+        while self._pending():
             if not self._writing.acquire(blocking=False):
                 return
             try:

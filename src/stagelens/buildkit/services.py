@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -120,10 +121,8 @@ class SshAgents:
                 back.join()
             finally:
                 # A connection that was cut: shutting both ways wakes the other thread.
-                try:
+                with contextlib.suppress(OSError):
                     agent.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
                 back.join()
 
 

@@ -117,7 +117,7 @@ def _heredocs(
     keyword = body.split(None, 1)[0].upper() if body else ""
     inner = body
     if keyword == "ONBUILD":
-        inner = (body.split(None, 1) + [""])[1]
+        inner = body.partition(" ")[2].strip()
         keyword = inner.split(None, 1)[0].upper() if inner else ""
     if keyword not in _HEREDOC_KEYWORDS or "<<" not in inner:
         return (), index

@@ -13,12 +13,11 @@ from stagelens.dockerfile.lines import LogicalLine, check_text, logical_lines, r
 from stagelens.dockerfile.model import Dockerfile, Edge, Flag, Instruction, Stage
 from stagelens.dockerfile.words import expand, split_words
 
-KEYWORDS = frozenset(
-    "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL STOPSIGNAL "
-    "USER VOLUME WORKDIR".split()
-)
+_FIRST_HALF = {"ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK"}
+_SECOND_HALF = {"LABEL", "MAINTAINER", "ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"}
+KEYWORDS = frozenset(_FIRST_HALF | _SECOND_HALF)
 _WITHOUT_ARGUMENTS = frozenset({"CMD", "ENTRYPOINT", "SHELL"})
-_JSON_KEYWORDS = frozenset("ADD CMD COPY ENTRYPOINT RUN SHELL VOLUME".split())
+_JSON_KEYWORDS = frozenset(["ADD", "CMD", "COPY", "ENTRYPOINT", "RUN", "SHELL", "VOLUME"])
 _FLAGS: dict[str, frozenset[str]] = {
     "ADD": frozenset({"chown", "chmod", "link", "keep-git-dir", "checksum", "exclude", "unpack"}),
     "COPY": frozenset({"chown", "chmod", "link", "from", "parents", "exclude"}),
@@ -45,9 +44,7 @@ def load(path: Path, build_args: Mapping[str, str] | None = None) -> Dockerfile:
     return parse(text, str(path), build_args)
 
 
-def parse(
-    text: str, path: str = "Dockerfile", build_args: Mapping[str, str] | None = None
-) -> Dockerfile:
+def parse(text: str, path: str = "Dockerfile", build_args: Mapping[str, str] | None = None) -> Dockerfile:
     """Parse a Dockerfile's text; `build_args` override the ARGs before the first FROM.
 
     Raises
@@ -83,7 +80,9 @@ class _Parser:
             self._global_args.append(instruction)
             self._define(instruction)
         else:
-            raise self._error(instruction, f"no build stage in current context: {instruction.keyword} before FROM")
+            raise self._error(
+                instruction, f"no build stage in current context: {instruction.keyword} before FROM"
+            )
 
     def _define(self, instruction: Instruction) -> None:
         for word in split_words(instruction.arguments, self._escape):
@@ -177,7 +176,9 @@ def _instruction(line: LogicalLine, index: int, path: str, escape: str) -> Instr
     keyword, rest = _split_tab_first(keyword, rest)
     keyword = keyword.upper()
     if keyword not in KEYWORDS:
-        raise DockerfileError(path, line.start_line, f"unknown instruction: {keyword[:60]}", "check its spelling")
+        raise DockerfileError(
+            path, line.start_line, f"unknown instruction: {keyword[:60]}", "check its spelling"
+        )
     flags, arguments = _flags(rest.strip(), keyword, path, line.start_line)
     if not arguments and not line.heredocs and keyword not in _WITHOUT_ARGUMENTS:
         raise DockerfileError(path, line.start_line, f"{keyword} requires at least one argument")

@@ -10,7 +10,10 @@ import re
 
 from stagelens.dockerfile.model import Dockerfile, Instruction, Stage
 
-_NAME = re.compile(r"^\[(?:(?P<platform>[a-z]+/[a-z0-9/]+) )?(?:(?P<label>\S+) )?(?P<n>\d+)/(?P<total>\d+)\] ?(?P<text>.*)$", re.DOTALL)
+_NAME = re.compile(
+    r"^\[(?:(?P<platform>[a-z]+/[a-z0-9/]+) )?(?:(?P<label>\S+) )?(?P<n>\d+)/(?P<total>\d+)\] ?(?P<text>.*)$",
+    re.DOTALL,
+)
 _COUNTED = frozenset({"RUN", "COPY", "ADD", "WORKDIR"})
 
 

@@ -209,7 +209,7 @@ def _targets(root: Path, path: str) -> list[str]:
             links = [name for name in names if (folder / name).is_symlink()]
             return ["/".join([*parts[: index - 1], name, *parts[index:]]) for name in links]
         if (root / here).is_symlink():
-            target = os.readlink(root / here)
+            target = str((root / here).readlink())
             base = "/" if target.startswith("/") else "/" + "/".join(parts[: index - 1])
             resolved = posixpath.normpath(posixpath.join(base, target)).lstrip("/")
             return ["/".join(part for part in (resolved, *parts[index:]) if part)]

@@ -1,0 +1,126 @@
+"""The classic builder's stream, for engines without BuildKit (and Podman): the same types, less to tell."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import docker
+from docker.errors import APIError
+
+from stagelens.build.logs import clean
+from stagelens.build.trace import LogLine, Vertex
+from stagelens.buildkit import BuildCancelled, BuildError, BuildRequest, Cancel
+from stagelens.buildkit.context import load_ignore, tar_stream
+from stagelens.dockerfile import Dockerfile
+
+MISSING = (
+    "the classic builder runs one step after the other: there is no graph and no parallel run",
+    "it has no RUN --mount, no here-documents, no COPY --link and no # syntax=",
+    "it builds stages that the target does not need",
+)
+_STEP = re.compile(r"^Step (\d+)/\d+ : (.*)$")
+_NOISE = (" ---> ", "Removing intermediate container", "Successfully tagged")
+_BUILT = re.compile(r"Successfully built ([0-9a-f]+)")
+
+
+class ClassicBuild:
+    """One classic build; `vertices` grows while it runs."""
+
+    def __init__(
+        self, dockerfile: Dockerfile, on_vertex: Callable[[Vertex, tuple[LogLine, ...]], None]
+    ) -> None:
+        self._places = [None for _ in dockerfile.global_args] + [
+            (stage.index, i.index) for stage in dockerfile.stages for i in stage.instructions
+        ]
+        self._on_vertex = on_vertex
+        self._current: Vertex | None = None
+        self.vertices: list[Vertex] = []
+        self.image_id: str | None = None
+
+    def run(
+        self,
+        api: docker.APIClient,
+        context: Path,
+        request: BuildRequest,
+        text: str,
+        cancel: Cancel | None,
+    ) -> str | None:
+        """Build; the image's id. Raises BuildError and BuildCancelled as `stagelens.buildkit.solve` does."""
+        name = ".stagelens.Dockerfile"
+        body = tar_stream(context, load_ignore(context, request.dockerfile), [(name, text.encode())])
+        query = request.query() | {"dockerfile": name}
+        del query["version"]
+        response = api.post(
+            api._url("/build"),
+            params=query,
+            data=body,
+            headers={"Content-Type": "application/x-tar"},
+            stream=True,
+            timeout=(20, None),
+        )
+        if cancel is not None:
+            cancel.on_request(lambda: cast(Any, response.raw)._fp.fp.raw._sock.shutdown(2))
+        try:
+            api._raise_for_status(response)
+            with contextlib.closing(response):
+                for line in cast(Iterator[bytes], response.iter_lines()):
+                    if line.strip():
+                        self._take(json.loads(line))
+        except APIError as error:
+            raise BuildError(str(error.explanation or error)) from error
+        except (OSError, ValueError, AttributeError):
+            if cancel is None or not cancel.requested:
+                raise
+        if cancel is not None and cancel.requested:
+            raise BuildCancelled("The build was cancelled.")
+        self._end()
+        return self.image_id
+
+    def _take(self, line: dict[str, Any]) -> None:
+        if "error" in line:
+            self._end(str(line["error"]))
+            raise BuildError(str(line["error"]))
+        aux = line.get("aux")
+        if isinstance(aux, dict) and "ID" in aux:
+            self.image_id = str(cast(dict[str, Any], aux)["ID"])
+        for text in str(line.get("stream", "")).splitlines():
+            self._text(text)
+
+    def _text(self, text: str) -> None:
+        if step := _STEP.match(text):
+            self._end()
+            number = int(step[1])
+            place = self._places[number - 1] if number <= len(self._places) else None
+            stage, instruction = place or (None, None)
+            inputs = (self.vertices[-1].digest,) if self.vertices else ()
+            name = clean(step[2])
+            self._current = Vertex(
+                f"step-{number}", name, inputs, started=time.time(), stage=stage, instruction=instruction
+            )
+            self._on_vertex(self._current, ())
+        elif built := _BUILT.match(text):
+            self.image_id = self.image_id or built[1]
+        elif self._current is not None and text.startswith(" ---> Using cache"):
+            self._current = _changed(self._current, cached=True)
+        elif self._current is not None and text and not text.startswith(_NOISE):
+            line = LogLine(time.time(), 1, clean(text))
+            self._current = _changed(self._current, logs=(*self._current.logs, line))
+            self._on_vertex(self._current, (line,))
+
+    def _end(self, error: str = "") -> None:
+        if self._current is not None:
+            done = _changed(self._current, completed=time.time(), error=clean(error))
+            self.vertices.append(done)
+            self._on_vertex(done, ())
+        self._current = None
+
+
+def _changed(vertex: Vertex, **fields: Any) -> Vertex:
+    return replace(vertex, **fields)

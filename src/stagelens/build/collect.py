@@ -1,0 +1,88 @@
+"""BuildKit's status messages, put together to vertices that know their line of the Dockerfile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from stagelens.build.logs import MAX_LINES, clean
+from stagelens.build.trace import LogLine, Vertex
+from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
+from stagelens.buildkit.proto.buildkit_pb2 import Vertex as WireVertex
+from stagelens.dockerfile import Dockerfile, locate
+
+
+@dataclass(slots=True)
+class _Log:
+    lines: list[LogLine] = field(default_factory=list[LogLine])
+    rest: dict[int, str] = field(default_factory=dict[int, str])
+    dropped: int = 0
+
+
+class Collector:
+    """Takes status messages in; `vertices` is what is known by now."""
+
+    def __init__(self, dockerfile: Dockerfile) -> None:
+        self._dockerfile = dockerfile
+        self._vertices: dict[str, Vertex] = {}
+        self._logs: dict[str, _Log] = {}
+
+    def take(self, status: StatusResponse) -> list[tuple[Vertex, tuple[LogLine, ...]]]:
+        """The vertices that this message changed, each with the log lines that it brought."""
+        fresh: dict[str, list[LogLine]] = {}
+        for wire in status.vertexes:
+            self._vertices[wire.digest] = self._merge(wire)
+            fresh.setdefault(wire.digest, [])
+        for log in status.logs:
+            lines = self._append(log.vertex, _seconds(log.timestamp) or 0.0, log.stream, log.msg)
+            fresh.setdefault(log.vertex, []).extend(lines)
+        return [
+            (self._with_logs(self._vertices[digest]), tuple(lines))
+            for digest, lines in fresh.items()
+            if digest in self._vertices
+        ]
+
+    def vertices(self) -> tuple[Vertex, ...]:
+        """All vertices in the order of their first message, with their whole logs."""
+        for digest, log in self._logs.items():
+            for stream, rest in log.rest.items():
+                if rest:
+                    self._append(digest, log.lines[-1].time if log.lines else 0.0, stream, b"\n")
+        return tuple(self._with_logs(vertex) for vertex in self._vertices.values())
+
+    def _merge(self, wire: WireVertex) -> Vertex:
+        known = self._vertices.get(wire.digest)
+        place = (known.stage, known.instruction) if known else locate(self._dockerfile, wire.name)
+        started = _seconds(wire.started) if wire.HasField("started") else None
+        completed = _seconds(wire.completed) if wire.HasField("completed") else None
+        return Vertex(
+            digest=wire.digest,
+            name=clean(wire.name.replace("\n", " ")),
+            inputs=tuple(wire.inputs) or (known.inputs if known else ()),
+            cached=wire.cached or bool(known and known.cached),
+            # A vertex may run in several spans: the first start and the last end count.
+            started=known.started if known and known.started is not None else started,
+            completed=completed if completed is not None else (known.completed if known else None),
+            error=clean(wire.error.replace("\n", " ")),
+            stage=place[0] if place else None,
+            instruction=place[1] if place else None,
+        )
+
+    def _with_logs(self, vertex: Vertex) -> Vertex:
+        log = self._logs.get(vertex.digest)
+        return replace(vertex, logs=tuple(log.lines)) if log else vertex
+
+    def _append(self, digest: str, time: float, stream: int, data: bytes) -> list[LogLine]:
+        log = self._logs.setdefault(digest, _Log())
+        text = log.rest.get(stream, "") + data.decode("utf-8", "replace")
+        *lines, rest = text.split("\n")
+        log.rest[stream] = rest[-64 * 1024 :]
+        made = [LogLine(time, stream, clean(line)) for line in lines]
+        room = MAX_LINES - len(log.lines)
+        log.lines += made[: max(room, 0)]
+        return made
+
+
+def _seconds(stamp: Timestamp) -> float | None:
+    return stamp.seconds + stamp.nanos / 1e9 if stamp.seconds else None

@@ -1,0 +1,59 @@
+"""A build that failed, told in terms of the Dockerfile."""
+
+from __future__ import annotations
+
+import re
+
+from stagelens.build.logs import clean
+from stagelens.build.trace import BuildTrace, LogLine
+from stagelens.dockerfile.model import Instruction, Stage
+from stagelens.errors import StagelensError
+
+_EXIT_CODE = re.compile(r"exit code: (\d+)|returned a non-zero code: (\d+)")
+LAST_LINES = 20
+
+
+class BuildFailed(StagelensError):
+    """The build ended with an error.
+
+    `stage` and `instruction` are None where the error belongs to no line (a context that cannot be read);
+    `line` is the Dockerfile's (1-based); `exit_code` a RUN's; `logs` its last 20 lines; `trace` what ran.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        trace: BuildTrace,
+        stage: Stage | None = None,
+        instruction: Instruction | None = None,
+        logs: tuple[LogLine, ...] = (),
+    ) -> None:
+        self.stage = stage
+        self.instruction = instruction
+        self.line = instruction.start_line if instruction else None
+        self.trace = trace
+        self.logs = logs[-LAST_LINES:]
+        found = _EXIT_CODE.search(message)
+        self.exit_code = int(found[1] or found[2]) if found else None
+        super().__init__(
+            self._what(),
+            where=self._place(trace.dockerfile.path),
+            why=self._why(clean(message.replace("\n", " "))),
+            remedy=f"mend line {self.line} of the Dockerfile, then build again" if self.line else None,
+        )
+
+    def _what(self) -> str:
+        if self.instruction is None:
+            return "The build failed."
+        first = clean(self.instruction.source.splitlines()[0])
+        code = f" with exit code {self.exit_code}" if self.exit_code is not None else ""
+        return f"{first} failed{code}."
+
+    def _place(self, path: str) -> str:
+        if self.stage is None:
+            return path
+        return f"{path}, line {self.line}, stage {self.stage.label}"
+
+    def _why(self, message: str) -> str:
+        lines = [f"    {line.text}" for line in self.logs]
+        return "\n".join([message, *lines])

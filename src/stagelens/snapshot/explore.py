@@ -1,0 +1,245 @@
+"""Files of every stage after every instruction, without exporting an image.
+
+The probe (see split.py) is a build like any other; BuildKit runs only what it has not run before, and a
+listing that it has made once comes from its cache. Listings that are known here are not parsed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stagelens.build import BuildTrace, Job, run
+from stagelens.build.run import OnVertex
+from stagelens.buildkit import BuildRequest, Cancel
+from stagelens.dockerfile import Instruction, Stage, parse
+from stagelens.engine import Engine
+from stagelens.errors import StagelensError
+from stagelens.snapshot.diff import Diff, diff
+from stagelens.snapshot.listing import PARTS, ListingError, read_listing
+from stagelens.snapshot.split import RESULT, Point, plan, points, single
+from stagelens.snapshot.table import FileTable
+
+PROBE_IMAGE = "diamol/base"
+CONTENT_BYTES = 64 * 1024
+_MAX_RESULT_BYTES = 2 * 1024**3
+_EMPTY = FileTable.from_entries(())
+
+
+@dataclass(frozen=True, slots=True)
+class StageFiles:
+    """A stage with its files after each of its instructions: `tables[i]` belongs to `instructions[i]`.
+
+    `base` is what the stage began with as far as a change goes: nothing, for its FROM.
+    """
+
+    stage: Stage
+    tables: tuple[FileTable, ...]
+
+    @property
+    def final(self) -> FileTable:
+        """The files after the last instruction."""
+        return self.tables[-1]
+
+    def changes(self, instruction: Instruction | int) -> Diff:
+        """What one instruction did to the files; a FROM brings everything it has as added."""
+        index = instruction if isinstance(instruction, int) else instruction.index
+        return diff(self.tables[index - 1] if index else _EMPTY, self.tables[index])
+
+
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """A build with the files of its stages, in order of the Dockerfile; `engine` serves file contents."""
+
+    trace: BuildTrace
+    stages: tuple[StageFiles, ...]
+    context: Path
+    request: BuildRequest
+    engine: Engine
+
+    def stage(self, reference: str | int | None = None) -> StageFiles:
+        """The files of the stage with that name or index; the target's without one.
+
+        Raises
+        ------
+        KeyError: there is no such stage, or the build did not need it.
+        """
+        if reference is None:
+            return self.stages[-1]
+        index = self.trace.dockerfile.stage(reference).index
+        for files in self.stages:
+            if files.stage.index == index:
+                return files
+        raise KeyError(reference)
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """The first bytes of a file; `binary` where they hold a NUL or are no UTF-8; `size` is the whole one's."""
+
+    data: bytes
+    size: int
+    binary: bool
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the file goes on."""
+        return len(self.data) < self.size
+
+    @property
+    def text(self) -> str:
+        """The bytes as text, what is not UTF-8 replaced."""
+        return self.data.decode("utf-8", "replace")
+
+
+def explore(
+    engine: Engine,
+    context: str | Path,
+    trace: BuildTrace,
+    *,
+    build_args: Mapping[str, str | None] | None = None,
+    network: str | None = None,
+    platform: str | None = None,
+    on_vertex: OnVertex | None = None,
+    cancel: Cancel | None = None,
+) -> Exploration:
+    """List the files of every stage that `trace`'s build needed; pass the build's own arguments again.
+
+    Raises
+    ------
+    BuildFailed: the probe's build failed, for example since the context changed meanwhile and its build
+        fails now. StagelensError: the engine has no BuildKit.
+    """
+    if trace.backend == "classic":
+        raise StagelensError(
+            "Looking into stages needs BuildKit.",
+            why="this engine has only the classic builder",
+            remedy="use Docker Engine 18.09 or newer: stagelens doctor",
+        )
+    dockerfile = trace.dockerfile
+    request = BuildRequest(
+        dockerfile=Path(dockerfile.path).name,
+        target=RESULT,
+        build_args=dict(build_args or {}),
+        network=network,
+        platform=platform,
+    )
+    needed = dockerfile.needed(trace.target)
+    todo = plan(dockerfile, needed, PROBE_IMAGE)
+    found = _run(engine, Path(context), replace(request), todo.text, on_vertex, cancel)
+    listings = _read_tar(found)
+    stages: list[StageFiles] = []
+    for index in needed:
+        stage = dockerfile.stages[index]
+        changing = {point.instruction: todo.folders[point] for point in points(stage)}
+        tables: list[FileTable] = []
+        for instruction in stage.instructions:
+            folder = changing.get(instruction.index)
+            if folder is None:
+                tables.append(tables[-1])
+            else:
+                tables.append(_table(listings, folder) if folder else _EMPTY)
+        stages.append(StageFiles(stage, tuple(tables)))
+    return Exploration(trace, tuple(stages), Path(context), request, engine)
+
+
+def read_file(exploration: Exploration, stage: str | int, instruction: int | None, path: str) -> FileContent:
+    """The first 64 KiB of a file as it is after an instruction (the stage's last unless told).
+
+    Raises
+    ------
+    KeyError: no such stage. StagelensError: the file is not there, or is no regular file.
+    """
+    files = exploration.stage(stage)
+    index = len(files.tables) - 1 if instruction is None else instruction
+    entry = files.tables[index].get(path.strip("/"))
+    place = f"{files.stage.label}, after line {files.stage.instructions[index].end_line}"
+    if entry is None:
+        raise StagelensError(f"There is no file {path!r} there.", where=place)
+    if entry.kind != "file":
+        raise StagelensError(f"{path!r} is a {entry.kind}, it has no content.", where=place)
+    name = "".join(f"\\0{byte:03o}" for byte in entry.path.encode("utf-8", "surrogateescape"))
+    # The x keeps a name's last newline, which $(...) would drop.
+    command = f"p=$(printf '%bx' '{name}') && head -c {CONTENT_BYTES} \"/m/0/${{p%x}}\" > /o/content"
+    text = single(exploration.trace.dockerfile, Point(files.stage.index, index), PROBE_IMAGE, command)
+    result = _run(exploration.engine, exploration.context, exploration.request, text, None, None)
+    data = _read_tar(result)["content"]
+    return FileContent(data, entry.size, _is_binary(data))
+
+
+def _run(
+    engine: Engine,
+    context: Path,
+    request: BuildRequest,
+    text: str,
+    on_vertex: OnVertex | None,
+    cancel: Cancel | None,
+) -> io.BytesIO:
+    output = io.BytesIO()
+    job = Job(context, request, text, output=output)
+    run(engine, job, parse(text, request.dockerfile), on_vertex, cancel, "session")
+    output.seek(0)
+    return output
+
+
+def _read_tar(file: io.BytesIO) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    with tarfile.open(fileobj=file, mode="r:") as archive:
+        for member in archive:
+            content = archive.extractfile(member) if member.isreg() else None
+            if content is not None:
+                found[member.name.strip("./")] = content.read(_MAX_RESULT_BYTES)
+    return found
+
+
+def _is_binary(data: bytes) -> bool:
+    if b"\0" in data:
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        # A character that the cut went through is no sign.
+        return error.start < len(data) - 4
+    return False
+
+
+class _Known:
+    """Tables of listings that were read before, the last used ones kept."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._tables: OrderedDict[bytes, FileTable] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, names: bytes, facts: bytes, links: bytes) -> FileTable:
+        digest = hashlib.sha256()
+        for part in (names, facts, links):
+            digest.update(len(part).to_bytes(8, "big") + part)
+        key = digest.digest()
+        with self._lock:
+            if key in self._tables:
+                self._tables.move_to_end(key)
+                return self._tables[key]
+        table = FileTable.from_entries(read_listing(names, facts, links))
+        with self._lock:
+            self._tables[key] = table
+            if len(self._tables) > self._limit:
+                self._tables.popitem(last=False)
+        return table
+
+
+_known = _Known(64)
+
+
+def _table(listings: Mapping[str, bytes], folder: str) -> FileTable:
+    try:
+        names, facts, links = (listings[f"{folder}/{part}"] for part in PARTS)
+    except KeyError as error:
+        raise ListingError("The probe's result lacks a listing.", where=folder) from error
+    return _known.get(names, facts, links)
