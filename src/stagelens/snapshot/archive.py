@@ -1,0 +1,283 @@
+"""The archive of `docker save`, read once from front to back: which layers it holds, and what is in them.
+
+Both layouts are read the same way, by what each member is and not by where it lies: a member that is a tar
+(plain, gzip or zstd) is a layer, known by the sha256 of its uncompressed bytes, which is its diff_id; a small
+JSON object with `rootfs` is an image's config. So links between layers (classic layout) and manifests that
+come after their blobs (OCI layout) need no care. Layer format: OCI image-spec, layer.md.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import IO, Any, cast
+
+import zstandard
+
+from stagelens.errors import StagelensError
+from stagelens.snapshot.entry import Entry, Kind
+from stagelens.snapshot.table import FileTable, is_clean
+
+# Bounds on what an archive can make us hold or do; real images stay far below them.
+MAX_FILES = 1_000_000
+MAX_PATH = 4096  # Linux' PATH_MAX
+MAX_LAYER = 1 << 36
+MAX_CONFIG = 8 << 20
+MAX_CONFIGS = 1000
+_CHUNK = 1 << 20  # also the most that one header may take: tarfile reads extended headers in one piece
+_ZSTD_WINDOW = 128 << 20
+
+_WHITEOUT = ".wh."
+_OPAQUE = ".wh..wh..opq"
+_AUFS = ".wh..wh."
+_KINDS: dict[bytes, Kind] = {
+    tarfile.DIRTYPE: "dir",
+    tarfile.SYMTYPE: "symlink",
+    tarfile.CHRTYPE: "char",
+    tarfile.BLKTYPE: "block",
+    tarfile.FIFOTYPE: "fifo",
+}
+_BAD_ARCHIVE = (
+    tarfile.TarError,
+    zlib.error,
+    zstandard.ZstdError,
+    EOFError,
+    gzip.BadGzipFile,
+    ValueError,
+    OverflowError,
+    RecursionError,
+)
+
+
+class LayerError(StagelensError):
+    """An image's layers can't be read, or are not what the image says."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFiles:
+    """What one layer's tar holds.
+
+    `table`: its entries, without whiteouts. `whiteouts`: paths that it removes from the layers below.
+    `opaque`: folders whose content in the layers below it hides. `links`: paths that are hard links, whose
+    bytes are stored with the path they link to. `size`: bytes of its regular files, each stored once.
+    """
+
+    diff_id: str
+    size: int
+    table: FileTable
+    whiteouts: tuple[str, ...] = ()
+    opaque: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Saved:
+    """What was found in an archive: layers by diff_id, and the image configs."""
+
+    layers: dict[str, LayerFiles] = field(default_factory=lambda: {})
+    configs: list[dict[str, Any]] = field(default_factory=lambda: [])
+
+
+class _Forward:
+    """A stream as tarfile wants a file: moves only forward, hashes what passes, bounds each read."""
+
+    def __init__(self, read: Callable[[int], bytes], hashed: bool) -> None:
+        self._read = read
+        self._position = 0
+        self._hash = hashlib.sha256() if hashed else None
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _CHUNK:
+            raise ValueError("a header of the archive is too large")
+        data = self._read(size)
+        self._position += len(data)
+        if self._hash:
+            self._hash.update(data)
+            if self._position > MAX_LAYER:
+                raise ValueError("the layer is too large")
+        return data
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, position: int) -> int:
+        while self._position < position and self.read(min(_CHUNK, position - self._position)):
+            pass
+        if self._position != position:
+            raise tarfile.ReadError("unexpected end of data")
+        return position
+
+    def drain(self) -> str:
+        """Read to the end; the sha256 of all that passed."""
+        while self.read(_CHUNK):
+            pass
+        return self._hash.hexdigest() if self._hash else ""
+
+
+class _Chunks(io.RawIOBase):
+    """An iterator of chunks as a raw file."""
+
+    def __init__(self, chunks: Iterable[bytes], progress: Callable[[int], None]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = memoryview(b"")
+        self._progress = progress
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._progress(len(chunk))
+            self._rest = memoryview(chunk)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+def _members(stream: _Forward) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """The members of a tar, none of them kept (tarfile's own iteration keeps them all)."""
+    archive = tarfile.TarFile(
+        fileobj=cast("IO[bytes]", stream), mode="r", encoding="utf-8", errors="surrogateescape"
+    )
+    while (member := archive.next()) is not None:
+        archive.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
+        yield archive, member
+
+
+def read_saved(chunks: Iterable[bytes], progress: Callable[[int], None] = lambda count: None) -> Saved:
+    """Index what `docker save` sends; nothing is written to disk and no file's content is kept.
+
+    `progress` is called with the length of each chunk, in bytes.
+
+    Raises
+    ------
+    LayerError: the stream is no tar, is cut short, or passes a bound.
+    """
+    saved = Saved()
+    stream = _Forward(io.BufferedReader(_Chunks(chunks, progress), _CHUNK).read, hashed=False)
+    try:
+        for archive, member in _members(stream):
+            content = archive.extractfile(member) if member.isreg() else None
+            if content is not None:
+                _take(saved, cast("io.BufferedReader", content), member.size)
+        stream.drain()
+    except _BAD_ARCHIVE as error:
+        raise LayerError(
+            "The image's archive can't be read.",
+            why=str(error) or type(error).__name__,
+            remedy="docker image save IMAGE | tar -t  (does the engine send a whole archive?)",
+        ) from error
+    return saved
+
+
+def _take(saved: Saved, content: io.BufferedReader, size: int) -> None:
+    """Keep a member if it is a layer or an image's config."""
+    plain = _uncompressed(content)
+    head = plain.peek(512)[:512]
+    if head[257:262] == b"ustar" or (len(head) == 512 and not any(head)):
+        layer = index_layer(plain.read)
+        saved.layers[layer.diff_id] = layer
+    elif head[:1] == b"{" and size <= MAX_CONFIG and plain is content:
+        try:
+            value = json.loads(b"".join(iter(lambda: content.read(_CHUNK), b"")))
+        except (ValueError, RecursionError):
+            return
+        if isinstance(value, dict) and "rootfs" in value and len(saved.configs) < MAX_CONFIGS:
+            saved.configs.append(cast("dict[str, Any]", value))
+
+
+def _uncompressed(content: io.BufferedReader) -> io.BufferedReader:
+    magic = content.peek(4)[:4]
+    if magic[:2] == b"\x1f\x8b":
+        return io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=content)), _CHUNK)
+    if magic == b"\x28\xb5\x2f\xfd":
+        reader = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).stream_reader(
+            content, read_across_frames=True
+        )
+        return io.BufferedReader(cast("io.RawIOBase", reader), _CHUNK)
+    return content
+
+
+def index_layer(read: Callable[[int], bytes]) -> LayerFiles:
+    """List a layer's uncompressed tar, read to its end; its diff_id comes from the bytes themselves.
+
+    Raises
+    ------
+    LayerError: a name leads out of the image, or the layer holds too many files.
+    tarfile.TarError, ValueError: the bytes are no whole tar.
+    """
+    stream = _Forward(read, hashed=True)
+    entries: dict[str, Entry] = {}
+    links: set[str] = set()
+    removed: dict[str, None] = {}
+    opaque: dict[str, None] = {}
+    count = 0
+    for _, member in _members(stream):
+        count += 1
+        if count > MAX_FILES:
+            raise LayerError(f"A layer holds more than {MAX_FILES} files.")
+        path = _clean(member.name)
+        folder, _, name = path.rpartition("/")
+        if name == _OPAQUE:
+            opaque[folder] = None
+        elif name.startswith(_AUFS) or not path:
+            continue
+        elif name.startswith(_WHITEOUT):
+            removed[_clean(f"{folder}/{name.removeprefix(_WHITEOUT)}")] = None
+        else:
+            links.discard(path)
+            if member.islnk():
+                links.add(path)
+            entries[path] = _entry(path, member, entries)
+    size = sum(e.size for path, e in entries.items() if e.kind == "file" and path not in links)
+    return LayerFiles(
+        diff_id=f"sha256:{stream.drain()}",
+        size=size,
+        table=FileTable.from_entries(entries.values()),
+        whiteouts=tuple(removed),
+        opaque=tuple(opaque),
+        links=tuple(sorted(links)),
+    )
+
+
+def _clean(name: str) -> str:
+    """A member's name as a path in the image; absolute names stay inside it, as the engine has them."""
+    path = "/".join(part for part in name.split("/") if part not in ("", "."))
+    if path and not is_clean(path):
+        raise LayerError("A layer holds a name that leads out of the image.", where=ascii(name[:200]))
+    if len(path) > MAX_PATH:
+        raise LayerError(f"A layer holds a name longer than {MAX_PATH} characters.", where=ascii(name[:200]))
+    return path
+
+
+def _entry(path: str, member: tarfile.TarInfo, earlier: dict[str, Entry]) -> Entry:
+    """A member as an entry; a hard link has what the file it links to has."""
+    target = earlier.get(_clean(member.linkname)) if member.islnk() else None
+    if target is not None:
+        return Entry(
+            path,
+            target.kind,
+            target.mode,
+            target.uid,
+            target.gid,
+            target.size,
+            target.mtime,
+            target.link_target,
+        )
+    kind = _KINDS.get(member.type, "file")
+    link = member.linkname[:MAX_PATH] if kind == "symlink" else None
+    if link is not None:
+        size = len(link.encode("utf-8", "surrogateescape"))
+    else:
+        size = member.size if kind == "file" else 0
+    return Entry(path, kind, member.mode & 0o7777, member.uid, member.gid, size, int(member.mtime), link)
