@@ -2,8 +2,8 @@
 
 from stagelens.snapshot.diff import Diff, diff
 from stagelens.snapshot.entry import Entry, Kind
-from stagelens.snapshot.explore import Exploration, FileContent, StageFiles, explore, read_file
 from stagelens.snapshot.origin import Step, history
+from stagelens.snapshot.probe import Exploration, FileContent, StageFiles, explore, read_file
 from stagelens.snapshot.table import FileTable
 
 __all__ = [

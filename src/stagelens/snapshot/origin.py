@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from stagelens.dockerfile import Instruction, split_words
 from stagelens.snapshot.entry import Entry
-from stagelens.snapshot.explore import Exploration, StageFiles
+from stagelens.snapshot.probe import Exploration, StageFiles
 
 
 @dataclass(frozen=True, slots=True)

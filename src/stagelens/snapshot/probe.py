@@ -12,7 +12,7 @@ import tarfile
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from stagelens.build import BuildTrace, Job, run
@@ -81,7 +81,7 @@ class Exploration:
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """The first bytes of a file; `binary` where they hold a NUL or are no UTF-8; `size` is the whole one's."""
+    """A file's first bytes; `binary` where they are no text; `size` is that of the whole file."""
 
     data: bytes
     size: int
@@ -132,7 +132,7 @@ def explore(
     )
     needed = dockerfile.needed(trace.target)
     todo = plan(dockerfile, needed, PROBE_IMAGE)
-    found = _run(engine, Path(context), replace(request), todo.text, on_vertex, cancel)
+    found = _run(engine, Path(context), request, todo.text, on_vertex, cancel)
     listings = _read_tar(found)
     stages: list[StageFiles] = []
     for index in needed:

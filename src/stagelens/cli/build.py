@@ -1,0 +1,217 @@
+"""`stagelens build` and `stagelens explore`: a build and its stages in a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.tree import Tree
+
+from stagelens import build as build_context
+from stagelens import images
+from stagelens.build import BuildTrace, LogLine, Vertex
+from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.cli import engine as engine_commands
+from stagelens.cli.console import err, out, working
+from stagelens.snapshot import Entry, Exploration, StageFiles, explore
+from stagelens.snapshot.probe import PROBE_IMAGE
+from stagelens.views import markup
+from stagelens.views.stages import counts
+
+Context = Annotated[Path, typer.Argument(help="The build context: a folder with a Dockerfile.")]
+BuildArgs = Annotated[list[str] | None, typer.Option("--build-arg", help="NAME=VALUE; may be repeated.")]
+Target = Annotated[str | None, typer.Option(help="The stage to stop at.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_SHOWN_CHANGES = 12
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command("build")(build_command)
+    app.command("explore")(explore_command)
+
+
+def build_command(
+    context: Context,
+    tag: Annotated[list[str] | None, typer.Option("--tag", "-t", help="A name for the image.")] = None,
+    target: Target = None,
+    build_arg: BuildArgs = None,
+    no_cache: Annotated[bool, typer.Option(help="Run every step again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build a folder and say what every step did."""
+    engine = engine_commands.find()
+    with cancellable() as cancel, working(f"building {context}") as say:
+        trace = build_context(
+            context,
+            target=target,
+            tags=tag or (),
+            build_args=arguments(build_arg),
+            no_cache=no_cache,
+            engine=engine,
+            on_vertex=lambda vertex, lines: _progress(vertex, lines, say),
+            cancel=cancel,
+        )
+    if as_json:
+        out.print_json(json.dumps(_trace_json(trace)))
+        return
+    _print_trace(trace)
+
+
+def explore_command(
+    context: Context,
+    stage: Annotated[str | None, typer.Option(help="Only this stage.")] = None,
+    target: Target = None,
+    build_arg: BuildArgs = None,
+    as_json: Json = False,
+) -> None:
+    """Build a folder and show what every instruction did to its stage's files."""
+    engine = engine_commands.find()
+    build_args = arguments(build_arg)
+    with cancellable() as cancel, working(f"building {context}") as say:
+        images.ensure(engine, [PROBE_IMAGE], report=say)
+        trace = build_context(
+            context,
+            target=target,
+            build_args=build_args,
+            engine=engine,
+            cancel=cancel,
+            on_vertex=lambda vertex, lines: _progress(vertex, lines, say),
+        )
+        say("looking into the stages")
+        exploration = explore(engine, context, trace, build_args=build_args, cancel=cancel)
+    try:
+        chosen = exploration.stages if stage is None else (exploration.stage(stage),)
+    except KeyError:
+        names = ", ".join(files.stage.label for files in exploration.stages)
+        raise typer.BadParameter(f"no stage {stage!r}; this build has {names}") from None
+    if as_json:
+        out.print_json(json.dumps(_exploration_json(exploration, chosen)))
+        return
+    for files in chosen:
+        out.print(_tree(files))
+
+
+def arguments(pairs: list[str] | None) -> dict[str, str | None]:
+    """`NAME=VALUE` strings as a mapping; a name alone takes the environment's value."""
+    found: dict[str, str | None] = {}
+    for pair in pairs or ():
+        name, has_value, value = pair.partition("=")
+        found[name] = value if has_value else os.environ.get(name)
+    return found
+
+
+@contextmanager
+def cancellable() -> Iterator[Cancel]:
+    """Ctrl-C stops the build in the engine, too, before the program ends."""
+    cancel = Cancel()
+
+    def stop(_: int, __: FrameType | None) -> None:
+        cancel()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield cancel
+    except BuildCancelled:
+        err.print("cancelled; the engine has stopped the build", style="yellow")
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _progress(vertex: Vertex, lines: tuple[LogLine, ...], say: Callable[[str], None]) -> None:
+    say(lines[-1].text if lines else vertex.name)
+
+
+def _print_trace(trace: BuildTrace) -> None:
+    for vertex in trace.vertices:
+        if vertex.instruction is None:
+            continue
+        state = "CACHED" if vertex.cached else f"{vertex.seconds or 0:.1f} s"
+        out.print(f"{state:>8}  {escape(vertex.name)}", soft_wrap=True)
+    cached = sum(v.cached for v in trace.vertices)
+    sent = markup.size(trace.context_bytes)
+    out.print(f"{trace.image_id or 'no image'}  {trace.seconds:.1f} s, {cached} cached, {sent} sent")
+    for line in trace.missing:
+        err.print(f"note: {line}", style="yellow", markup=False)
+
+
+def _trace_json(trace: BuildTrace) -> dict[str, object]:
+    return {
+        "image": trace.image_id,
+        "backend": trace.backend,
+        "seconds": round(trace.seconds, 3),
+        "context_bytes": trace.context_bytes,
+        "missing": list(trace.missing),
+        "steps": [
+            {
+                "stage": trace.dockerfile.stages[v.stage].label,
+                "line": trace.dockerfile.stages[v.stage].instructions[v.instruction].start_line,
+                "name": v.name,
+                "cached": v.cached,
+                "seconds": v.seconds,
+                "log": [line.text for line in v.logs],
+            }
+            for v in trace.vertices
+            if v.stage is not None and v.instruction is not None
+        ],
+    }
+
+
+def _exploration_json(exploration: Exploration, chosen: tuple[StageFiles, ...]) -> dict[str, object]:
+    def entry(e: Entry) -> dict[str, object]:
+        fields = {"path": e.path, "kind": e.kind, "mode": f"{e.mode:04o}", "uid": e.uid, "gid": e.gid}
+        path = e.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return fields | {"path": path, "size": e.size, "mtime": e.mtime, "link_target": e.link_target}
+
+    return {
+        "dockerfile": exploration.trace.dockerfile.path,
+        "stages": [
+            {
+                "name": files.stage.label,
+                "files": len(files.final),
+                "instructions": [
+                    {
+                        "line": i.start_line,
+                        "text": markup.title(i, 500),
+                        "added": [entry(e) for e in files.changes(i).added] if i.index else [],
+                        "changed": [entry(after) for _, after in files.changes(i).changed],
+                        "removed": [e.path for e in files.changes(i).removed],
+                    }
+                    for i in files.stage.instructions
+                ],
+            }
+            for files in chosen
+        ],
+    }
+
+
+def _tree(files: StageFiles) -> Tree:
+    tree = Tree(f"[bold]{escape(files.stage.label)}[/bold]  {len(files.final)} files")
+    for instruction in files.stage.instructions:
+        change = files.changes(instruction)
+        branch = tree.add(f"{escape(markup.title(instruction))}  [dim]{counts(change)}[/dim]")
+        if not instruction.index:
+            continue
+        rows = [
+            *(("green", "+", e) for e in change.added),
+            *(("yellow", "~", after) for _, after in change.changed),
+            *(("red", "-", e) for e in change.removed),
+        ]
+        for colour, sign, e in rows[:_SHOWN_CHANGES]:
+            branch.add(f"[{colour}]{sign} /{escape(_printable(e.path))}[/{colour}]  {markup.size(e.size)}")
+        if len(rows) > _SHOWN_CHANGES:
+            branch.add(f"[dim]and {len(rows) - _SHOWN_CHANGES} more (--json has them all)[/dim]")
+    return tree
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

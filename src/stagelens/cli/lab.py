@@ -1,0 +1,55 @@
+"""`stagelens lab`: an engine, the first lesson's images, and JupyterLab on the first notebook."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stagelens import images
+from stagelens.cli import engine as engine_commands
+from stagelens.cli.console import err, working
+from stagelens.errors import StagelensError
+
+ROOT = Path(__file__).parents[3]
+FIRST = Path("notebooks/en/01-multi-stage.ipynb")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(lab)
+
+
+def lab(
+    notebook: Annotated[Path, typer.Argument(help="The notebook to open.")] = FIRST,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address instead.")] = False,
+    port: Annotated[int, typer.Option(help="The first port to try.")] = 8888,
+) -> None:
+    """Open JupyterLab on the first lesson; only this machine can reach it, and only with its token."""
+    if not (ROOT / notebook).is_file():
+        raise StagelensError("There is no such notebook.", where=str(notebook), remedy="ls notebooks/en")
+    engine = engine_commands.find()
+    err.print(f"engine {engine.info.version}: {engine.origin}", markup=False)
+    with working("base images") as report:
+        images.ensure(engine, images.LESSON_IMAGES.get(notebook.stem), report=report)
+    command = [
+        *(sys.executable, "-m", "jupyterlab", str(notebook)),
+        *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", f"--ServerApp.root_dir={ROOT}"),
+        *(["--no-browser"] if no_browser else []),
+        # Jupyter refuses root unless told; on a course machine root is often who runs the engine.
+        *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
+    ]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"DOCKER_HOST": engine.address})
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        # Ctrl-C reaches Jupyter, too; the second one spares its question whether it is meant.
+        process.terminate()
+        code = process.wait()
+    if "private engine" in engine.origin or engine.address.endswith("engine/docker.sock"):
+        err.print("the private engine goes on; stop it with: ./stagelens engine stop")
+    raise typer.Exit(0 if code in (0, -15) else code)

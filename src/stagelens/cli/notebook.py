@@ -1,0 +1,71 @@
+"""`stagelens run NOTEBOOK`: execute a lesson without a browser, and keep it with an HTML page."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import papermill
+import typer
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+
+from stagelens import images
+from stagelens.cli import engine as engine_commands
+from stagelens.cli.console import out, working
+from stagelens.errors import StagelensError
+
+ROOT = Path(__file__).parents[3]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("run")(run_command)
+
+
+def run_command(
+    name: Annotated[str, typer.Argument(help="A lesson such as 01-multi-stage, or a notebook's path.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Where the results go.")] = Path("out"),
+    language: Annotated[str, typer.Option(help="The lesson's language.")] = "en",
+) -> None:
+    """Execute a notebook on a real engine; write the executed notebook and an HTML page."""
+    source = find_notebook(name, language)
+    engine = engine_commands.find()
+    with working("base images") as report:
+        images.ensure(engine, images.LESSON_IMAGES.get(source.stem), report=report)
+    os.environ["DOCKER_HOST"] = engine.address
+    out_dir.mkdir(parents=True, exist_ok=True)
+    executed = out_dir / f"{source.stem}.ipynb"
+    with working(f"running {source.stem}"):
+        try:
+            papermill.execute_notebook(
+                str(source), str(executed), cwd=str(source.parent), progress_bar=False, log_output=False
+            )
+        except PapermillExecutionError as error:
+            raise StagelensError(
+                f"Cell {error.exec_count} of {source.name} failed.",
+                where=str(executed),
+                why=f"{error.ename}: {error.evalue}",
+                remedy="open the executed notebook: the cell and its whole error are in it",
+            ) from None
+    page = executed.with_suffix(".html")
+    body, _ = HTMLExporter().from_filename(str(executed))
+    page.write_text(body, encoding="utf-8")
+    out.print(str(executed), markup=False, soft_wrap=True)
+    out.print(str(page), markup=False, soft_wrap=True)
+
+
+def find_notebook(name: str, language: str = "en") -> Path:
+    """The lesson of that name, or the notebook at that path.
+
+    Raises
+    ------
+    StagelensError: neither is there; the remedy lists the lessons.
+    """
+    folder = ROOT / "notebooks" / language
+    for candidate in (Path(name), folder / name, folder / f"{name}.ipynb"):
+        if candidate.suffix == ".ipynb" and candidate.is_file():
+            return candidate.resolve()
+    known = ", ".join(sorted(path.stem for path in folder.glob("*.ipynb"))) or "none"
+    raise StagelensError("There is no such lesson.", where=name, remedy=f"choose one of: {known}")
