@@ -233,7 +233,7 @@ def index_layer(read: Callable[[int], bytes]) -> LayerFiles:
         elif name.startswith(_AUFS) or not path:
             continue
         elif name.startswith(_WHITEOUT):
-            removed[_clean(f"{folder}/{name.removeprefix(_WHITEOUT)}")] = None
+            removed[_inside(f"{folder}/{name[len(_WHITEOUT) :]}".lstrip("/"))] = None
         else:
             links.discard(path)
             if member.islnk():
@@ -253,10 +253,14 @@ def index_layer(read: Callable[[int], bytes]) -> LayerFiles:
 def _clean(name: str) -> str:
     """A member's name as a path in the image; absolute names stay inside it, as the engine has them."""
     path = "/".join(part for part in name.split("/") if part not in ("", "."))
-    if path and not is_clean(path):
-        raise LayerError("A layer holds a name that leads out of the image.", where=ascii(name[:200]))
+    return _inside(path) if path else path
+
+
+def _inside(path: str) -> str:
+    if not is_clean(path):
+        raise LayerError("A layer holds a name that leads out of the image.", where=ascii(path[:200]))
     if len(path) > MAX_PATH:
-        raise LayerError(f"A layer holds a name longer than {MAX_PATH} characters.", where=ascii(name[:200]))
+        raise LayerError(f"A layer holds a name longer than {MAX_PATH} characters.", where=ascii(path[:200]))
     return path
 
 
