@@ -212,9 +212,8 @@ class _Run:
         try:
             return work()
         except BuildError as error:
-            own = next((problem for problem in errors if isinstance(problem, StagelensError)), None)
-            if own is not None:
-                raise own from None
+            if errors:
+                raise errors[0] from None
             raise self._failed(error, self._trace(backend, None, 0)) from None
 
     def _failed(self, error: BuildError, trace: BuildTrace) -> BuildFailed:

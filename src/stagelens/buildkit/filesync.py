@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagelens.buildkit.context import ContextError, Entry, read_content, walk
-from stagelens.buildkit.errors import RpcError
+from stagelens.buildkit.errors import ConnectionLost, RpcError, StreamReset
 from stagelens.buildkit.grpc import INTERNAL, NOT_FOUND, Channel
 from stagelens.buildkit.proto.buildkit_pb2 import Packet, Stat
 
@@ -101,12 +101,15 @@ class _Sender:
             thread.start()
         try:
             self._listen(wanted)
+        except StreamReset:
+            if self._failure is None:
+                raise
         finally:
             wanted.put(None)
             for thread in threads:
                 thread.join()
         if self._failure is not None:
-            raise RpcError(INTERNAL, str(self._failure))
+            raise self._failure
 
     def _listen(self, wanted: queue.SimpleQueue[int | None]) -> None:
         for message in self._channel.receive():
@@ -126,10 +129,14 @@ class _Sender:
     def _guard(self, work: Callable[[], None]) -> None:
         try:
             work()
+        except (ConnectionLost, StreamReset):
+            return  # the engine has gone; the listening thread sees it, too
+        except ContextError as error:
+            self._failure = self._failure or error
+            # The engine answers an ERR by ending the call, which ends the listening thread.
+            self._channel.send(Packet(type=Packet.ERR, data=str(error).encode()).SerializeToString())
         except BaseException as error:
             self._failure = self._failure or error
-            if isinstance(error, ContextError | OSError):
-                self._channel.send(Packet(type=Packet.ERR, data=str(error).encode()).SerializeToString())
             self._channel.cancel()
 
     def _walk(self) -> None:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from stagelens.buildkit.errors import BuildKitError, ConnectionLost, RpcError, StreamReset
+from stagelens.buildkit.errors import ConnectionLost, RpcError, StreamReset
 from stagelens.buildkit.http2 import Connection, Headers, Stream, header
 from stagelens.buildkit.transport import Socket
 
@@ -147,7 +147,8 @@ class Server:
             raise
         except RpcError as error:
             status = _status(error.code, error.message)
-        except (BuildKitError, OSError, ValueError) as error:
+        except Exception as error:
+            # Ours to tell: the caller learns a text, the session's owner the error itself.
             self.errors.append(error)
             status = _status(UNKNOWN, str(error))
         stream.send_headers(status, end=True)
