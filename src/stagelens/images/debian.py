@@ -1,0 +1,88 @@
+"""stagelens/debian: a minimal system of the host's own release, which the larger replicas stand on."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from stagelens.images import host
+from stagelens.images.process import run
+from stagelens.paths import cache_dir
+
+NAME = "stagelens/debian"
+PACKAGES = ("ca-certificates",)
+
+# Documents are left out of what is installed later too; without fsync after each file dpkg is much
+# faster, and a build that is cut off leaves no image anyway (dpkg(1), --force-unsafe-io).
+_DPKG = """force-unsafe-io
+path-exclude=/usr/share/doc/*
+path-include=/usr/share/doc/*/copyright
+path-exclude=/usr/share/man/man?/*
+path-exclude=/usr/share/locale/*/LC_MESSAGES/*.mo
+"""
+_APT = """APT::Install-Recommends "false";
+Acquire::Languages "none";
+"""
+FILES = {
+    "etc/dpkg/dpkg.cfg.d/stagelens": _DPKG,
+    "etc/apt/apt.conf.d/99stagelens": _APT,
+}
+_UNWANTED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
+
+
+def tarball(recipe: str, report: Callable[[str], None]) -> Path:
+    """The system's files as a tar in the cache, made where it is not there yet (debootstrap, half a minute).
+
+    Raises
+    ------
+    ReplicaFailed: this host cannot make it, or debootstrap failed.
+    """
+    target = cache_dir() / f"debian-{recipe[:16]}.tar"
+    if target.exists():
+        return target
+    host.require_debian("debootstrap", "unshare")
+    sources = host.apt_sources()
+    report("making a Debian with debootstrap")
+    folder = Path(tempfile.mkdtemp(prefix="stagelens-debian-"))
+    part = target.with_suffix(".part")
+    try:
+        root = folder / "root"
+        _bootstrap(root, sources)
+        _settle(root, sources)
+        report("packing the Debian")
+        run(["tar", "--numeric-owner", "-C", str(root), "--exclude=./dev/*", "-cf", str(part), "."])
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+    for older in cache_dir().glob("debian-*.tar"):
+        if older != target:
+            with suppress(OSError):
+                older.unlink()
+    return target
+
+
+def _bootstrap(root: Path, sources: Iterable[host.AptSource]) -> None:
+    suite = host.codename()
+    mirror = next(s.uri for s in sources if s.suite == suite and s.component == "main")
+    # In namespaces of its own, what debootstrap mounts and starts ends with it, however it ends.
+    isolated = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    include = f"--include={','.join(PACKAGES)}"
+    run([*isolated, "debootstrap", "--variant=minbase", include, suite, str(root), mirror])
+
+
+def _settle(root: Path, sources: Iterable[host.AptSource]) -> None:
+    """Give the system the host's own sources, and take out what an image does not need."""
+    for path in _UNWANTED:
+        shutil.rmtree(root / path, ignore_errors=True)
+        (root / path).mkdir(parents=True, exist_ok=True)
+    (root / "var/cache/apt/archives/partial").mkdir(parents=True)
+    for path, text in FILES.items():
+        (root / path).write_text(text)
+    (root / "etc/apt/sources.list").write_text("".join(source.line() for source in sources))
+    # The host's own name and name servers are not the image's; the engine writes these at run time.
+    for path in ("etc/hostname", "etc/resolv.conf"):
+        (root / path).write_text("")

@@ -1,0 +1,117 @@
+"""diamol/base on a real engine, under names of the test's own."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from stagelens import images
+from stagelens.engine import Engine
+from stagelens.images.model import LABEL
+
+pytestmark = pytest.mark.engine
+needs_root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="replicas are made by root on Debian"
+)
+
+
+@pytest.fixture
+def namespace(unique: str, clean: object) -> str:
+    return unique
+
+
+def base(engine: Engine, namespace: str, source: images.ImageSource = "replica") -> images.BaseImage:
+    (row,) = images.ensure(engine, ["diamol/base"], source, namespace=namespace)
+    return row
+
+
+def in_container(engine: Engine, image: str, script: str, name: str) -> str:
+    container = engine.api.create_container(image, ["sh", "-c", script], name=f"{name}-run")
+    engine.api.start(container)
+    code = engine.api.wait(container)["StatusCode"]
+    output = engine.api.logs(container).decode()
+    assert code == 0, output
+    return output
+
+
+def test_describe_tells_what_is_missing_and_makes_nothing(engine: Engine, namespace: str) -> None:
+    rows = images.describe(engine, namespace=namespace)
+    assert [(row.origin, row.image_id, row.size) for row in rows] == [("missing", None, 0)] * 5
+    assert images.describe(engine, namespace=namespace) == rows
+
+
+@needs_root
+def test_the_replica_is_small_labelled_and_reported_as_one(engine: Engine, namespace: str) -> None:
+    row = base(engine, namespace)
+    assert row.origin == "replica"
+    assert 0 < row.size <= 6_000_000
+    config = engine.api.inspect_image(f"{namespace}/base")["Config"]
+    assert len(config["Labels"][LABEL]) == 64
+    assert config["Cmd"] == ["sh"]
+    assert row in images.describe(engine, namespace=namespace)
+
+
+@needs_root
+def test_the_replica_runs_the_programs_of_a_small_system(engine: Engine, namespace: str) -> None:
+    base(engine, namespace)
+    script = (
+        "id -un && stat -c %a /tmp && echo hi | sed s/hi/ho/ && which wget && test -s /etc/ssl/certs/*.crt"
+    )
+    assert in_container(engine, f"{namespace}/base", script, namespace).split() == [
+        "root",
+        "1777",
+        "ho",
+        "/usr/bin/wget",
+    ]
+
+
+@needs_root
+def test_a_second_call_changes_nothing_and_says_nothing(engine: Engine, namespace: str) -> None:
+    first = base(engine, namespace)
+    said: list[str] = []
+    second = images.ensure(engine, ["diamol/base"], "auto", said.append, namespace=namespace)
+    assert second == (first,)
+    assert said == []
+
+
+@needs_root
+def test_a_replica_of_another_recipe_is_made_again(engine: Engine, namespace: str) -> None:
+    first = base(engine, namespace)
+    relabel(engine, f"{namespace}/base", f"LABEL {LABEL}=0000")
+    assert base(engine, namespace).image_id not in (None, first.image_id)
+    label = engine.api.inspect_image(f"{namespace}/base")["Config"]["Labels"][LABEL]
+    assert label != "0000"
+
+
+@pytest.mark.parametrize("source", ["auto", "pull", "replica"])
+def test_a_published_image_is_never_replaced(
+    engine: Engine, namespace: str, source: images.ImageSource
+) -> None:
+    engine.api.import_image_from_data(b"\0" * 1024, repository=f"{namespace}/base", tag="latest")
+    published = engine.api.inspect_image(f"{namespace}/base")["Id"]
+    row = base(engine, namespace, source)
+    assert (row.image_id, row.origin) == (published, "published")
+
+
+def test_a_registry_that_says_nothing_is_given_up(
+    engine: Engine, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("STAGELENS_REGISTRY_MIRROR", f"127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(images.PullFailed, match="STAGELENS_REGISTRY_MIRROR") as failure:
+            base(engine, namespace, "pull")
+    assert failure.value.unreachable
+    assert images.describe(engine, namespace=namespace)[0].origin == "missing"
+
+
+def test_an_unknown_name_is_refused(engine: Engine) -> None:
+    with pytest.raises(images.ImagesError, match="diamol/base"):
+        images.ensure(engine, ["diamol/nothing"])
+
+
+def relabel(engine: Engine, name: str, change: str) -> None:
+    container = engine.api.create_container(name, ["true"], name=f"{name.replace('/', '-')}-relabel")
+    engine.api.commit(container, repository=name, tag="latest", changes=[change])
+    engine.api.remove_container(container)
