@@ -30,7 +30,10 @@ MAX_PATH = 4096  # Linux' PATH_MAX
 MAX_LAYER = 1 << 36
 MAX_CONFIG = 8 << 20
 MAX_CONFIGS = 1000
-_CHUNK = 1 << 20  # also the most that one header may take: tarfile reads extended headers in one piece
+_CHUNK = 1 << 20
+_LAYER_HEADER = 128 << 10  # the most that one header may take; tarfile reads extended headers in one piece
+_DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
+_DIGIT_RUN = b"0" * (MAX_PATH + 1)
 _ZSTD_WINDOW = 128 << 20
 
 _WHITEOUT = ".wh."
@@ -87,15 +90,23 @@ class Saved:
 class _Forward:
     """A stream as tarfile wants a file: moves only forward, hashes what passes, bounds each read."""
 
-    def __init__(self, read: Callable[[int], bytes], hashed: bool) -> None:
-        self._read = read
+    def __init__(self, read: Callable[[int], bytes], *, layer: bool) -> None:
+        self._source = read
         self._position = 0
-        self._hash = hashlib.sha256() if hashed else None
+        self._largest = _LAYER_HEADER if layer else _CHUNK
+        self._hash = hashlib.sha256() if layer else None
 
     def read(self, size: int) -> bytes:
-        if not 0 <= size <= _CHUNK:
+        if not 0 <= size <= self._largest:
             raise ValueError("a header of the archive is too large")
-        data = self._read(size)
+        data = self._next(size)
+        # tarfile searches extended headers in time quadratic in a run of digits (CVE-2024-6232).
+        if self._hash and size > tarfile.BLOCKSIZE and _DIGIT_RUN in data.translate(_DIGITS):
+            raise ValueError("a header of the archive holds an endless number")
+        return data
+
+    def _next(self, size: int) -> bytes:
+        data = self._source(size)
         self._position += len(data)
         if self._hash:
             self._hash.update(data)
@@ -107,7 +118,7 @@ class _Forward:
         return self._position
 
     def seek(self, position: int) -> int:
-        while self._position < position and self.read(min(_CHUNK, position - self._position)):
+        while self._position < position and self._next(min(_CHUNK, position - self._position)):
             pass
         if self._position != position:
             raise tarfile.ReadError("unexpected end of data")
@@ -115,7 +126,7 @@ class _Forward:
 
     def drain(self) -> str:
         """Read to the end; the sha256 of all that passed."""
-        while self.read(_CHUNK):
+        while self._next(_CHUNK):
             pass
         return self._hash.hexdigest() if self._hash else ""
 
@@ -164,7 +175,7 @@ def read_saved(chunks: Iterable[bytes], progress: Callable[[int], None] = lambda
     LayerError: the stream is no tar, is cut short, or passes a bound.
     """
     saved = Saved()
-    stream = _Forward(io.BufferedReader(_Chunks(chunks, progress), _CHUNK).read, hashed=False)
+    stream = _Forward(io.BufferedReader(_Chunks(chunks, progress), _CHUNK).read, layer=False)
     try:
         for archive, member in _members(stream):
             content = archive.extractfile(member) if member.isreg() else None
@@ -216,7 +227,7 @@ def index_layer(read: Callable[[int], bytes]) -> LayerFiles:
     LayerError: a name leads out of the image, or the layer holds too many files.
     tarfile.TarError, ValueError: the bytes are no whole tar.
     """
-    stream = _Forward(read, hashed=True)
+    stream = _Forward(read, layer=True)
     entries: dict[str, Entry] = {}
     links: set[str] = set()
     removed: dict[str, None] = {}
