@@ -35,6 +35,9 @@ def history(exploration: Exploration, stage: str | int, path: str) -> tuple[Step
             break
         steps.append(Step(files.stage.index, index, wanted))
         instruction = files.stage.instructions[index]
+        if instruction.keyword == "RUN" and files.tables[index - 1].get(wanted) is not None:
+            limit = index  # changed here, made earlier
+            continue
         if index == 0 and files.stage.base_stage is not None:
             files = exploration.stage(files.stage.base_stage)
         elif instruction.keyword == "COPY" and (source := _stage_edge(exploration, files, instruction)):

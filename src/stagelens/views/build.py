@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import ipywidgets
-from IPython.display import display
+from IPython.display import DisplayHandle, display
 
 from stagelens.build import BuildTrace, LogLine, Vertex
 from stagelens.views import markup
@@ -24,11 +23,11 @@ class BuildView:
     def __init__(self) -> None:
         self._vertices: dict[str, Vertex] = {}
         self._drawn = 0.0
-        self.widget = ipywidgets.HTML()
+        self._handle: DisplayHandle | None = None
 
     def show(self) -> BuildView:
-        """Display the view now; it changes while the build runs."""
-        display(self.widget)
+        """Display the view now; it changes while the build runs, and its last state is saved."""
+        self._handle = display(self, display_id=True)
         return self
 
     def take(self, vertex: Vertex, lines: tuple[LogLine, ...]) -> None:
@@ -43,9 +42,10 @@ class BuildView:
         self.draw()
 
     def draw(self) -> None:
-        """Bring the widget up to date."""
+        """Bring the display up to date."""
         self._drawn = time.monotonic()
-        self.widget.value = self._repr_html_()
+        if self._handle is not None:
+            self._handle.update(self)
 
     def _repr_html_(self) -> str:
         rows = [
