@@ -1,0 +1,215 @@
+"""Real builds: what a trace tells, how failures read, and what cancelling leaves."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import stagelens
+from stagelens.build import Backend, BuildFailed, LogLine, Vertex
+from stagelens.build.logs import clean
+from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.dockerfile import DockerfileError
+from stagelens.engine import Engine
+from stagelens.errors import StagelensError
+
+BACKENDS: tuple[Backend, ...] = ("session", "upload", "classic")
+
+
+def project(tmp_path: Path, dockerfile: str, **files: str) -> Path:
+    (tmp_path / "Dockerfile").write_text(dockerfile)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07text", "text"),
+        ("10%\r100%\r", "100%"),
+        ("a\x00b\x08c", "a\ufffdb\ufffdc"),
+        ("x\u202ey", "x\ufffdy"),
+    ],
+)
+def test_terminal_escapes_in_logs_are_made_harmless(raw: str, shown: str) -> None:
+    assert clean(raw) == shown
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_each_backend_ties_steps_to_lines(
+    engine: Engine, tmp_path: Path, unique: str, clean: object, backend: Backend
+) -> None:
+    context = project(
+        tmp_path,
+        f"FROM diamol/base AS one\nRUN echo {unique} && echo more >&2\nFROM diamol/base\n"
+        "COPY --from=one /etc/passwd /p\nCOPY here /h\nENV a=b\n",
+        here="content",
+    )
+    seen: list[Vertex] = []
+    lines: list[LogLine] = []
+
+    def watch(vertex: Vertex, new: tuple[LogLine, ...]) -> None:
+        seen.append(vertex)
+        lines.extend(new)
+
+    trace = stagelens.build(context, engine=engine, tags=[f"{unique}:x"], on_vertex=watch, backend=backend)
+    assert trace.backend == backend
+    run = trace.vertex(0, 1)
+    assert run is not None
+    assert not run.cached
+    assert unique in [line.text for line in run.logs]
+    assert trace.vertex(1, 1) is not None
+    assert trace.vertex(1, 2) is not None
+    assert any(vertex.instruction == 1 for vertex in seen), "events arrive while the build runs"
+    assert unique in [line.text for line in lines]
+    assert engine.api.inspect_image(f"{unique}:x")["Id"].startswith("sha256:")
+    again = stagelens.build(context, engine=engine, tags=[f"{unique}:x"], backend=backend)
+    cached = again.vertex(0, 1)
+    assert cached is not None
+    assert cached.cached
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_failing_run_is_told_with_stage_line_code_and_log(
+    engine: Engine, tmp_path: Path, unique: str, clean: object, backend: Backend
+) -> None:
+    context = project(
+        tmp_path,
+        "FROM diamol/base AS work\nRUN true\n"
+        f"RUN for i in $(seq 30); do echo {unique} $i; done; \\\n  printf '\\033[31mred\\n'; exit 7\n",
+    )
+    with pytest.raises(BuildFailed) as caught:
+        stagelens.build(context, engine=engine, backend=backend)
+    failed = caught.value
+    assert failed.stage is not None
+    assert (failed.stage.label, failed.line, failed.exit_code) == ("work", 3, 7)
+    assert len(failed.logs) == 20
+    assert failed.logs[-1].text == "red"
+    assert "line 3" in str(failed)
+    assert "\x1b" not in str(failed)
+    if backend == "classic":  # it keeps the container of the failed step
+        for row in engine.api.containers(all=True, filters={"status": "exited"}):
+            if unique in row["Command"]:
+                engine.api.remove_container(row["Id"])
+
+
+@pytest.mark.engine
+def test_cancelling_stops_the_build_in_the_engine(engine: Engine, tmp_path: Path, unique: str) -> None:
+    context = project(tmp_path, f"FROM diamol/base\nRUN echo {unique}; sleep 60\n")
+    cancel = Cancel()
+    before = threading.active_count()
+
+    def watch(vertex: Vertex, lines: tuple[LogLine, ...]) -> None:
+        if lines:
+            threading.Timer(0.2, cancel).start()
+
+    begun = time.monotonic()
+    with pytest.raises(BuildCancelled):
+        stagelens.build(context, engine=engine, on_vertex=watch, cancel=cancel)
+    assert time.monotonic() - begun < 30
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert threading.active_count() == before
+
+
+@pytest.mark.engine
+def test_a_second_build_sends_only_what_changed(
+    engine: Engine, tmp_path: Path, unique: str, clean: object
+) -> None:
+    context = project(tmp_path, "FROM scratch\nCOPY . /c\n", **{f"f{i}": str(i) * 1000 for i in range(300)})
+    first = stagelens.build(context, engine=engine, tags=[f"{unique}:x"])
+    (context / "f7").write_text("edited")
+    second = stagelens.build(context, engine=engine, tags=[f"{unique}:x"])
+    assert first.context_bytes > 300_000
+    assert second.context_bytes == len("edited")
+
+
+@pytest.mark.engine
+def test_dockerignore_keeps_files_out(engine: Engine, tmp_path: Path, unique: str, clean: object) -> None:
+    context = project(
+        tmp_path,
+        "FROM diamol/base\nCOPY . /c\nRUN cd /c && find . -type f | sort\n",
+        a="1",
+        b="2",
+        c="3",
+        **{".dockerignore": "*\n!b\n# c\n"},
+    )
+    trace = stagelens.build(context, engine=engine, no_cache=True, tags=[f"{unique}:x"])
+    run = trace.vertex(0, 2)
+    assert run is not None
+    assert [line.text for line in run.logs] == ["./b"]
+
+
+@pytest.mark.engine
+def test_secrets_reach_the_step_and_nothing_else(engine: Engine, tmp_path: Path, unique: str) -> None:
+    context = project(
+        tmp_path,
+        f"FROM diamol/base\nRUN --mount=type=secret,id=pw echo {unique} && wc -c < /run/secrets/pw\n",
+    )
+    trace = stagelens.build(context, engine=engine, secrets={"pw": b"hunter2-hunter2"})
+    run = trace.vertex(0, 1)
+    assert run is not None
+    assert run.logs[-1].text.strip() == "15"
+    assert "hunter2" not in repr(trace)
+
+
+@pytest.mark.engine
+def test_a_large_file_is_streamed(engine: Engine, tmp_path: Path, unique: str, clean: object) -> None:
+    import psutil
+
+    context = project(tmp_path, "FROM scratch\nCOPY big /big\n")
+    with (context / "big").open("wb") as file:
+        file.truncate(1024**3)
+    process = psutil.Process()
+    before = process.memory_info().rss
+    peak = [before]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            peak[0] = max(peak[0], process.memory_info().rss)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        trace = stagelens.build(context, engine=engine, tags=[f"{unique}:x"])
+    finally:
+        done.set()
+        thread.join()
+    assert trace.context_bytes >= 1024**3
+    assert peak[0] - before < 100 * 1024**2
+
+
+@pytest.mark.engine
+def test_a_missing_context_file_is_told(engine: Engine, tmp_path: Path) -> None:
+    context = project(tmp_path, "FROM diamol/base\nCOPY nothere /\n")
+    with pytest.raises(BuildFailed) as caught:
+        stagelens.build(context, engine=engine)
+    assert caught.value.line == 2
+
+
+def test_a_folder_that_is_not_there_and_one_without_a_dockerfile(tmp_path: Path) -> None:
+    with pytest.raises(StagelensError, match="not a folder"):
+        stagelens.build(tmp_path / "no")
+    with pytest.raises(DockerfileError, match="no such file"):
+        stagelens.build(tmp_path)
+
+
+@pytest.mark.engine
+def test_a_fifo_in_the_context_does_not_block(
+    engine: Engine, tmp_path: Path, unique: str, clean: object
+) -> None:
+    context = project(tmp_path, "FROM scratch\nCOPY . /c\n", a="1")
+    os.mkfifo(context / "pipe")
+    (context / "link").symlink_to("/etc/shadow")
+    trace = stagelens.build(context, engine=engine, tags=[f"{unique}:x"])
+    assert trace.image_id

@@ -1,0 +1,62 @@
+"""The commands as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def stagelens(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "stagelens.cli", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.engine
+def test_explore_shows_every_stage_as_a_tree() -> None:
+    done = stagelens("explore", "ch04/exercises/multi-stage")
+    assert done.returncode == 0, done.stderr
+    for word in ("build-stage", "test-stage", "stage-2", "+ /build.txt", "~ /build.txt"):
+        assert word in done.stdout
+
+
+@pytest.mark.engine
+def test_explore_json_of_one_stage() -> None:
+    done = stagelens("explore", "ch04/exercises/multi-stage", "--stage", "test-stage", "--json")
+    (stage,) = json.loads(done.stdout)["stages"]
+    assert stage["name"] == "test-stage"
+    assert [i["line"] for i in stage["instructions"]] == [4, 5, 6]
+    assert stage["instructions"][2]["changed"][0]["path"] == "build.txt"
+
+
+@pytest.mark.engine
+def test_build_json_names_line_and_cache_of_each_step() -> None:
+    stagelens("build", "ch04/exercises/multi-stage")
+    steps = json.loads(stagelens("build", "ch04/exercises/multi-stage", "--json").stdout)["steps"]
+    assert {step["line"] for step in steps} >= {2, 5, 6, 9}
+    assert all(step["cached"] for step in steps if step["line"] in (2, 5, 6, 9))
+
+
+@pytest.mark.engine
+def test_a_failing_build_ends_with_its_line_and_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM diamol/base\nRUN exit 3\n")
+    done = stagelens("build", str(tmp_path))
+    assert done.returncode == 1
+    assert "line 2" in done.stderr
+    assert "exit code 3" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.engine
+def test_doctor_says_that_lessons_can_run() -> None:
+    done = stagelens("doctor", "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 0, report
+    assert report["ok"]
+    names = {finding["name"] for finding in report["findings"]}
+    assert names >= {"engine", "builds", "storage", "disk", "diamol/base", "port 800"}

@@ -1,0 +1,135 @@
+"""Files of every stage, listed by a probe on a real engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import stagelens
+from stagelens.engine import Engine
+from stagelens.errors import StagelensError
+from stagelens.snapshot import explore, history, read_file
+from stagelens.snapshot.layers import read_layers
+from stagelens.snapshot.listing import ListingError, read_listing
+
+CHAPTER = Path(__file__).parents[2] / "ch04/exercises/multi-stage"
+
+
+@pytest.mark.engine
+def test_the_chapters_stages_and_what_each_instruction_changed(engine: Engine) -> None:
+    trace = stagelens.build(CHAPTER, engine=engine)
+    lens = explore(engine, CHAPTER, trace)
+    assert [files.stage.label for files in lens.stages] == ["build-stage", "test-stage", "stage-2"]
+    build, test, final = lens.stages
+    assert [e.path for e in build.changes(1).added] == ["build.txt"]
+    assert [e.path for e in test.changes(1).added] == ["build.txt"]
+    assert [after.path for _, after in test.changes(2).changed] == ["build.txt"]
+    assert not final.changes(2), "CMD changes no files"
+    entry = final.final.get("build.txt")
+    assert entry is not None
+    assert (entry.kind, entry.mode, entry.uid, entry.size) == (
+        "file",
+        0o644,
+        0,
+        len("Building...\nTesting...\n"),
+    )
+
+
+@pytest.mark.engine
+def test_a_file_is_followed_to_where_it_was_made(engine: Engine) -> None:
+    lens = explore(engine, CHAPTER, stagelens.build(CHAPTER, engine=engine))
+    way = [(step.stage, step.instruction) for step in history(lens, 2, "build.txt")]
+    assert way == [(2, 1), (1, 2), (1, 1), (0, 1)]
+    assert history(lens, 2, "not/there") == ()
+    assert [(s.stage, s.instruction) for s in history(lens, 2, "bin/busybox")][0] == (2, 0)
+
+
+@pytest.mark.engine
+def test_content_of_earlier_stages_on_demand(engine: Engine) -> None:
+    lens = explore(engine, CHAPTER, stagelens.build(CHAPTER, engine=engine))
+    assert read_file(lens, "build-stage", None, "/build.txt").text == "Building...\n"
+    assert read_file(lens, "test-stage", 1, "build.txt").text == "Building...\n"
+    assert read_file(lens, "test-stage", 2, "build.txt").text == "Building...\nTesting...\n"
+    binary = read_file(lens, 2, None, "bin/busybox")
+    assert binary.binary
+    assert binary.truncated
+    assert len(binary.data) == 64 * 1024
+    with pytest.raises(StagelensError, match="no file"):
+        read_file(lens, 2, None, "nope")
+    with pytest.raises(StagelensError, match="dir"):
+        read_file(lens, 2, None, "etc")
+
+
+@pytest.mark.engine
+def test_hostile_names_owners_modes_and_links(
+    engine: Engine, tmp_path: Path, unique: str, clean: object
+) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM diamol/base AS nasty\n"
+        'RUN mkdir /d && cd /d && printf x > "$(printf \'new\\nline\')" && printf y > "it\'s" \\\n'
+        '  && printf z > "$(printf \'\\377raw\')" && ln -s "$(printf "a\'\\n\'b")" odd && ln -s /etc/passwd to \\\n'
+        '  && mkfifo pipe && chmod 4755 "it\'s" && chown 7:8 to -h && mkdir -m 1777 sticky\n'
+        "FROM scratch\nCOPY --from=nasty /d /e\nWORKDIR /w\n"
+    )
+    trace = stagelens.build(tmp_path, engine=engine, tags=[f"{unique}:x"])
+    lens = explore(engine, tmp_path, trace)
+    files = {e.path: e for e in lens.stage("nasty").changes(1).added}
+    assert files["d/new\nline"].size == 1
+    assert (files["d/it's"].mode, files["d/it's"].kind) == (0o4755, "file")
+    assert "d/\udcffraw" in files
+    assert files["d/odd"].link_target == "a'\n'b"
+    assert (files["d/to"].link_target, files["d/to"].uid, files["d/to"].gid) == ("/etc/passwd", 7, 8)
+    assert files["d/pipe"].kind == "fifo"
+    assert files["d/sticky"].mode == 0o1777
+    assert read_file(lens, "nasty", None, "d/new\nline").text == "x"
+    assert read_file(lens, "nasty", None, "d/\udcffraw").text == "z"
+    final = lens.stages[-1]
+    assert len(final.tables[0]) == 0, "scratch has no files"
+    assert final.final.get("w") is not None
+    assert {e.path for e in final.changes(1).added} >= {"e", "e/it's"}
+
+
+@pytest.mark.engine
+def test_probe_and_saved_layers_agree(engine: Engine, unique: str, clean: object) -> None:
+    trace = stagelens.build(CHAPTER, engine=engine, tags=[f"{unique}:x"])
+    probed = {e.path: e for e in explore(engine, CHAPTER, trace).stages[-1].final}
+    assert trace.image_id is not None
+    image = read_layers(engine.api, trace.image_id, None)
+    saved = {e.path: e for e in image.files_at(len(image.layers) - 1)}
+    # The engine makes these mount points when a container runs, the probe included.
+    assert {path for path in probed if path not in saved} <= {"dev", "etc", "proc", "sys"}
+    assert saved.keys() <= probed.keys()
+    for path, entry in saved.items():
+        other = probed[path]
+        assert (entry.kind, entry.mode, entry.uid, entry.gid) == (
+            other.kind,
+            other.mode,
+            other.uid,
+            other.gid,
+        )
+        assert entry.link_target == other.link_target
+        if entry.kind == "file":
+            assert (entry.size, entry.mtime) == (other.size, other.mtime)
+
+
+@pytest.mark.engine
+def test_nothing_is_made_in_the_engines_image_store(engine: Engine) -> None:
+    trace = stagelens.build(CHAPTER, engine=engine)
+    before = {row["Id"] for row in engine.api.images(all=True)}
+    explore(engine, CHAPTER, trace)
+    assert {row["Id"] for row in engine.api.images(all=True)} == before
+
+
+@pytest.mark.parametrize(
+    ("names", "facts", "links"),
+    [
+        (b".\0./a", b"41ed 0 0 0 1\n81a4 0 0 1 1\n", b""),
+        (b".\0./a\0", b"41ed 0 0 0 1\n", b""),
+        (b".\0./a\0", b"41ed 0 0 0 1\na1ff 0 0 3 1\n", b"'./a' -> 'to'\n"),
+        (b".\0./a\0", b"41ed 0 0 0 1\na1ff 0 0 2 1\n", b"'./b' -> 'to'\n"),
+    ],
+)
+def test_a_listing_that_does_not_fit_together_is_refused(names: bytes, facts: bytes, links: bytes) -> None:
+    with pytest.raises(ListingError):
+        list(read_listing(names, facts, links))
