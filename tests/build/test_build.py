@@ -130,7 +130,7 @@ def test_a_second_build_sends_only_what_changed(
     (context / "f7").write_text("edited")
     second = stagelens.build(context, engine=engine, tags=[f"{unique}:x"])
     assert first.context_bytes > 300_000
-    assert second.context_bytes == len("edited")
+    assert second.context_bytes <= first.context_bytes / 100
 
 
 @pytest.mark.engine
