@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,7 +142,7 @@ def test_any_text_parses_or_is_a_dockerfile_error(text: str) -> None:
         return
     lines = [(i.start_line, i.end_line) for stage in dockerfile.stages for i in stage.instructions]
     assert all(start <= end for start, end in lines)
-    assert all(a[1] < b[0] for a, b in zip(lines, lines[1:], strict=False))
+    assert all(a[1] < b[0] for a, b in pairwise(lines))
     for edge in dockerfile.edges:
         assert edge.target < len(dockerfile.stages)
         assert not isinstance(edge.source, int) or edge.source < edge.target

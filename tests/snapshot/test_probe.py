@@ -42,7 +42,8 @@ def test_a_file_is_followed_to_where_it_was_made(engine: Engine) -> None:
     way = [(step.stage, step.instruction) for step in history(lens, 2, "build.txt")]
     assert way == [(2, 1), (1, 2), (1, 1), (0, 1)]
     assert history(lens, 2, "not/there") == ()
-    assert [(s.stage, s.instruction) for s in history(lens, 2, "bin/busybox")][0] == (2, 0)
+    first = history(lens, 2, "bin/busybox")[0]
+    assert (first.stage, first.instruction) == (2, 0)
 
 
 @pytest.mark.engine
@@ -68,8 +69,8 @@ def test_hostile_names_owners_modes_and_links(
     (tmp_path / "Dockerfile").write_text(
         "FROM diamol/base AS nasty\n"
         'RUN mkdir /d && cd /d && printf x > "$(printf \'new\\nline\')" && printf y > "it\'s" \\\n'
-        '  && printf z > "$(printf \'\\377raw\')" && ln -s "$(printf "a\'\\n\'b")" odd && ln -s /etc/passwd to \\\n'
-        '  && mkfifo pipe && chmod 4755 "it\'s" && chown 7:8 to -h && mkdir -m 1777 sticky\n'
+        '  && printf z > "$(printf \'\\377raw\')" && ln -s "$(printf "a\'\\n\'b")" odd \\\n'
+        '  && ln -s /etc/passwd to && mkfifo pipe && chmod 4755 "it\'s" && chown 7:8 to -h && mkdir -m 1777 sticky\n'
         "FROM scratch\nCOPY --from=nasty /d /e\nWORKDIR /w\n"
     )
     trace = stagelens.build(tmp_path, engine=engine, tags=[f"{unique}:x"])

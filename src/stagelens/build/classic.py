@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ from docker.errors import APIError
 
 from stagelens.build.logs import clean
 from stagelens.build.trace import LogLine, Vertex
-from stagelens.buildkit import BuildCancelled, BuildError, BuildRequest, Cancel
+from stagelens.buildkit import BuildCancelled, BuildError, BuildRequest, Cancel, dockerpy
 from stagelens.buildkit.context import load_ignore, tar_stream
 from stagelens.dockerfile import Dockerfile
 
@@ -58,7 +58,7 @@ class ClassicBuild:
         query = request.query() | {"dockerfile": name}
         del query["version"]
         response = api.post(
-            api._url("/build"),
+            dockerpy.url(api, "/build"),
             params=query,
             data=body,
             headers={"Content-Type": "application/x-tar"},
@@ -66,11 +66,11 @@ class ClassicBuild:
             timeout=(20, None),
         )
         if cancel is not None:
-            cancel.on_request(lambda: cast(Any, response.raw)._fp.fp.raw._sock.shutdown(2))
+            cancel.on_request(lambda: dockerpy.wake_reader(response))
         try:
-            api._raise_for_status(response)
+            dockerpy.raise_for_status(api, response)
             with contextlib.closing(response):
-                for line in cast(Iterator[bytes], response.iter_lines()):
+                for line in response.iter_lines():
                     if line.strip():
                         self._take(json.loads(line))
         except APIError as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 
 from stagelens import engine as engines
 from stagelens.build.classic import MISSING as CLASSIC_MISSING
@@ -56,7 +56,7 @@ class Job:
     text: str
     secrets: Mapping[str, bytes | Path] = field(default_factory=dict[str, "bytes | Path"], repr=False)
     ssh: Mapping[str, str] = field(default_factory=dict[str, str])
-    output: io.BufferedIOBase | None = None
+    output: IO[bytes] | None = None
 
 
 def build(
@@ -260,7 +260,7 @@ class _Counter:
 
 
 @contextmanager
-def _dockerfile_folder(job: Job) -> Iterator[Path]:
+def _dockerfile_folder(job: Job) -> Generator[Path]:
     """A folder with just the Dockerfile's text: what was parsed is what is built."""
     with tempfile.TemporaryDirectory(prefix="stagelens-") as name:
         folder = Path(name)

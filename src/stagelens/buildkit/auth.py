@@ -9,6 +9,7 @@ import docker
 from docker.auth import AuthConfig, resolve_index_name  # pyright: ignore[reportMissingTypeStubs]
 from docker.errors import DockerException
 
+from stagelens.buildkit import dockerpy
 from stagelens.buildkit.errors import RpcError
 from stagelens.buildkit.grpc import UNIMPLEMENTED, Channel, Handler
 from stagelens.buildkit.proto.buildkit_pb2 import CredentialsRequest, CredentialsResponse
@@ -23,7 +24,7 @@ class Auth:
     """
 
     def __init__(self, api: docker.APIClient) -> None:
-        self._config = cast(AuthConfig, api._auth_configs)
+        self._config = cast(AuthConfig, dockerpy.auth_configs(api))
 
     def methods(self) -> dict[str, Handler]:
         """The gRPC methods to serve."""

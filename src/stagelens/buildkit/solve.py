@@ -16,6 +16,7 @@ import requests
 import urllib3
 from docker.errors import DockerException
 
+from stagelens.buildkit import dockerpy
 from stagelens.buildkit.errors import BuildCancelled, BuildError, ConnectionLost
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 
@@ -148,16 +149,13 @@ def _post(
     headers = {"Content-Type": "application/x-tar"}
     if (registry := _registry_config(api)) is not None:
         headers["X-Registry-Config"] = registry
-    response = cast(
-        requests.Response,
-        api.post(
-            api._url("/build"),
-            params=query,
-            data=body if body is not None else b"",
-            headers=headers,
-            stream=True,
-            timeout=(20, None),
-        ),
+    response = api.post(
+        dockerpy.url(api, "/build"),
+        params=query,
+        data=body if body is not None else b"",
+        headers=headers,
+        stream=True,
+        timeout=(20, None),
     )
     if response.status_code >= 400:
         with contextlib.closing(response):
@@ -172,7 +170,7 @@ def _post(
 def _registry_config(api: docker.APIClient) -> str | None:
     """All credentials, as the docker CLI sends them for builds without a session."""
     try:
-        credentials = cast(Any, api._auth_configs).get_all_credentials()
+        credentials = dockerpy.auth_configs(api).get_all_credentials()
     except DockerException:
         return None
     if not credentials:
@@ -182,16 +180,16 @@ def _registry_config(api: docker.APIClient) -> str | None:
 
 def _stop(api: docker.APIClient, build_id: str, response: requests.Response) -> None:
     with contextlib.suppress(requests.RequestException, OSError):
-        api.post(api._url("/build/cancel"), params={"id": build_id}, timeout=10)
+        api.post(dockerpy.url(api, "/build/cancel"), params={"id": build_id}, timeout=10)
     with contextlib.suppress(Exception):
         # The reading thread is inside the socket: shutting it down is what wakes it.
-        cast(Any, response.raw)._fp.fp.raw._sock.shutdown(2)
+        dockerpy.wake_reader(response)
 
 
 def _lines(response: requests.Response) -> Iterator[dict[str, Any]]:
     """JSON values, one a line; the buffer grows with one line at most."""
     rest = b""
-    for chunk in cast(Iterator[bytes], response.raw.stream(64 * 1024, decode_content=False)):
+    for chunk in response.raw.stream(64 * 1024, decode_content=False):
         *lines, rest = (rest + chunk).split(b"\n")
         yield from (json.loads(line) for line in lines if line.strip())
     if rest.strip():

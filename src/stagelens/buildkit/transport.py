@@ -21,7 +21,9 @@ from typing import Any, Protocol, cast
 import docker
 import requests
 import urllib3
+from docker.errors import DockerException
 
+from stagelens.buildkit import dockerpy
 from stagelens.buildkit.errors import ConnectionLost, UpgradeRefused
 
 _MAX_HEADER_BYTES = 64 * 1024
@@ -50,15 +52,15 @@ def connect(api: docker.APIClient, timeout: float = 20.0) -> Socket:
     ------
     ConnectionLost: the engine cannot be reached.
     """
-    url = cast(str, api.base_url)
+    url = api.base_url
     try:
-        adapter = api.get_adapter(url)
+        adapter = dockerpy.adapter(api)
         request = requests.Request("POST", url).prepare()
         pool = adapter.get_connection_with_tls_context(request, api.verify, cert=api.cert)
         connection = pool._new_conn()  # a pooled one may have unread bytes
         connection.timeout = timeout
         connection.connect()
-    except (OSError, urllib3.exceptions.HTTPError, docker.errors.DockerException) as error:
+    except (OSError, urllib3.exceptions.HTTPError, DockerException) as error:
         raise ConnectionLost(
             "The container engine does not answer.",
             where=url,
@@ -153,7 +155,7 @@ def upgrade(
     sock = connect(api, timeout)
     try:
         lines = [
-            f"POST /v{api._version}{path} HTTP/1.1",
+            f"POST /v{api.api_version}{path} HTTP/1.1",
             "Host: docker",
             "Connection: Upgrade",
             "Upgrade: h2c",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -110,7 +110,7 @@ def arguments(pairs: list[str] | None) -> dict[str, str | None]:
 
 
 @contextmanager
-def cancellable() -> Iterator[Cancel]:
+def cancellable() -> Generator[Cancel]:
     """Ctrl-C stops the build in the engine, too, before the program ends."""
     cancel = Cancel()
 
@@ -168,9 +168,16 @@ def _trace_json(trace: BuildTrace) -> dict[str, object]:
 
 def _exploration_json(exploration: Exploration, chosen: tuple[StageFiles, ...]) -> dict[str, object]:
     def entry(e: Entry) -> dict[str, object]:
-        fields = {"path": e.path, "kind": e.kind, "mode": f"{e.mode:04o}", "uid": e.uid, "gid": e.gid}
-        path = e.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        return fields | {"path": path, "size": e.size, "mtime": e.mtime, "link_target": e.link_target}
+        return {
+            "path": _utf8(e.path),
+            "kind": e.kind,
+            "mode": f"{e.mode:04o}",
+            "uid": e.uid,
+            "gid": e.gid,
+            "size": e.size,
+            "mtime": e.mtime,
+            "link_target": None if e.link_target is None else _utf8(e.link_target),
+        }
 
     return {
         "dockerfile": exploration.trace.dockerfile.path,
@@ -184,7 +191,7 @@ def _exploration_json(exploration: Exploration, chosen: tuple[StageFiles, ...]) 
                         "text": markup.title(i, 500),
                         "added": [entry(e) for e in files.changes(i).added] if i.index else [],
                         "changed": [entry(after) for _, after in files.changes(i).changed],
-                        "removed": [e.path for e in files.changes(i).removed],
+                        "removed": [_utf8(e.path) for e in files.changes(i).removed],
                     }
                     for i in files.stage.instructions
                 ],
@@ -211,6 +218,11 @@ def _tree(files: StageFiles) -> Tree:
         if len(rows) > _SHOWN_CHANGES:
             branch.add(f"[dim]and {len(rows) - _SHOWN_CHANGES} more (--json has them all)[/dim]")
     return tree
+
+
+def _utf8(text: str) -> str:
+    """A path for JSON: bytes that are not UTF-8 become replacement characters."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _printable(text: str) -> str:

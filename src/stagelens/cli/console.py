@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -12,7 +12,7 @@ err = Console(stderr=True, highlight=False)
 
 
 @contextmanager
-def working(label: str) -> Iterator[Callable[[str], None]]:
+def working(label: str) -> Generator[Callable[[str], None]]:
     """Show `label` with a spinner and the seconds that passed; the yielded function changes the text.
 
     Without a terminal (CI, a pipe) each new text is a line.

@@ -22,10 +22,12 @@ ROOT = Path(__file__).parents[3]
 
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
-    app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(test)
+    app.command("test", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(
+        run_tests
+    )
 
 
-def test(
+def run_tests(
     context: typer.Context,
     only_tests: Annotated[bool, typer.Option(help="Leave out the lint and type checks.")] = False,
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import ipywidgets
 
@@ -95,11 +95,11 @@ def _interactive(exploration: Exploration) -> ipywidgets.Widget:
     picture = ipywidgets.HTML()
 
     def draw(*_: object) -> None:
-        files = exploration.stages[stage.value]
+        files = exploration.stages[cast(int, stage.value)]
         picture.value = _picture(files, min(step.value, len(files.tables) - 1), folder.value)
 
     def choose(*_: object) -> None:
-        step.max = len(exploration.stages[stage.value].tables) - 1
+        step.max = len(exploration.stages[cast(int, stage.value)].tables) - 1
         step.value = step.max
         draw()
 
