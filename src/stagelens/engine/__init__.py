@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 PRIVATE = "private engine"
+NOT_BESIDE = "not started, since DOCKER_HOST names another engine (unset it to have one started)"
 
 
 def connect(host: str | None = None, start: bool = True, report: Report | None = None) -> Engine:
@@ -34,23 +35,38 @@ def connect(host: str | None = None, start: bool = True, report: Report | None =
     Parameters
     ----------
     host: an address (`unix://`, `tcp://`, `ssh://`, `npipe://`) to use and no other.
-    start: as root on Linux with dockerd installed, start a private engine where none is found.
+    start: as root on Linux with dockerd installed, start a private engine where none is found; not where
+        DOCKER_HOST names one, since building on another engine than the one named would be a surprise.
+    report: is told in words what is going on while a private engine starts.
 
     Raises
     ------
     EngineNotFound: nothing answers; the error names each place and why it did not do.
+    EngineStartFailed: a private engine was started and did not come up.
     """
     skipped: list[Skipped] = []
     own = Candidate(private_engine().address, PRIVATE)
-    places = [named(host, "the address given")] if host else [*candidates(), own]
-    for candidate in places:
-        result = probe(candidate)
-        if not isinstance(result, Skipped):
-            api, info = result
-            return Engine(api, candidate.address, candidate.origin, info, tuple(skipped))
-        skipped.append(result)
-    if host is None and start and not os.environ.get("DOCKER_HOST"):
-        if (reason := can_start()) is None:
-            return connect(start_private(report).address, start=False)
-        skipped.append(Skipped(own.address, PRIVATE, reason))
+    for candidate in [named(host, "the address given")] if host else [*candidates(), own]:
+        found = _ask(candidate, skipped)
+        if found is not None:
+            return found
+    if host is None and start:
+        reason = NOT_BESIDE if os.environ.get("DOCKER_HOST") else can_start()
+        if reason is None:
+            start_private(report)
+            found = _ask(own, skipped)
+            if found is not None:
+                return found
+        else:
+            skipped.append(Skipped(own.address, PRIVATE, reason))
     raise EngineNotFound(skipped, remedy="stagelens doctor --fix")
+
+
+def _ask(candidate: Candidate, skipped: list[Skipped]) -> Engine | None:
+    """The engine there, or None and a further entry in `skipped`."""
+    result = probe(candidate)
+    if isinstance(result, Skipped):
+        skipped.append(result)
+        return None
+    api, info = result
+    return Engine(api, candidate.address, candidate.origin, info, tuple(skipped))

@@ -1,33 +1,38 @@
 """A private engine: a dockerd of our own, for machines that have the program but no running engine.
 
-Its data, socket, pid file and log are ours alone, and its bridge has a name and a subnet of its own, so
-that a system engine beside it loses nothing: two engines that share docker0 take it from each other.
-It is detached from the program that starts it and lives until `stagelens engine stop`.
+Its data, socket, pid file, log, bridge and containerd namespace are ours alone, and it reads no system
+configuration, so that a system engine beside it loses nothing. It is detached from the program that starts
+it and lives until `stagelens engine stop`.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import hashlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+from stagelens.engine import diagnose, network, processes
 from stagelens.engine.client import Candidate, probe
 from stagelens.engine.errors import EngineStartFailed
 from stagelens.engine.model import Skipped
 from stagelens.paths import state_dir
 
-BRIDGE = "stagelens0"
 READY_SECONDS = 60.0
 _STOP_SECONDS = 30.0
+# A unix socket's path holds 107 bytes; the longest below `run` is exec/containerd/containerd.sock.ttrpc.
+_LONGEST_FOLDER = 60
 Report = Callable[[str], None]
 
 
@@ -38,9 +43,20 @@ class PrivateEngine:
     folder: Path
 
     @property
+    def name(self) -> str:
+        """Its bridge, firewall chain and containerd namespace: 15 characters, one for each folder."""
+        return "stagelens" + hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:6]
+
+    @property
+    def run(self) -> Path:
+        """The folder of its sockets: its own, or one below /run where that path is too long for a socket."""
+        long = len(os.fsencode(self.folder)) > _LONGEST_FOLDER
+        return Path("/run") / self.name if long else self.folder
+
+    @property
     def socket(self) -> Path:
         """Its API socket."""
-        return self.folder / "docker.sock"
+        return self.run / "docker.sock"
 
     @property
     def address(self) -> str:
@@ -57,14 +73,18 @@ class PrivateEngine:
         """Written by dockerd."""
         return self.folder / "dockerd.pid"
 
+    @property
+    def config(self) -> Path:
+        """Its daemon.json; /etc/docker/daemon.json is the system engine's and is not read."""
+        return self.folder / "daemon.json"
+
     def pid(self) -> int | None:
         """The running dockerd's process id; None where the file is stale or the id is another program's."""
         try:
             pid = int(self.pid_file.read_text())
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except (OSError, ValueError):
             return None
-        return pid if os.fsencode(self.socket) in b" ".join(command) else None
+        return pid if processes.arguments(pid)[1:2] == [f"--config-file={self.config}"] else None
 
 
 def private_engine() -> PrivateEngine:
@@ -78,137 +98,179 @@ def can_start() -> str | None:
         return "a private engine needs Linux"
     if os.geteuid() != 0:
         return "a private engine needs root"
-    missing = [name for name in ("dockerd", "iptables") if _program(name) is None]
+    missing = [name for name in ("dockerd", "iptables", "ip") if network.program(name) is None]
     return f"not installed: {', '.join(missing)}" if missing else None
 
 
 def start(report: Report | None = None) -> PrivateEngine:
-    """Start the private engine unless it runs, and wait until it answers.
+    """Start the private engine unless it runs, and wait until it answers; two at once start one.
 
     Raises
     ------
     EngineStartFailed: with the telling lines of its log.
     """
     engine = private_engine()
-    engine.folder.mkdir(parents=True, exist_ok=True)
     if reason := can_start():
         raise EngineStartFailed("No private engine can be started here.", why=reason)
-    with FileLock(engine.folder / "start.lock"):
-        if engine.pid() is None:
-            engine.pid_file.unlink(missing_ok=True)
-            _launch(engine)
-        _wait(engine, report)
+    with _lock(engine):
+        if engine.pid() is not None:
+            _wait(engine, None, report)
+            return engine
+        process: subprocess.Popen[bytes] | None = None
+        try:
+            process = _launch(engine)
+            _wait(engine, process, report)
+        except BaseException:
+            # Ctrl-C included: half an engine must not stay behind.
+            if process is not None:
+                process.terminate()
+                _wait_for_end(process.pid)
+            _sweep(engine, ())
+            raise
     return engine
 
 
 def stop() -> bool:
-    """Stop the private engine and wait for its end; False where none runs."""
+    """Stop the private engine, wait for its end and remove its bridges; False where none runs.
+
+    What a killed one left behind (containerd, shims, mounts, its bridge) is removed too.
+    """
     engine = private_engine()
-    pid = engine.pid()
-    if pid is None:
+    if not engine.folder.is_dir():
         return False
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + _STOP_SECONDS
-    while engine.pid() is not None:
-        if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
-            break
-        _reap(pid)
-        time.sleep(0.1)
-    if ip := _program("ip"):
-        subprocess.run([ip, "link", "delete", BRIDGE], capture_output=True, check=False)
-    return True
+    with _lock(engine):
+        pid = engine.pid()
+        bridges = _user_bridges(engine) if pid is not None else ()
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
+            _wait_for_end(pid)
+        _sweep(engine, bridges)
+        return pid is not None
 
 
-def _reap(pid: int) -> None:
-    """Where this very process started it, a stopped dockerd would stay as a zombie."""
+@contextmanager
+def _lock(engine: PrivateEngine) -> Generator[None]:
+    engine.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(engine.folder / "start.lock")
     try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return
+        lock.acquire(timeout=READY_SECONDS + _STOP_SECONDS)
+    except Timeout as error:
+        raise EngineStartFailed(
+            "Another stagelens has been starting or stopping the engine for more than a minute.",
+            where=str(engine.folder / "start.lock"),
+            remedy="stagelens engine status",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _launch(engine: PrivateEngine) -> None:
-    dockerd = _program("dockerd")
-    assert dockerd is not None
-    _make_bridge()
+def _launch(engine: PrivateEngine) -> subprocess.Popen[bytes]:
+    dockerd = network.program("dockerd")
+    assert dockerd is not None, "can_start() looked for it"
+    _sweep(engine, ())
+    engine.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    pool = _pool(engine)
+    network.set_up(engine.name, pool)
+    engine.config.write_text(json.dumps(_configuration(engine, pool), indent=2))
+    if engine.log.exists():
+        engine.log.replace(engine.log.with_suffix(".log.1"))
     command = [
         dockerd,
-        f"--host={engine.address}",
-        f"--data-root={engine.folder / 'data'}",
-        f"--exec-root={engine.folder / 'exec'}",
-        f"--pidfile={engine.pid_file}",
-        f"--bridge={BRIDGE}",
+        f"--config-file={engine.config}",
+        # dockerd uses a system containerd where one runs; namespaces keep the two engines apart there.
+        # (Engine 20.10 knows them as options only, not in the file.)
+        f"--containerd-namespace={engine.name}",
+        f"--containerd-plugins-namespace={engine.name}-plugins",
     ]
-    environment = os.environ | {"PATH": os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"}
     with engine.log.open("wb") as log:
-        subprocess.Popen(
+        return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
             cwd="/",
-            env=environment,
+            env=os.environ | {"PATH": network.search_path()},
         )
 
 
-def _make_bridge() -> None:
-    """The bridge with the first subnet of a private range that no interface or route uses."""
-    ip = _program("ip")
-    if ip is None:
-        raise EngineStartFailed("The program ip is missing.", remedy="apt-get install iproute2")
-    if subprocess.run([ip, "link", "show", BRIDGE], capture_output=True, check=False).returncode == 0:
-        return
-    routes = subprocess.run([ip, "-4", "route", "show"], capture_output=True, text=True, check=False).stdout
-    taken = [_network(line.split()[0]) for line in routes.splitlines() if line and line[0].isdigit()]
-    for third in range(200, 255):
-        subnet = ipaddress.ip_network(f"172.30.{third}.0/24")
-        if not any(subnet.overlaps(other) for other in taken):
-            address = f"{subnet.network_address + 1}/24"
-            for command in (
-                [ip, "link", "add", BRIDGE, "type", "bridge"],
-                [ip, "address", "add", address, "dev", BRIDGE],
-                [ip, "link", "set", BRIDGE, "up"],
-            ):
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    raise EngineStartFailed("The engine's bridge cannot be made.", why=done.stderr.strip())
-            return
+def _configuration(engine: PrivateEngine, pool: IPv4Network) -> dict[str, object]:
+    """daemon.json: https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file."""
+    return {
+        "hosts": [engine.address],
+        "data-root": str(engine.folder / "data"),
+        "exec-root": str(engine.run / "exec"),
+        "pidfile": str(engine.pid_file),
+        "bridge": engine.name,
+        "default-address-pools": [{"base": str(pool), "size": 24}],
+        "iptables": False,
+        "ip6tables": False,
+    }
 
 
-def _network(text: str) -> ipaddress.IPv4Network:
-    return ipaddress.IPv4Network(text, strict=False)
+def _pool(engine: PrivateEngine) -> IPv4Network:
+    """The pool of the last run, since networks that containers use were made in it, else a free one."""
+    try:
+        before = IPv4Network(json.loads(engine.config.read_text())["default-address-pools"][0]["base"])
+    except (OSError, ValueError, LookupError, TypeError):
+        before = None
+    return network.choose_pool(network.routes_of_others(engine.name), before)
 
 
-def _wait(engine: PrivateEngine, report: Report | None) -> None:
+def _wait(engine: PrivateEngine, process: subprocess.Popen[bytes] | None, report: Report | None) -> None:
+    """Wait until it answers; `process` is the dockerd where this call started it."""
     begun = time.monotonic()
     while time.monotonic() - begun < READY_SECONDS:
         if not isinstance(probe(Candidate(engine.address, "private engine")), Skipped):
             return
-        if time.monotonic() - begun > 1.0 and engine.pid() is None and not _alive(engine):
+        if process.poll() is not None if process is not None else engine.pid() is None:
             break
         if report is not None:
             report(f"starting a private engine ({time.monotonic() - begun:.0f} s)")
-        time.sleep(0.2)
+        time.sleep(0.1)
     raise EngineStartFailed(
         "The private engine did not start.",
         where=str(engine.log),
-        why=_telling(engine.log),
-        remedy="stagelens engine logs",
+        why=diagnose.telling_lines(engine.log),
+        remedy=diagnose.remedy(engine.log),
     )
 
 
-def _alive(engine: PrivateEngine) -> bool:
-    """Whether dockerd may still be on its way: it writes its pid file early, its last line says the end."""
-    return b"failed to start daemon" not in engine.log.read_bytes()[-4000:]
+def _wait_for_end(pid: int) -> None:
+    """Wait until dockerd has ended (it first stops its containers); after 30 s it is killed."""
+    deadline = time.monotonic() + _STOP_SECONDS
+    while processes.arguments(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    processes.end([pid] if processes.arguments(pid) else [])
+    with suppress(ChildProcessError):
+        # Where this very process started it, it would stay as a zombie.
+        os.waitpid(pid, os.WNOHANG)
 
 
-def _telling(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()
-    telling = [line for line in lines if "level=fatal" in line or "level=error" in line or "failed" in line]
-    return "\n".join((telling or lines)[-3:])[:1500]
+def _sweep(engine: PrivateEngine, user_bridges: tuple[str, ...]) -> None:
+    """Remove what dockerd leaves, or left when it was killed."""
+    processes.end(processes.helpers_of(engine.run, engine.name))
+    processes.unmount_below(engine.folder)
+    processes.unmount_below(engine.run)
+    network.tear_down(engine.name, user_bridges)
+    engine.pid_file.unlink(missing_ok=True)
+    engine.socket.unlink(missing_ok=True)
+    if engine.run != engine.folder:
+        shutil.rmtree(engine.run, ignore_errors=True)
 
 
-def _program(name: str) -> str | None:
-    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin")
+def _user_bridges(engine: PrivateEngine) -> tuple[str, ...]:
+    """Bridges of networks that users made; dockerd leaves them up when it ends and makes them anew."""
+    result = probe(Candidate(engine.address, "private engine"))
+    if isinstance(result, Skipped):
+        return ()
+    api, _ = result
+    try:
+        rows = api.networks(filters={"driver": "bridge"})
+    finally:
+        api.close()
+    option = "com.docker.network.bridge.name"
+    names = {(row.get("Options") or {}).get(option) or f"br-{row['Id'][:12]}" for row in rows}
+    return tuple(sorted(names - {engine.name}))

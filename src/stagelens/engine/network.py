@@ -1,0 +1,122 @@
+"""The private engine's network: a bridge, a pool of subnets and firewall rules that carry its own name.
+
+dockerd's own rules are switched off: when a second dockerd starts in a network namespace it empties the
+DOCKER chains that both would use (libnetwork's `removeIPChains`), so the first one's published ports and
+network isolation are gone. Three rules in a chain of our own give containers the way out; published ports
+are served by docker-proxy, which needs none.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from ipaddress import IPv4Network
+
+from stagelens.engine.errors import EngineStartFailed
+
+# /20 pools hold 16 networks of 256 addresses; ranges that VPNs and Docker's own defaults leave alone first.
+_POOLS = tuple(
+    subnet
+    for block in ("172.30.0.0/16", "172.31.0.0/16", "10.213.0.0/16", "192.168.240.0/20")
+    for subnet in IPv4Network(block).subnets(new_prefix=20)
+)
+
+
+def program(name: str) -> str | None:
+    """The path of a program; /usr/sbin is looked at too, which is often not on a user's PATH."""
+    return shutil.which(name, path=search_path())
+
+
+def search_path() -> str:
+    """PATH with the folders of system programs at its end."""
+    return os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def choose_pool(taken: Iterable[IPv4Network], before: IPv4Network | None = None) -> IPv4Network:
+    """The pool used before if nothing overlaps it, else the first free one.
+
+    Raises
+    ------
+    EngineStartFailed: every pool overlaps a route of this machine.
+    """
+    others = list(taken)
+    for pool in (before, *_POOLS):
+        if pool is not None and not any(pool.overlaps(other) for other in others):
+            return pool
+    raise EngineStartFailed(
+        "There is no free private subnet for the engine's bridge.",
+        why="each pool overlaps a route: " + ", ".join(str(other) for other in others),
+        remedy="ip route   (and end a VPN that takes every private range)",
+    )
+
+
+def routes_of_others(bridge: str) -> list[IPv4Network]:
+    """IPv4 networks that this machine routes, but for those of `bridge` and of Docker's user networks."""
+    listed = json.loads(_run("ip", "-j", "-4", "route", "show", "table", "all") or "[]")
+    networks: list[IPv4Network] = []
+    for route in listed:
+        device, destination = str(route.get("dev", "")), str(route.get("dst", "default"))
+        if destination != "default" and device != bridge and not device.startswith("br-"):
+            networks.append(ipaddress.IPv4Network(destination, strict=False))
+    return networks
+
+
+def set_up(bridge: str, pool: IPv4Network) -> None:
+    """Make the bridge with the pool's first subnet, and the rules; what an earlier run left goes first.
+
+    Raises
+    ------
+    EngineStartFailed: the kernel or a missing right does not allow it.
+    """
+    tear_down(bridge)
+    subnet = next(pool.subnets(new_prefix=24))
+    try:
+        _run("ip", "link", "add", bridge, "type", "bridge")
+        _run("ip", "address", "add", f"{subnet.network_address + 1}/24", "dev", bridge)
+        _run("ip", "link", "set", bridge, "up")
+        answers = ("-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED")
+        rules = (
+            ("filter", "-N", bridge),
+            ("filter", "-A", bridge, "-s", str(pool), "-j", "ACCEPT"),
+            ("filter", "-A", bridge, "-d", str(pool), *answers, "-j", "ACCEPT"),
+            ("filter", "-I", "FORWARD", "-j", bridge),
+            ("nat", "-N", bridge),
+            ("nat", "-A", bridge, "-s", str(pool), "!", "-d", str(pool), "-j", "MASQUERADE"),
+            ("nat", "-A", "POSTROUTING", "-j", bridge),
+        )
+        for table, *rule in rules:
+            _run("iptables", "-w", "-t", table, *rule)
+    except (OSError, subprocess.CalledProcessError) as error:
+        tear_down(bridge)
+        why = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else str(error)
+        raise EngineStartFailed(
+            "The private engine's network cannot be made.",
+            where=f"bridge {bridge}",
+            why=why[-500:],
+            remedy="run this as root outside of a container, or in one started with --privileged",
+        ) from error
+
+
+def tear_down(bridge: str, user_bridges: Iterable[str] = ()) -> None:
+    """Remove the rules and the bridges; what is not there is no error."""
+    for table, hook in (("filter", "FORWARD"), ("nat", "POSTROUTING")):
+        for rule in (("-D", hook, "-j", bridge), ("-F", bridge), ("-X", bridge)):
+            _try("iptables", "-w", "-t", table, *rule)
+    for name in (bridge, *user_bridges):
+        _try("ip", "link", "delete", name)
+
+
+def _run(name: str, *arguments: str) -> str:
+    path = program(name)
+    if path is None:
+        raise EngineStartFailed(f"The program {name} is missing.", remedy="stagelens doctor --fix")
+    return subprocess.run([path, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def _try(name: str, *arguments: str) -> None:
+    if path := program(name):
+        subprocess.run([path, *arguments], capture_output=True, check=False)
