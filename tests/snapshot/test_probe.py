@@ -69,7 +69,8 @@ def test_hostile_names_owners_modes_and_links(
     (tmp_path / "Dockerfile").write_text(
         "FROM diamol/base AS nasty\n"
         'RUN mkdir /d && cd /d && printf x > "$(printf \'new\\nline\')" && printf y > "it\'s" \\\n'
-        '  && printf z > "$(printf \'\\377raw\')" && ln -s "$(printf "a\'\\n\'b")" odd \\\n'
+        "  && printf z > \"$(printf '\\377raw')\" \\\n"
+        '  && ln -s "$(printf "a\'\\n\'b")" odd \\\n'
         '  && ln -s /etc/passwd to && mkfifo pipe && chmod 4755 "it\'s" && chown 7:8 to -h && mkdir -m 1777 sticky\n'
         "FROM scratch\nCOPY --from=nasty /d /e\nWORKDIR /w\n"
     )

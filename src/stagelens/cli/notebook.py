@@ -6,10 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-import papermill
 import typer
-from nbconvert import HTMLExporter
-from papermill.exceptions import PapermillExecutionError
 
 from stagelens import images
 from stagelens.cli import engine as engine_commands
@@ -30,6 +27,11 @@ def run_command(
     language: Annotated[str, typer.Option(help="The lesson's language.")] = "en",
 ) -> None:
     """Execute a notebook on a real engine; write the executed notebook and an HTML page."""
+    # Both take seconds to import, and every command of this program would pay for it.
+    import papermill
+    from nbconvert import HTMLExporter
+    from papermill.exceptions import PapermillExecutionError
+
     source = find_notebook(name, language)
     engine = engine_commands.find()
     with working("base images") as report:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
-
-from IPython.display import DisplayHandle, display
+from typing import TYPE_CHECKING, Any
 
 from stagelens.build import BuildTrace, LogLine, Vertex
 from stagelens.views import markup
+
+if TYPE_CHECKING:
+    from IPython.display import DisplayHandle
 
 _LOG_LINES = 8
 _SECONDS_BETWEEN = 0.1
@@ -27,6 +28,8 @@ class BuildView:
 
     def show(self) -> BuildView:
         """Display the view now; it changes while the build runs, and its last state is saved."""
+        from IPython.display import display  # slow to import, and the command line never calls this
+
         self._handle = display(self, display_id=True)
         return self
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-import ipywidgets
+from typing import TYPE_CHECKING, Any, cast
 
 from stagelens.snapshot import Diff, Entry, Exploration, StageFiles
 from stagelens.views import markup
+
+if TYPE_CHECKING:
+    import ipywidgets
 
 _ROWS = 200
 
@@ -85,6 +86,8 @@ def _size(entry: Entry) -> str:
 
 
 def _interactive(exploration: Exploration) -> ipywidgets.Widget:
+    import ipywidgets  # slow to import, and the command line never shows a widget
+
     stage = ipywidgets.Dropdown(
         description="Stage",
         options=[(files.stage.label, index) for index, files in enumerate(exploration.stages)],
