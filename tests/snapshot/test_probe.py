@@ -71,7 +71,8 @@ def test_hostile_names_owners_modes_and_links(
         'RUN mkdir /d && cd /d && printf x > "$(printf \'new\\nline\')" && printf y > "it\'s" \\\n'
         "  && printf z > \"$(printf '\\377raw')\" \\\n"
         '  && ln -s "$(printf "a\'\\n\'b")" odd \\\n'
-        '  && ln -s /etc/passwd to && mkfifo pipe && chmod 4755 "it\'s" && chown 7:8 to -h && mkdir -m 1777 sticky\n'
+        "  && ln -s /etc/passwd to && mkfifo pipe \\\n"
+        '  && chmod 4755 "it\'s" && chown 7:8 to -h && mkdir -m 1777 sticky\n'
         "FROM scratch\nCOPY --from=nasty /d /e\nWORKDIR /w\n"
     )
     trace = stagelens.build(tmp_path, engine=engine, tags=[f"{unique}:x"])
