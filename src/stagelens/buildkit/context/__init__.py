@@ -1,9 +1,9 @@
 """The build context on disk: which paths belong to it, what they are, and their contents. No network."""
 
 from stagelens.buildkit.context.content import read_content
-from stagelens.buildkit.context.errors import ContextError
+from stagelens.buildkit.context.errors import ContextError, PatternError
 from stagelens.buildkit.context.ignorefile import load_ignore
-from stagelens.buildkit.context.patterns import Matcher, PatternError
+from stagelens.buildkit.context.patterns import Matcher
 from stagelens.buildkit.context.tar import tar_stream
 from stagelens.buildkit.context.walk import Entry, walk
 

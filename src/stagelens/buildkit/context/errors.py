@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
+import os
+
 from stagelens.errors import StagelensError
 
 
 class ContextError(StagelensError):
     """A path of the build context cannot be used."""
+
+
+class PatternError(ContextError):
+    """A pattern that the engine refuses; `pattern` is its text."""
+
+    def __init__(self, pattern: str, reason: str, *, where: str | None = None) -> None:
+        self.pattern = pattern
+        super().__init__(
+            f"The pattern {pattern!r} is not valid.",
+            where=where,
+            why=reason,
+            remedy="mend the pattern; a backslash before a special character takes its meaning away",
+        )
+
+
+def unreadable(path: bytes, error: OSError) -> ContextError:
+    """The error for a path below the context that the system does not let us read."""
+    return ContextError(
+        "A path of the build context cannot be read.",
+        where=os.fsdecode(path) or ".",
+        why=error.strerror,
+        remedy="exclude it in .dockerignore, or make it readable",
+    )

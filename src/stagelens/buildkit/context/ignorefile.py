@@ -8,8 +8,8 @@ from __future__ import annotations
 import posixpath
 from pathlib import Path
 
-from stagelens.buildkit.context.errors import ContextError
-from stagelens.buildkit.context.patterns import Matcher, PatternError
+from stagelens.buildkit.context.errors import ContextError, PatternError
+from stagelens.buildkit.context.patterns import Matcher
 
 MAX_BYTES = 1024 * 1024
 

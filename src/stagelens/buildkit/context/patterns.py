@@ -2,161 +2,201 @@
 
 A pattern is cleaned like a path; `*` and `?` stop at '/', `**` does not; `!` takes back what an earlier
 pattern matched; a match of a folder holds for what is below it. Patterns are tried in order, the last one
-that changes the answer wins.
+that changes the answer wins. docs/decisions/0030-context-patterns.md says why no library does it.
 """
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from stagelens.buildkit.context.errors import ContextError
+from stagelens.buildkit.context.errors import PatternError
+from stagelens.buildkit.context.glob import compile_glob, readable
+from stagelens.buildkit.context.goregexp import GoSyntaxError, translate
 
-_SPECIAL = set("*?[\\")
-_ESCAPED = set(".+()|{}$^")
+# What Go's unicode.IsSpace calls white; Python's strip() takes four control characters more.
+SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+_NOT_A_PREFIX = frozenset("*[]?^\\")
+# What patternmatcher escapes for Go's compiler. It means to escape |, { and } too, but its table has no
+# room for them: `a|b*` is two alternatives, and `*.{1}` counts.
+_ESCAPED = frozenset(".+()$")
 
 
-class PatternError(ContextError):
-    """A pattern that the engine refuses; `pattern` is its text."""
+def clean(path: str) -> str:
+    """The shortest path of the same meaning, as Go's path.Clean: no `.`, no `//`, no slash at the end."""
+    cleaned = posixpath.normpath(path)
+    # POSIX lets two leading slashes have a meaning of their own, and Python keeps them.
+    return "/" + cleaned.lstrip("/") if cleaned.startswith("//") else cleaned
 
-    def __init__(self, pattern: str, reason: str) -> None:
-        self.pattern = pattern
-        super().__init__(
-            f"The pattern {pattern!r} is not valid.",
-            why=reason,
-            remedy="see the pattern rules of .dockerignore; escape a special character with a backslash",
-        )
+
+def encoded(text: str) -> bytes:
+    """Pattern or path as the bytes that a file system has."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decoded(path: bytes) -> str:
+    """A path as the engine's expressions see it: U+FFFD for each byte that is not UTF-8."""
+    try:
+        return path.decode()
+    except UnicodeDecodeError:
+        return readable(path.decode("utf-8", "surrogateescape"))
 
 
 @dataclass(frozen=True, slots=True)
-class _Pattern:
-    regex: re.Pattern[str]
-    negated: bool
+class Pattern:
+    """One pattern, cleaned: `text` is without the `!` that `negated` stands for."""
+
     text: str
-    literal_prefix: str
+    negated: bool
+
+    @property
+    def prefix(self) -> str | None:
+        """The path that its matches begin with (a `/**` or `/*` at the end left off), None where unclear."""
+        prefix = self.text.removesuffix("/**").removesuffix("/*")
+        return None if _NOT_A_PREFIX & set(prefix) else prefix
 
 
-class Matcher:
-    """Patterns in order; `match` answers for a path, given what they said of its parent folder."""
+def parse(raw: str, *, windows: bool = os.name == "nt") -> Pattern | None:
+    """The pattern that `raw` stands for; None where it is blank. On Windows a backslash is a separator.
 
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self._patterns = tuple(p for p in map(_compile, patterns) if p is not None)
-        self.has_negation = any(p.negated for p in self._patterns)
-
-    def __bool__(self) -> bool:
-        return bool(self._patterns)
-
-    def match(self, path: str, parent: tuple[bool, ...] | None = None) -> tuple[bool, tuple[bool, ...]]:
-        """Whether `path` matches, and each pattern's own answer, to be passed on for its children."""
-        matched = False
-        answers: list[bool] = []
-        for index, pattern in enumerate(self._patterns):
-            own = bool(parent and parent[index]) or pattern.regex.match(path) is not None
-            answers.append(own)
-            if own:
-                matched = not pattern.negated
-        return matched, tuple(answers)
-
-    def may_match_below(self, folder: str, *, negated: bool) -> bool:
-        """Whether one of the (negated) patterns could match something below `folder`."""
-        inside = folder + "/"
-        for pattern in self._patterns:
-            if pattern.negated != negated:
-                continue
-            prefix = pattern.literal_prefix
-            if prefix.startswith(inside) or inside.startswith(prefix) or prefix == folder:
-                return True
-        return False
-
-
-def _compile(raw: str) -> _Pattern | None:
-    text = raw.strip()
+    Raises
+    ------
+    PatternError: the engine refuses it.
+    """
+    text = raw.strip(SPACE)
     if not text:
         return None
-    text = _clean(text)
+    text = clean(text.replace("\\", "/") if windows else text)
     negated = text.startswith("!")
     if negated:
         text = text[1:]
         if not text:
-            raise PatternError(raw, "a lone ! excludes nothing")
-    try:
-        regex = re.compile(_translate(text, raw), re.DOTALL)
-    except re.error as error:
-        raise PatternError(raw, str(error)) from error
-    special = next((i for i, character in enumerate(text) if character in _SPECIAL), len(text))
-    return _Pattern(regex, negated, text, text[:special])
+            raise PatternError(raw, "a lone ! takes nothing back")
+    compile_glob(text)
+    return Pattern(text, negated)
 
 
-def _clean(path: str) -> str:
-    cleaned = posixpath.normpath(path)
-    # Python keeps two leading slashes (POSIX allows them a meaning); Go does not.
-    return "/" + cleaned.lstrip("/") if cleaned.startswith("//") else cleaned
+@dataclass(slots=True)
+class _Run:
+    """Neighbouring patterns of one kind (negated or not), asked as one: does any of them match?
+
+    patternmatcher distinguishes matches of the whole text, of its beginning, of its end and of a regular
+    expression; the first three compare bytes.
+    """
+
+    negated: bool
+    exact: set[bytes] = field(default_factory=set[bytes])
+    starts: tuple[bytes, ...] = ()
+    ends: tuple[bytes, ...] = ()
+    expressions: list[str] = field(default_factory=list[str])
+    compiled: re.Pattern[str] | None = None
+
+    def add(self, text: str) -> None:
+        simple = not set(text) & set("*?[]\\")
+        begin, end = text[:-2], text[2:]
+        if simple:
+            self.exact.add(encoded(text))
+        elif text.startswith("**") and not set(end) & set("*?[]\\"):
+            self.ends += (encoded(end),)
+            if end.startswith("/"):
+                self.exact.add(encoded(end[1:]))
+        elif text.endswith("**") and not set(begin) & set("*?[]\\"):
+            self.starts += (encoded(begin),)
+        else:
+            self._add_expression(text)
+
+    def _add_expression(self, text: str) -> None:
+        # Go's scanner skips a byte order mark in front.
+        expression = _go_expression(readable(text).removeprefix("\ufeff"))
+        try:
+            self.expressions.append(translate(expression))
+        except GoSyntaxError as error:
+            raise PatternError(text, str(error)) from error
+
+    def close(self) -> None:
+        if self.expressions:
+            self.compiled = re.compile("|".join(self.expressions))
+
+    def matches(self, path: bytes) -> bool:
+        if path in self.exact or path.startswith(self.starts) or path.endswith(self.ends):
+            return True
+        return self.compiled is not None and self.compiled.match(decoded(path)) is not None
 
 
-def _translate(text: str, raw: str) -> str:
-    """A regular expression, anchored at both ends by the caller's use of match and the final \\Z."""
-    if text == "**":
-        return r".*\Z"
-    rest = text[2:]
-    if text.startswith("**") and not set(rest) & _SPECIAL:
-        # "**/x" means x in any folder; "**x" anything that ends in x.
-        return rf"(?:.*/)?{re.escape(rest[1:])}\Z" if rest.startswith("/") else rf".*{re.escape(rest)}\Z"
-    if text.endswith("**") and not set(text[:-2]) & _SPECIAL:
-        return rf"{re.escape(text[:-2])}.*\Z"
-    out: list[str] = []
+class Matcher:
+    """Patterns in order. `step` is for a walk, which knows the parent's answer; `matches` for a single path.
+
+    The state that `step` hands on has a bit for each run of patterns of one kind. patternmatcher keeps one
+    for each pattern, which comes to the same: within a run only "any of them" changes an answer.
+    """
+
+    def __init__(self, patterns: Iterable[str], *, windows: bool = os.name == "nt") -> None:
+        """Compile. Raises PatternError where the engine refuses a pattern."""
+        self.patterns = tuple(p for raw in patterns if (p := parse(raw, windows=windows)) is not None)
+        runs: list[_Run] = []
+        for pattern in self.patterns:
+            if not runs or runs[-1].negated != pattern.negated:
+                runs.append(_Run(pattern.negated))
+            runs[-1].add(pattern.text)
+        for run in runs:
+            run.close()
+        self._runs = tuple((1 << index, run.negated, run.matches) for index, run in enumerate(runs))
+        self._below = {negated: self._prefixes(negated) for negated in (False, True)}
+
+    def _prefixes(self, negated: bool) -> tuple[bytes, ...] | None:
+        prefixes = [p.prefix for p in self.patterns if p.negated == negated]
+        known = [encoded(prefix) + b"/" for prefix in prefixes if prefix is not None]
+        return tuple(known) if len(known) == len(prefixes) else None
+
+    def step(self, path: bytes, parent: int = 0) -> tuple[bool, int]:
+        """Whether `path` matches, given its parent's state (0 at the top), and its own state."""
+        matched = False
+        state = 0
+        for bit, negated, test in self._runs:
+            if parent & bit or (negated == matched and test(path)):
+                state |= bit
+                matched = not negated
+        return matched, state
+
+    def matches(self, path: bytes) -> bool:
+        """Whether `path` or what it lies in matches."""
+        state, at, matched = 0, -1, False
+        while at < len(path):
+            at = path.find(b"/", at + 1)
+            at = len(path) if at < 0 else at
+            matched, state = self.step(path[:at], state)
+        return matched
+
+    def may_match_below(self, folder: bytes, *, negated: bool) -> bool:
+        """The engine's rule for looking into a folder that itself is out (fsutil's filter.go).
+
+        False only where every pattern of that kind begins with a plain path that does not lead into it.
+        """
+        prefixes = self._below[negated]
+        inside = folder + b"/"
+        return prefixes is None or any(prefix.startswith(inside) for prefix in prefixes)
+
+
+def _go_expression(text: str) -> str:
+    """The expression that patternmatcher hands to Go's compiler."""
+    out = ["^"]
     index = 0
     while index < len(text):
         character = text[index]
         index += 1
-        if character == "*":
-            if text[index : index + 1] != "*":
-                out.append("[^/]*")
-                continue
-            index += 1
-            if text[index : index + 1] == "/":
-                index += 1
-            out.append(".*" if index >= len(text) else "(?:.*/)?")
+        if character == "*" and text[index : index + 1] == "*":
+            index += 2 if text[index + 1 : index + 2] == "/" else 1
+            out.append("(.*/)?" if index < len(text) else ".*")
+        elif character == "*":
+            out.append("[^/]*")
         elif character == "?":
             out.append("[^/]")
         elif character == "\\":
-            if index >= len(text):
-                raise PatternError(raw, "a backslash with nothing after it")
-            out.append(re.escape(text[index]))
+            out.append("\\" + text[index : index + 1])
             index += 1
-        elif character == "[":
-            index = _translate_class(text, index, out, raw)
         else:
-            out.append(re.escape(character))
-    return "".join(out) + r"\Z"
-
-
-def _translate_class(text: str, index: int, out: list[str], raw: str) -> int:
-    """A [class] as Go's filepath.Match reads it: `^` negates, a backslash escapes, no empty class."""
-    negate = text[index : index + 1] == "^"
-    if negate:
-        index += 1
-    members: list[str] = []
-    while index < len(text) and (text[index] != "]" or not members):
-        if text[index] in "]-":
-            raise PatternError(raw, "a character class needs an escaped ] or -")
-        low, index = _class_character(text, index, raw)
-        high = low
-        if text[index : index + 1] == "-":
-            high, index = _class_character(text, index + 1, raw)
-        if high < low:
-            raise PatternError(raw, f"the range {low}-{high} runs backwards")
-        members.append(f"{re.escape(low)}-{re.escape(high)}")
-    if index >= len(text):
-        raise PatternError(raw, "a [ without its ]")
-    out.append(("(?!/)[^" if negate else "(?!/)[") + "".join(members) + "]")
-    return index + 1
-
-
-def _class_character(text: str, index: int, raw: str) -> tuple[str, int]:
-    if text[index : index + 1] == "\\":
-        index += 1
-    if index >= len(text):
-        raise PatternError(raw, "a [ without its ]")
-    return text[index], index + 1
+            out.append("\\" + character if character in _ESCAPED else character)
+    return "".join(out) + "$"

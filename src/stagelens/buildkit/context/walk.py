@@ -1,33 +1,41 @@
 """The paths of a build context in the order that the engine expects, each with its metadata.
 
-Order and filter are fsutil's (tonistiigi/fsutil, walker.go and filter.go): depth first, the names of a
-folder in byte order, a folder before what is in it; a folder that is left out but has something included
+Order and filter are fsutil's (tonistiigi/fsutil: fs.go, filter.go, stat_unix.go): depth first, the names of
+a folder in byte order, a folder before what is in it; a folder that is left out but has something included
 below it is announced just before that.
 """
 
 from __future__ import annotations
 
+import functools
 import os
-import posixpath
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagelens.buildkit.context.errors import ContextError
+from stagelens.buildkit.context.errors import ContextError, unreadable
+from stagelens.buildkit.context.folder import Folder, Name, open_below, open_root
+from stagelens.buildkit.context.follow import with_links
 from stagelens.buildkit.context.patterns import Matcher
 
-# Go's os.FileMode bits, which the wire uses.
+# Go's os.FileMode bits, which the wire uses. A socket becomes an empty regular file, as fsutil has it.
+GO_DIRECTORY = 1 << 31
+GO_SYMLINK = 1 << 27
 _GO_TYPE = {
-    stat.S_IFDIR: 1 << 31,
-    stat.S_IFLNK: 1 << 27,
+    stat.S_IFDIR: GO_DIRECTORY,
+    stat.S_IFLNK: GO_SYMLINK,
     stat.S_IFBLK: 1 << 26,
     stat.S_IFIFO: 1 << 25,
     stat.S_IFCHR: (1 << 26) | (1 << 21),
     stat.S_IFREG: 0,
+    stat.S_IFSOCK: 0,
 }
+_GO_IRREGULAR = 1 << 19
 _GO_SPECIAL = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20))
-_MAX_LINKS = 255
+TYPE_BITS = (1 << 31) | (1 << 27) | (1 << 26) | (1 << 25) | (1 << 24) | (1 << 21) | (1 << 19)
+# Folders open at once; a deeper tree closes the upper ones and opens them again on the way back.
+_MAX_OPEN = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,6 @@ class Entry:
     """One path. `path` is relative with '/', in bytes as on disk; `mode` has Go's bits; times in ns.
 
     `linkname` is a symlink's target, or for a further name of a file with several the first one announced.
-    Owners are 0: like the docker CLI, a context does not carry the builder's own user into the image.
     """
 
     path: bytes
@@ -49,6 +56,19 @@ class Entry:
     uid: int = 0
     gid: int = 0
 
+    @property
+    def is_regular(self) -> bool:
+        """Whether it has content of its own, which the engine may ask for (fsutil's fileCanRequestData)."""
+        return not self.mode & TYPE_BITS
+
+
+@functools.cache
+def go_mode(mode: int, *, windows: bool = os.name == "nt") -> int:
+    """Go's os.FileMode for a `st_mode`; on Windows everything is 0755 or 0555, as the docker CLI has it."""
+    permissions = (mode & 0o777 | 0o111) & 0o755 if windows else mode & 0o777
+    kind = _GO_TYPE.get(stat.S_IFMT(mode), _GO_IRREGULAR)
+    return kind | permissions | sum(go for bit, go in _GO_SPECIAL if mode & bit)
+
 
 def walk(
     root: Path,
@@ -56,161 +76,166 @@ def walk(
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
     follow: Iterable[str] = (),
+    keep_owner: bool = False,
 ) -> Iterator[Entry]:
-    """Yield the context's entries below `root` (not root itself).
+    """Yield the context's entries below `root` (not root itself); close the iterator to stop early.
 
     `include`, `exclude` and `follow` are what BuildKit sends; `follow` names are included together with
-    what symlinks in them lead to, inside `root`.
+    what symlinks in them lead to, inside `root`. Owners are 0 unless `keep_owner`: like the docker CLI, a
+    context does not carry the builder's own user into the image. What vanishes during the walk is left out.
 
     Raises
     ------
     ContextError: `root` is no folder, a folder cannot be read, or a pattern is bad.
     """
-    if not root.is_dir():
-        raise ContextError("The build context is not a folder.", where=str(root))
-    wanted = [*include, *follow_links(root, follow)]
-    return _Walker(root, Matcher(wanted), Matcher(list(exclude))).run()
+    try:
+        top = open_root(root)
+    except OSError as error:
+        raise ContextError(
+            "The build context is not a folder that can be read.",
+            where=str(root),
+            why=error.strerror,
+            remedy="give the path of a folder",
+        ) from error
+    wanted = with_links(top, tuple(include), tuple(follow))
+    included = Matcher(wanted) if wanted else None
+    patterns = tuple(exclude)
+    excluded = Matcher(patterns) if patterns else None
+    return _Walker(top, included, excluded, keep_owner).run()
 
 
-_State = tuple[tuple[bool, ...] | None, tuple[bool, ...] | None]
+class _Level:
+    """A folder on the way down: what is left of it, the matchers' states, and its own unannounced entry."""
+
+    __slots__ = ("excluded", "folder", "included", "names", "pending", "prefix")
+
+    def __init__(self, folder: Folder, prefix: bytes, included: int, excluded: int) -> None:
+        self.folder: Folder | None = folder
+        self.prefix = prefix
+        self.included = included
+        self.excluded = excluded
+        self.names = iter(folder.names())
+        self.pending: Entry | None = None
 
 
 class _Walker:
-    def __init__(self, root: Path, include: Matcher, exclude: Matcher) -> None:
-        self._root = os.fsencode(root)
+    def __init__(
+        self, top: Folder, include: Matcher | None, exclude: Matcher | None, keep_owner: bool
+    ) -> None:
+        self._top = top
         self._include = include
         self._exclude = exclude
+        self._keep_owner = keep_owner
         self._first_names: dict[tuple[int, int], bytes] = {}
-        # Folders on the way down that were not announced yet.
-        self._waiting: list[tuple[bytes, os.stat_result]] = []
+        self._levels: list[_Level] = []
 
     def run(self) -> Iterator[Entry]:
-        stack: list[tuple[Iterator[os.DirEntry[bytes]], bytes, _State]] = [
-            (self._list(b""), b"", (None, None))
-        ]
-        while stack:
-            names, folder, state = stack[-1]
-            found = next(names, None)
-            if found is None:
-                stack.pop()
-                if self._waiting and self._waiting[-1][0] == folder:
-                    self._waiting.pop()
-                continue
-            path = folder + b"/" + found.name if folder else found.name
-            try:
-                status = found.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue  # vanished since the folder was read
-            kept, below, state = self._judge(os.fsdecode(path), state, stat.S_ISDIR(status.st_mode))
-            if kept and not stat.S_ISSOCK(status.st_mode):
-                for parent, parent_status in self._waiting:
-                    yield self._entry(parent, parent_status)
-                self._waiting.clear()
-                yield self._entry(path, status)
-            if below:
-                if not kept:
-                    self._waiting.append((path, status))
-                stack.append((self._list(path), path, state))
+        try:
+            self._levels.append(_Level(self._top, b"", 0, 0))
+            while self._levels:
+                level = self._levels[-1]
+                name = next(level.names, None)
+                if name is None:
+                    self._leave()
+                else:
+                    yield from self._visit(level, name)
+        except PermissionError as error:
+            raise unreadable(b"", error) from error
+        finally:
+            while self._levels:
+                self._leave()
+            self._top.close()
 
-    def _judge(self, path: str, state: _State, is_folder: bool) -> tuple[bool, bool, _State]:
-        """Whether the path is announced, whether to look below it, and the matchers' answers for that."""
-        kept, below = True, is_folder
-        included, excluded = state
-        if self._include:
-            kept, included = self._include.match(path, included)
-            below = is_folder and (kept or self._include.may_match_below(path, negated=False))
-        if self._exclude:
-            out, excluded = self._exclude.match(path, excluded)
+    def _visit(self, level: _Level, name: Name) -> Iterator[Entry]:
+        path = level.prefix + name.raw
+        kept, below, included, excluded = self._judge(path, level, name.is_folder)
+        if not kept and not below:
+            return
+        try:
+            folder = self._folder(level)
+            if below:
+                entry = self._enter(folder, name, path, kept, included, excluded)
+            else:
+                entry = self._entry(folder, name, path)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # vanished, or became something else, since the folder was read
+        except OSError as error:
+            raise unreadable(path, error) from error
+        if kept and entry is not None:
+            yield from self._announced()
+            yield entry
+
+    def _judge(self, path: bytes, level: _Level, is_folder: bool) -> tuple[bool, bool, int, int]:
+        """Whether the path is announced, whether to look below it, and the matchers' states for that."""
+        kept, below, included, excluded = True, is_folder, 0, 0
+        if self._include is not None:
+            kept, included = self._include.step(path, level.included)
+            if not kept:
+                below = is_folder and self._include.may_match_below(path, negated=False)
+        if self._exclude is not None and (kept or below):
+            out, excluded = self._exclude.step(path, level.excluded)
             if out:
                 kept = False
                 below = below and self._exclude.may_match_below(path, negated=True)
-        return kept, below, (included, excluded)
+        return kept, below, included, excluded
 
-    def _list(self, folder: bytes) -> Iterator[os.DirEntry[bytes]]:
-        place = os.path.join(self._root, folder) if folder else self._root  # noqa: PTH118 - bytes
+    def _enter(
+        self, folder: Folder, name: Name, path: bytes, kept: bool, included: int, excluded: int
+    ) -> Entry | None:
+        """Make the folder the next level; its entry, or None where it is not to be read and need not be."""
         try:
-            with os.scandir(place) as names:
-                return iter(sorted(names, key=lambda name: name.name))
-        except (FileNotFoundError, NotADirectoryError):
-            return iter(())
-        except OSError as error:
-            raise ContextError(
-                "A folder of the build context cannot be read.",
-                where=os.fsdecode(place),
-                why=error.strerror,
-                remedy="exclude it in .dockerignore, or make it readable",
-            ) from error
+            inner = folder.enter(name.text)
+            level = _Level(inner, path + b"/", included, excluded)
+        except PermissionError:
+            if kept:
+                raise
+            return None
+        entry = self._described(path, inner.status(), b"", inner.xattrs())
+        if not kept:
+            level.pending = entry
+        self._levels.append(level)
+        if len(self._levels) > _MAX_OPEN:
+            far = self._levels[-_MAX_OPEN]
+            if far.folder is not None and far.folder is not self._top:
+                far.folder.close()
+                far.folder = None
+        return entry
 
-    def _entry(self, path: bytes, status: os.stat_result) -> Entry:
-        kind = stat.S_IFMT(status.st_mode)
-        mode = _GO_TYPE.get(kind, 1 << 19) | (status.st_mode & 0o777)
-        for bit, go_bit in _GO_SPECIAL:
-            if status.st_mode & bit:
-                mode |= go_bit
-        place = os.path.join(self._root, path)  # noqa: PTH118 - bytes
-        size, link = (status.st_size, b"") if kind == stat.S_IFREG else (0, b"")
-        if kind == stat.S_IFLNK:
-            try:
-                link = os.readlink(place)  # noqa: PTH115 - bytes
-            except OSError:
-                link = b""
-        elif kind == stat.S_IFREG and status.st_nlink > 1:
+    def _leave(self) -> None:
+        folder = self._levels.pop().folder
+        if folder is not None and folder is not self._top:
+            folder.close()
+
+    def _folder(self, level: _Level) -> Folder:
+        if level.folder is None:
+            level.folder = open_below(self._top, level.prefix[:-1])
+        return level.folder
+
+    def _announced(self) -> Iterator[Entry]:
+        """The folders above that were left out so far, and must come before what is in them."""
+        above = self._levels
+        for level in above:
+            if level.pending is not None:
+                yield level.pending
+                level.pending = None
+
+    def _entry(self, folder: Folder, name: Name, path: bytes) -> Entry:
+        status = folder.status(name.text)
+        link = b""
+        if stat.S_ISLNK(status.st_mode):
+            link = folder.target(name.text)
+        elif status.st_nlink > 1:
             first = self._first_names.setdefault((status.st_dev, status.st_ino), path)
-            if first != path:
-                size, link = 0, first
-        device = status.st_rdev if kind in (stat.S_IFBLK, stat.S_IFCHR) else 0
-        return Entry(
-            path=path,
-            mode=mode,
-            size=size,
-            mtime_ns=status.st_mtime_ns,
-            linkname=link,
-            devmajor=os.major(device) if device else 0,
-            devminor=os.minor(device) if device else 0,
-            xattrs=_xattrs(place),
-        )
+            link = b"" if first is path else first
+        return self._described(path, status, link, folder.xattrs(name.text))
 
-
-def _xattrs(place: bytes) -> tuple[tuple[str, bytes], ...]:
-    if not hasattr(os, "listxattr"):
-        return ()
-    try:
-        names = os.listxattr(place, follow_symlinks=False)
-        return tuple((name, os.getxattr(place, name, follow_symlinks=False)) for name in names)
-    except OSError:
-        return ()
-
-
-def follow_links(root: Path, paths: Iterable[str]) -> Sequence[str]:
-    """The paths, and every path that symlinks on the way lead to inside `root` (fsutil's FollowLinks)."""
-    found: dict[str, None] = {}
-    todo = [posixpath.normpath("/" + path).lstrip("/") for path in paths]
-    while todo and len(found) < _MAX_LINKS * 100:
-        path = todo.pop()
-        if path in found:
-            continue
-        found[path] = None
-        todo += _targets(root, path)
-    return [path for path in found if path] if "" not in found else []
-
-
-def _targets(root: Path, path: str) -> list[str]:
-    """What symlinks among the components of `path` point to, with the rest of the path appended."""
-    parts = path.split("/")
-    for index in range(1, len(parts) + 1):
-        here = "/".join(parts[:index])
-        if any(character in parts[index - 1] for character in "*?["):
-            folder = root / "/".join(parts[: index - 1])
-            matcher = Matcher([parts[index - 1]])
-            try:
-                names = [name for name in os.listdir(folder) if matcher.match(name)[0]]  # noqa: PTH208
-            except OSError:
-                return []
-            links = [name for name in names if (folder / name).is_symlink()]
-            return ["/".join([*parts[: index - 1], name, *parts[index:]]) for name in links]
-        if (root / here).is_symlink():
-            target = str((root / here).readlink())
-            base = "/" if target.startswith("/") else "/" + "/".join(parts[: index - 1])
-            resolved = posixpath.normpath(posixpath.join(base, target)).lstrip("/")
-            return ["/".join(part for part in (resolved, *parts[index:]) if part)]
-    return []
+    def _described(
+        self, path: bytes, status: os.stat_result, link: bytes, xattrs: tuple[tuple[str, bytes], ...]
+    ) -> Entry:
+        major = minor = 0
+        if device := getattr(status, "st_rdev", 0):
+            major, minor = (device >> 8) & 0xFFF, (device & 0xFF) | ((device >> 12) & 0xFFF00)
+        mode = go_mode(status.st_mode)
+        size = 0 if mode & GO_DIRECTORY else status.st_size
+        uid, gid = (status.st_uid, status.st_gid) if self._keep_owner else (0, 0)
+        return Entry(path, mode, size, status.st_mtime_ns, link, major, minor, xattrs, uid, gid)

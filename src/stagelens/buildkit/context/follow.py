@@ -1,0 +1,110 @@
+"""Where symlinks in a context lead, as far as that is inside of it (fsutil's followlinks.go).
+
+BuildKit names the paths that a Dockerfile copies; each is included, and so is whatever a symlink on the
+way points to. Absolute targets and `..` count from the context's root, so nothing outside is ever named.
+
+One difference: fsutil takes up a symlink once, so of `link/x` and `link/y` it follows only the first. Here
+both are followed, with a bound on how many steps a loop can cost.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from contextlib import suppress
+
+from stagelens.buildkit.context.errors import ContextError, PatternError, unreadable
+from stagelens.buildkit.context.folder import Folder, open_below
+from stagelens.buildkit.context.glob import compile_glob, has_wildcards, readable
+from stagelens.buildkit.context.patterns import clean, encoded
+
+_MAX_LINKS_IN_A_ROW = 255
+_MAX_PATHS = 10_000
+
+
+def with_links(root: Folder, include: tuple[str, ...], follow: tuple[str, ...]) -> tuple[str, ...]:
+    """The include patterns that `include` and `follow` come to; () means that everything is included."""
+    if not follow:
+        return include
+    found = follow_links(root, follow)
+    return _outermost((*include, *found)) if found else include
+
+
+def follow_links(root: Folder, paths: tuple[str, ...]) -> tuple[str, ...]:
+    """`paths` and every path that symlinks in them lead to, sorted; () where that is the root itself.
+
+    Raises
+    ------
+    ContextError: the links fan out to more than 10,000 paths.
+    """
+    found: set[str] = set()
+    seen: set[str] = set()
+    todo = [(clean("./" + path), 0) for path in paths]
+    while todo:
+        path, links = todo.pop()
+        if path in seen or links > _MAX_LINKS_IN_A_ROW:
+            continue
+        seen.add(path)
+        if len(seen) > _MAX_PATHS:
+            raise ContextError(
+                f"Symlinks in the build context lead to more than {_MAX_PATHS} paths.",
+                where=path,
+                remedy="copy fewer paths with wildcards, or resolve the links",
+            )
+        reached, targets = _first_links(root, path)
+        found.add(reached)
+        todo += [(target, links + 1) for target in targets]
+    return _outermost(tuple(sorted(found, key=encoded)))
+
+
+def _outermost(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Without those that lie below the one before; () where one of them is the root."""
+    if "." in paths:
+        return ()
+    out: list[str] = []
+    for path in paths:
+        if not path.startswith((out[-1] if out else "") + "/"):
+            out.append(path)
+    return tuple(out)
+
+
+def _first_links(root: Folder, path: str) -> tuple[str, list[str]]:
+    """The beginning of `path` up to its first symlink, and where that leads; the whole path where none is."""
+    parts = path.split("/")
+    for index, part in enumerate(parts):
+        if part in (".", ".."):
+            break
+        rest = "/".join(parts[index + 1 :])
+        targets = _targets(root, "/".join(parts[:index]), part)
+        if targets:
+            return "/".join(parts[: index + 1]), [clean("./" + target + "/" + rest) for target in targets]
+    return path, []
+
+
+def _targets(root: Folder, folder: str, name: str) -> list[str]:
+    """Where `name` in `folder`, or each match of it, leads: paths from the root; [] where it is no link."""
+    try:
+        place = open_below(root, encoded(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise unreadable(encoded(folder), error) from error
+    out: list[str] = []
+    try:
+        for one in _matching(place, name):
+            with suppress(OSError):  # no link, or gone
+                target = os.fsdecode(place.target(one))
+                out.append(clean(posixpath.join("/", folder, target)).lstrip("/") or ".")
+    finally:
+        place.close()
+    return out
+
+
+def _matching(place: Folder, name: str) -> list[str]:
+    if not has_wildcards(name):
+        return [name]
+    try:
+        pattern = compile_glob(name)
+    except PatternError:
+        return []
+    return [one.text for one in place.names() if pattern.fullmatch(readable(one.text))]
