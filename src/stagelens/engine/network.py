@@ -8,7 +8,6 @@ are served by docker-proxy, which needs none.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import shutil
@@ -36,33 +35,29 @@ def search_path() -> str:
     return os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 
 
-def choose_pool(taken: Iterable[IPv4Network], before: IPv4Network | None = None) -> IPv4Network:
-    """The pool used before if nothing overlaps it, else the first free one.
+def choose_pool(taken: Iterable[IPv4Network]) -> IPv4Network:
+    """The first pool (a /20) that overlaps none of `taken`.
 
     Raises
     ------
-    EngineStartFailed: every pool overlaps a route of this machine.
+    EngineStartFailed: every pool overlaps one.
     """
     others = list(taken)
-    for pool in (before, *_POOLS):
-        if pool is not None and not any(pool.overlaps(other) for other in others):
+    for pool in _POOLS:
+        if not any(pool.overlaps(other) for other in others):
             return pool
     raise EngineStartFailed(
         "There is no free private subnet for the engine's bridge.",
-        why="each pool overlaps a route: " + ", ".join(str(other) for other in others),
+        why="each pool overlaps a route: " + ", ".join(str(other) for other in others[:20]),
         remedy="ip route   (and end a VPN that takes every private range)",
     )
 
 
-def routes_of_others(bridge: str) -> list[IPv4Network]:
-    """IPv4 networks that this machine routes, but for those of `bridge` and of Docker's user networks."""
+def routes() -> list[IPv4Network]:
+    """IPv4 networks that this machine has a route to, but for the default route."""
     listed = json.loads(_run("ip", "-j", "-4", "route", "show", "table", "all") or "[]")
-    networks: list[IPv4Network] = []
-    for route in listed:
-        device, destination = str(route.get("dev", "")), str(route.get("dst", "default"))
-        if destination != "default" and device != bridge and not device.startswith("br-"):
-            networks.append(ipaddress.IPv4Network(destination, strict=False))
-    return networks
+    destinations = (str(route.get("dst", "default")) for route in listed)
+    return [IPv4Network(text, strict=False) for text in destinations if text[0].isdigit()]
 
 
 def set_up(bridge: str, pool: IPv4Network) -> None:

@@ -171,7 +171,8 @@ def _launch(engine: PrivateEngine) -> subprocess.Popen[bytes]:
     assert dockerd is not None, "can_start() looked for it"
     _sweep(engine, ())
     engine.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-    pool = _pool(engine)
+    _forget_networks(engine)
+    pool = network.choose_pool(network.routes())
     network.set_up(engine.name, pool)
     engine.config.write_text(json.dumps(_configuration(engine, pool), indent=2))
     if engine.log.exists():
@@ -210,13 +211,14 @@ def _configuration(engine: PrivateEngine, pool: IPv4Network) -> dict[str, object
     }
 
 
-def _pool(engine: PrivateEngine) -> IPv4Network:
-    """The pool of the last run, since networks that containers use were made in it, else a free one."""
-    try:
-        before = IPv4Network(json.loads(engine.config.read_text())["default-address-pools"][0]["base"])
-    except (OSError, ValueError, LookupError, TypeError):
-        before = None
-    return network.choose_pool(network.routes_of_others(engine.name), before)
+def _forget_networks(engine: PrivateEngine) -> None:
+    """Remove dockerd's record of networks before it starts.
+
+    With address pools and a `bridge` network on record, dockerd deletes the interface docker0 whoever owns
+    it (initNetworkController calls removeDefaultBridgeInterface; seen with 20.10): a system engine's
+    containers would lose their network. Networks that users made thus last until the engine stops.
+    """
+    (engine.folder / "data/network/files/local-kv.db").unlink(missing_ok=True)
 
 
 def _wait(engine: PrivateEngine, process: subprocess.Popen[bytes] | None, report: Report | None) -> None:
@@ -262,7 +264,7 @@ def _sweep(engine: PrivateEngine, user_bridges: tuple[str, ...]) -> None:
 
 
 def _user_bridges(engine: PrivateEngine) -> tuple[str, ...]:
-    """Bridges of networks that users made; dockerd leaves them up when it ends and makes them anew."""
+    """Bridges of networks that users made; dockerd leaves them up when it ends."""
     result = probe(Candidate(engine.address, "private engine"))
     if isinstance(result, Skipped):
         return ()
