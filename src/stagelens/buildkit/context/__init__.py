@@ -1,18 +1,21 @@
 """The build context on disk: which paths belong to it, what they are, and their contents. No network."""
 
-from stagelens.buildkit.context.content import read_content
-from stagelens.buildkit.context.errors import ContextError, PatternError
-from stagelens.buildkit.context.ignorefile import load_ignore
+from stagelens.buildkit.context.content import Contents, read_content
+from stagelens.buildkit.context.errors import ContextError, PatternError, Vanished
+from stagelens.buildkit.context.ignorefile import load_ignore, parse_ignore
 from stagelens.buildkit.context.patterns import Matcher
 from stagelens.buildkit.context.tar import tar_stream
 from stagelens.buildkit.context.walk import Entry, walk
 
 __all__ = [
+    "Contents",
     "ContextError",
     "Entry",
     "Matcher",
     "PatternError",
+    "Vanished",
     "load_ignore",
+    "parse_ignore",
     "read_content",
     "tar_stream",
     "walk",

@@ -1,59 +1,163 @@
-"""A file's bytes, read so that nothing outside of the context can be reached."""
+"""A file's bytes, read so that nothing outside of the context can be reached.
+
+What happens to a file between its announcement and the engine's request: fsutil's sender opens it then and
+sends what it reads, up to the end; a file that it cannot open arrives empty, without a word. The receiver
+compares nothing with the announced size, so a file that grew or shrank arrives as it is by then, and is
+asked for again next time, since its modification time has changed. Here it is the same, but for two points:
+a file that vanished or cannot be read is an error and not an empty file in an image, and what is appended
+while we read is left for the next time, so that no writer can keep us forever.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import stat
-from collections.abc import Iterator
+import threading
+from collections import OrderedDict
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 
-from stagelens.buildkit.context.errors import ContextError
+from stagelens.buildkit.context.errors import ContextError, Vanished, unreadable
+from stagelens.buildkit.context.folder import Folder, open_below, open_root
+from stagelens.buildkit.context.follow import last_target
 
 CHUNK_BYTES = 256 * 1024
-# Windows has no O_NOFOLLOW and no folder descriptors; there a plain open must do.
-_SAFE_OPEN = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
+_KEPT_FOLDERS = 32
+
+
+class Contents:
+    """Opens files below `root`; may be used from several threads, and is to be closed.
+
+    The folders used last stay open, since the engine asks for the files of a folder one after the other.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Open `root`. Raises ContextError where it is no folder."""
+        try:
+            self._root = open_root(root)
+        except OSError as error:
+            raise unreadable(os.fsencode(root), error) from error
+        self._folders: OrderedDict[bytes, Folder] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Contents:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the folders; files that are being read stay open until their end."""
+        with self._lock:
+            for folder in self._folders.values():
+                folder.close()
+            self._folders.clear()
+            self._root.close()
+
+    def resolved(self, path: str) -> bytes | None:
+        """The regular file that `path` is or links to inside of the root; None where there is none."""
+        found = last_target(self._root, path)
+        if found is None:
+            return None
+        above, _, name = found.rpartition(b"/")
+        with self._lock, suppress(FileNotFoundError, NotADirectoryError):
+            if stat.S_ISREG(self._folder(above).status(os.fsdecode(name)).st_mode):
+                return found
+        return None
+
+    def chunks(self, path: bytes) -> Iterator[bytes]:
+        """What the regular file `path` holds, at most CHUNK_BYTES at a time.
+
+        Raises
+        ------
+        ContextError: it vanished, cannot be read, or is no regular file any more.
+        """
+        with self.opened(path) as (descriptor, size):
+            yield from read_up_to(descriptor, size, path)
+
+    @contextmanager
+    def opened(self, path: bytes) -> Generator[tuple[int, int]]:
+        """A descriptor of the regular file `path` and its size by now. Raises ContextError as `chunks`.
+
+        A socket counts as an empty file, as it does in the walk; its descriptor is -1.
+        """
+        try:
+            descriptor = self._open(path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _vanished(path) from error
+        except OSError as error:
+            raise (_changed(path) if error.errno == errno.ELOOP else unreadable(path, error)) from error
+        if descriptor < 0:
+            yield descriptor, 0
+            return
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise _changed(path)
+            yield descriptor, status.st_size
+        finally:
+            os.close(descriptor)
+
+    def _open(self, path: bytes) -> int:
+        above, _, name = path.rpartition(b"/")
+        text = os.fsdecode(name)
+        with self._lock:  # no other thread may close the folder meanwhile
+            folder = self._folder(above)
+            try:
+                return folder.read(text)
+            except OSError as error:
+                if error.errno == errno.ENXIO and stat.S_ISSOCK(folder.status(text).st_mode):
+                    return -1
+                raise
+
+    def _folder(self, path: bytes) -> Folder:
+        folder = self._folders.get(path)
+        if folder is None:
+            folder = self._folders[path] = open_below(self._root, path)
+            if len(self._folders) > _KEPT_FOLDERS:
+                self._folders.popitem(last=False)[1].close()
+        else:
+            self._folders.move_to_end(path)
+        return folder
 
 
 def read_content(root: Path, path: bytes) -> Iterator[bytes]:
-    """Chunks of at most `CHUNK_BYTES` of the regular file `path` below `root`.
-
-    No component may be a symlink by now: a file that somebody swaps for a link during the transfer is
-    refused and not followed. A file that grew is sent whole, as the docker CLI does.
-
-    Raises
-    ------
-    ContextError: the file vanished, cannot be read, or is no regular file any more.
-    """
-    try:
-        descriptor = _open(root, path)
-    except OSError as error:
-        gone = isinstance(error, FileNotFoundError)
-        raise ContextError(
-            "A file of the build context vanished during the build."
-            if gone
-            else "A file of the build context cannot be read.",
-            where=os.fsdecode(path),
-            why=error.strerror,
-            remedy="build again" if gone else "exclude it in .dockerignore, or make it readable",
-        ) from error
-    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ContextError("A file of the build context changed its kind.", where=os.fsdecode(path))
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
+    """Chunks of one regular file below `root`; see `Contents.chunks`, which is for many."""
+    with Contents(root) as contents:
+        yield from contents.chunks(path)
 
 
-def _open(root: Path, path: bytes) -> int:
-    # O_NONBLOCK: opening a named pipe that took the file's place must not hang.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    if not _SAFE_OPEN:
-        return os.open(os.path.join(os.fsencode(root), path), flags)  # noqa: PTH118 - bytes
-    *folders, name = path.split(b"/")
-    with contextlib.ExitStack() as stack:
-        here = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-        stack.callback(os.close, here)
-        for folder in folders:
-            here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
-            stack.callback(os.close, here)
-        return os.open(name, flags | os.O_NOFOLLOW, dir_fd=here)
+def read_up_to(descriptor: int, size: int, path: bytes) -> Iterator[bytes]:
+    """At most `size` bytes in chunks of at most CHUNK_BYTES; less where the file has become shorter."""
+    while size > 0:
+        try:
+            chunk = os.read(descriptor, min(size, CHUNK_BYTES))
+        except OSError as error:
+            raise unreadable(path, error) from error
+        if not chunk:
+            return
+        size -= len(chunk)
+        yield chunk
+
+
+def _vanished(path: bytes) -> ContextError:
+    return Vanished(
+        "A file of the build context vanished during the build.",
+        where=os.fsdecode(path),
+        why="it was there when the context was listed",
+        remedy="build again; exclude files that come and go in .dockerignore",
+    )
+
+
+def _changed(path: bytes) -> ContextError:
+    return ContextError(
+        "A file of the build context became something else during the build.",
+        where=os.fsdecode(path),
+        why="it was a regular file when the context was listed, and is none now",
+        remedy="build again; exclude files that come and go in .dockerignore",
+    )

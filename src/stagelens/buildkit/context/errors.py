@@ -11,6 +11,10 @@ class ContextError(StagelensError):
     """A path of the build context cannot be used."""
 
 
+class Vanished(ContextError):
+    """A file was there when the context was listed, and is not any more."""
+
+
 class PatternError(ContextError):
     """A pattern that the engine refuses; `pattern` is its text."""
 

@@ -57,6 +57,16 @@ def follow_links(root: Folder, paths: tuple[str, ...]) -> tuple[str, ...]:
     return _outermost(tuple(sorted(found, key=encoded)))
 
 
+def last_target(root: Folder, path: str) -> bytes | None:
+    """Where `path` ends up when every symlink is followed inside `root`; None where they go in circles."""
+    for _ in range(_MAX_LINKS_IN_A_ROW):
+        _, targets = _first_links(root, path)
+        if not targets:
+            return encoded(path)
+        path = targets[0]
+    return None
+
+
 def _outermost(paths: tuple[str, ...]) -> tuple[str, ...]:
     """Without those that lie below the one before; () where one of them is the root."""
     if "." in paths:

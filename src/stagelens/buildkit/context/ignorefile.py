@@ -1,52 +1,86 @@
-"""Which file holds the context's exclusions, and what it says.
+"""Which file holds the context's exclusions, and what it says (moby/patternmatcher's ignorefile).
 
 Needed only where no session is used: in one, the engine reads the file itself and tells us its patterns.
 """
 
 from __future__ import annotations
 
-import posixpath
 from pathlib import Path
 
+from stagelens.buildkit.context.content import Contents, read_up_to
 from stagelens.buildkit.context.errors import ContextError, PatternError
-from stagelens.buildkit.context.patterns import Matcher
+from stagelens.buildkit.context.patterns import SPACE, Matcher, clean
 
 MAX_BYTES = 1024 * 1024
+# The engine reads lines with Go's bufio.Scanner, which gives up at 64 KiB.
+_MAX_LINE_BYTES = 64 * 1024 - 1
 
 
-def load_ignore(context: Path, dockerfile: str = "Dockerfile") -> tuple[str, ...]:
+def load_ignore(context: Path, dockerfile: str | Path = "Dockerfile") -> tuple[str, ...]:
     """Patterns of `<Dockerfile>.dockerignore` where it is there, else of `.dockerignore`, else none.
+
+    The first is looked for beside the Dockerfile (a path relative to the context, or an absolute one, which
+    may be outside), the second in the context; symlinks are followed inside of those folders, as the engine
+    does.
 
     Raises
     ------
-    ContextError: the file is not text, too large, or holds a pattern that the engine refuses.
+    ContextError: the file is too large, or cannot be read.
+    PatternError: a pattern that the engine refuses, with file and line.
     """
-    for name in (f"{dockerfile}.dockerignore", ".dockerignore"):
-        path = context / name
-        if path.is_file():
-            return _parse(path)
+    beside = context / dockerfile
+    for folder, name in ((beside.parent, f"{beside.name}.dockerignore"), (context, ".dockerignore")):
+        text = _read(folder, name)
+        if text is not None:
+            return parse_ignore(text, str(folder / name))
     return ()
 
 
-def _parse(path: Path) -> tuple[str, ...]:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ContextError(f"{path.name} is larger than {MAX_BYTES} bytes.", where=str(path))
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ContextError(f"{path.name} cannot be read.", where=str(path), why=str(error)) from error
+def parse_ignore(text: bytes, where: str = ".dockerignore") -> tuple[str, ...]:
+    """The patterns of an ignore file's text, cleaned; each is checked. Raises as `load_ignore`."""
     patterns: list[str] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.startswith("#") or not (pattern := line.strip()):
-            continue
-        negated = pattern.startswith("!")
-        body = pattern.removeprefix("!").strip() if negated else pattern
-        if body:
-            body = posixpath.normpath(body)
-            body = body.lstrip("/") or "/"
-        try:
-            Matcher([("!" if negated else "") + body])
-        except PatternError as error:
-            raise ContextError(error.what, where=f"{path}, line {number}", why=error.why) from error
-        patterns.append(("!" if negated else "") + body)
+    for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        place = f"{where}, line {number}"
+        if len(line) > _MAX_LINE_BYTES:
+            raise ContextError(
+                f"A line of an ignore file is longer than {_MAX_LINE_BYTES} bytes.",
+                where=place,
+                why="the engine cannot read it",
+                remedy="check that this is a text file with one pattern a line",
+            )
+        pattern = _pattern(line.decode("utf-8", "surrogateescape"))
+        if pattern is not None:
+            try:
+                Matcher([pattern])
+            except PatternError as error:
+                raise PatternError(error.pattern, error.why or "", where=place) from error
+            patterns.append(pattern)
     return tuple(patterns)
+
+
+def _pattern(line: str) -> str | None:
+    # A comment begins the line: " # x" is a pattern.
+    if line.startswith("#") or not (body := line.strip(SPACE)):
+        return None
+    negated = body.startswith("!")
+    body = body[1:].strip(SPACE) if negated else body
+    if body:
+        body = clean(body)
+        body = body[1:] if body.startswith("/") and len(body) > 1 else body
+    return "!" + body if negated else body
+
+
+def _read(folder: Path, name: str) -> bytes | None:
+    """What the file holds, or the file that it links to inside `folder`; None where there is none."""
+    with Contents(folder) as contents:
+        path = contents.resolved(name)
+        if path is None:
+            return None
+        with contents.opened(path) as (descriptor, size):
+            if size > MAX_BYTES:
+                raise ContextError(
+                    f"An ignore file is larger than {MAX_BYTES} bytes.",
+                    where=str(folder / name),
+                    remedy="exclude whole folders, or use wildcards",
+                )
+            return b"".join(read_up_to(descriptor, size, path))

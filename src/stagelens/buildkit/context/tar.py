@@ -1,77 +1,117 @@
-"""The context as a tar stream, for engines without a session: GNU format (the engine refuses PAX here)."""
+"""The context as a tar stream, for engines without a session.
+
+GNU format: BuildKit decides from the first 1,024 bytes whether an upload is an archive, and with PAX (or
+with a GNU long name) the first member's real header lies behind them. So the `extra` files come first, and
+one of them must have a short name; in a build it is the Dockerfile. This format has no extended attributes,
+and times in whole seconds; the docker CLI's upload has the same limits.
+"""
 
 from __future__ import annotations
 
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from stagelens.buildkit.context.content import read_content
-from stagelens.buildkit.context.errors import ContextError
-from stagelens.buildkit.context.walk import Entry, walk
+from stagelens.buildkit.context.content import CHUNK_BYTES, Contents, read_up_to
+from stagelens.buildkit.context.errors import ContextError, Vanished
+from stagelens.buildkit.context.patterns import encoded
+from stagelens.buildkit.context.walk import GO_DIRECTORY, GO_SYMLINK, TYPE_BITS, Entry, walk
 
 _KINDS = {
-    1 << 31: tarfile.DIRTYPE,
-    1 << 27: tarfile.SYMTYPE,
+    0: tarfile.REGTYPE,
+    GO_DIRECTORY: tarfile.DIRTYPE,
+    GO_SYMLINK: tarfile.SYMTYPE,
     1 << 26: tarfile.BLKTYPE,
     (1 << 26) | (1 << 21): tarfile.CHRTYPE,
     1 << 25: tarfile.FIFOTYPE,
 }
-_TYPE_BITS = (1 << 31) | (1 << 27) | (1 << 26) | (1 << 25) | (1 << 21)
+_SPECIAL = ((1 << 23, 0o4000), (1 << 22, 0o2000), (1 << 20, 0o1000))
 
 
 def tar_stream(
     root: Path, exclude: Sequence[str] = (), extra: Sequence[tuple[str, bytes]] = ()
 ) -> Iterator[bytes]:
-    """Chunks of a tar of `root` without `exclude`, then of the `extra` files (name, content).
+    """Chunks of a tar of the `extra` files (name, content), then of `root` without `exclude`.
 
-    Memory is bounded by one chunk. A file that shrinks meanwhile is an error, one that grows is cut at the
-    size that its header has announced.
+    An extra file replaces one of that name. Memory is bounded by a few chunks. A file that vanishes
+    meanwhile is left out, and so is what is appended to one while it is read.
+
+    Raises
+    ------
+    ContextError: a path cannot be read, or a file shrank while it was read (its header was sent by then).
     """
-    for entry in walk(root, exclude=exclude):
-        yield _header(entry)
-        if not entry.mode & _TYPE_BITS and not entry.linkname:
-            yield from _padded(_exactly(root, entry), entry.size)
+    return _gathered(_members(root, exclude, extra))
+
+
+def _members(root: Path, exclude: Sequence[str], extra: Sequence[tuple[str, bytes]]) -> Iterator[bytes]:
+    names = {encoded(name) for name, _ in extra}
     for name, content in extra:
-        info = tarfile.TarInfo(name)
-        info.size = len(content)
-        yield info.tobuf(tarfile.GNU_FORMAT)
-        yield from _padded(iter([content]), len(content))
+        yield from (_header(Entry(encoded(name), 0o644, len(content), 0)), content, _padding(len(content)))
+    with Contents(root) as contents:
+        # For a file with several names: the one it was written under, where its first one had vanished.
+        written: dict[bytes, bytes | None] = {}
+        for entry in walk(root, exclude=exclude):
+            if entry.path in names or entry.mode & TYPE_BITS not in _KINDS:
+                continue
+            if entry.linkname and entry.is_regular:
+                first = written.get(entry.linkname, entry.linkname)
+                if first is not None:
+                    yield _header(replace(entry, linkname=first))
+                    continue
+                written[entry.linkname] = entry.path
+            elif not entry.is_regular:
+                yield _header(entry)
+                continue
+            try:
+                yield from _file(contents, replace(entry, linkname=b""))
+            except Vanished:
+                written[entry.linkname or entry.path] = None
     yield bytes(tarfile.BLOCKSIZE * 2)
 
 
+def _file(contents: Contents, entry: Entry) -> Iterator[bytes]:
+    with contents.opened(entry.path) as (descriptor, size):
+        yield _header(replace(entry, size=size))
+        left = size
+        for chunk in read_up_to(descriptor, size, entry.path):
+            left -= len(chunk)
+            yield chunk
+    if left:
+        raise ContextError(
+            "A file of the build context shrank while it was read.",
+            where=os.fsdecode(entry.path),
+            why=f"{left} of {size} bytes are missing",
+            remedy="build again; exclude files that something writes to in .dockerignore",
+        )
+    yield _padding(size)
+
+
 def _header(entry: Entry) -> bytes:
-    info = tarfile.TarInfo(os.fsdecode(entry.path))
-    info.mode = entry.mode & 0o777
-    for go_bit, bit in ((1 << 23, 0o4000), (1 << 22, 0o2000), (1 << 20, 0o1000)):
-        if entry.mode & go_bit:
-            info.mode |= bit
-    info.type = _KINDS.get(entry.mode & _TYPE_BITS, tarfile.REGTYPE)
-    if entry.linkname:
-        info.linkname = os.fsdecode(entry.linkname)
-        if info.type == tarfile.REGTYPE:
-            info.type = tarfile.LNKTYPE
+    info = tarfile.TarInfo(entry.path.decode("utf-8", "surrogateescape"))
+    info.type = _KINDS[entry.mode & TYPE_BITS]
+    info.linkname = entry.linkname.decode("utf-8", "surrogateescape")
+    if info.linkname and info.type != tarfile.SYMTYPE:
+        info.type = tarfile.LNKTYPE
     info.size = entry.size if info.type == tarfile.REGTYPE else 0
+    info.mode = entry.mode & 0o777 | sum(bit for go_bit, bit in _SPECIAL if entry.mode & go_bit)
     info.mtime = entry.mtime_ns // 1_000_000_000
+    info.uid, info.gid = entry.uid, entry.gid
     info.devmajor, info.devminor = entry.devmajor, entry.devminor
     return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
 
-def _exactly(root: Path, entry: Entry) -> Iterator[bytes]:
-    left = entry.size
-    for chunk in read_content(root, entry.path):
-        yield chunk[:left]
-        left -= len(chunk)
-        if left <= 0:
-            return
-    if left:
-        raise ContextError(
-            "A file of the build context shrank during the build.", where=os.fsdecode(entry.path)
-        )
+def _padding(size: int) -> bytes:
+    return bytes(-size % tarfile.BLOCKSIZE)
 
 
-def _padded(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
-    yield from chunks
-    if rest := size % tarfile.BLOCKSIZE:
-        yield bytes(tarfile.BLOCKSIZE - rest)
+def _gathered(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces that are worth a write each."""
+    waiting = bytearray()
+    for part in parts:
+        waiting += part
+        if len(waiting) >= CHUNK_BYTES:
+            yield bytes(waiting)
+            waiting.clear()
+    yield bytes(waiting)
