@@ -6,6 +6,7 @@ import os
 import socket
 
 import pytest
+from docker.errors import ImageNotFound
 
 from stagelens import images
 from stagelens.engine import Engine
@@ -80,9 +81,22 @@ def test_a_second_call_changes_nothing_and_says_nothing(engine: Engine, namespac
 def test_a_replica_of_another_recipe_is_made_again(engine: Engine, namespace: str) -> None:
     first = base(engine, namespace)
     relabel(engine, f"{namespace}/base", f"LABEL {LABEL}=0000")
+    former = engine.api.inspect_image(f"{namespace}/base")["Id"]
     assert base(engine, namespace).image_id not in (None, first.image_id)
     label = engine.api.inspect_image(f"{namespace}/base")["Config"]["Labels"][LABEL]
     assert label != "0000"
+    with pytest.raises(ImageNotFound):
+        engine.api.inspect_image(former)
+
+
+@needs_root
+def test_a_former_replica_that_has_another_name_stays(engine: Engine, namespace: str) -> None:
+    base(engine, namespace)
+    relabel(engine, f"{namespace}/base", f"LABEL {LABEL}=0000")
+    engine.api.tag(f"{namespace}/base", f"{namespace}/mine")
+    former = engine.api.inspect_image(f"{namespace}/mine")["Id"]
+    base(engine, namespace)
+    assert engine.api.inspect_image(f"{namespace}/mine")["Id"] == former
 
 
 @pytest.mark.parametrize("source", ["auto", "pull", "replica"])

@@ -8,9 +8,11 @@ import sys
 import tarfile
 from pathlib import Path
 
+import docker
 import pytest
 
 from stagelens import images
+from stagelens.dockerfile import load
 from stagelens.images import base, certificates, host, replica
 from stagelens.images.errors import ReplicaFailed
 from stagelens.images.model import KINDS, LABEL, index
@@ -137,6 +139,19 @@ class TestRecipes:
         text = (replica.RECIPES / "base" / "Dockerfile").read_text()
         assert 'CMD ["sh"]' in replica.changes(text)
         assert all(line.startswith(("ENV ", "CMD ")) for line in replica.changes(text))
+
+    def test_the_java_images_begin_with_the_same_instruction_and_so_share_a_layer(self) -> None:
+        files = [load(replica.RECIPES / kind / "Dockerfile") for kind in ("openjdk", "maven")]
+        first, second = (file.stages[0].instructions[1].source for file in files)
+        assert "openjdk-17-jre-headless" in first
+        assert first == second
+
+    def test_proxies_of_the_environment_reach_a_build(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
+        monkeypatch.setenv("no_proxy", "localhost")
+        given = replica.proxies(docker.APIClient(base_url="tcp://127.0.0.1:1", version="1.41"))
+        assert given["HTTPS_PROXY"] == "http://127.0.0.1:3128"
+        assert given["no_proxy"] == "localhost"
 
     def test_a_failed_program_is_told_with_its_last_lines(self) -> None:
         with pytest.raises(ReplicaFailed, match=r"exit code 3[\s\S]*some reason"):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 
+from docker.errors import APIError
 from filelock import FileLock
 
 from stagelens.buildkit import Cancel
@@ -62,9 +64,13 @@ def ensure(
         with FileLock(cache_dir() / "images.lock"):
             # Another process may have made them while this one waited.
             wanted = lacking()
-            if source != "replica":
-                wanted = _pull_all(engine, wanted, source, tell, namespace)
-            _make_all(engine, wanted, extra, tell, namespace)
+            former = [row.image_id for row in rows.values() if row.image_id]
+            try:
+                if source != "replica":
+                    wanted = _pull_all(engine, wanted, source, tell, namespace)
+                _make_all(engine, wanted, extra, tell, namespace)
+            finally:
+                _drop_untagged(engine, former)
         lacking()
     return tuple(rows[kind] for kind in kinds)
 
@@ -139,6 +145,14 @@ def _make_all(
                 job.cancel()
             cancel()
             raise
+
+
+def _drop_untagged(engine: Engine, images: Iterable[str]) -> None:
+    """Remove former replicas whose last name went to a new one; those in use by a container stay."""
+    for image in images:
+        with suppress(APIError):
+            if not engine.api.inspect_image(image)["RepoTags"]:
+                engine.api.remove_image(image)
 
 
 def _serial(report: Callable[[str], None] | None) -> Callable[[str], None]:

