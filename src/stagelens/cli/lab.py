@@ -40,6 +40,8 @@ def lab(
         *(sys.executable, "-m", "jupyterlab", str(notebook)),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", f"--ServerApp.root_dir={ROOT}"),
         *(["--no-browser"] if no_browser else []),
+        # A lesson begins without questions about news and updates.
+        *("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
         # Jupyter refuses root unless told; on a course machine root is often who runs the engine.
         *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
     ]
