@@ -1,0 +1,203 @@
+"""`./stagelens` in a project of its own: real venv, real pip, and a build backend that needs no network."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "stagelens"
+NO_UV = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not (Path(p) / "uv").exists())
+
+PYPROJECT = """\
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "stagelens"
+version = "{version}"
+[project.optional-dependencies]
+dev = []
+"""
+
+# PEP 660: a wheel that holds a .pth file. Each build leaves a line in builds.txt.
+BACKEND = """\
+import os, time, zipfile
+from pathlib import Path
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    here = Path(__file__).parent
+    with (here / "builds.txt").open("a") as file:
+        file.write("built\\n")
+    if (here / "slow").exists():
+        time.sleep(60)
+    if (here / "broken").exists():
+        raise SystemExit("the backend is broken on purpose")
+    name = "stagelens-1-py3-none-any.whl"
+    with zipfile.ZipFile(Path(folder) / name, "w") as wheel:
+        info = "stagelens-1.dist-info/"
+        wheel.writestr("stagelens_editable.pth", str(here / "src"))
+        wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: stagelens\\nVersion: 1\\n")
+        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(info + "RECORD", "")
+    return name
+"""
+
+
+class Project:
+    """A checkout whose command line prints its arguments and its Python."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir()
+        shutil.copy(SCRIPT, root / "stagelens")
+        (root / "backend.py").write_text(BACKEND)
+        (root / "src/stagelens/cli").mkdir(parents=True)
+        (root / "src/stagelens/cli/__main__.py").write_text("import sys; print(sys.prefix, *sys.argv[1:])\n")
+        self.version("1")
+
+    def version(self, version: str) -> None:
+        (self.root / "pyproject.toml").write_text(PYPROJECT.format(version=version))
+
+    @property
+    def builds(self) -> int:
+        log = self.root / "builds.txt"
+        return len(log.read_text().splitlines()) if log.exists() else 0
+
+    def start(self, *arguments: str, script: Path | None = None, cwd: Path | None = None):
+        return subprocess.Popen(
+            [sys.executable, script or self.root / "stagelens", *arguments],
+            cwd=cwd,
+            env=os.environ | {"PATH": NO_UV},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(
+        self, *arguments: str, script: Path | None = None, cwd: Path | None = None
+    ) -> tuple[int, str, str]:
+        process = self.start(*arguments, script=script, cwd=cwd)
+        out, err = process.communicate(timeout=120)
+        return process.returncode, out.strip(), err
+
+    def wait_for_build(self) -> None:
+        deadline = time.monotonic() + 60
+        while not self.builds and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert self.builds
+
+
+def _group(process: psutil.Process) -> int | None:
+    """The process group of a process that runs; None for one that has ended."""
+    try:
+        return None if process.status() == psutil.STATUS_ZOMBIE else os.getpgid(process.pid)
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return None
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, tuple[int, str, str]]:
+    """A project after its first run, and what that run gave."""
+    project = Project(tmp_path_factory.mktemp("bootstrap") / "a project")
+    return project, project.run("lab", "--port", "1")
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Project:
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture
+def project(bare: Project, first: tuple[Project, object]) -> Project:
+    """With a venv that has pip alone: making one takes seconds, and its tests are the two below."""
+    shutil.copytree(first[0].root / ".venv", bare.root / ".venv", symlinks=True)
+    (bare.root / ".venv/stagelens-stamp").unlink()
+    return bare
+
+
+def test_the_first_run_makes_a_venv_and_later_ones_only_run(
+    first: tuple[Project, tuple[int, str, str]], tmp_path: Path
+) -> None:
+    project, (code, out, err) = first
+    assert (code, out) == (0, f"{project.root / '.venv'} lab --port 1")
+    assert "making .venv" in err
+    assert "installing stagelens into .venv" in err
+
+    link = tmp_path / "linked"
+    link.symlink_to(project.root / "stagelens")
+    code, out, err = project.run("--help", script=link, cwd=Path("/"))
+    assert (code, out, err) == (0, f"{project.root / '.venv'} --help", "")
+    assert project.builds == 1
+
+
+def test_a_changed_pyproject_installs_again(project: Project) -> None:
+    project.run()
+    project.version("2")
+    project.run()
+    project.run()
+    assert project.builds == 2
+
+
+def test_the_dev_extra_is_installed_for_tests_and_stays(project: Project) -> None:
+    project.run("lab")
+    project.run("test")
+    project.run("test")
+    assert project.builds == 2
+    project.version("2")
+    project.run("lab")
+    stamp = (project.root / ".venv/stagelens-stamp").read_text()
+    assert stamp.split()[1:] == ["dev"]
+
+
+def test_two_at_once_install_once(project: Project) -> None:
+    both = [project.start("one"), project.start("two")]
+    for process in both:
+        process.communicate(timeout=120)
+    assert [process.returncode for process in both] == [0, 0]
+    assert project.builds == 1
+
+
+def test_an_interrupted_installation_is_taken_up_again(project: Project) -> None:
+    (project.root / "slow").touch()
+    process = project.start()
+    project.wait_for_build()
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err.partition("stopped;")[0]
+    assert not [p for p in psutil.process_iter() if _group(p) == process.pid]
+
+    (project.root / "slow").unlink()
+    assert project.run()[0] == 0
+
+
+def test_a_failed_installation_shows_what_pip_said(project: Project) -> None:
+    (project.root / "broken").touch()
+    code, _, err = project.run()
+    assert code == 1
+    assert "the backend is broken on purpose" in err
+    assert "next: check the network" in err
+
+
+def test_a_venv_without_a_python_is_made_anew(bare: Project) -> None:
+    bin_folder = bare.root / ".venv/bin"
+    bin_folder.mkdir(parents=True)
+    (bin_folder / "python").symlink_to("/nowhere/python")
+    code, out, _ = bare.run()
+    assert (code, out) == (0, str(bare.root / ".venv"))
+
+
+def test_an_old_python_can_read_the_script() -> None:
+    ast.parse(SCRIPT.read_text(), feature_version=(3, 6))
