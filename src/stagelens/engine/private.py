@@ -218,7 +218,9 @@ def _forget_networks(engine: PrivateEngine) -> None:
     it (initNetworkController calls removeDefaultBridgeInterface; seen with 20.10): a system engine's
     containers would lose their network. Networks that users made thus last until the engine stops.
     """
-    (engine.folder / "data/network/files/local-kv.db").unlink(missing_ok=True)
+    # What else is wrong with the data folder, dockerd says best itself.
+    with suppress(NotADirectoryError):
+        (engine.folder / "data/network/files/local-kv.db").unlink(missing_ok=True)
 
 
 def _wait(engine: PrivateEngine, process: subprocess.Popen[bytes] | None, report: Report | None) -> None:

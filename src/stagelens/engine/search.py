@@ -14,6 +14,9 @@ from docker.utils import kwargs_from_env
 
 from stagelens.engine.client import Candidate
 
+# Where system services have their sockets; macOS has no /run.
+SYSTEM_RUN = Path("/var/run")
+
 
 def named(host: str, origin: str) -> Candidate:
     """A candidate at an address that somebody gave; TLS from DOCKER_TLS_VERIFY and DOCKER_CERT_PATH."""
@@ -81,7 +84,7 @@ def _sockets() -> Iterator[tuple[str, str]]:
         places.append((Path(runtime) / "docker.sock", "the rootless socket"))
     places += [
         (home / ".docker/run/rootless.sock", "the rootless socket"),
-        (Path("/var/run/docker.sock"), "the default socket"),
+        (SYSTEM_RUN / "docker.sock", "the default socket"),
         (home / ".colima/default/docker.sock", "Colima's socket"),
         (home / ".orbstack/run/docker.sock", "OrbStack's socket"),
         (home / ".rd/docker.sock", "Rancher Desktop's socket"),
@@ -89,7 +92,7 @@ def _sockets() -> Iterator[tuple[str, str]]:
     if runtime:
         places.append((Path(runtime) / "podman/podman.sock", "Podman's rootless socket"))
     places += [
-        (Path("/run/podman/podman.sock"), "Podman's socket"),
+        (SYSTEM_RUN / "podman/podman.sock", "Podman's socket"),
         (home / ".local/share/containers/podman/machine/podman.sock", "Podman machine's socket"),
         (temporary / "podman/podman-machine-default-api.sock", "Podman machine's socket"),
     ]

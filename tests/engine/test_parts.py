@@ -1,0 +1,64 @@
+"""Pieces of the private engine that need none: free subnets, and the log's telling lines."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from stagelens.engine.diagnose import remedy, telling_lines
+from stagelens.engine.errors import EngineStartFailed
+from stagelens.engine.network import choose_pool
+
+
+def test_the_first_pool_that_no_route_overlaps() -> None:
+    assert choose_pool([]) == IPv4Network("172.30.0.0/20")
+    assert choose_pool([IPv4Network("172.30.3.0/24")]) == IPv4Network("172.30.16.0/20")
+    assert choose_pool([IPv4Network("172.16.0.0/12")]) == IPv4Network("10.213.0.0/20")
+
+
+def test_no_pool_is_free() -> None:
+    taken = [IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
+    with pytest.raises(EngineStartFailed, match=r"172\.16\.0\.0/12"):
+        choose_pool(taken)
+
+
+def test_the_lines_that_tell_why(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text('level=info msg="starting"\n' * 9 + 'level=error msg="the cause"\nlevel=info msg="bye"\n')
+    assert telling_lines(log) == 'level=error msg="the cause"'
+
+
+def test_without_errors_the_last_lines(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("one\ntwo\nthree\nfour\n")
+    assert telling_lines(log, count=2) == "three\nfour"
+
+
+def test_no_log_yet(tmp_path: Path) -> None:
+    assert telling_lines(tmp_path / "none") == ""
+    assert remedy(tmp_path / "none") == "stagelens engine logs"
+
+
+def test_escapes_and_length_are_harmless(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"failed \x1b[31m" + b"x" * 200_000 + b"\xff\nfailed again\n")
+    text = telling_lines(log)
+    assert "\x1b" not in text
+    assert len(text) < 2000
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("failed to start daemon: error initializing graphdriver: driver not supported", "overlay"),
+        ("level=error msg=\"write /x: no space left on device\"", "disk"),
+        ("failed to start daemon: Devices cgroup isn't mounted", "cgroup"),
+        ("failed to mount overlay: operation not permitted", "--privileged"),
+    ],
+)  # fmt: skip
+def test_known_causes_have_a_remedy(tmp_path: Path, line: str, word: str) -> None:
+    log = tmp_path / "log"
+    log.write_text(line + "\n")
+    assert word in remedy(log)

@@ -1,0 +1,212 @@
+"""A private engine's life, in a network namespace of its own so that this machine's engines feel nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stagelens.engine import Engine, can_start, connect
+from stagelens.engine.private import PrivateEngine
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(can_start() is not None, reason=f"a private engine cannot start here: {can_start()}"),
+]
+
+
+class Machine:
+    """A network namespace with a docker0 and rules as a system engine has them, and a home for stagelens."""
+
+    def __init__(self, name: str, home: Path) -> None:
+        self.name = name
+        self.private = PrivateEngine(home / "state/engine")
+        self._environment = os.environ | {"STAGELENS_HOME": str(home)}
+        self._environment.pop("DOCKER_HOST", None)
+        self.sh("ip link set lo up")
+        self.sh("ip link add docker0 type bridge && ip address add 172.17.0.1/16 dev docker0")
+        self.sh("iptables -t nat -N DOCKER && iptables -t nat -A DOCKER -i docker0 -j RETURN")
+
+    def sh(self, script: str) -> str:
+        command = ["nsenter", f"--net=/run/netns/{self.name}", "sh", "-ec", script]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def stagelens(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [
+            "nsenter",
+            f"--net=/run/netns/{self.name}",
+            sys.executable,
+            "-m",
+            "stagelens.cli",
+            *arguments,
+        ]
+        return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+
+    def network(self) -> list[str]:
+        """Links and rules, without counters."""
+        links = [link["ifname"] for link in json.loads(self.sh("ip -j link"))]
+        return sorted(links) + [line for line in self.sh("iptables-save").splitlines() if line[0] == "-"]
+
+    def connect(self) -> Engine:
+        return connect(self.private.address)
+
+    def processes(self) -> list[str]:
+        """Command lines of processes that run for the engine; its containers' are in its shims' care."""
+        marks = (str(self.private.folder), self.private.name)
+        found: list[str] = []
+        for process in psutil.process_iter():
+            try:
+                line = " ".join(process.cmdline())
+            except psutil.Error:
+                continue
+            if any(mark in line for mark in marks):
+                found.append(line)
+        return found
+
+    def mounts(self) -> list[str]:
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+        return [line for line in lines if str(self.private.folder) in line]
+
+
+@pytest.fixture
+def machine(unique: str) -> Iterator[Machine]:
+    subprocess.run(["ip", "netns", "add", unique], check=True)
+    with tempfile.TemporaryDirectory(prefix="sl-") as folder:
+        machine = Machine(unique, Path(folder))
+        try:
+            yield machine
+        finally:
+            machine.stagelens("engine", "stop")
+            assert not machine.processes()
+            subprocess.run(["ip", "netns", "delete", unique], check=True)
+
+
+def run_a_container(engine: Engine, folder: Path) -> str:
+    """A container of this machine's own `sleep` with its libraries, on a network that a user made."""
+    archive = folder / "sleep.tar"
+    with tarfile.open(archive, "w") as tar:
+        for word in ["/bin/sleep", *subprocess.check_output(["ldd", "/bin/sleep"], text=True).split()]:
+            if word.startswith("/"):
+                tar.add(Path(word).resolve(), arcname=word)
+    engine.api.import_image_from_file(str(archive), repository="sleeper")
+    network = engine.api.create_network("ours")
+    container = engine.api.create_container("sleeper", ["/bin/sleep", "600"], stop_signal="SIGKILL")
+    engine.api.connect_container_to_network(container, network["Id"])
+    engine.api.start(container)
+    return str(container["Id"])
+
+
+def test_start_serve_stop(machine: Machine, tmp_path: Path) -> None:
+    before = machine.network()
+    assert machine.stagelens("engine", "status", "--json").stdout.count("false") == 1
+    started = machine.stagelens("engine", "start")
+    assert started.returncode == 0, started.stderr
+    assert f"export DOCKER_HOST={machine.private.address}" in started.stdout.splitlines()
+    pid = machine.private.pid()
+    assert pid is not None
+    assert json.loads(machine.stagelens("engine", "status", "--json").stdout)["pid"] == pid
+    # A kernel that is restarted, or Ctrl-C in a terminal, ends a whole session.
+    assert os.getsid(pid) == pid
+
+    assert machine.stagelens("engine", "start").returncode == 0
+    assert machine.private.pid() == pid
+
+    engine = machine.connect()
+    assert engine.info.root_dir == str(machine.private.folder / "data")
+    container = run_a_container(engine, tmp_path)
+    inner = engine.api.inspect_container(container)["State"]["Pid"]
+    assert psutil.pid_exists(inner)
+    engine.api.close()
+
+    assert "stopped" in machine.stagelens("engine", "stop").stderr
+    assert (machine.processes(), machine.mounts()) == ([], [])
+    assert not psutil.pid_exists(inner) or psutil.Process(inner).status() == psutil.STATUS_ZOMBIE
+    assert machine.network() == before
+    assert "no private engine" in machine.stagelens("engine", "stop").stderr
+
+
+def test_images_outlast_a_stop_and_docker0_outlasts_a_start(machine: Machine, tmp_path: Path) -> None:
+    before = machine.network()
+    machine.stagelens("engine", "start")
+    with_tar = tmp_path / "empty.tar"
+    tarfile.open(with_tar, "w").close()
+    engine = machine.connect()
+    engine.api.import_image_from_file(str(with_tar), repository="kept")
+    engine.api.close()
+    machine.stagelens("engine", "stop")
+    # dockerd deletes docker0, whoever owns it, when it finds a record of its networks.
+    machine.stagelens("engine", "start")
+    assert set(before) <= set(machine.network())
+    engine = machine.connect()
+    assert engine.api.images("kept")
+    engine.api.close()
+
+
+def test_two_at_once_start_one(machine: Machine) -> None:
+    with ThreadPoolExecutor() as pool:
+        both = list(pool.map(lambda _: machine.stagelens("engine", "start"), range(2)))
+    assert [done.returncode for done in both] == [0, 0]
+    assert sum("dockerd" in line.split()[0] for line in machine.processes()) == 1
+
+
+def test_a_pid_file_that_names_another_program(machine: Machine) -> None:
+    machine.private.folder.mkdir(parents=True)
+    with subprocess.Popen(["sleep", "600"]) as other:
+        machine.private.pid_file.write_text(str(other.pid))
+        assert machine.private.pid() is None
+        assert "no private engine" in machine.stagelens("engine", "stop").stderr
+        machine.private.pid_file.write_text(str(other.pid))
+        assert machine.stagelens("engine", "start").returncode == 0
+        assert machine.private.pid() not in (None, other.pid)
+        assert other.poll() is None
+        other.kill()
+
+
+def test_what_a_killed_engine_left_is_removed(machine: Machine, tmp_path: Path) -> None:
+    machine.stagelens("engine", "start")
+    engine = machine.connect()
+    container = run_a_container(engine, tmp_path)
+    inner = engine.api.inspect_container(container)["State"]["Pid"]
+    engine.api.close()
+    pid = machine.private.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
+    assert machine.private.pid() is None
+    assert any("containerd" in line for line in machine.processes())
+
+    machine.stagelens("engine", "stop")
+    assert (machine.processes(), machine.mounts()) == ([], [])
+    assert not psutil.pid_exists(inner) or psutil.Process(inner).status() == psutil.STATUS_ZOMBIE
+    assert machine.stagelens("engine", "start").returncode == 0
+
+
+def test_a_start_that_fails_quotes_the_log_and_leaves_nothing(machine: Machine) -> None:
+    before = machine.network()
+    machine.private.folder.mkdir(parents=True)
+    (machine.private.folder / "data").write_text("not a folder")
+    failed = machine.stagelens("engine", "start")
+    assert failed.returncode == 1
+    assert "not a directory" in failed.stderr
+    assert "dockerd.log" in failed.stderr
+    assert (machine.processes(), machine.mounts(), machine.network()) == ([], [], before)
+    assert "not a directory" in machine.stagelens("engine", "logs").stdout
+
+
+def test_a_folder_too_long_for_a_socket(tmp_path: Path) -> None:
+    long = PrivateEngine(tmp_path / ("x" * 60) / "engine")
+    assert len(os.fsencode(long.run / "exec/containerd/containerd.sock.ttrpc")) < 108
+    assert long.name in str(long.run)
+    assert PrivateEngine(tmp_path / ("y" * 60) / "engine").run != long.run
