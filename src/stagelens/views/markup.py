@@ -10,8 +10,7 @@ from stagelens.dockerfile import Instruction
 
 _STYLE = (
     "<style>.sl table{border-collapse:collapse;font-size:13px}"
-    ".sl th,.sl td{text-align:left;padding:2px 10px 2px 0;vertical-align:top}"
-    ".sl td.n{text-align:right;font-variant-numeric:tabular-nums}"
+    ".sl th,.sl td{text-align:left!important;padding:2px 10px 2px 0;vertical-align:top}"
     ".sl code{font-size:12px}.sl .added{color:#1a7f37}.sl .removed{color:#cf222e}.sl .changed{color:#9a6700}"
     ".sl .badge{border:1px solid currentColor;border-radius:8px;padding:0 6px;font-size:11px}"
     "@media(prefers-color-scheme:dark){.sl .added{color:#4ac26b}.sl .removed{color:#ff8182}"
