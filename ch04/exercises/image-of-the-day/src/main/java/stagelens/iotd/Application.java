@@ -1,0 +1,38 @@
+package stagelens.iotd;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.time.Clock;
+import java.util.Optional;
+import org.springframework.boot.SpringApplication;
+import org.springframework.boot.autoconfigure.SpringBootApplication;
+import org.springframework.context.annotation.Bean;
+import org.springframework.core.env.Environment;
+
+/** The image API of chapter 4: GET /image tells which picture is today's. */
+@SpringBootApplication
+public class Application {
+
+    public static void main(String[] args) {
+        SpringApplication.run(Application.class, args);
+    }
+
+    @Bean
+    Clock clock() {
+        return Clock.systemUTC();
+    }
+
+    @Bean
+    Catalogue catalogue(ObjectMapper json) {
+        return Catalogue.load(json);
+    }
+
+    /** NASA is asked only when both its address and a key are set. */
+    @Bean
+    PictureOfTheDay pictureOfTheDay(Catalogue catalogue, ObjectMapper json, Clock clock, Environment environment) {
+        String url = environment.getProperty("NASA_API_URL", "").trim();
+        String key = environment.getProperty("NASA_API_KEY", "").trim();
+        Optional<NasaClient> nasa =
+                url.isEmpty() || key.isEmpty() ? Optional.empty() : Optional.of(new NasaClient(url, key, json));
+        return new PictureOfTheDay(catalogue, nasa, clock);
+    }
+}
