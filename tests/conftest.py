@@ -2,16 +2,88 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
+import docker
+import psutil
 import pytest
 from docker.errors import APIError, NotFound
 
-from stagelens.engine import Engine, connect
+from stagelens.engine import Engine, EngineNotFound, connect
 
 TEST_LABEL = "stagelens.test"
+# Names of this run's things begin with it, so that runs side by side on one engine can tell theirs apart.
+RUN = f"sltest-{secrets.token_hex(3)}"
+_BEFORE = pytest.StashKey[set[str]]()
+_TEMPORARY = pytest.StashKey[Path]()
+
+
+def listing(api: docker.APIClient) -> set[str]:
+    """Every container, image tag, network and volume of an engine, as `kind name`."""
+    containers = {f"container {row['Names'][0].lstrip('/')}" for row in api.containers(all=True)}
+    tags = {f"image {tag}" for row in api.images() for tag in row.get("RepoTags") or []}
+    networks = {f"network {row['Name']}" for row in api.networks()}
+    volumes = {f"volume {row['Name']}" for row in api.volumes().get("Volumes") or []}
+    return containers | tags | networks | volumes
+
+
+def _engine_listing() -> set[str]:
+    try:
+        engine = connect(start=False)
+    except EngineNotFound:
+        return set()
+    try:
+        return listing(engine.api)
+    finally:
+        engine.api.close()
+
+
+def leftovers(before: set[str], after: set[str], temporary: Path) -> list[str]:
+    """What a run left: on an engine of its own everything new, on a shared one what has this run's name."""
+    new = after - before
+    if os.environ.get("STAGELENS_TEST_ENGINE") != "own":
+        new = {thing for thing in new if RUN in thing}
+    return sorted(new) + sorted(f"temporary {path.name}" for path in temporary.iterdir())
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Note what is there, and give temporary files of this run and its programs a folder of their own."""
+    if hasattr(session.config, "workerinput"):
+        return
+    session.config.stash[_BEFORE] = _engine_listing()
+    # pytest's own folders are kept on purpose, for looking into after a failure.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    folder = Path(tempfile.mkdtemp(prefix="slt-"))
+    session.config.stash[_TEMPORARY] = folder
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that leaves something behind; all fixtures are torn down by now."""
+    folder = session.config.stash.get(_TEMPORARY, None)
+    if folder is None:
+        return
+    left = leftovers(session.config.stash[_BEFORE], _engine_listing(), folder)
+    left += [f"process {' '.join(child.cmdline())[:200]}" for child in _running_children()]
+    shutil.rmtree(folder, ignore_errors=True)
+    if left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        print("\n\nThe tests left behind:\n" + "\n".join(f"  {thing}" for thing in left))
+
+
+def _running_children() -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if child.status() != psutil.STATUS_ZOMBIE:
+                found.append(child)
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +97,7 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture
 def unique() -> str:
     """A prefix for names that no other test uses."""
-    return f"sltest-{secrets.token_hex(4)}"
+    return f"{RUN}{secrets.token_hex(3)}"
 
 
 class Cleaner:

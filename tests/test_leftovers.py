@@ -1,0 +1,81 @@
+"""The check at the end of each run (see conftest.py) sees what tests may leave behind."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stagelens.engine import Engine
+
+TEST_THAT_LEAVES = """\
+import subprocess, sys, tempfile
+from stagelens.engine import connect
+
+def test_it(unique):
+    tempfile.mkdtemp(prefix="forgotten-")
+    connect(start=False).api.create_volume(unique + "-forgotten")
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(5)  # forgotten"])
+"""
+
+
+@pytest.fixture
+def shared(request: pytest.FixtureRequest) -> dict[str, Callable[..., object]]:
+    """What conftest.py defines; conftest modules cannot be imported by name."""
+    path = str(Path(__file__).with_name("conftest.py"))
+    return vars(
+        next(p for p in request.config.pluginmanager.get_plugins() if getattr(p, "__file__", "") == path)
+    )
+
+
+@pytest.mark.engine
+def test_the_listing_shows_each_kind(engine: Engine, unique: str, clean: object, shared) -> None:
+    before = shared["listing"](engine.api)
+    empty = io.BytesIO()
+    tarfile.open(fileobj=empty, mode="w").close()
+    engine.api.import_image_from_data(empty.getvalue(), repository=unique, tag="t")
+    engine.api.create_network(unique)
+    engine.api.create_volume(unique)
+    engine.api.create_container(f"{unique}:t", ["/none"], name=unique)
+    new = shared["listing"](engine.api) - before
+    assert {thing for thing in new if unique in thing} == {
+        f"container {unique}",
+        f"image {unique}:t",
+        f"network {unique}",
+        f"volume {unique}",
+    }
+
+
+def test_on_a_shared_engine_only_this_runs_things_count(shared, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("STAGELENS_TEST_ENGINE", raising=False)
+    ours, theirs = f"image {shared['RUN']}x:latest", "image somebody:latest"
+    (tmp_path / "file").touch()
+    assert shared["leftovers"]({"network a"}, {"network a", ours, theirs}, tmp_path) == [
+        ours,
+        "temporary file",
+    ]
+    monkeypatch.setenv("STAGELENS_TEST_ENGINE", "own")
+    assert shared["leftovers"](set(), {ours, theirs}, tmp_path)[:2] == sorted([ours, theirs])
+
+
+@pytest.mark.engine
+def test_a_run_that_leaves_something_fails(engine: Engine, shared, tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(Path(str(shared["__file__"])).read_text())
+    (tmp_path / "test_it.py").write_text(TEST_THAT_LEAVES)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    left = done.stdout.partition("The tests left behind:")[2]
+    for line in left.splitlines():
+        kind, _, name = line.strip().partition(" ")
+        if kind == "volume":
+            engine.api.remove_volume(name)
+    assert done.returncode == 1, done.stdout
+    assert "1 passed" in done.stdout
+    assert [
+        word for word in ("-forgotten\n", "temporary forgotten-", "# forgotten") if word not in left
+    ] == []
