@@ -1,0 +1,166 @@
+"""The session on a real engine, and gRPC's wire form on a socket pair."""
+
+from __future__ import annotations
+
+import io
+import socket
+import tarfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from stagelens.buildkit import (
+    Auth,
+    BuildRequest,
+    ConnectionLost,
+    FileSend,
+    FileSync,
+    RpcError,
+    Secrets,
+    Session,
+    Source,
+    StreamReset,
+    shared_key,
+    solve,
+)
+from stagelens.buildkit.grpc import Channel, Client, Server
+from stagelens.buildkit.proto import generate
+from stagelens.buildkit.proto.buildkit_pb2 import BytesMessage
+from stagelens.engine import Engine
+
+
+def threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("stagelens")}
+
+
+def wait_for_no_threads() -> None:
+    deadline = time.monotonic() + 10
+    while threads() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not threads()
+
+
+def echo(channel: Channel) -> None:
+    for message in channel.receive():
+        channel.send(message)
+
+
+def test_messages_of_any_size_come_back_and_no_thread_stays() -> None:
+    ours, theirs = socket.socketpair()
+    server, client = Server(ours, {"/echo": echo}), Client(theirs)
+    for size in (0, 1, 16_384, 70_000, 9_000_000):
+        sent = BytesMessage(data=bytes(size))
+        assert client.unary("/echo", sent, BytesMessage) == sent
+    client.close()
+    server.close()
+    wait_for_no_threads()
+
+
+def test_an_unknown_method_is_unimplemented_and_an_error_has_its_code() -> None:
+    def refuse(_: Channel) -> None:
+        raise RpcError(5, "no such thing: 100 %\n")
+
+    ours, theirs = socket.socketpair()
+    server, client = Server(ours, {"/refuse": refuse}), Client(theirs)
+    with pytest.raises(RpcError) as caught:
+        client.unary("/nothing", BytesMessage(), BytesMessage)
+    assert caught.value.code == 12
+    with pytest.raises(RpcError) as caught:
+        client.unary("/refuse", BytesMessage(), BytesMessage)
+    assert (caught.value.code, caught.value.message) == (5, "no such thing: 100 %\n")
+    client.close()
+    server.close()
+    wait_for_no_threads()
+
+
+def test_a_cut_connection_ends_every_call() -> None:
+    begun = threading.Event()
+
+    def wait(channel: Channel) -> None:
+        begun.set()
+        list(channel.receive())
+        time.sleep(0.4)
+        channel.send(b"")
+
+    ours, theirs = socket.socketpair()
+    server, client = Server(ours, {"/wait": wait}), Client(theirs)
+    threading.Timer(0.1, lambda: theirs.shutdown(socket.SHUT_RDWR)).start()
+    with pytest.raises((ConnectionLost, StreamReset)):
+        client.unary("/wait", BytesMessage(), BytesMessage)
+    assert begun.is_set()
+    client.close()
+    server.close()
+    wait_for_no_threads()
+
+
+def test_garbage_ends_the_connection_with_an_error() -> None:
+    ours, theirs = socket.socketpair()
+    server = Server(ours, {"/echo": echo})
+    theirs.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
+    while theirs.recv(65536):
+        pass
+    theirs.close()
+    server.close()
+    wait_for_no_threads()
+
+
+def test_the_generated_messages_are_those_of_the_proto_file(tmp_path: Path) -> None:
+    generate.generate(tmp_path)
+    for name in ("buildkit_pb2.py", "buildkit_pb2.pyi"):
+        assert (tmp_path / name).read_text() == (generate.HERE / name).read_text()
+
+
+def test_secrets_have_no_representation_that_shows_them() -> None:
+    assert "hunter2" not in repr(Secrets({"pw": b"hunter2"}))
+
+
+def project(folder: Path, dockerfile: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "Dockerfile").write_text(dockerfile)
+    return folder
+
+
+def export(engine: Engine, context: Path) -> dict[str, bytes]:
+    """The result of a build as a tar: file contents by name."""
+    sink = io.BytesIO()
+    files = FileSync({"context": Source(context), "dockerfile": Source(context)})
+    services = [files, Auth(engine.api), FileSend(sink)]
+    with Session(engine.api, services, shared_key=shared_key(context)) as session:
+        solve(engine.api, BuildRequest(outputs=({"Type": "tar", "Attrs": {}},)), session=session.id)
+    sink.seek(0)
+    with tarfile.open(fileobj=sink) as archive:
+        members = [(m.name, archive.extractfile(m)) for m in archive if m.isreg()]
+        return {name: content.read() for name, content in members if content}
+
+
+@pytest.mark.engine
+def test_the_result_comes_back_as_a_tar_and_equals_the_context(engine: Engine, tmp_path: Path) -> None:
+    context = project(tmp_path / "c", "FROM scratch\nCOPY . /\n")
+    (context / "big").write_bytes(bytes(range(256)) * 20_000)
+    (context / "sub").mkdir()
+    (context / "sub/x").write_text("x")
+    assert export(engine, context) == {
+        "Dockerfile": b"FROM scratch\nCOPY . /\n",
+        "big": bytes(range(256)) * 20_000,
+        "sub/x": b"x",
+    }
+    (context / "sub/x").write_text("changed")
+    (context / "big").unlink()
+    assert export(engine, context) == {"Dockerfile": b"FROM scratch\nCOPY . /\n", "sub/x": b"changed"}
+    wait_for_no_threads()
+
+
+@pytest.mark.engine
+def test_eight_builds_at_once_on_one_engine(engine: Engine, tmp_path: Path, unique: str) -> None:
+    contexts = []
+    for number in range(8):
+        context = project(tmp_path / str(number), "FROM scratch\nCOPY own /own\n")
+        (context / "own").write_text(f"{unique} {number}")
+        contexts.append(context)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda context: export(engine, context), contexts))
+    assert results == [{"own": f"{unique} {number}".encode()} for number in range(8)]
+    wait_for_no_threads()
