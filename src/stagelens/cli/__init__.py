@@ -30,5 +30,7 @@ def main() -> None:
     try:
         app()
     except StagelensError as error:
-        Console(stderr=True).print(f"error: {error.render()}", style="red", markup=False, highlight=False)
+        Console(stderr=True).print(
+            f"error: {error.render()}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
         sys.exit(1)

@@ -17,6 +17,7 @@ from stagelens import engine as engines
 from stagelens import images
 from stagelens.buildkit import BuildKitError, Session
 from stagelens.cli import engine as engine_commands
+from stagelens.cli import requirements
 from stagelens.cli.console import out, working
 from stagelens.settings import Settings
 from stagelens.views.markup import size
@@ -48,8 +49,10 @@ def doctor(
     """Check that lessons can run here; exit 0 only if they can."""
     if fix:
         engine = engine_commands.find()
+        requirements.provide_replica_tools(engine, images.NAMES)
         with working("base images") as report:
             images.ensure(engine, report=report)
+        engine.api.close()
     findings = list(examine())
     well = all(finding.state != "problem" for finding in findings)
     if as_json:
@@ -65,11 +68,12 @@ def examine() -> Iterator[Finding]:
     try:
         engine = engines.connect(start=False)
     except engines.EngineNotFound as error:
-        remedy = error.remedy if engines.can_start() else "stagelens doctor --fix   (starts a private engine)"
-        yield Finding("engine", "problem", error.render(), remedy)
+        tried = "".join(f"\n           {s.address} ({s.origin}): {s.reason}" for s in error.tried)
+        yield Finding("engine", "problem", f"{error.what}{tried}", error.remedy)
     else:
         yield from _engine(engine)
         yield from _images(engine)
+        engine.api.close()
     yield from _surroundings()
 
 
@@ -77,9 +81,12 @@ def _engine(engine: engines.Engine) -> Iterator[Finding]:
     info = engine.info
     kind = "Podman" if info.podman else "Docker"
     yield Finding("engine", "ok", f"{kind} {info.version}, API {info.api_version}, by {engine.origin}")
+    for place in engine.skipped:
+        if place.chosen:
+            text = f"{place.origin} ({place.address}) was passed over: {place.reason}"
+            yield Finding("engine", "note", text, place.remedy or "start that engine, or choose another")
     yield _backend(engine)
-    store = "containerd image store" if info.containerd_store else "classic image store"
-    yield Finding("storage", "ok", f"{info.storage_driver}, {store}")
+    yield _storage(info)
     if Path(info.root_dir).is_dir():
         free = shutil.disk_usage(info.root_dir).free
         low = free < _FREE_BYTES
@@ -87,6 +94,16 @@ def _engine(engine: engines.Engine) -> Iterator[Finding]:
         yield Finding("disk", "note" if low else "ok", f"{size(free)} free for the engine", remedy)
     else:
         yield Finding("disk", "note", "the engine's disk is on another machine and was not looked at")
+
+
+def _storage(info: engines.EngineInfo) -> Finding:
+    store = "containerd image store" if info.containerd_store else "classic image store"
+    text = f"{info.storage_driver}, {store}"
+    if info.storage_driver == "vfs":
+        # vfs copies every file of the parent for each layer.
+        remedy = "install fuse-overlayfs, or set STAGELENS_HOME to a folder on ext4 or xfs"
+        return Finding("storage", "note", f"{text}: slow, and takes much space", remedy)
+    return Finding("storage", "ok", text)
 
 
 def _backend(engine: engines.Engine) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Annotated
 
 import typer
@@ -16,11 +17,18 @@ from stagelens.errors import StagelensError
 def find() -> engines.Engine:
     """An engine that answers; what a private one needs is installed first, where that can be done."""
     try:
-        return engines.connect(start=False)
-    except engines.EngineNotFound:
+        engine = engines.connect(start=False)
+    except engines.EngineNotFound as error:
+        if os.environ.get("DOCKER_HOST") or any(place.remedy for place in error.tried):
+            raise
         requirements.provide(requirements.ENGINE)
-    with working("starting a private engine") as report:
-        return engines.connect(report=report)
+        with working("starting a private engine") as report:
+            engine = engines.connect(report=report)
+    for place in engine.skipped:
+        # What somebody chose must not be replaced in silence.
+        if place.chosen:
+            err.print(f"note: {place.origin} ({place.address}) was passed over: {place.reason}", markup=False)
+    return engine
 
 
 def register(app: typer.Typer) -> None:

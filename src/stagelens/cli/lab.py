@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Annotated
 
 import typer
 
+from stagelens import engine as engines
 from stagelens import images
 from stagelens.cli import engine as engine_commands
+from stagelens.cli import requirements
 from stagelens.cli.console import err, working
 from stagelens.errors import StagelensError
 
@@ -34,8 +37,10 @@ def lab(
         raise StagelensError("There is no such notebook.", where=str(notebook), remedy="ls notebooks/en")
     engine = engine_commands.find()
     err.print(f"engine {engine.info.version}: {engine.origin}", markup=False)
+    needed = images.LESSON_IMAGES.get(notebook.stem, images.NAMES)
+    requirements.provide_replica_tools(engine, needed)
     with working("base images") as report:
-        images.ensure(engine, images.LESSON_IMAGES.get(notebook.stem), report=report)
+        images.ensure(engine, needed, report=report)
     command = [
         *(sys.executable, "-m", "jupyterlab", str(notebook)),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", f"--ServerApp.root_dir={ROOT}"),
@@ -45,13 +50,18 @@ def lab(
         # Jupyter refuses root unless told; on a course machine root is often who runs the engine.
         *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
     ]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"DOCKER_HOST": engine.address})
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        # Ctrl-C reaches Jupyter, too; the second one spares its question whether it is meant.
-        process.terminate()
-        code = process.wait()
-    if "private engine" in engine.origin or engine.address.endswith("engine/docker.sock"):
+    # Without a terminal, or when told to end, Jupyter must not outlive us.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"DOCKER_HOST": engine.address}) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            # Ctrl-C reaches Jupyter, too; SIGTERM spares its question whether it is meant.
+            process.terminate()
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            raise
+    if engine.address == engines.private_engine().address:
         err.print("the private engine goes on; stop it with: ./stagelens engine stop")
     raise typer.Exit(0 if code in (0, -15) else code)

@@ -6,9 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stagelens.cli.console import working
+from stagelens import images
+from stagelens.cli.console import err, working
+from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 
 _PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
@@ -59,9 +62,21 @@ def provide(programs: tuple[Program, ...]) -> None:
             f"These programs are missing: {', '.join(p.name for p in lacking)}.",
             remedy=f"sudo {' '.join(command)}   then run this again",
         )
+    err.print(f"missing: {', '.join(program.name for program in lacking)}", markup=False)
     with working(f"installing {', '.join(packages)}"):
         _apt(["apt-get", "update"])
         _apt(command)
+
+
+def provide_replica_tools(engine: Engine, names: Iterable[str]) -> None:
+    """Install debootstrap where one of these base images is missing and this user may install it.
+
+    Elsewhere nothing is said: the images may still be pulled. diamol/base is made without it.
+    """
+    wanted = set(names) - {"diamol/base"}
+    lacking = [row.name for row in images.describe(engine) if row.origin == "missing" and row.name in wanted]
+    if lacking and sys.platform == "linux" and os.geteuid() == 0 and shutil.which("apt-get"):
+        provide(REPLICAS)
 
 
 def _apt(command: list[str]) -> None:

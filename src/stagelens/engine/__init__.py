@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from stagelens.engine.client import Candidate, probe
 from stagelens.engine.errors import EngineNotFound, EngineStartFailed
@@ -59,7 +60,15 @@ def connect(host: str | None = None, start: bool = True, report: Report | None =
                 return found
         else:
             skipped.append(Skipped(own.address, PRIVATE, reason))
-    raise EngineNotFound(skipped, remedy="stagelens doctor --fix")
+    raise EngineNotFound(skipped, remedy=_remedy())
+
+
+def _remedy() -> str:
+    if sys.platform != "linux":
+        return "install and start Docker Desktop or Podman, then run this again"
+    if os.geteuid() != 0:
+        return "sudo systemctl start docker   (or run this as root, which starts a private engine)"
+    return "./stagelens doctor --fix"
 
 
 def _ask(candidate: Candidate, skipped: list[Skipped]) -> Engine | None:

@@ -38,6 +38,11 @@ class Skipped:
     reason: str
     remedy: str | None = None
 
+    @property
+    def chosen(self) -> bool:
+        """Whether somebody named this place, where others are merely usual ones."""
+        return self.origin == "DOCKER_HOST" or self.origin.startswith("docker context")
+
 
 @dataclass(frozen=True, slots=True)
 class Engine:
