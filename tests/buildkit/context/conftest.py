@@ -1,0 +1,74 @@
+"""Trees for the context's tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from stagelens.buildkit.context import Entry
+
+Plant = Callable[[Path, Iterable[str]], None]
+Tell = Callable[[Iterable[Entry]], list[str]]
+
+
+@pytest.fixture(scope="session")
+def plant() -> Plant:
+    """Makes a tree of `folder/`, `file`, `link -> target` and `name = other name of a file`."""
+
+    def make(root: Path, tree: Iterable[str]) -> None:
+        for line in tree:
+            name = line.split(" -> ")[0].split(" = ")[0]
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if " -> " in line:
+                path.symlink_to(line.split(" -> ")[1])
+            elif " = " in line:
+                path.hardlink_to(root / line.split(" = ")[1])
+            elif line.endswith("/"):
+                path.mkdir(exist_ok=True)
+            else:
+                path.write_text("x")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tell() -> Tell:
+    """Entries in the notation of `plant`."""
+
+    def one(entry: Entry) -> str:
+        text = os.fsdecode(entry.path)
+        if entry.mode & 1 << 31:
+            return text + "/"
+        if entry.linkname:
+            text += (" -> " if entry.mode & 1 << 27 else " = ") + os.fsdecode(entry.linkname)
+        return text
+
+    return lambda entries: [one(entry) for entry in entries]
+
+
+@pytest.fixture
+def as_nobody(tmp_path: Path) -> Callable[[], AbstractContextManager[None]]:
+    """A user without rights: root reads everything, so a test of rights needs another one."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("no Unix users here")
+
+    @contextmanager
+    def switch() -> Generator[None]:
+        if os.geteuid() != 0:
+            yield
+            return
+        for folder in (tmp_path, *list(tmp_path.parents)[:3]):
+            if folder.stat().st_uid == 0 and "pytest" in str(folder):
+                folder.chmod(folder.stat().st_mode | 0o055)
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    return switch
