@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -67,8 +68,11 @@ def _run(arguments: list[str], only_tests: bool) -> int:
     # The check for leftovers may be strict on an engine that nobody else uses.
     owner = "own" if engine.address == engines.private_engine().address else "shared"
     variables = {"DOCKER_HOST": engine.address, "STAGELENS_TEST_ENGINE": owner}
-    if _call([sys.executable, "-m", "pytest", "--durations=10", *arguments], **variables):
-        failed.append("pytest")
+    # A folder of its own: pytest would else sweep what other runs on this machine have left.
+    with tempfile.TemporaryDirectory(prefix="sltest-") as folder:
+        pytest = [sys.executable, "-m", "pytest", "--durations=10", f"--basetemp={folder}/tests"]
+        if _call([*pytest, *arguments], **variables):
+            failed.append("pytest")
     if failed:
         err.print(f"failed: {', '.join(failed)}", style="red")
     return 1 if failed else 0
