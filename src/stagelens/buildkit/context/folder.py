@@ -73,9 +73,15 @@ def open_root(root: Path, *, descriptors: bool = HAS_DESCRIPTORS) -> Folder:
 
 
 def open_below(root: Folder, path: bytes) -> Folder:
-    """The folder `path` below `root` (b"" is root itself), opened anew: the caller closes it."""
+    """The folder `path` below `root` (b"" is root itself), opened anew: the caller closes it.
+
+    Raises OSError as the system does, and FileNotFoundError for a path that leads up or begins with '/'.
+    """
+    parts = path.split(b"/") if path else []
+    if b".." in parts or b"" in parts:
+        raise FileNotFoundError(errno.ENOENT, "not a path below the context", path)
     folder = root.enter(".")
-    for part in path.split(b"/") if path else ():
+    for part in parts:
         try:
             inner = folder.enter(os.fsdecode(part))
         finally:

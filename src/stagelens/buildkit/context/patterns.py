@@ -2,7 +2,7 @@
 
 A pattern is cleaned like a path; `*` and `?` stop at '/', `**` does not; `!` takes back what an earlier
 pattern matched; a match of a folder holds for what is below it. Patterns are tried in order, the last one
-that changes the answer wins. docs/decisions/0030-context-patterns.md says why no library does it.
+that changes the answer wins. docs/decisions/0035-context-patterns.md says why no library does it.
 """
 
 from __future__ import annotations

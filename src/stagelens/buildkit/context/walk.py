@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def walk(
     exclude: Iterable[str] = (),
     follow: Iterable[str] = (),
     keep_owner: bool = False,
-) -> Iterator[Entry]:
+) -> Generator[Entry]:
     """Yield the context's entries below `root` (not root itself); close the iterator to stop early.
 
     `include`, `exclude` and `follow` are what BuildKit sends; `follow` names are included together with
@@ -128,8 +128,9 @@ class _Walker:
         self._keep_owner = keep_owner
         self._first_names: dict[tuple[int, int], bytes] = {}
         self._levels: list[_Level] = []
+        self._waiting = False
 
-    def run(self) -> Iterator[Entry]:
+    def run(self) -> Generator[Entry]:
         try:
             self._levels.append(_Level(self._top, b"", 0, 0))
             while self._levels:
@@ -137,20 +138,25 @@ class _Walker:
                 name = next(level.names, None)
                 if name is None:
                     self._leave()
-                else:
-                    yield from self._visit(level, name)
-        except PermissionError as error:
+                    continue
+                entry = self._visit(level, name)
+                if entry is not None:
+                    if self._waiting:
+                        yield from self._announced()
+                    yield entry
+        except OSError as error:
             raise unreadable(b"", error) from error
         finally:
             while self._levels:
                 self._leave()
             self._top.close()
 
-    def _visit(self, level: _Level, name: Name) -> Iterator[Entry]:
+    def _visit(self, level: _Level, name: Name) -> Entry | None:
+        """The name's entry, if it is to be announced; a folder becomes the next level."""
         path = level.prefix + name.raw
         kept, below, included, excluded = self._judge(path, level, name.is_folder)
         if not kept and not below:
-            return
+            return None
         try:
             folder = self._folder(level)
             if below:
@@ -158,12 +164,10 @@ class _Walker:
             else:
                 entry = self._entry(folder, name, path)
         except (FileNotFoundError, NotADirectoryError):
-            return  # vanished, or became something else, since the folder was read
+            return None  # vanished, or became something else, since the folder was read
         except OSError as error:
             raise unreadable(path, error) from error
-        if kept and entry is not None:
-            yield from self._announced()
-            yield entry
+        return entry if kept else None
 
     def _judge(self, path: bytes, level: _Level, is_folder: bool) -> tuple[bool, bool, int, int]:
         """Whether the path is announced, whether to look below it, and the matchers' states for that."""
@@ -193,6 +197,7 @@ class _Walker:
         entry = self._described(path, inner.status(), b"", inner.xattrs())
         if not kept:
             level.pending = entry
+            self._waiting = True
         self._levels.append(level)
         if len(self._levels) > _MAX_OPEN:
             far = self._levels[-_MAX_OPEN]
@@ -213,11 +218,11 @@ class _Walker:
 
     def _announced(self) -> Iterator[Entry]:
         """The folders above that were left out so far, and must come before what is in them."""
-        above = self._levels
-        for level in above:
+        for level in self._levels:
             if level.pending is not None:
                 yield level.pending
                 level.pending = None
+        self._waiting = False
 
     def _entry(self, folder: Folder, name: Name, path: bytes) -> Entry:
         status = folder.status(name.text)
