@@ -89,7 +89,18 @@ def _static_busybox(folder: Path) -> Path:
             remedy="apt-get update && apt-get install -y busybox-static   then run this again",
         )
     run(["dpkg-deb", "-x", str(package), str(folder / "x")])
-    return next(path for path in (folder / "x").rglob("busybox") if path.is_file() and not path.is_symlink())
+    return program(folder / "x")
+
+
+def program(unpacked: Path) -> Path:
+    """The program in an unpacked package: other files, a hook of the initramfs say, bear its name too."""
+    for path in sorted(unpacked.rglob("busybox")):
+        if path.is_file() and not path.is_symlink() and is_static(path.read_bytes()):
+            return path
+    raise ReplicaFailed(
+        "The package busybox-static holds no static busybox.",
+        remedy="apt-get install -y busybox-static   then run this again",
+    )
 
 
 def is_static(program: bytes) -> bool:
