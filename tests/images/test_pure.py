@@ -13,7 +13,7 @@ import pytest
 
 from stagelens import images
 from stagelens.dockerfile import load
-from stagelens.images import base, certificates, host, replica
+from stagelens.images import base, certificates, debian, host, replica
 from stagelens.images.errors import ReplicaFailed
 from stagelens.images.model import KINDS, LABEL, index
 from stagelens.images.process import run
@@ -103,6 +103,20 @@ class TestHost:
             host.require_debian()
 
 
+class TestDebian:
+    @pytest.mark.skipif(not debian.BUNDLE.is_file(), reason="a host with a CA bundle")
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_what_the_host_trusts_comes_along_where_packages_come_over_tls(
+        self, tmp_path: Path, scheme: str
+    ) -> None:
+        for folder in ("etc/ssl/certs", "etc/apt/apt.conf.d", "etc/dpkg/dpkg.cfg.d"):
+            (tmp_path / folder).mkdir(parents=True)
+        debian.settle(tmp_path, [host.AptSource(f"{scheme}://h/d", "bookworm", "main")])
+        copied = tmp_path / "etc/ssl/certs/ca-certificates.crt"
+        assert copied.exists() == (scheme == "https")
+        assert (tmp_path / "etc/apt/sources.list").read_text() == f"deb {scheme}://h/d bookworm main\n"
+
+
 class TestBaseFiles:
     def members(self) -> dict[str, tarfile.TarInfo]:
         data = base.pack(b"program", ["bin/sh", "usr/bin/[", "linuxrc"], base.FILES)
@@ -127,6 +141,17 @@ class TestBaseFiles:
     def test_a_program_with_an_interpreter_is_not_static(self) -> None:
         assert not base.is_static(Path(shutil.which("env") or "").read_bytes())
         assert not base.is_static(b"#!/bin/sh\n")
+
+    def test_the_program_is_found_among_files_of_its_name(self, tmp_path: Path) -> None:
+        static = bytearray(64)
+        static[:6] = b"\x7fELF\x02\x01"
+        for place, content in (("a/hooks", b"#!/bin/sh\n"), ("bin", bytes(static)), ("z", b"text")):
+            (tmp_path / place).mkdir(parents=True)
+            (tmp_path / place / "busybox").write_bytes(content)
+        assert base.program(tmp_path) == tmp_path / "bin/busybox"
+        (tmp_path / "bin/busybox").unlink()
+        with pytest.raises(ReplicaFailed, match="holds no static busybox"):
+            base.program(tmp_path)
 
 
 class TestRecipes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,8 @@ from stagelens.paths import cache_dir
 
 NAME = "stagelens/debian"
 PACKAGES = ("ca-certificates",)
+BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+_END_SECONDS = 10
 
 # Documents are left out of what is installed later too; without fsync after each file dpkg is much
 # faster, and a build that is cut off leaves no image anyway (dpkg(1), --force-unsafe-io).
@@ -51,18 +54,26 @@ def tarball(recipe: str, report: Callable[[str], None]) -> Path:
     try:
         root = folder / "root"
         _bootstrap(root, sources)
-        _settle(root, sources)
+        settle(root, sources)
         report("packing the Debian")
         run(["tar", "--numeric-owner", "-C", str(root), "--exclude=./dev/*", "-cf", str(part), "."])
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
     for older in cache_dir().glob("debian-*.tar"):
         if older != target:
             with suppress(OSError):
                 older.unlink()
     return target
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder in which killed programs may be at their last write yet."""
+    end = time.monotonic() + _END_SECONDS
+    while folder.exists() and time.monotonic() < end:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05)
 
 
 def _bootstrap(root: Path, sources: Iterable[host.AptSource]) -> None:
@@ -74,7 +85,7 @@ def _bootstrap(root: Path, sources: Iterable[host.AptSource]) -> None:
     run([*isolated, "debootstrap", "--variant=minbase", include, suite, str(root), mirror])
 
 
-def _settle(root: Path, sources: Iterable[host.AptSource]) -> None:
+def settle(root: Path, sources: Iterable[host.AptSource]) -> None:
     """Give the system the host's own sources, and take out what an image does not need."""
     for path in _UNWANTED:
         shutil.rmtree(root / path, ignore_errors=True)
@@ -83,6 +94,9 @@ def _settle(root: Path, sources: Iterable[host.AptSource]) -> None:
     for path, text in FILES.items():
         (root / path).write_text(text)
     (root / "etc/apt/sources.list").write_text("".join(source.line() for source in sources))
+    # Installing over TLS needs the CAs before the image has its own: what the host's apt trusts will do.
+    if any(source.uri.startswith("https:") for source in sources) and BUNDLE.is_file():
+        shutil.copyfile(BUNDLE, root / BUNDLE.relative_to("/"))
     # The host's own name and name servers are not the image's; the engine writes these at run time.
     for path in ("etc/hostname", "etc/resolv.conf"):
         (root / path).write_text("")

@@ -6,21 +6,37 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from stagelens.buildkit import Cancel
 from stagelens.images.errors import ReplicaFailed
 
 PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 
 
-def run(command: Sequence[str], *, cwd: Path | None = None) -> str:
-    """Run a program and return what it printed; its whole process group ends with us.
+def run(command: Sequence[str], *, cwd: Path | None = None, cancel: Cancel | None = None) -> str:
+    """Run a program and return what it printed; its whole process group ends with us, or by `cancel`.
 
     Raises
     ------
     ReplicaFailed: it is not there or it failed; the error holds the last lines it printed.
     """
+    cancel = cancel or Cancel()
+    # An interrupt can hit the main thread while the program is being started, and nobody would know of
+    # the program then. Another thread is never interrupted: it starts it, and ends it when told.
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(_run, command, cwd, cancel).result()
+    except BaseException:
+        cancel()
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _run(command: Sequence[str], cwd: Path | None, cancel: Cancel) -> str:
     environment = os.environ | {"PATH": PATH, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
     try:
         process = subprocess.Popen(
@@ -36,13 +52,8 @@ def run(command: Sequence[str], *, cwd: Path | None = None) -> str:
         )
     except OSError as error:
         raise ReplicaFailed(f"{command[0]} could not be started.", why=str(error)) from error
-    try:
-        output, _ = process.communicate()
-    except BaseException:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise
+    cancel.on_request(lambda: _end(process))
+    output, _ = process.communicate()
     if process.returncode:
         raise ReplicaFailed(
             f"{command[0]} failed with exit code {process.returncode}.",
@@ -51,3 +62,9 @@ def run(command: Sequence[str], *, cwd: Path | None = None) -> str:
             remedy="mend what it says, then run: stagelens images --source replica",
         )
     return output
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

