@@ -6,10 +6,13 @@ import gzip
 import hashlib
 import io
 import json
+import os
+import sys
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 import pytest
 import zstandard
@@ -17,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stagelens.engine import Engine
-from stagelens.snapshot import archive, layercache
+from stagelens.snapshot import archive, layercache, stack
 from stagelens.snapshot.archive import LayerError, LayerFiles, index_layer, read_saved
 from stagelens.snapshot.entry import Entry
 from stagelens.snapshot.layers import ImageLayers, Layer, read_layers
@@ -320,6 +323,38 @@ def test_thousands_of_whiteouts_are_no_burden() -> None:
     assert whole.files_at(len(whole.layers) - 1).usage() == (count // 2, count // 2)
 
 
+def lines_run(work: Callable[[], object]) -> int:
+    """How many lines of stack.py run: a measure of work that no busy machine changes."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, arg: object) -> Callable[..., object] | None:
+        nonlocal count
+        if frame.f_code.co_filename != stack.__file__:
+            return None
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("look", [lambda whole: whole.files_at(1), lambda whole: whole.efficiency])
+def test_work_grows_with_the_files_and_not_with_files_times_whiteouts(
+    look: Callable[[ImageLayers], object],
+) -> None:
+    def work(count: int) -> int:
+        names = [f"d/{number}" for number in range(count)]
+        whole = image(layer_of(*((name, 1) for name in names)), layer_of(whiteouts=tuple(names[::2])))
+        return lines_run(lambda: look(whole))
+
+    assert work(2000) < 2.1 * work(1000)
+
+
 # --- kept layers ----------------------------------------------------------------------------------------
 
 
@@ -347,6 +382,24 @@ def test_another_layers_file_is_as_none(tmp_path: Path) -> None:
     (file,) = tmp_path.iterdir()
     file.rename(tmp_path / (second.diff_id.removeprefix("sha256:") + ".layer"))
     assert layercache.load(tmp_path, second.diff_id) is None
+
+
+def test_layers_used_longest_ago_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = [index(tar(member(f"a{number}", content=b"x"))) for number in range(4)]
+    for age, layer in zip((30, 20, 10), layers, strict=False):
+        layercache.store(tmp_path, layer)
+        file = tmp_path / (layer.diff_id.removeprefix("sha256:") + ".layer")
+        os.utime(file, (1_000_000_000 - age, 1_000_000_000 - age))
+    assert layercache.load(tmp_path, layers[0].diff_id) == layers[0], "now it is the one used last"
+    room = sum(file.stat().st_size for file in tmp_path.iterdir())
+    monkeypatch.setattr(layercache, "MAX_BYTES", room)
+    layercache.store(tmp_path, layers[3])
+    assert [layercache.load(tmp_path, layer.diff_id) is not None for layer in layers] == [
+        True,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.snapshot import explore, history, read_file
 from stagelens.snapshot.layers import read_layers
-from stagelens.snapshot.listing import ListingError, read_listing
 
 CHAPTER = Path(__file__).parents[2] / "ch04/exercises/multi-stage"
 
@@ -122,17 +121,3 @@ def test_nothing_is_made_in_the_engines_image_store(engine: Engine) -> None:
     before = {row["Id"] for row in engine.api.images(all=True)}
     explore(engine, CHAPTER, trace)
     assert {row["Id"] for row in engine.api.images(all=True)} == before
-
-
-@pytest.mark.parametrize(
-    ("names", "facts", "links"),
-    [
-        (b".\0./a", b"41ed 0 0 0 1\n81a4 0 0 1 1\n", b""),
-        (b".\0./a\0", b"41ed 0 0 0 1\n", b""),
-        (b".\0./a\0", b"41ed 0 0 0 1\na1ff 0 0 3 1\n", b"'./a' -> 'to'\n"),
-        (b".\0./a\0", b"41ed 0 0 0 1\na1ff 0 0 2 1\n", b"'./b' -> 'to'\n"),
-    ],
-)
-def test_a_listing_that_does_not_fit_together_is_refused(names: bytes, facts: bytes, links: bytes) -> None:
-    with pytest.raises(ListingError):
-        list(read_listing(names, facts, links))

@@ -1,4 +1,7 @@
-"""Indexed layers on disk, by diff_id: a layer never changes, so it is read from the engine once."""
+"""Indexed layers on disk, by diff_id: a layer never changes, so it is read from the engine once.
+
+The folder stays below a size: the layers used longest ago go first.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,16 @@ from stagelens.snapshot.table import FileTable
 _MAGIC = b"stagelens-layer\x01"
 _DIGEST_SIZE = 16
 _LENGTH = struct.Struct("<Q")
+MAX_BYTES = 256 << 20  # some three million files
 
 
 def load(folder: Path, diff_id: str) -> LayerFiles | None:
     """The kept layer, or None where there is none or its file is damaged or of another version."""
+    file = folder / _name(diff_id)
     try:
-        return _decode((folder / _name(diff_id)).read_bytes(), diff_id)
+        layer = _decode(file.read_bytes(), diff_id)
+        os.utime(file)  # says when it was last used
+        return layer
     except (OSError, ValueError, TypeError, KeyError, struct.error):
         return None
 
@@ -38,6 +45,19 @@ def store(folder: Path, layer: LayerFiles) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+        _trim(folder, keep=_name(layer.diff_id))
+
+
+def _trim(folder: Path, keep: str) -> None:
+    """Remove the layers used longest ago until the rest fits in MAX_BYTES; never the one just kept."""
+    files = [(file.stat(), file) for file in folder.glob("*.layer")]
+    total = sum(facts.st_size for facts, _ in files)
+    for facts, file in sorted(files, key=lambda row: row[0].st_mtime_ns):
+        if total <= MAX_BYTES:
+            return
+        if file.name != keep:
+            file.unlink(missing_ok=True)
+            total -= facts.st_size
 
 
 def _name(diff_id: str) -> str:

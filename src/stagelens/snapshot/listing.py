@@ -8,11 +8,13 @@ follows in a third stream, cut by its length, which the numbers hold. No name ca
 
 from __future__ import annotations
 
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from stagelens.errors import StagelensError
-from stagelens.snapshot.entry import Entry, Kind
+from stagelens.snapshot.entry import Kind
+from stagelens.snapshot.table import FileTable, pack_kind
 
 PARTS = ("names", "facts", "links")
 _KINDS: dict[int, Kind] = {
@@ -24,6 +26,10 @@ _KINDS: dict[int, Kind] = {
     stat.S_IFIFO: "fifo",
     stat.S_IFSOCK: "socket",
 }
+# Mode (hexadecimal), uid, gid, size and mtime, as `list_command` has stat print them.
+_FACTS = re.compile(rb"(?:[0-9a-f]{1,8} \d{1,10} \d{1,10} \d{1,20} -?\d{1,19}\n)*+")
+# What no name of `find .` holds: empty, `.` and `..` parts.
+_UNCLEAN = (b"//", b"/./", b"/../", b"/\0", b"/.\0", b"/..\0")
 
 
 class ListingError(StagelensError):
@@ -39,48 +45,74 @@ def list_command(root: str, out: str) -> str:
     )
 
 
-def read_listing(names: bytes, facts: bytes, links: bytes) -> Iterator[Entry]:
-    """The entries of a listing in the order of the tree walk, without the root itself.
+def read_listing(names: bytes, facts: bytes, links: bytes) -> FileTable:
+    """The tree of a listing, without the root itself.
+
+    Works on whole columns and makes no `Entry`, since a build has a listing for each of its instructions.
 
     Raises
     ------
-    ListingError: the three parts do not fit together.
+    ListingError: the three parts are cut short, do not fit together, or are not what a probe writes.
     """
     paths = names.split(b"\0")
-    lines = facts.split(b"\n")
-    if paths.pop() or lines.pop() or len(paths) != len(lines):
-        raise ListingError(
-            "A probe's listing is not complete.",
-            why=f"{len(paths)} names, {len(lines)} records",
-            remedy="explore again; if it stays, check the engine's free disk: stagelens doctor",
+    count = facts.count(b"\n")
+    if paths.pop() or not count or len(paths) != count or not _FACTS.fullmatch(facts):
+        raise _bad(f"{len(paths)} names, {count} records")
+    if paths[0] != b"." or any(part in names for part in _UNCLEAN):
+        raise _bad("its names are not those of one tree")
+    numbers = facts.split()
+    modes, uids, gids, sizes, mtimes = (numbers[column::5] for column in range(5))
+    targets = _targets(links, paths, modes, sizes)
+    keys = [path[2:].replace(b"/", b"\0") for path in paths]
+    order = sorted(range(1, len(keys)), key=keys.__getitem__)
+    if len(set(keys)) != len(keys) or not all(path.startswith(b"./") for path in paths[1:]):
+        raise _bad("its names are not those of one tree")
+    kinds = {mode: _kind(int(mode, 16)) for mode in set(modes)}
+    owners = {owner: int(owner) for owner in {*uids, *gids}}
+    try:
+        return FileTable.from_columns(
+            keys=[keys[row] for row in order],
+            kinds=[kinds[modes[row]] for row in order],
+            uids=[owners[uids[row]] for row in order],
+            gids=[owners[gids[row]] for row in order],
+            sizes=[int(sizes[row]) for row in order],
+            mtimes=[int(mtimes[row]) for row in order],
+            targets=[targets.get(row, b"") for row in order],
         )
+    except ValueError as error:
+        raise _bad(str(error)) from error
+
+
+def _kind(mode: int) -> int:
+    kind = _KINDS.get(stat.S_IFMT(mode))
+    if kind is None:
+        raise _bad(f"no kind of file has mode {mode:o}")
+    return pack_kind(kind, stat.S_IMODE(mode))
+
+
+def _targets(
+    links: bytes, paths: Sequence[bytes], modes: Sequence[bytes], sizes: Sequence[bytes]
+) -> dict[int, bytes]:
+    """Symlinks' targets by row. A record is `'PATH' -> 'TARGET'` and a newline; TARGET has its size."""
+    found: dict[int, bytes] = {}
     place = 0
-    for path, line in zip(paths, lines, strict=True):
-        mode_text, uid, gid, size_text, mtime = line.split(b" ")
-        mode, size = int(mode_text, 16), int(size_text)
-        kind = _KINDS.get(stat.S_IFMT(mode), "file")
-        target: bytes | None = None
-        if kind == "symlink":
-            target, place = _target(links, place, path, size)
-        if path == b".":
-            continue
-        yield Entry(
-            path=path.removeprefix(b"./").decode("utf-8", "surrogateescape"),
-            kind=kind,
-            mode=stat.S_IMODE(mode),
-            uid=int(uid),
-            gid=int(gid),
-            size=size,
-            mtime=int(mtime),
-            link_target=None if target is None else target.decode("utf-8", "surrogateescape"),
-        )
+    symlinks = {mode for mode in set(modes) if stat.S_ISLNK(int(mode, 16))}
+    for row in (row for row, mode in enumerate(modes) if mode in symlinks):
+        head = b"'" + paths[row] + b"' -> '"
+        begin = place + len(head)
+        end = begin + int(sizes[row])
+        if links[place:begin] != head or links[end : end + 2] != b"'\n":
+            raise _bad("its symlinks do not fit its names")
+        found[row] = links[begin:end]
+        place = end + 2
+    if place != len(links):
+        raise _bad("it has more symlinks than names")
+    return found
 
 
-def _target(links: bytes, place: int, path: bytes, size: int) -> tuple[bytes, int]:
-    """The record `'PATH' -> 'TARGET'` and a newline, at `place`; TARGET has `size` bytes."""
-    head = b"'" + path + b"' -> '"
-    begin = place + len(head)
-    end = begin + size
-    if links[place:begin] != head or links[end : end + 2] != b"'\n":
-        raise ListingError("A probe's list of symlinks does not fit its names.")
-    return links[begin:end], end + 2
+def _bad(why: str) -> ListingError:
+    return ListingError(
+        "A probe's listing is not complete.",
+        why=why,
+        remedy="explore again; if it stays, check the engine's free disk: stagelens doctor",
+    )

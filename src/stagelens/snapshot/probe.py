@@ -226,7 +226,7 @@ class _Known:
             if key in self._tables:
                 self._tables.move_to_end(key)
                 return self._tables[key]
-        table = FileTable.from_entries(read_listing(names, facts, links))
+        table = read_listing(names, facts, links)
         with self._lock:
             self._tables[key] = table
             if len(self._tables) > self._limit:

@@ -6,7 +6,7 @@ import hashlib
 import struct
 import sys
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
 from operator import attrgetter
@@ -48,6 +48,11 @@ def key_path(key: bytes) -> str:
     return key.replace(b"\0", b"/").decode("utf-8", "surrogateescape")
 
 
+def pack_kind(kind: Kind, mode: int) -> int:
+    """Kind and permission bits in one number of 16 bits."""
+    return KINDS.index(kind) << _MODE_BITS | (mode & _MODE_MASK)
+
+
 def is_clean(path: str) -> bool:
     """Whether a path is one that a table takes: relative, no empty, `.` or `..` part, no NUL."""
     return "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
@@ -85,21 +90,49 @@ class FileTable:
             if not is_clean(entry.path):
                 raise ValueError(f"not a path inside the tree: {entry.path!r}")
         values = [entry for _, entry in rows]
-        targets = [(entry.link_target or "").encode("utf-8", "surrogateescape") for entry in values]
-        packed = (KINDS.index(e.kind) << _MODE_BITS | (e.mode & _MODE_MASK) for e in values)
+        return cls.from_columns(
+            keys=[key for key, _ in rows],
+            kinds=(pack_kind(entry.kind, entry.mode) for entry in values),
+            uids=map(attrgetter("uid"), values),
+            gids=map(attrgetter("gid"), values),
+            sizes=map(attrgetter("size"), values),
+            mtimes=map(attrgetter("mtime"), values),
+            targets=[(entry.link_target or "").encode("utf-8", "surrogateescape") for entry in values],
+        )
+
+    @classmethod
+    def from_columns(
+        cls,
+        *,
+        keys: Sequence[bytes],
+        kinds: Iterable[int],
+        uids: Iterable[int],
+        gids: Iterable[int],
+        sizes: Iterable[int],
+        mtimes: Iterable[int],
+        targets: Sequence[bytes],
+    ) -> FileTable:
+        """A table of columns of one length, in the order of `keys`, which rise and come from clean paths.
+
+        `kinds` are of `pack_kind`; `targets` are empty but for symlinks.
+
+        Raises
+        ------
+        ValueError: a number does not fit (owners 32 bits, sizes 64).
+        """
         try:
             columns = {
-                "offsets": array("I", accumulate((len(key) for key, _ in rows), initial=0)),
+                "offsets": array("I", accumulate(map(len, keys), initial=0)),
                 "link_offsets": array("I", accumulate(map(len, targets), initial=0)),
-                "kinds": array("H", packed),
-                "uids": array("I", map(attrgetter("uid"), values)),
-                "gids": array("I", map(attrgetter("gid"), values)),
-                "sizes": array("Q", map(attrgetter("size"), values)),
-                "mtimes": array("q", map(attrgetter("mtime"), values)),
+                "kinds": array("H", kinds),
+                "uids": array("I", uids),
+                "gids": array("I", gids),
+                "sizes": array("Q", sizes),
+                "mtimes": array("q", mtimes),
             }
         except OverflowError as error:
             raise ValueError(f"a number is too large for a file table: {error}") from error
-        return cls(b"".join(key for key, _ in rows), b"".join(targets), columns)
+        return cls(b"".join(keys), b"".join(targets), columns)
 
     def __len__(self) -> int:
         return len(self._kinds)
