@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -27,14 +28,21 @@ def register(app: typer.Typer) -> None:
     app.command()(lab)
 
 
+def _inside(notebook: Path) -> Path:
+    """The notebook's path below the checkout; a relative one is looked for here, then in the checkout."""
+    for place in (Path.cwd() / notebook, ROOT / notebook):
+        if place.is_file() and place.resolve().is_relative_to(ROOT):
+            return place.resolve().relative_to(ROOT)
+    raise StagelensError("The checkout has no such notebook.", where=str(notebook), remedy="ls notebooks/en")
+
+
 def lab(
     notebook: Annotated[Path, typer.Argument(help="The notebook to open.")] = FIRST,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address instead.")] = False,
     port: Annotated[int, typer.Option(help="The first port to try.")] = 8888,
 ) -> None:
     """Open JupyterLab on the first lesson; only this machine can reach it, and only with its token."""
-    if not (ROOT / notebook).is_file():
-        raise StagelensError("There is no such notebook.", where=str(notebook), remedy="ls notebooks/en")
+    notebook = _inside(notebook)
     engine = engine_commands.find()
     err.print(f"engine {engine.info.version}: {engine.origin}", markup=False)
     needed = images.LESSON_IMAGES.get(notebook.stem, images.NAMES)
@@ -42,11 +50,13 @@ def lab(
     with working("base images") as report:
         images.ensure(engine, needed, report=report)
     command = [
-        *(sys.executable, "-m", "jupyterlab", str(notebook)),
+        *(sys.executable, "-m", "jupyterlab", "--log-level=WARN"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", f"--ServerApp.root_dir={ROOT}"),
+        # The address that is printed or opened, with its token, is the notebook's.
+        f"--LabApp.default_url=/lab/tree/{quote(notebook.as_posix())}",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         *(["--no-browser"] if no_browser else []),
         # A lesson begins without questions about news and updates.
-        *("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
         # Jupyter refuses root unless told; on a course machine root is often who runs the engine.
         *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
     ]

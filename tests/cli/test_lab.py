@@ -1,0 +1,84 @@
+"""`stagelens lab --no-browser` as a person runs it: a real JupyterLab that only the token opens."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from stagelens.engine import Engine
+from stagelens.images import ensure
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
+def status(address: str) -> int:
+    try:
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
+def test_lab_prints_the_lessons_address_and_ends_with_us(
+    engine: Engine, way: signal.Signals, tmp_path: Path
+) -> None:
+    ensure(engine, ["diamol/base"])
+    port = free_port()
+    command = [sys.executable, "-m", "stagelens.cli", "lab", "--no-browser", "--port", str(port)]
+    environment = os.environ | {"DOCKER_HOST": engine.address, "JUPYTER_RUNTIME_DIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, cwd="/", env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        found = None
+        for line in process.stderr:
+            if found := re.search(r"http://127\.0\.0\.1:\S+", line):
+                break
+        assert found, "no address was printed"
+        address = found.group()
+        assert f":{port}/lab/tree/notebooks/en/01-multi-stage.ipynb?token=" in address
+        assert status(address) == 200
+        assert status(f"http://127.0.0.1:{port}/api/contents") == 403
+        # Only this machine: nothing listens on the other addresses.
+        assert listening_on(port) == {"127.0.0.1"}
+        process.send_signal(way)
+        process.stderr.read()
+        process.wait(30)
+    assert listening_on(port) == set()
+
+
+def listening_on(port: int) -> set[str]:
+    """Addresses of IPv4 and IPv6 that somebody listens on, from /proc/net/tcp and tcp6."""
+    found: set[str] = set()
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            local, state = line.split()[1], line.split()[3]
+            host, _, number = local.rpartition(":")
+            if state == "0A" and int(number, 16) == port:
+                found.add("127.0.0.1" if host == "0100007F" else host)
+    return found
+
+
+def test_a_notebook_that_is_not_there() -> None:
+    command = [sys.executable, "-m", "stagelens.cli", "lab", "none.ipynb"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no such notebook" in done.stderr
+    assert "next: ls notebooks/en" in done.stderr
