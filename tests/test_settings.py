@@ -1,0 +1,53 @@
+"""Settings from variables and from the user's file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stagelens.paths import cache_dir, state_dir
+from stagelens.settings import Settings, SettingsInvalid, config_file
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("HOME", "REGISTRY_MIRROR", "EXTRA_CA"):
+        monkeypatch.delenv(f"STAGELENS_{name}", raising=False)
+    path = config_file()
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def test_nothing_is_set(file: Path) -> None:
+    assert (Settings().home, Settings().registry_mirror, Settings().extra_ca) == (None, None, None)
+
+
+def test_a_variable_wins_over_the_file_and_an_empty_one_does_not(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text('registry_mirror = "file.example"\n')
+    assert Settings().registry_mirror == "file.example"
+    monkeypatch.setenv("STAGELENS_REGISTRY_MIRROR", "variable.example")
+    assert Settings().registry_mirror == "variable.example"
+    monkeypatch.setenv("STAGELENS_REGISTRY_MIRROR", "")
+    assert Settings().registry_mirror == "file.example"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"), [("registry_miror = 'x'", "registry_miror"), ("home = 3", "home"), ("home =", "")]
+)
+def test_a_mistake_in_the_file_is_told_with_its_place(file: Path, text: str, word: str) -> None:
+    file.write_text(text)
+    with pytest.raises(SettingsInvalid) as caught:
+        Settings()
+    assert caught.value.where == str(file)
+    assert word in (caught.value.why or "")
+
+
+def test_home_moves_state_and_cache(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAGELENS_HOME", str(tmp_path / "lens"))
+    assert (state_dir(), cache_dir()) == (tmp_path / "lens/state", tmp_path / "lens/cache")
+    assert state_dir().is_dir()
