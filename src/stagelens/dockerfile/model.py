@@ -18,11 +18,15 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Heredoc:
-    """A here-document of a RUN, COPY or ADD: its word, its body, and whether variables in it expand."""
+    """A here-document of a RUN, COPY or ADD: its word, its body, and whether variables in it expand.
+
+    `content` is as written; `chomp` (from `<<-`) says that the tabs that begin its lines are dropped.
+    """
 
     name: str
     content: str
     expand: bool
+    chomp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +123,11 @@ class Dockerfile:
 
     def needed(self, target: str | int | None = None) -> tuple[int, ...]:
         """Indexes of the stages that building `target` (the last stage unless told) needs, in order."""
-        goal = self.stages[-1].index if target is None else self.stage(target).index
-        wanted = {goal}
-        for edge in sorted(self.edges, key=lambda edge: -edge.target):
-            if edge.target in wanted and isinstance(edge.source, int):
-                wanted.add(edge.source)
+        waiting = [self.stages[-1].index if target is None else self.stage(target).index]
+        wanted: set[int] = set()
+        while waiting:
+            stage = waiting.pop()
+            if stage not in wanted:
+                wanted.add(stage)
+                waiting += [e.source for e in self.edges if e.target == stage and isinstance(e.source, int)]
         return tuple(sorted(wanted))
