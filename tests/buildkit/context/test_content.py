@@ -1,0 +1,163 @@
+"""Contents: only regular files of the context, whatever happens between listing and reading."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from stagelens.buildkit.context import Contents, ContextError, Vanished, read_content
+from stagelens.buildkit.context.content import CHUNK_BYTES
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES * 2 + 7])
+def test_a_file_arrives_whole_in_bounded_chunks(tmp_path: Path, size: int) -> None:
+    content = os.urandom(size)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").write_bytes(content)
+    chunks = list(read_content(tmp_path, b"d/f"))
+    assert b"".join(chunks) == content
+    assert all(0 < len(chunk) <= CHUNK_BYTES for chunk in chunks)
+
+
+def test_a_vanished_file_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "f").touch()
+    for path in (b"gone", b"gone/f", b"f/x"):
+        with pytest.raises(Vanished) as raised:
+            list(read_content(tmp_path, path))
+        assert raised.value.where == path.decode()
+        assert raised.value.remedy
+
+
+def test_a_file_swapped_for_a_symlink_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "f").symlink_to("../secret")
+    (context / "g").symlink_to("/etc/passwd")
+    for path in (b"f", b"g"):
+        with pytest.raises(ContextError, match="became something else"):
+            list(read_content(context, path))
+
+
+def test_a_folder_swapped_for_a_symlink_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "f").write_text("secret")
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "d").symlink_to("../outside")
+    with pytest.raises(Vanished):
+        list(read_content(context, b"d/f"))
+
+
+@pytest.mark.parametrize(
+    "path", [b"../outside", b"a/../../outside", b"..", b"/etc/passwd", b"", b"a//outside"]
+)
+def test_a_path_that_leads_out_is_refused(tmp_path: Path, path: bytes) -> None:
+    (tmp_path / "outside").write_text("secret")
+    (tmp_path / "context" / "a").mkdir(parents=True)
+    with pytest.raises(ContextError):
+        list(read_content(tmp_path / "context", path))
+
+
+@linux
+def test_a_pipe_in_a_files_place_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "f")
+    with pytest.raises(ContextError, match="became something else"):
+        list(read_content(tmp_path, b"f"))
+
+
+def test_a_folder_in_a_files_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "f").mkdir()
+    with pytest.raises(ContextError):
+        list(read_content(tmp_path, b"f"))
+
+
+@linux
+def test_a_socket_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("s")
+        assert list(read_content(tmp_path, b"s")) == []
+
+
+def test_an_unreadable_file_is_named_with_a_remedy(
+    tmp_path: Path, as_nobody: Callable[[], AbstractContextManager[None]]
+) -> None:
+    (tmp_path / "f").write_text("x")
+    (tmp_path / "f").chmod(0)
+    with as_nobody(), pytest.raises(ContextError) as raised:
+        list(read_content(tmp_path, b"f"))
+    assert raised.value.where == "f"
+    assert ".dockerignore" in str(raised.value.remedy)
+
+
+def test_a_file_that_grew_since_it_was_listed_arrives_whole(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("old")
+    with Contents(tmp_path) as contents:
+        (tmp_path / "f").write_text("old and new")
+        assert b"".join(contents.chunks(b"f")) == b"old and new"
+
+
+def test_what_is_appended_while_reading_waits_for_the_next_time(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"x" * (CHUNK_BYTES + 1))
+    total = 0
+    for chunk in read_content(tmp_path, b"f"):
+        total += len(chunk)
+        with (tmp_path / "f").open("ab") as file:
+            file.write(chunk)  # as fast as it is read: without a bound this never ends
+    assert total == CHUNK_BYTES + 1
+
+
+def test_a_file_that_shrinks_ends_where_it_ends(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"x" * (CHUNK_BYTES * 3))
+    chunks = read_content(tmp_path, b"f")
+    first = next(chunks)
+    os.truncate(tmp_path / "f", CHUNK_BYTES + 5)
+    assert len(first) + sum(map(len, chunks)) == CHUNK_BYTES + 5
+
+
+@linux
+def test_a_large_sparse_file_takes_the_memory_of_a_chunk(tmp_path: Path) -> None:
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(1 << 28)
+    tracemalloc.start()
+    try:
+        total = sum(map(len, read_content(tmp_path, b"sparse")))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert total == 1 << 28
+    assert peak < 4 * CHUNK_BYTES
+
+
+@linux
+def test_many_folders_and_threads_keep_few_descriptors_and_leave_none(tmp_path: Path) -> None:
+    for number in range(100):
+        (tmp_path / f"d{number}").mkdir()
+        (tmp_path / f"d{number}" / "f").write_text(str(number))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    most = 0
+    lock = threading.Lock()
+    with Contents(tmp_path) as contents, ThreadPoolExecutor(8) as pool:
+
+        def read(number: int) -> bool:
+            nonlocal most
+            right = b"".join(contents.chunks(b"d%d/f" % number)) == str(number).encode()
+            with lock:
+                most = max(most, len(list(Path("/proc/self/fd").iterdir())))
+            return right
+
+        assert all(pool.map(read, [number % 100 for number in range(800)]))
+    assert most - before < 60
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
