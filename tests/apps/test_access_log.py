@@ -1,0 +1,121 @@
+"""POST /access-log counts a visit, GET /stats tells the count; no request ends the server."""
+
+from __future__ import annotations
+
+import json
+import socket
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from .conftest import App, Town
+
+pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.timeout(1200)]
+
+
+@pytest.fixture
+def log(town: Town) -> App:
+    return town.start("access-log", "accesslog")
+
+
+def count(log: App) -> int:
+    return int(log.get("/stats").json()["count"])
+
+
+def test_visits_are_kept_and_counted(log: App) -> None:
+    for ip in ("10.1.2.3", "2001:db8::7", "10.1.2.3"):
+        assert log.post("/access-log", json={"clientIp": ip}).status_code == 201
+    assert count(log) == 3
+    visits = log.get("/access-log").json()["visits"]
+    assert [visit["clientIp"] for visit in visits] == ["10.1.2.3", "2001:db8::7", "10.1.2.3"]
+
+
+def test_the_latest_thousand_visits_are_kept_however_many_come(log: App) -> None:
+    with requests.Session() as session:
+        for n in range(1050):
+            session.post(log.url + "/access-log", json={"clientIp": f"10.0.{n // 250}.{n % 250}"}, timeout=30)
+    assert count(log) == 1050
+    visits = log.get("/access-log").json()["visits"]
+    assert len(visits) == 100
+    assert visits[0]["clientIp"] == "10.0.4.49"
+    assert visits[99]["clientIp"] == "10.0.3.200"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b"7",
+        b"{}",
+        b'{"clientIp": 5}',
+        b'{"clientIp": "here"}',
+        b'{"__proto__": {"clientIp": "10.0.0.1"}}',
+        b"\xff\xfe{}",
+        b"[" * 60_000,
+    ],
+)
+def test_a_body_that_is_no_visit_is_refused(log: App, body: bytes) -> None:
+    assert log.post("/access-log", data=body).status_code == 400
+    assert log.post("/access-log", json={"clientIp": "10.0.0.1"}).status_code == 201
+    assert count(log) == 1
+
+
+def test_a_body_over_64_kib_is_refused_with_and_without_a_length(log: App) -> None:
+    fits = json.dumps({"clientIp": "10.0.0.1"}).ljust(64 * 1024)
+    assert log.post("/access-log", data=fits).status_code == 201
+    assert log.post("/access-log", data=fits + " ").status_code == 413
+    assert log.post("/access-log", data=b" " * 3_000_000).status_code == 413
+    assert log.post("/access-log", data=(b" " * 1000 for _ in range(500))).status_code == 413
+    assert count(log) == 1
+
+
+def test_a_client_that_hangs_up_or_speaks_no_http_does_no_harm(log: App) -> None:
+    place = (urlsplit(log.url).hostname, urlsplit(log.url).port)
+    for data in (
+        b"POST /access-log HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{",
+        b"\x16\x03\x01 not http\r\n\r\n",
+        b"GET /stats HTTP/1.1\r\nHost: x\r\nX-Request-Id: " + b"a" * 100_000 + b"\r\n\r\n",
+    ):
+        with socket.create_connection(place, timeout=10) as raw:
+            raw.sendall(data)
+    assert count(log) == 0
+
+
+def test_other_paths_and_methods_are_told_apart(log: App) -> None:
+    assert log.get("/constructor").status_code == 404
+    refused = requests.delete(log.url + "/access-log", timeout=30)
+    assert refused.status_code == 405
+    assert refused.headers["Allow"] == "GET, POST"
+
+
+def test_each_request_is_one_json_line_with_the_callers_id(log: App) -> None:
+    answer = log.get("/stats?x=1", headers={"X-Request-Id": "visit-42"})
+    assert answer.headers["X-Request-Id"] == "visit-42"
+    strange = log.get("/stats", headers={"X-Request-Id": 'a"b c'})
+    assert strange.headers["X-Request-Id"].isalnum()
+    lines = [json.loads(line) for line in log.logs().splitlines()]
+    found = [line for line in lines if line.get("request_id") == "visit-42"]
+    assert len(found) == 1
+    line = found[0]
+    assert (line["service"], line["method"], line["path"], line["status"]) == (
+        "access-log",
+        "GET",
+        "/stats",
+        200,
+    )
+    assert line["ms"] >= 0
+    assert line["ts"].endswith("Z")
+    assert not [line for line in lines if line.get("path") == "/health"]
+
+
+def test_sigterm_ends_it_within_a_second_though_connections_are_open(log: App) -> None:
+    with requests.Session() as session:
+        session.get(log.url + "/stats", timeout=30)
+        place = (urlsplit(log.url).hostname, urlsplit(log.url).port)
+        with socket.create_connection(place, timeout=10) as half:
+            half.sendall(b"POST /access-log HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
+            assert log.stop(1) == 0

@@ -1,0 +1,127 @@
+"""The page shows the picture and counts the visit; it answers whatever state the other two are in."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from .conftest import App, Town
+
+pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.timeout(1200)]
+
+# An image API that makes no sense, in as many ways as its environment's MODE says.
+STRANGE = r"""
+const mode = process.env.MODE;
+const image = (fields) => JSON.stringify(Object.assign({url: '/p', caption: 'c', copyright: 'o'}, fields));
+const bodies = {
+  junk: '<html>', number: '7', list: '[1]', empty: '{}', scheme: image({url: 'file:///etc/passwd'}),
+  script: image({url: 'javascript:alert(1)'}), type: image({caption: {a: 1}}),
+  huge: image({caption: 'x'.repeat(1e6)}),
+  hostile: image({caption: '<script>alert(1)</script>" onload="x', copyright: '{{.}} </p><b>'}),
+};
+require('http').createServer((req, res) => {
+  if (req.url === '/health') return res.end('ok');
+  if (mode === 'error') { res.statusCode = 500; return res.end('{}'); }
+  if (mode === 'slow') return;
+  if (mode === 'drip') { res.write('{'); return setInterval(() => res.write(' '), 100); }
+  if (mode === 'reset') return req.socket.destroy();
+  if (req.url === '/p') {
+    res.setHeader('Content-Type', 'text/html');
+    return res.end('<script>alert(1)</script>');
+  }
+  res.end(bodies[mode]);
+}).listen(80);
+"""
+
+
+def strange(town: Town, mode: str, alias: str) -> App:
+    return town.start("diamol/node", alias, command=["node", "-e", STRANGE], environment={"MODE": mode})
+
+
+def lines(app: App, request_id: str) -> list[dict[str, object]]:
+    found = (json.loads(text) for text in app.logs().splitlines() if text.startswith("{"))
+    return [line for line in found if line.get("request_id") == request_id]
+
+
+def test_the_page_shows_the_picture_and_the_access_count_rises(town: Town) -> None:
+    iotd = town.start("image-of-the-day", "iotd")
+    log = town.start("access-log", "accesslog")
+    gallery = town.start("image-gallery", "gallery")
+    image = iotd.get("/image").json()
+
+    page = gallery.get("/", headers={"X-Request-Id": "walk-1"})
+    assert page.status_code == 200
+    assert image["caption"] in page.text
+    assert image["copyright"] in page.text
+    assert "1 visit so far" in page.text
+    assert "2 visits so far" in gallery.get("/").text
+    assert log.get("/stats").json()["count"] == 2
+
+    sources = set(re.findall(r'(?:src|href)="([^"]*)"', page.text)) - {"data:,", "./"}
+    assert len(sources) == 1, "one picture, and nothing from other hosts"
+    source = sources.pop()
+    assert source.startswith("picture?v=")
+    picture = gallery.get("/" + source)
+    assert picture.headers["Content-Type"] == "image/svg+xml"
+    assert picture.content == iotd.get(image["url"]).content
+    assert "sandbox" in picture.headers["Content-Security-Policy"]
+
+    # The same id in the logs of all three, with the same fields: one request can be followed.
+    assert [(line["method"], line["path"]) for line in lines(gallery, "walk-1")] == [("GET", "/")]
+    assert [(line["method"], line["path"]) for line in lines(iotd, "walk-1")] == [("GET", "/image")]
+    posted = [(line["method"], line["path"]) for line in lines(log, "walk-1")]
+    assert posted == [("POST", "/access-log"), ("GET", "/stats")]
+    for app in (gallery, iotd, log):
+        for line in lines(app, "walk-1"):
+            assert {"ts", "service", "level", "request_id", "method", "path", "status", "ms"} <= line.keys()
+
+    # One after the other goes away, and the page goes on.
+    iotd.engine.api.kill(iotd.name)
+    page = gallery.get("/")
+    assert page.status_code == 200
+    assert "not on the wall yet" in page.text
+    assert "3 visits so far" in page.text
+    assert gallery.get("/picture").status_code == 502
+    log.engine.api.kill(log.name)
+    page = gallery.get("/")
+    assert page.status_code == 200
+    assert "visits are not counted" in page.text
+    assert gallery.stop(1) == 0
+
+
+def test_the_page_answers_when_it_is_alone(town: Town) -> None:
+    gallery = town.start("image-gallery", "gallery")
+    page = gallery.get("/")
+    assert page.status_code == 200
+    assert "The image service could not be reached" in page.text
+    assert gallery.get("/nothing").status_code == 404
+    assert gallery.post("/").status_code == 405
+
+
+@pytest.mark.parametrize(
+    "mode",
+    ["junk", "number", "list", "empty", "scheme", "script", "type", "huge", "error", "slow", "drip", "reset"],
+)
+def test_strange_answers_of_both_services_are_told_politely(town: Town, mode: str) -> None:
+    strange(town, mode, "iotd")
+    strange(town, mode, "accesslog")
+    gallery = town.start("image-gallery", "gallery")
+    page = gallery.get("/")
+    assert page.status_code == 200
+    assert "not on the wall yet" in page.text
+    assert "visits are not counted" in page.text
+    assert "panic" not in gallery.logs()
+
+
+def test_a_hostile_caption_stays_text_and_a_page_is_no_picture(town: Town) -> None:
+    strange(town, "hostile", "iotd")
+    gallery = town.start("image-gallery", "gallery")
+    page = gallery.get("/")
+    assert "<script>" not in page.text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page.text
+    assert 'onload="x' not in page.text
+    assert "</p><b>" not in page.text
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert gallery.get("/picture").status_code == 502

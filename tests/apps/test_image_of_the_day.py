@@ -1,0 +1,77 @@
+"""GET /image names today's picture, which the service itself holds; NASA's is used when it can be had."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from .conftest import App, Town, wait_for
+
+pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.timeout(1200)]
+
+# What stands where NASA would be: it answers /good, /video and /junk, and never ends /slow.
+NASA = r"""
+const answers = {
+  '/good': JSON.stringify({
+    media_type: 'image', title: 'A <b>nebula</b>', url: 'https://example.org/n.jpg', copyright: 'Ann\nB'}),
+  '/video': JSON.stringify({media_type: 'video', title: 'x', url: 'https://example.org/v'}),
+  '/junk': '<html>' + 'x'.repeat(1e6),
+};
+require('http').createServer((req, res) => {
+  const path = req.url.split('?')[0];
+  console.log(req.url);
+  if (path === '/slow') { res.writeHead(200); res.write('{'); return; }
+  res.end(answers[path] || '{}');
+}).listen(80);
+"""
+
+
+def start(town: Town, path: str | None = None) -> App:
+    if path is None:
+        return town.start("image-of-the-day", "iotd")
+    town.start("diamol/node", "nasa", command=["node", "-e", NASA])
+    environment = {"NASA_API_URL": f"http://nasa{path}", "NASA_API_KEY": "secret-key"}
+    return town.start("image-of-the-day", "iotd", environment=environment)
+
+
+def test_the_catalogues_picture_is_served_by_the_service_itself(town: Town) -> None:
+    iotd = start(town)
+    answer = iotd.get("/image", headers={"X-Request-Id": "day-1"})
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["X-Request-Id"] == "day-1"
+    image = answer.json()
+    assert list(image) == ["url", "caption", "copyright"]
+    assert all(image.values())
+    picture = iotd.get(image["url"])
+    assert picture.status_code == 200
+    assert picture.headers["Content-Type"] == "image/svg+xml"
+    assert picture.text.startswith("<svg")
+    assert iotd.get("/nothing").status_code == 404
+    assert iotd.get("/image").json() == image
+
+    line = next(json.loads(text) for text in iotd.logs().splitlines() if '"day-1"' in text)
+    assert (line["service"], line["request_id"]) == ("image-of-the-day", "day-1")
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/image", 200)
+    assert line["ms"] >= 0
+    assert line["ts"].endswith("Z")
+    assert iotd.stop(10) == 143, "ended by SIGTERM, not by SIGKILL"
+
+
+def test_nasas_picture_is_shown_and_asked_for_once(town: Town) -> None:
+    iotd = start(town, "/good")
+    wait_for(lambda: "example.org" in iotd.get("/image").text, iotd, 60)
+    image = iotd.get("/image").json()
+    assert image == {"url": "https://example.org/n.jpg", "caption": "A <b>nebula</b>", "copyright": "Ann B"}
+    nasa = iotd.engine.api.logs(iotd.name.replace("iotd", "nasa")).decode()
+    assert nasa.count("/good?api_key=secret-key") == 1
+
+
+@pytest.mark.parametrize("path", ["/video", "/junk", "/slow"])
+def test_without_a_picture_from_nasa_the_catalogue_serves_and_the_key_is_not_logged(
+    town: Town, path: str
+) -> None:
+    iotd = start(town, path)
+    assert iotd.get("/image").json()["url"].startswith("/pictures/")
+    wait_for(lambda: "NASA gave no picture" in iotd.logs(), iotd, 60)
+    assert "secret-key" not in iotd.logs()
