@@ -17,6 +17,8 @@ from docker.errors import APIError, NotFound
 
 from stagelens.engine import Engine, EngineNotFound, connect
 
+pytest_plugins = ("stagelens_testing.engines", "stagelens_testing.registry")
+
 TEST_LABEL = "stagelens.test"
 # Names of this run's things begin with it, so that runs side by side on one engine can tell theirs apart.
 RUN = f"sltest-{secrets.token_hex(3)}"

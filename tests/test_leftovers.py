@@ -67,7 +67,8 @@ def test_on_a_shared_engine_only_this_runs_things_count(shared, tmp_path: Path, 
 def test_a_run_that_leaves_something_fails(engine: Engine, shared, tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(Path(str(shared["__file__"])).read_text())
     (tmp_path / "test_it.py").write_text(TEST_THAT_LEAVES)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    support = f"-opythonpath={Path(__file__).with_name('support')}"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", support, str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     left = done.stdout.partition("The tests left behind:")[2]
     for line in left.splitlines():

@@ -169,7 +169,8 @@ class _Run:
                 request = replace(request, outputs=({"Type": "tar", "Attrs": {}},))
             with Session(self._api, services, shared_key=shared_key(job.context)) as session:
                 image = self._solving("session", lambda: self._solve(request, session.id), session.errors)
-            sent = sum(transfer.content_bytes for transfer in sync.transfers)
+            # Newer engines ask for the Dockerfile each time: they look at no kept copy of it.
+            sent = sum(transfer.content_bytes for transfer in sync.transfers if transfer.name == "context")
             return self._trace("session", image, sent)
 
     def with_upload(self) -> BuildTrace:

@@ -55,7 +55,7 @@ class BuildTrace:
     """A finished build: its Dockerfile, its vertices and what came out.
 
     `missing` lists in plain words what the chosen backend could not tell (the classic builder knows no
-    graph, say). `context_bytes` counts the file content sent to the engine for this build.
+    graph, say). `context_bytes` counts the content of context files sent to the engine for this build.
     """
 
     dockerfile: Dockerfile

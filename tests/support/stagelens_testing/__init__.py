@@ -1,0 +1,1 @@
+"""What several rooms' tests share: further engines, a registry, programs from Debian's packages."""
