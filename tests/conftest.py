@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -58,6 +59,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Note what is there, and give temporary files of this run and its programs a folder of their own."""
     if hasattr(session.config, "workerinput"):
         return
+    # A shell that starts us in the background has us ignore Ctrl-C, and our programs would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     session.config.stash[_BEFORE] = _engine_listing()
     # pytest's own folders are kept on purpose, for looking into after a failure.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())

@@ -43,15 +43,12 @@ def test_lab_prints_the_lessons_address_and_ends_with_us(
     port = free_port()
     command = [sys.executable, "-m", "stagelens.cli", "lab", "--no-browser", "--port", str(port)]
     environment = os.environ | {"DOCKER_HOST": engine.address, "JUPYTER_RUNTIME_DIR": str(tmp_path)}
-    with subprocess.Popen(
+    process = subprocess.Popen(
         command, cwd="/", env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
+    )
+    try:
         assert process.stderr is not None
-        found = None
-        for line in process.stderr:
-            if found := re.search(r"http://127\.0\.0\.1:\S+", line):
-                break
-        assert found, "no address was printed"
+        found = next(filter(None, (re.search(r"http://127\.0\.0\.1:\S+", line) for line in process.stderr)))
         address = found.group()
         assert f":{port}/lab/tree/notebooks/en/01-multi-stage.ipynb?token=" in address
         assert status(address) == 200
@@ -59,9 +56,12 @@ def test_lab_prints_the_lessons_address_and_ends_with_us(
         # Only this machine: nothing listens on the other addresses.
         assert listening_on(port) == {"127.0.0.1"}
         process.send_signal(way)
-        process.stderr.read()
-        process.wait(30)
-    assert listening_on(port) == set()
+        process.communicate(timeout=60)
+        assert listening_on(port) == set()
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(60)
 
 
 def listening_on(port: int) -> set[str]:
