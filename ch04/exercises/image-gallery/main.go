@@ -87,6 +87,7 @@ type trace struct {
 
 // call is one request to another application, as the request's log line tells it.
 type call struct {
+	TS     string  `json:"ts"` // when it began
 	Method string  `json:"method"`
 	URL    string  `json:"url"`
 	Status int     `json:"status,omitempty"`
@@ -112,13 +113,15 @@ func (t *trace) list() []call {
 
 // logLine writes one JSON object on stdout. All three applications name these fields alike.
 func logLine(level string, fields map[string]interface{}) {
-	fields["ts"] = time.Now().UTC().Format("2006-01-02T15:04:05.000Z")
+	fields["ts"] = stamp(time.Now())
 	fields["service"] = service
 	fields["level"] = level
 	if line, err := json.Marshal(fields); err == nil {
 		os.Stdout.Write(append(line, '\n'))
 	}
 }
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
 func logText(level, text string) { logLine(level, map[string]interface{}{"message": text}) }
 
@@ -130,7 +133,7 @@ func millis(since time.Time) float64 {
 func ask(ctx context.Context, client *http.Client, method, address string, body []byte, limit int64) ([]byte, http.Header, error) {
 	started, t := time.Now(), traceOf(ctx)
 	data, header, status, err := exchange(ctx, client, method, address, body, limit)
-	c := call{Method: method, URL: clip(address), Status: status, MS: millis(started)}
+	c := call{TS: stamp(started), Method: method, URL: clip(address), Status: status, MS: millis(started)}
 	if err != nil {
 		c.Error = err.Error()
 	}

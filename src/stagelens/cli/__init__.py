@@ -19,7 +19,16 @@ app = typer.Typer(
 )
 
 # Each module has `register(app)`; a name is listed once its module exists.
-_GROUPS: tuple[str, ...] = ("build", "doctor", "engine", "images", "lab", "notebook", "testing")
+_GROUPS: tuple[str, ...] = (
+    "applications",
+    "build",
+    "doctor",
+    "engine",
+    "images",
+    "lab",
+    "notebook",
+    "testing",
+)
 
 for _group in _GROUPS:
     importlib.import_module(f"stagelens.cli.{_group}").register(app)

@@ -1,0 +1,146 @@
+"""`stagelens up`, `status`, `logs` and `down`: the three applications of the chapter in a terminal."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from stagelens import images, run
+from stagelens.build import LogLine, Vertex
+from stagelens.cli import engine as engine_commands
+from stagelens.cli import requirements
+from stagelens.cli.console import err, out, working
+
+As = Annotated[
+    str | None,
+    typer.Option("--as", metavar="NAME", help="Names of your own, so that many can share one engine."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_COLOURS = {"healthy": "green", "unhealthy": "red", "unknown": "yellow"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(up)
+    app.command()(status)
+    app.command()(logs)
+    app.command()(down)
+
+
+def up(
+    namespace: As = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="Publish on all addresses of this machine, not just 127.0.0.1.")
+    ] = False,
+    build: Annotated[bool, typer.Option("--build/--no-build", help="Build the images first.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Build and start the three applications, and wait until each answers."""
+    engine = engine_commands.find()
+    if build:
+        requirements.provide_replica_tools(engine, images.NAMES)
+    # Without a terminal SIGTERM is how one is told to stop: nothing may stay behind then, either.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        with working("starting the applications") as say:
+            app = run.up(
+                engine,
+                namespace=namespace,
+                public=public,
+                build=build,
+                report=say,
+                on_vertex=lambda vertex, lines: say(_line(vertex, lines)),
+            )
+    except KeyboardInterrupt:
+        err.print("stopped; containers and network are removed again", style="yellow")
+        raise typer.Exit(130) from None
+    _show(app, as_json)
+
+
+def status(namespace: As = None, as_json: Json = False) -> None:
+    """Say how each application is; exit 0 only if all are well."""
+    app = run.status(engine_commands.find(), namespace)
+    _show(app, as_json)
+    raise typer.Exit(0 if app.healthy else 1)
+
+
+def logs(
+    name: Annotated[str, typer.Argument(help="iotd, accesslog or image-gallery.")],
+    namespace: As = None,
+    tail: Annotated[int, typer.Option(help="How many of the last lines.")] = 200,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with new lines, until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Show an application's log."""
+    entries = run.logs(name, engine=engine_commands.find(), namespace=namespace, tail=tail, follow=follow)
+    with suppress(KeyboardInterrupt):
+        for entry in entries:
+            moment = time.strftime("%H:%M:%S", time.localtime(entry.time))
+            out.print(f"[dim]{moment}[/dim] {escape(entry.text)}", soft_wrap=True)
+
+
+def down(
+    namespace: As = None,
+    with_images: Annotated[bool, typer.Option("--images", help="Remove the images' names, too.")] = False,
+) -> None:
+    """Stop the applications and remove exactly what `up` made."""
+    engine = engine_commands.find()
+    with working("stopping the applications"):
+        removed = run.down(engine, namespace, images=with_images)
+    things = [*removed.containers, *([removed.network] if removed.network else []), *removed.images]
+    out.print(f"removed {', '.join(things)}" if things else "there was nothing to remove", markup=False)
+    for sentence in removed.kept:
+        err.print(sentence, markup=False)
+
+
+def _line(vertex: Vertex, lines: tuple[LogLine, ...]) -> str:
+    return lines[-1].text if lines else vertex.name
+
+
+def _show(app: run.App, as_json: bool) -> None:
+    if as_json:
+        out.print_json(json.dumps(_fields(app)))
+        return
+    table = Table("container", "state", "health")
+    table.add_column("address", no_wrap=True)
+    for service in app.services:
+        colour = _COLOURS[service.health]
+        health = f"[{colour}]{service.health}[/{colour}]"
+        container, state, url = map(escape, (service.container, service.state, service.url or ""))
+        table.add_row(container, state, health, url)
+    out.print(table)
+    for service in app.services:
+        if service.note:
+            err.print(
+                f"note: {service.container}: {service.note}", style="yellow", markup=False, soft_wrap=True
+            )
+
+
+def _fields(app: run.App) -> dict[str, object]:
+    return {
+        "namespace": app.namespace,
+        "network": app.network,
+        "healthy": app.healthy,
+        "services": [
+            {
+                "name": service.name,
+                "image": service.image,
+                "container": service.container,
+                "state": service.state,
+                "health": service.health,
+                "url": service.url,
+                "note": service.note,
+                "ours": service.ours,
+            }
+            for service in app.services
+        ],
+    }

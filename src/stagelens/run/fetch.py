@@ -1,0 +1,110 @@
+"""HTTP requests to the applications: straight to the published port, else from inside their network.
+
+The second way is for notebooks that share an engine's machine but not its 127.0.0.1: a JupyterHub's
+containers, or an engine at another address.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import requests
+from docker.errors import APIError
+
+from stagelens.engine import Engine
+from stagelens.run.errors import NotRunning
+from stagelens.run.model import GALLERY, App, Response, Service
+
+MAX_BYTES = 20 * 1024**2
+_STATUS = re.compile(rb"^\s*HTTP/1\.[01] (\d{3})", re.M)
+_REFUSED = re.compile(rb"server returned error: HTTP/1\.[01] (\d{3})")
+
+
+def fetch(
+    app: App,
+    path: str = "/",
+    *,
+    service: str = GALLERY,
+    headers: Mapping[str, str] | None = None,
+    timeout: float = 30.0,
+) -> Response:
+    """GET a path of a service; an error status is an answer, too. At most 20 MiB are read.
+
+    From inside the network, an error status comes without its body.
+
+    Raises
+    ------
+    NotRunning: the service has no running container, or gave no answer within `timeout` seconds.
+    """
+    asked = app.service(service)
+    if asked.state != "running":
+        raise NotRunning(f"{asked.container} is not running ({asked.state}).", remedy="stagelens up")
+    reached = _outside(asked.url, path, headers or {}, timeout) if asked.url else None
+    found = reached or _inside(app, asked, path, headers or {}, timeout)
+    if found is None:
+        raise NotRunning(
+            f"{asked.container} gave no answer.",
+            where=asked.url or f"http://{asked.name}{path}",
+            remedy=f"stagelens logs {asked.name}",
+        )
+    return found
+
+
+def _outside(url: str, path: str, headers: Mapping[str, str], timeout: float) -> Response | None:
+    with requests.Session() as session:
+        # A proxy of the environment knows nothing of this machine's own ports.
+        session.trust_env = False
+        try:
+            with session.get(
+                url + path, headers=dict(headers), timeout=timeout, stream=True, allow_redirects=False
+            ) as answer:
+                body = bytearray()
+                for chunk in answer.iter_content(65536):
+                    body += chunk
+                    if len(body) > MAX_BYTES:
+                        break
+                found = {name.lower(): value for name, value in answer.headers.items()}
+                return Response(answer.status_code, found, bytes(body[:MAX_BYTES]))
+        except requests.RequestException:
+            return None
+
+
+def _inside(
+    app: App, asked: Service, path: str, headers: Mapping[str, str], timeout: float
+) -> Response | None:
+    # Debian's static busybox dies of wget's own -T.
+    command = ["timeout", str(max(1, round(timeout))), "wget", "-S", "-O", "-"]
+    for name, value in headers.items():
+        command += ["--header", f"{name}: {value}"]
+    command.append(f"http://{asked.name}{path}")
+    # The gallery stands on an image with busybox; the others may have no wget.
+    for service in reversed(app.services):
+        if service.state == "running":
+            answer = _run(app.engine, service.container, command)
+            if answer is not None:
+                return answer
+    return None
+
+
+def _run(engine: Engine, container: str, command: list[str]) -> Response | None:
+    api = engine.api
+    body, notes = bytearray(), bytearray()
+    try:
+        job = api.exec_create(container, command)
+        for out, err in api.exec_start(job["Id"], stream=True, demux=True):
+            body += out or b""
+            notes += err or b""
+            if len(body) + len(notes) > MAX_BYTES:
+                break
+    except (APIError, requests.RequestException):
+        return None
+    if refused := _REFUSED.search(notes):
+        return Response(int(refused[1]), {}, b"")
+    statuses = _STATUS.findall(notes)
+    return Response(int(statuses[-1]), _headers(bytes(notes)), bytes(body[:MAX_BYTES])) if statuses else None
+
+
+def _headers(notes: bytes) -> dict[str, str]:
+    lines = (line.strip().partition(":") for line in notes.decode("latin-1").splitlines())
+    return {name.lower(): value.strip() for name, colon, value in lines if colon and " " not in name}

@@ -1,0 +1,135 @@
+"""Starting the applications: images, network, containers, and a wait until each answers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from docker.errors import APIError
+from filelock import FileLock, Timeout
+
+from stagelens import engine as engines
+from stagelens import images
+from stagelens.build import LogLine, Vertex
+from stagelens.buildkit import Cancel
+from stagelens.dockerfile import load
+from stagelens.paths import cache_dir
+from stagelens.run.errors import AlreadyStarting, ImageMissing, RunError
+from stagelens.run.model import APPLICATIONS, App, Definition
+from stagelens.run.names import names_of
+from stagelens.run.start import Starter
+
+Report = Callable[[str], None]
+OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
+
+
+def up(
+    engine: engines.Engine | None = None,
+    *,
+    namespace: str | None = None,
+    public: bool = False,
+    ports: Mapping[str, int] | None = None,
+    build: bool = True,
+    services: Sequence[Definition] = APPLICATIONS,
+    report: Report | None = None,
+    cancel: Cancel | None = None,
+    on_vertex: OnVertex | None = None,
+) -> App:
+    """Build and start the applications and wait until each answers; what runs already is kept.
+
+    An error, an interrupt or `cancel` removes again every container and network that this call made; images
+    that were built stay.
+
+    Parameters
+    ----------
+    namespace: for names of one's own on a shared engine; None takes the JupyterHub user's name where there
+        is one, "" the chapter's own names.
+    public: publish the ports on all addresses of the machine instead of 127.0.0.1.
+    ports: other ports than 800, 801 and 802, by service. A port that cannot be had is replaced by the next
+        free one, and the service's `note` says so.
+    build: build the images first; else they must be there.
+    services: what to run in place of the chapter's three applications.
+    report, on_vertex: told, in the calling thread, what is being done, and what a build does.
+
+    Raises
+    ------
+    BuildFailed, BuildCancelled, ImagesError: as builds do; BuildCancelled also later, after `cancel`.
+    NameTaken: a container of such a name is somebody else's. NetworkFailed, NoFreePort, ImageMissing.
+    ServiceFailed: an application ended or did not answer. AlreadyStarting: another process is at it.
+    """
+    tell = report or _silent
+    found = engine or engines.connect(report=tell)
+    names = names_of(namespace)
+    if build:
+        _check(services)
+        images.ensure(found, _base_images(services), report=tell)
+    calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+    starter = Starter(
+        found,
+        names,
+        tuple(services),
+        public=public,
+        ports=dict(ports or {}),
+        call=uuid.uuid4().hex,
+        cancel=cancel or Cancel(),
+        report=lambda text: calls.put(lambda: tell(text)),
+        on_vertex=(lambda vertex, lines: calls.put(lambda: on_vertex(vertex, lines))) if on_vertex else None,
+    )
+    try:
+        with FileLock(cache_dir() / f"up-{names.network}.lock", timeout=0):
+            return _attended(lambda: starter.run(build), calls, starter.cancel)
+    except Timeout:
+        raise AlreadyStarting(
+            "These applications are being started by another program.",
+            where=f"network {names.network}",
+            remedy="wait until it is done, then look at stagelens status",
+        ) from None
+    except APIError as error:
+        raise RunError("The engine refused a step.", why=str(error.explanation or error)[:1000]) from error
+
+
+def _silent(_: str) -> None:
+    """Tell nobody."""
+
+
+def _attended(work: Callable[[], App], calls: SimpleQueue[Callable[[], None]], cancel: Cancel) -> App:
+    """Do the work in a thread, so that no interrupt tears a request to the engine; calls are made in ours.
+
+    Whatever ends the waiting also ends the work, which first cleans up.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="stagelens-up") as pool:
+        job = pool.submit(work)
+        try:
+            _serve(calls, job)
+            return job.result()
+        except BaseException:
+            cancel()
+            raise
+
+
+def _serve(calls: SimpleQueue[Callable[[], None]], job: Future[App]) -> None:
+    while not (job.done() and calls.empty()):
+        try:
+            calls.get(timeout=0.1)()
+        except Empty:
+            continue
+
+
+def _check(services: Sequence[Definition]) -> None:
+    for definition in services:
+        if definition.context is not None and not definition.context.is_dir():
+            raise ImageMissing(
+                f"The application {definition.image} is not there.",
+                where=str(definition.context),
+                remedy="use a checkout of stagelens, which has the folder ch04/exercises",
+            )
+
+
+def _base_images(services: Sequence[Definition]) -> list[str]:
+    """The lessons' base images that the Dockerfiles name."""
+    contexts = [definition.context for definition in services if definition.context is not None]
+    named: set[Any] = {stage.base for context in contexts for stage in load(context / "Dockerfile").stages}
+    return [name for name in images.NAMES if name in named]

@@ -1,0 +1,89 @@
+"""Small services in place of the chapter's three: the same names, but a busybox httpd each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stagelens import run
+from stagelens.engine import Engine
+from stagelens.images import ensure
+
+# SIGKILL at once: as process 1 busybox would not hear SIGTERM.
+DOCKERFILE = """\
+FROM diamol/base
+COPY www/ /www/
+RUN chmod +x /www/cgi-bin/*
+STOPSIGNAL SIGKILL
+CMD ["sh", "-c", "echo '{\\"message\\": \\"up\\"}'; exec busybox httpd -f -vv -p 80 -h /www"]
+"""
+FILES = {
+    "health": "well\n",
+    "cgi-bin/town": '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n%s" "$TOWN"\n',
+    # What the other two say, reached by the chapter's names.
+    "cgi-bin/others": '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"\n'
+    "for name in iotd accesslog; do wget -q -O - http://$name/cgi-bin/town; echo; done\n",
+}
+
+
+@pytest.fixture(scope="session")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("light")
+    (folder / "www/cgi-bin").mkdir(parents=True)
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+    for name, text in FILES.items():
+        (folder / "www" / name).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def light(engine: Engine, context: Path) -> tuple[run.Definition, ...]:
+    ensure(engine, ["diamol/base"])
+    return tuple(
+        replace(definition, image=f"sltest-{definition.image}", context=context, memory=None)
+        for definition in run.APPLICATIONS
+    )
+
+
+class Town:
+    """A namespace of one test and what is in it; `up` takes what `run.up` takes."""
+
+    def __init__(self, engine: Engine, namespace: str, light: tuple[run.Definition, ...]) -> None:
+        self.engine, self.namespace, self.services = engine, namespace, light
+        self.network = f"nat-{namespace}"
+
+    def up(self, **options: object) -> run.App:
+        chosen = {"services": self.services, "namespace": self.namespace} | options
+        return run.up(self.engine, **chosen)  # type: ignore[arg-type]
+
+    def down(self) -> run.Removed:
+        return run.down(self.engine, self.namespace)
+
+    def left(self) -> list[str]:
+        """Containers and networks that are there now."""
+        api = self.engine.api
+        containers = [row["Names"][0].lstrip("/") for row in api.containers(all=True)]
+        networks = [row["Name"] for row in api.networks()]
+        return sorted(name for name in containers + networks if name.endswith(self.namespace))
+
+
+@pytest.fixture
+def town(engine: Engine, unique: str, light: tuple[run.Definition, ...]) -> Iterator[Town]:
+    made = Town(engine, unique, light)
+    try:
+        yield made
+    finally:
+        api = engine.api
+        for row in api.containers(all=True):
+            if row["Names"][0].endswith(unique):
+                api.remove_container(row["Id"], force=True)
+        for row in api.networks():
+            if row["Name"].endswith(unique):
+                api.remove_network(row["Id"])
+        for row in api.images():
+            for tag in row.get("RepoTags") or ():
+                if tag.endswith(unique):
+                    api.remove_image(tag)
