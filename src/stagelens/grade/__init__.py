@@ -1,1 +1,28 @@
-"""Exercises, their checks, and the grading of one learner's submission or of a whole class."""
+"""Exercises, their checks by behaviour, and the grading of one submission or of a whole class."""
+
+from stagelens.grade.catalogue import exercise, exercises
+from stagelens.grade.grade import grade_folder
+from stagelens.grade.model import (
+    Check,
+    CheckResult,
+    Edit,
+    Exercise,
+    ExerciseInvalid,
+    Limits,
+    Report,
+    SubmissionRefused,
+)
+
+__all__ = [
+    "Check",
+    "CheckResult",
+    "Edit",
+    "Exercise",
+    "ExerciseInvalid",
+    "Limits",
+    "Report",
+    "SubmissionRefused",
+    "exercise",
+    "exercises",
+    "grade_folder",
+]

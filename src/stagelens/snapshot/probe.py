@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from stagelens.dockerfile import Instruction, Stage, parse
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.snapshot.diff import Diff, diff
-from stagelens.snapshot.listing import PARTS, ListingError, read_listing
+from stagelens.snapshot.listing import PARTS, ListingError, list_command, read_listing
 from stagelens.snapshot.split import RESULT, Point, plan, points, single
 from stagelens.snapshot.table import FileTable
 
@@ -171,6 +172,24 @@ def read_file(exploration: Exploration, stage: str | int, instruction: int | Non
     result = _run(exploration.engine, exploration.context, exploration.request, text, None, None)
     data = _read_tar(result)["content"]
     return FileContent(data, entry.size, _is_binary(data))
+
+
+def list_image(engine: Engine, image: str, cancel: Cancel | None = None) -> FileTable:
+    """The files of an image that the engine has, under a name of it; nothing is exported.
+
+    Raises
+    ------
+    BuildFailed: the probe's build failed. BuildCancelled: `cancel` was called.
+    """
+    text = (
+        f"FROM {PROBE_IMAGE} AS lister\n"
+        f"RUN --mount=type=bind,from={image},target=/m {list_command('/m', '/o')}\n"
+        f"FROM scratch\nCOPY --from=lister /o/ /\n"
+    )
+    with tempfile.TemporaryDirectory(prefix="stagelens-") as empty:
+        request = BuildRequest(network="none")
+        parts = _read_tar(_run(engine, Path(empty), request, text, None, cancel))
+    return _table({f"o/{name}": content for name, content in parts.items()}, "o")
 
 
 def _run(

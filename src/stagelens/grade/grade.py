@@ -1,0 +1,95 @@
+"""A folder to a Report: the checks of an exercise, one after the other, on one engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from stagelens import images
+from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.engine import Engine
+from stagelens.errors import StagelensError
+from stagelens.grade.checks import WAYS, Seen
+from stagelens.grade.container import ASKER_IMAGE
+from stagelens.grade.lab import Lab
+from stagelens.grade.model import Check, CheckResult, Exercise, Report, SubmissionRefused
+
+Progress = Callable[[str], None]
+
+
+def grade_folder(
+    exercise: Exercise,
+    folder: str | Path,
+    *,
+    engine: Engine,
+    cancel: Cancel | None = None,
+    report: Progress | None = None,
+) -> Report:
+    """Grade one submission: the folder that a learner handed in.
+
+    Whatever the submission does, a Report comes back; where the grader or its engine failed, one with
+    `error` set and no points. `report` is told what is being done.
+
+    Raises
+    ------
+    BuildCancelled: `cancel` was called.
+    """
+    begun = time.monotonic()
+    say = report or _silent
+    results: list[CheckResult] = []
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    try:
+        images.ensure(engine, {*exercise.images, ASKER_IMAGE}, report=say)
+        with Lab(exercise, Path(folder), engine, cancel, say) as lab:
+            notes = lab.notes
+            for check in exercise.checks:
+                say(check.title)
+                results.append(_result(check, _look(lab, check)))
+    except BuildCancelled:
+        raise
+    except SubmissionRefused as refused:
+        missing = Seen(False, "a submission that can be looked at", refused.render())
+        results = [_result(check, missing) for check in exercise.checks]
+    except Exception as problem:
+        # The boundary of the grader: one submission that breaks it must not end the others.
+        error = (
+            problem.render()
+            if isinstance(problem, StagelensError)
+            else f"{type(problem).__name__}: {problem}"
+        )
+    return Report(
+        exercise=exercise.id,
+        checks=tuple(results),
+        points=exercise.points,
+        earned=0.0 if error else sum(result.earned for result in results),
+        seconds=time.monotonic() - begun,
+        error=error,
+        notes=notes,
+    )
+
+
+def _silent(text: str) -> None:
+    """Nobody wants to know."""
+
+
+def _look(lab: Lab, check: Check) -> Seen:
+    seen = WAYS[check.kind]
+    if check.kind != "builds" and lab.first.problem is not None:
+        return Seen(False, "an image to look at", "it does not build")
+    return seen(lab, check.options)
+
+
+def _result(check: Check, seen: Seen) -> CheckResult:
+    return CheckResult(
+        id=check.id,
+        title=check.title,
+        points=check.points,
+        earned=check.points if seen.passed else 0.0,
+        passed=seen.passed,
+        expected=seen.expected,
+        seen=seen.seen,
+        hint=check.hint,
+        lesson=check.lesson,
+    )

@@ -1,0 +1,217 @@
+"""What can be found out about one submission: its builds, its image, its files, its answers. Found once."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+from docker.errors import APIError
+
+from stagelens.build import BuildFailed, BuildTrace, Vertex, build
+from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.dockerfile import DockerfileError
+from stagelens.engine import Engine
+from stagelens.errors import StagelensError
+from stagelens.grade import container, workspace
+from stagelens.grade.container import Answer
+from stagelens.grade.model import Exercise
+from stagelens.snapshot import FileTable
+from stagelens.snapshot.probe import list_image
+
+LABEL = "org.stagelens.grade"
+UNTIL = "org.stagelens.grade.until"
+REPOSITORY = "stagelens-grade"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One build: its trace and image, or why there is none. `failed` is the instruction that failed."""
+
+    trace: BuildTrace | None
+    image: str | None = None
+    problem: StagelensError | None = None
+
+    @property
+    def ran(self) -> tuple[Vertex, ...]:
+        """The RUN steps that really ran, not from the cache."""
+        vertices = self.trace.vertices if self.trace else ()
+        return tuple(v for v in vertices if _is_run(self.trace, v) and v.started and not v.cached)
+
+
+def _is_run(trace: BuildTrace | None, vertex: Vertex) -> bool:
+    if trace is None or vertex.stage is None or vertex.instruction is None:
+        return False
+    return trace.dockerfile.stages[vertex.stage].instructions[vertex.instruction].keyword == "RUN"
+
+
+class BuildTooSlow(StagelensError):
+    """A submission's build took longer than it may."""
+
+
+class Lab:
+    """One submission on an engine; a context manager that removes every image it made.
+
+    Raises
+    ------
+    SubmissionRefused: on entering, where the folder cannot be taken. BuildCancelled: by any question,
+    once `cancel` was called.
+    """
+
+    def __init__(
+        self,
+        exercise: Exercise,
+        folder: Path,
+        engine: Engine,
+        cancel: Cancel | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.exercise = exercise
+        self.engine = engine
+        self.notes: tuple[str, ...] = ()
+        # Nobody can guess it: neither another submission's FROM nor a page that is made up beforehand.
+        self.token = "t" + secrets.token_hex(10)
+        self._folder = folder
+        self._cancel = cancel or Cancel()
+        self._say = say
+        self._lock = threading.Lock()
+        self._outcomes: dict[str, Outcome] = {}
+        self._answers: dict[tuple[str, str], Answer] = {}
+        self._stack = ExitStack()
+        until = time.time() + 6 * exercise.limits.build + 600
+        self.labels = {LABEL: self.token, UNTIL: str(int(until))}
+
+    def __enter__(self) -> Lab:
+        with ExitStack() as stack:
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix="stagelens-grade-"))
+            self._root = Path(name)
+            self._stack = stack.pop_all()
+        try:
+            self.notes = workspace.compose(self.exercise, self._folder, self._root / "first")
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def first(self) -> Outcome:
+        """The submission as it was handed in, built."""
+        return self._built("first")
+
+    def edited(self, name: str) -> Outcome:
+        """The submission built again after the exercise's edit of that name."""
+        return self._built(name)
+
+    @cached_property
+    def image(self) -> Mapping[str, Any]:
+        """What the engine says of the image; only where `first` has one."""
+        return cast(Mapping[str, Any], self.engine.api.inspect_image(self.first.image))
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The image's config: Env, Cmd, ExposedPorts and so on."""
+        return self.image.get("Config") or {}
+
+    @cached_property
+    def files(self) -> FileTable:
+        """Every file of the image."""
+        self._say("looking at the image's files")
+        with self._deadline() as cancel:
+            return list_image(self.engine, self._tag("first"), cancel)
+
+    def answer(self, build: str, user: Mapping[str, str] | None = None, port: int = 80) -> Answer:
+        """What the image of a build says over HTTP, with these variables in its environment."""
+        key = (build, repr(sorted((user or {}).items())))
+        if key not in self._answers:
+            image = self._built(build).image
+            if image is None:
+                self._answers[key] = Answer(None, "there is no image to run")
+            else:
+                self._say("asking the container")
+                self._answers[key] = container.ask(
+                    self.engine,
+                    self._asker,
+                    image,
+                    limits=self.exercise.limits,
+                    labels=self.labels,
+                    port=port,
+                    environment=user,
+                    cancel=self._cancel,
+                )
+        return self._answers[key]
+
+    @cached_property
+    def _asker(self) -> str:
+        return self._stack.enter_context(container.asker(self.engine, self.labels))
+
+    def _built(self, name: str) -> Outcome:
+        if name not in self._outcomes:
+            self._outcomes[name] = self._build(name)
+        return self._outcomes[name]
+
+    def _build(self, name: str) -> Outcome:
+        folder = self._root / name
+        if name != "first":
+            workspace.edited(self._root / "first", folder, self.exercise.edits[name], self.token)
+        self._say(
+            "building" if name == "first" else f"building again: {self.exercise.edits[name].file} changed"
+        )
+        try:
+            with self._deadline() as cancel:
+                trace = build(
+                    folder,
+                    tags=[self._tag(name)],
+                    labels=self.labels,
+                    # RUN --mount=type=cache would be shared by all submissions otherwise.
+                    build_args={"BUILDKIT_CACHE_MOUNT_NS": self.token},
+                    network=None if self.exercise.network else "none",
+                    engine=self.engine,
+                    cancel=cancel,
+                )
+        except BuildFailed as error:
+            return Outcome(error.trace, problem=error)
+        except (BuildTooSlow, DockerfileError) as error:
+            return Outcome(None, problem=error)
+        assert trace.image_id is not None, "an image was asked for"
+        self._stack.callback(_remove, self.engine, self._tag(name))
+        return Outcome(trace, trace.image_id)
+
+    def _tag(self, name: str) -> str:
+        return f"{REPOSITORY}/{self.token}:{name}"
+
+    @contextmanager
+    def _deadline(self) -> Generator[Cancel]:
+        """A switch that the exercise's limit turns, as well as whoever cancels the whole."""
+        own, seconds = Cancel(), self.exercise.limits.build
+        self._cancel.on_request(own)
+        timer = threading.Timer(seconds, own)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield own
+        except BuildCancelled:
+            if self._cancel.requested:
+                raise
+            raise BuildTooSlow(
+                f"The build was stopped after {seconds:g} s.", why="that is all the time it may take"
+            ) from None
+        finally:
+            timer.cancel()
+
+
+def _remove(engine: Engine, image: str) -> None:
+    with suppress(APIError):
+        engine.api.remove_image(image, force=True)

@@ -1,0 +1,101 @@
+"""A submission's files, copied to a folder of the grader's with the exercise's own files laid over them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+from stagelens.grade.model import Edit, Exercise, ExerciseInvalid, SubmissionRefused
+
+MAX_FILES = 2000
+MAX_DEPTH = 20
+# What editors and version control leave; never part of an answer.
+_IGNORED = frozenset({".git", ".ipynb_checkpoints", "__pycache__", ".DS_Store", "__MACOSX"})
+
+
+def compose(exercise: Exercise, folder: Path, target: Path) -> tuple[str, ...]:
+    """Copy a submission to `target`, which must not exist; notes for the learner come back.
+
+    Only plain files and folders are taken. Files of the exercise that are not the learner's to change are
+    laid anew, so that a check tries the very program that the exercise gave.
+
+    Raises
+    ------
+    SubmissionRefused: no Dockerfile, a link or device, too many files or too many bytes.
+    """
+    target.mkdir(parents=True)
+    total = count = 0
+    for path, info in _files(folder):
+        count, total = count + 1, total + info.st_size
+        if count > MAX_FILES or total > exercise.limits.context:
+            limit = f"{MAX_FILES} files, {exercise.limits.context // 1024**2} MB"
+            raise SubmissionRefused("The submission is too large.", why=f"the limit is {limit}")
+        place = target / path.relative_to(folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place, follow_symlinks=False)
+        place.chmod(0o755 if info.st_mode & 0o111 else 0o644)
+    if not (target / "Dockerfile").is_file():
+        raise SubmissionRefused(
+            "There is no Dockerfile.",
+            remedy="hand in the exercise's whole folder, with your Dockerfile in it",
+        )
+    return tuple(_lay(exercise, target))
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    waiting = [(folder, 0)]
+    while waiting:
+        current, depth = waiting.pop()
+        for entry in sorted(os.scandir(current), key=lambda entry: entry.name):
+            if entry.name in _IGNORED:
+                continue
+            info = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(info.st_mode) and depth < MAX_DEPTH:
+                waiting.append((Path(entry.path), depth + 1))
+            elif stat.S_ISREG(info.st_mode):
+                yield Path(entry.path), info
+            else:
+                name = os.fsencode(Path(entry.path).relative_to(folder)).decode("utf-8", "replace")
+                raise SubmissionRefused(
+                    "The submission holds something that is no plain file.",
+                    where=name[:200],
+                    remedy="hand in files and folders only, no links",
+                )
+
+
+def _lay(exercise: Exercise, target: Path) -> Iterator[str]:
+    for path, _ in _files(exercise.folder):
+        relative = path.relative_to(exercise.folder)
+        if any(fnmatchcase(PurePosixPath(relative).as_posix(), p) for p in exercise.changeable):
+            continue
+        place = target / relative
+        if place.is_dir():
+            shutil.rmtree(place)
+        for parent in reversed(relative.parents):
+            if (target / parent).is_file():
+                (target / parent).unlink()
+        content = path.read_bytes()
+        if place.is_file() and place.read_bytes() != content:
+            yield f"{relative.as_posix()} is the exercise's own: it was graded as the exercise gives it"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+        place.chmod(0o755 if path.stat().st_mode & 0o111 else 0o644)
+
+
+def edited(source: Path, target: Path, edit: Edit, token: str) -> None:
+    """Copy a composed folder to `target` with one edit made.
+
+    Raises
+    ------
+    ExerciseInvalid: the text to be replaced is not in the file.
+    """
+    shutil.copytree(source, target)
+    place = target / edit.file
+    text = place.read_text(encoding="utf-8")
+    if edit.find not in text:
+        raise ExerciseInvalid("An edit finds nothing to replace.", where=edit.file, why=f"no {edit.find!r}")
+    place.write_text(text.replace(edit.find, edit.put.replace("{token}", token), 1), encoding="utf-8")

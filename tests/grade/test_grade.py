@@ -1,0 +1,39 @@
+"""A right answer earns every point, the project as it was given only some, and nothing stays behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stagelens import grade
+from stagelens.engine import Engine
+from stagelens.grade import Report
+
+GO = grade.exercise("multi-stage-go")
+
+
+def failed(report: Report) -> set[str]:
+    assert report.error is None
+    return {check.id for check in report.checks if not check.passed}
+
+
+@pytest.mark.engine
+def test_the_solution_earns_every_point(engine: Engine) -> None:
+    report = grade.grade_folder(GO, GO.solution, engine=engine)
+    assert failed(report) == set()
+    assert report.earned == report.points == GO.points
+    assert report.passed
+
+
+@pytest.mark.engine
+def test_the_project_as_given_works_and_is_large_and_slow(engine: Engine) -> None:
+    report = grade.grade_folder(GO, GO.folder, engine=engine)
+    assert failed(report) == {"own-base", "no-toolchain", "size", "page-cached"}
+    assert 0 < report.earned < report.points
+
+
+def test_a_report_goes_to_json_and_back(tmp_path: Path) -> None:
+    check = grade.CheckResult("a", "A", 2.0, 0.0, False, "x", "y", "hint", "01-multi-stage")
+    report = Report("multi-stage-go", (check,), 2.0, 0.0, 1.5, notes=("a note",))
+    assert Report.from_json(report.to_json()) == report
