@@ -93,7 +93,7 @@ def machine(unique: str) -> Iterator[Machine]:
             subprocess.run(["ip", "netns", "delete", unique], check=True)
 
 
-def run_a_container(engine: Engine, folder: Path) -> str:
+def run_a_container(engine: Engine, folder: Path, network: str = "ours") -> str:
     """A container of this machine's own `sleep` with its libraries, on a network that a user made."""
     archive = folder / "sleep.tar"
     with tarfile.open(archive, "w") as tar:
@@ -101,9 +101,11 @@ def run_a_container(engine: Engine, folder: Path) -> str:
             if word.startswith("/"):
                 tar.add(Path(word).resolve(), arcname=word)
     engine.api.import_image_from_file(str(archive), repository="sleeper")
-    network = engine.api.create_network("ours")
-    container = engine.api.create_container("sleeper", ["/bin/sleep", "600"], stop_signal="SIGKILL")
-    engine.api.connect_container_to_network(container, network["Id"])
+    if not engine.api.networks(names=[network]):
+        engine.api.create_network(network)
+    host = engine.api.create_host_config(network_mode=network)
+    command = ["/bin/sleep", "600"]
+    container = engine.api.create_container("sleeper", command, stop_signal="SIGKILL", host_config=host)
     engine.api.start(container)
     return str(container["Id"])
 
@@ -152,6 +154,41 @@ def test_images_outlast_a_stop_and_docker0_outlasts_a_start(machine: Machine, tm
     engine = machine.connect()
     assert engine.api.images("kept")
     engine.api.close()
+
+
+KNOCK = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 9), timeout=2)
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+def test_networks_are_many_and_kept_apart(machine: Machine, tmp_path: Path) -> None:
+    machine.stagelens("engine", "start")
+    engine = machine.connect()
+    for number in range(24):
+        engine.api.create_network(f"n{number}")
+    states = [
+        engine.api.inspect_container(run_a_container(engine, tmp_path, network))
+        for network in ("n1", "n1", "n2")
+    ]
+    pids = [state["State"]["Pid"] for state in states]
+    addresses = [
+        network["IPAddress"] for state in states for network in state["NetworkSettings"]["Networks"].values()
+    ]
+    engine.api.close()
+
+    def knock(address: str) -> str:
+        command = [f"--net=/proc/{pids[0]}/ns/net", sys.executable, "-c", KNOCK, address]
+        return subprocess.run(
+            ["nsenter", *command], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    # Nothing listens: who may knock is refused by the container itself, who may not hears nothing.
+    assert knock(addresses[1]) == "ConnectionRefusedError"
+    assert knock(addresses[2]) == "TimeoutError"
 
 
 def test_two_at_once_start_one(machine: Machine) -> None:

@@ -41,10 +41,11 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def light(engine: Engine, context: Path) -> tuple[run.Definition, ...]:
+    """One image for all three, built once by each `up`."""
     ensure(engine, ["diamol/base"])
     return tuple(
-        replace(definition, image=f"sltest-{definition.image}", context=context, memory=None)
-        for definition in run.APPLICATIONS
+        replace(definition, image="sltest-town", context=None if number else context, memory=None)
+        for number, definition in enumerate(run.APPLICATIONS)
     )
 
 

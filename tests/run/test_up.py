@@ -150,7 +150,7 @@ def test_a_service_that_ends_is_an_error_with_its_last_lines_and_nothing_stays(t
 
 
 def test_an_image_that_is_not_there_is_named(town: Town) -> None:
-    with pytest.raises(run.ImageMissing, match=f"sltest-image-of-the-day:{town.namespace}"):
+    with pytest.raises(run.ImageMissing, match=f"sltest-town:{town.namespace}"):
         town.up(build=False)
     assert town.left() == []
 
@@ -201,8 +201,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from stagelens import run
-light = {"context": Path(sys.argv[2]), "health": "/never"}
-services = [replace(d, image="sltest-" + d.image, **light) for d in run.APPLICATIONS]
+light = {"image": "sltest-town", "context": Path(sys.argv[2]), "health": "/never"}
+services = [replace(definition, **light) for definition in run.APPLICATIONS]
 run.up(namespace=sys.argv[1], services=services, report=lambda text: print(text, flush=True))
 """
 

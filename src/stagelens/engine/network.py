@@ -2,8 +2,8 @@
 
 dockerd's own rules are switched off: when a second dockerd starts in a network namespace it empties the
 DOCKER chains that both would use (libnetwork's `removeIPChains`), so the first one's published ports and
-network isolation are gone. Three rules in a chain of our own give containers the way out; published ports
-are served by docker-proxy, which needs none.
+network isolation are gone. Rules in a chain of our own give containers the way out and keep the engine's
+networks apart; published ports are served by docker-proxy, which needs none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from ipaddress import IPv4Network
 
 from stagelens.engine.errors import EngineStartFailed
 
-# /20 pools hold 16 networks of 256 addresses; ranges that VPNs and Docker's own defaults leave alone first.
+# A pool (a /20) holds the engine's own bridge (a /24) and 60 networks of 62 hosts, for many learners at once.
+BRIDGE_PREFIX = 24
+NETWORK_PREFIX = 26
+# Ranges that VPNs and Docker's own defaults leave alone come first.
 _POOLS = tuple(
     subnet
     for block in ("172.30.0.0/16", "172.31.0.0/16", "10.213.0.0/16", "192.168.240.0/20")
@@ -68,23 +71,12 @@ def set_up(bridge: str, pool: IPv4Network) -> None:
     EngineStartFailed: the kernel or a missing right does not allow it.
     """
     tear_down(bridge)
-    subnet = next(pool.subnets(new_prefix=24))
+    own = next(pool.subnets(new_prefix=BRIDGE_PREFIX))
     try:
         _run("ip", "link", "add", bridge, "type", "bridge")
-        _run("ip", "address", "add", f"{subnet.network_address + 1}/24", "dev", bridge)
+        _run("ip", "address", "add", f"{own.network_address + 1}/{BRIDGE_PREFIX}", "dev", bridge)
         _run("ip", "link", "set", bridge, "up")
-        answers = ("-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED")
-        rules = (
-            ("filter", "-N", bridge),
-            ("filter", "-A", bridge, "-s", str(pool), "-j", "ACCEPT"),
-            ("filter", "-A", bridge, "-d", str(pool), *answers, "-j", "ACCEPT"),
-            ("filter", "-I", "FORWARD", "-j", bridge),
-            ("nat", "-N", bridge),
-            ("nat", "-A", bridge, "-s", str(pool), "!", "-d", str(pool), "-j", "MASQUERADE"),
-            ("nat", "-A", "POSTROUTING", "-j", bridge),
-        )
-        for table, *rule in rules:
-            _run("iptables", "-w", "-t", table, *rule)
+        _run("iptables-restore", "-w", "--noflush", stdin=_rules(bridge, pool, own))
     except (OSError, subprocess.CalledProcessError) as error:
         tear_down(bridge)
         why = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else str(error)
@@ -96,6 +88,32 @@ def set_up(bridge: str, pool: IPv4Network) -> None:
         ) from error
 
 
+def _rules(chain: str, pool: IPv4Network, own: IPv4Network) -> str:
+    """What iptables-restore reads: within a network all may talk, between two nobody, to the world everybody.
+
+    Traffic within one bridge meets these rules only where br_netfilter is on; Docker's rules tell it by its
+    interfaces, whose names are not known yet, these by its addresses.
+    """
+    others = (net for net in pool.subnets(new_prefix=NETWORK_PREFIX) if not net.overlaps(own))
+    within = (f"-A {chain} -s {net} -d {net} -j ACCEPT" for net in (own, *others))
+    lines = (
+        "*filter",
+        f":{chain} - [0:0]",
+        *within,
+        f"-A {chain} -s {pool} -d {pool} -j DROP",
+        f"-A {chain} -s {pool} -j ACCEPT",
+        f"-A {chain} -d {pool} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        f"-I FORWARD -j {chain}",
+        "COMMIT",
+        "*nat",
+        f":{chain} - [0:0]",
+        f"-A {chain} -s {pool} ! -d {pool} -j MASQUERADE",
+        f"-A POSTROUTING -j {chain}",
+        "COMMIT",
+    )
+    return "\n".join(lines) + "\n"
+
+
 def tear_down(bridge: str, user_bridges: Iterable[str] = ()) -> None:
     """Remove the rules and the bridges; what is not there is no error."""
     for table, hook in (("filter", "FORWARD"), ("nat", "POSTROUTING")):
@@ -105,11 +123,12 @@ def tear_down(bridge: str, user_bridges: Iterable[str] = ()) -> None:
         _try("ip", "link", "delete", name)
 
 
-def _run(name: str, *arguments: str) -> str:
+def _run(name: str, *arguments: str, stdin: str = "") -> str:
     path = program(name)
     if path is None:
         raise EngineStartFailed(f"The program {name} is missing.", remedy="stagelens doctor --fix")
-    return subprocess.run([path, *arguments], capture_output=True, text=True, check=True).stdout
+    command = [path, *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=True).stdout
 
 
 def _try(name: str, *arguments: str) -> None:

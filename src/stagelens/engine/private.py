@@ -205,7 +205,7 @@ def _configuration(engine: PrivateEngine, pool: IPv4Network) -> dict[str, object
         "exec-root": str(engine.run / "exec"),
         "pidfile": str(engine.pid_file),
         "bridge": engine.name,
-        "default-address-pools": [{"base": str(pool), "size": 24}],
+        "default-address-pools": [{"base": str(pool), "size": network.NETWORK_PREFIX}],
         "iptables": False,
         "ip6tables": False,
     }
