@@ -14,6 +14,7 @@ from stagelens import engine as _engine
 from stagelens import images as _images
 from stagelens.build import BuildFailed, BuildTrace, build
 from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.cache import BuildRecord, explain, record
 from stagelens.errors import StagelensError
 from stagelens.snapshot import Exploration, history, read_file
 from stagelens.snapshot import explore as _explore
@@ -22,14 +23,17 @@ from stagelens.snapshot.probe import PROBE_IMAGE
 __all__ = [
     "BuildCancelled",
     "BuildFailed",
+    "BuildRecord",
     "BuildTrace",
     "Cancel",
     "Exploration",
     "StagelensError",
     "build",
+    "explain",
     "explore",
     "history",
     "read_file",
+    "record",
 ]
 
 

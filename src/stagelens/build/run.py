@@ -246,6 +246,7 @@ class _Run:
             completed=time.time(),
             context_bytes=sent,
             missing=missing,
+            request=self._job.request,
         )
 
 

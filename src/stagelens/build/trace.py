@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stagelens.buildkit import BuildRequest
 from stagelens.dockerfile.model import Dockerfile, Instruction, Stage
 
 Backend = Literal["session", "upload", "classic"]
@@ -56,6 +57,7 @@ class BuildTrace:
 
     `missing` lists in plain words what the chosen backend could not tell (the classic builder knows no
     graph, say). `context_bytes` counts the content of context files sent to the engine for this build.
+    `request` is what was asked of the engine: build arguments, network, platform.
     """
 
     dockerfile: Dockerfile
@@ -68,6 +70,7 @@ class BuildTrace:
     completed: float = 0.0
     context_bytes: int = 0
     missing: tuple[str, ...] = field(default=())
+    request: BuildRequest = field(default_factory=BuildRequest)
 
     @property
     def seconds(self) -> float:

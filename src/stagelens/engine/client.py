@@ -92,6 +92,7 @@ def _describe(api: docker.APIClient) -> EngineInfo:
         cpus=int(info.get("NCPU") or 0),
         memory=int(info.get("MemTotal") or 0),
         root_dir=str(info.get("DockerRootDir") or ""),
+        id=str(info.get("ID") or ""),
     )
 
 

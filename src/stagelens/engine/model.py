@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 class EngineInfo:
     """What the engine says of itself; `memory` is in bytes, `root_dir` a path on the engine's machine.
 
-    `containerd_store` is true where images are kept by containerd (Docker Desktop, Engine 29).
+    `containerd_store` is true where images are kept by containerd (Docker Desktop, Engine 29). `id` is the
+    engine's own name for its data, "" where it has none: two engines never share a build cache.
     """
 
     version: str
@@ -27,6 +28,7 @@ class EngineInfo:
     cpus: int
     memory: int
     root_dir: str
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

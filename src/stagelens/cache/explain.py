@@ -1,0 +1,163 @@
+"""Why each step of a build ran or came from the cache: the trace says which, two records say why.
+
+BuildKit finds a step in its cache by what it is and by what it begins from. Files that are copied count by
+their content, so a stage may run again, give the same files, and leave the copy from it cached. A RUN counts
+what it begins from as a whole: after a step that ran again, it runs again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stagelens.build import Vertex
+from stagelens.cache import words
+from stagelens.cache.compare import Cause, Comparison, vertices
+from stagelens.cache.model import BuildRecord, Key
+from stagelens.cache.steps import Step
+
+Outcome = Literal["cached", "ran", "not reached"]
+Doubt = Literal["same", "maybe", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepVerdict:
+    """What became of one step, and why.
+
+    `stage` and `instruction` are indexes, `line` the Dockerfile's, `label` the stage's name, `title` the
+    instruction in a line. `causes` say why a step ran; () for one that came from the cache. `root` is the
+    first step on the way back that had a cause of its own. `why` is all of that in a sentence or two.
+    """
+
+    stage: int
+    instruction: int
+    line: int
+    label: str
+    title: str
+    outcome: Outcome
+    seconds: float | None
+    causes: tuple[Cause, ...]
+    root: Key | None
+    why: str
+
+    @property
+    def key(self) -> Key:
+        """The indexes of stage and instruction."""
+        return self.stage, self.instruction
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files of the context that made this step run, by path."""
+        return tuple(change.path for cause in self.causes for change in cause.changes)
+
+    def __str__(self) -> str:
+        state = "CACHED" if self.outcome == "cached" else self.outcome
+        return f"{state:>8}  line {self.line:<3} {self.title}\n{'':>10}{self.why}"
+
+
+def explain(before: BuildRecord | None, after: BuildRecord) -> tuple[StepVerdict, ...]:
+    """A verdict for each RUN, COPY, ADD and WORKDIR that `after` needed, in the order of the Dockerfile.
+
+    `before` is the build that `after` is compared with, None where there is none.
+    """
+    return _Explainer(before, after).verdicts()
+
+
+class _Explainer:
+    def __init__(self, before: BuildRecord | None, after: BuildRecord) -> None:
+        self._comparison = Comparison(before, after.inputs)
+        self._after = after
+        self._vertices = vertices(self._comparison.steps, after.trace)
+        self._direct = {step.key: self._comparison.direct(step) for step in self._comparison.steps}
+        self._causes: dict[Key, tuple[Cause, ...]] = {}
+        self._doubts: dict[Key, Doubt] = {}
+
+    def verdicts(self) -> tuple[StepVerdict, ...]:
+        return tuple(self._verdict(step) for step in self._comparison.steps)
+
+    def _verdict(self, step: Step) -> StepVerdict:
+        vertex = self._vertices.get(step.key)
+        outcome = _outcome(vertex)
+        self._doubts[step.key] = self._doubt(step, outcome)
+        causes = self._causes[step.key] = self._why(step) if outcome == "ran" else ()
+        stage = self._after.inputs.dockerfile.stages[step.key[0]]
+        return StepVerdict(
+            *step.key,
+            line=step.line,
+            label=stage.label,
+            title=words.title(step),
+            outcome=outcome,
+            seconds=vertex.seconds if vertex is not None else None,
+            causes=causes,
+            root=self._root(step.key) if outcome == "ran" else None,
+            why=self._sentence(step, outcome, causes),
+        )
+
+    def _doubt(self, step: Step, outcome: Outcome) -> Doubt:
+        """Whether the step's result is the one of the earlier build."""
+        if outcome != "cached" or self._direct[step.key]:
+            return "other"
+        if step.parent is not None and self._doubts[step.parent] != "same":
+            return self._doubts[step.parent]
+        changed = [s for s in step.sources if s.step is not None and self._doubts[s.step] != "same"]
+        return "maybe" if changed else "same"
+
+    def _why(self, step: Step) -> tuple[Cause, ...]:
+        if self._after.inputs.no_cache:
+            return (Cause("no-cache"),)
+        found = list(self._direct[step.key])
+        settled = {cause.kind for cause in found} & {"first", "engine", "new", "unfinished"}
+        parent = step.parent
+        if parent is not None and not settled and self._ran(parent):
+            found.append(Cause("input", step=parent))
+        if found:
+            return tuple(found)
+        for source in step.sources:
+            if source.step is not None and self._doubts[source.step] != "same":
+                name = self._after.inputs.dockerfile.stages[source.step[0]].label
+                found.append(Cause("stage", names=(name,), step=source.step))
+            if source.remote is not None:
+                found.append(Cause("remote", names=(source.remote,)))
+        if not found and parent is not None and self._doubts[parent] != "same":
+            found.append(Cause("input", step=parent))
+        return tuple(found) or (Cause("dropped"),)
+
+    def _ran(self, key: Key) -> bool:
+        return _outcome(self._vertices.get(key)) == "ran"
+
+    def _root(self, key: Key) -> Key:
+        """The step where it began: back over steps whose only causes are other steps."""
+        while True:
+            causes = self._causes.get(key, ())
+            following = next((c.step for c in causes if c.step is not None), None)
+            if following is None or any(c.step is None for c in causes):
+                return key
+            key = following
+
+    def _sentence(self, step: Step, outcome: Outcome, causes: tuple[Cause, ...]) -> str:
+        if outcome == "not reached":
+            return words.NOT_REACHED
+        if outcome == "cached":
+            return self._cached(step)
+        return words.because(causes, self._trail)
+
+    def _trail(self, key: Key) -> tuple[Step, tuple[Cause, ...], bool]:
+        root = self._root(key)
+        return self._comparison.step(root), self._causes.get(root, ()), self._ran(root)
+
+    def _cached(self, step: Step) -> str:
+        changed = [s.step for s in step.sources if s.step is not None and self._doubts[s.step] != "same"]
+        if self._direct[step.key]:
+            return words.known(self._direct[step.key])
+        if changed:
+            name = self._after.inputs.dockerfile.stages[changed[0][0]].label
+            return words.same_files(name, ran=self._ran(changed[0]))
+        return words.UNCHANGED if self._doubts[step.key] == "same" else words.KNOWN
+
+
+def _outcome(vertex: Vertex | None) -> Outcome:
+    if vertex is None:
+        return "not reached"
+    if vertex.cached:
+        return "cached"
+    return "ran" if vertex.started is not None else "not reached"
