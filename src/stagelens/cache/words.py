@@ -123,7 +123,7 @@ def _copied(cause: Cause, trail: Trail | None, ran: str) -> str:
     if cause.step is None or trail is None:
         return ""
     root, causes, again = trail(cause.step)
-    return f": {place(root)} {ran} again{_reasons(causes)}" if again else ""
+    return f": {place(root)} {_again(ran, causes)}{_reasons(causes)}" if again else ""
 
 
 def _built_on(cause: Cause, trail: Trail | None, ran: str, *, short: bool) -> str:
@@ -132,7 +132,11 @@ def _built_on(cause: Cause, trail: Trail | None, ran: str, *, short: bool) -> st
     root, causes, again = trail(cause.step)
     if not again:
         return f"{place(root)}, which is not what it was in the build before"
-    return f"{place(root)}, which {ran} again{'' if short else _reasons(causes)}"
+    return f"{place(root)}, which {_again(ran, causes)}{'' if short else _reasons(causes)}"
+
+
+def _again(ran: str, causes: Sequence[Cause]) -> str:
+    return ran if any(cause.kind in ("new", "first", "unfinished") for cause in causes) else f"{ran} again"
 
 
 def _reasons(causes: Sequence[Cause]) -> str:

@@ -1,0 +1,188 @@
+"""Random edits to a real project on a real engine: verdicts agree with the trace and name what was edited."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import stagelens
+from stagelens.cache import BuildRecord, StepVerdict, forecast, read_inputs
+from stagelens.engine import Engine
+
+pytestmark = pytest.mark.engine
+
+DOCKERFILE = """\
+FROM diamol/base AS builder
+ARG VERSION=0
+WORKDIR /src
+COPY list .
+RUN cat list > /fetched && echo {unique}
+ENV MODE=plain
+COPY . .
+COPY link /linked
+RUN cat main/*.c > /app; wc -c < notes > /length; echo $VERSION > /version
+
+FROM diamol/base AS docs
+COPY doc*/*.md /docs/
+RUN cat /docs/*.md > /all
+
+FROM diamol/base
+WORKDIR /app
+COPY --from=builder /length .
+RUN --mount=type=bind,source=run,target=/run/it cat /run/it > ran
+COPY --from=builder /app /fetched ./
+COPY --from=docs /all /docs
+RUN ls -l > listing
+"""
+FILES = ("list", "notes", "main/a.c", "main/b.c", "doc1/x.md", "doc2/y.md", "run", "target", "unrelated")
+
+
+class Project:
+    """A project whose edits always give something that no engine has seen before."""
+
+    def __init__(self, folder: Path, unique: str) -> None:
+        self.folder = folder
+        self.arguments: dict[str, str | None] = {}
+        self.write("Dockerfile", DOCKERFILE.format(unique=unique))
+        self.write(".dockerignore", "unrelated\nDockerfile\n.dockerignore\n")
+        for name in FILES:
+            self.write(name, self.fresh())
+        (folder / "link").symlink_to("target")
+
+    def write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+    @staticmethod
+    def fresh() -> str:
+        return secrets.token_hex(8)
+
+    def edit(self, chance: random.Random) -> set[str]:
+        """Edit a file or two with content of the same length; the names of those that a step takes."""
+        names = chance.sample(FILES, chance.choice([1, 1, 2]))
+        for name in names:
+            self.write(name, self.fresh())
+        return set(names) - {"unrelated"}
+
+    def lengthen(self, chance: random.Random) -> set[str]:
+        self.write("notes", self.fresh() * chance.randint(2, 9))
+        return {"notes"}
+
+    def add(self, chance: random.Random) -> set[str]:
+        name = f"doc1/{self.fresh()}.md"
+        self.write(name, self.fresh())
+        return {name}
+
+    def chmod(self, chance: random.Random) -> set[str]:
+        # With new content: these permissions on the old content may be known.
+        self.write("main/a.c", self.fresh())
+        (self.folder / "main/a.c").chmod(chance.choice([0o600, 0o755]))
+        return {"main/a.c"}
+
+    def touch(self, chance: random.Random) -> set[str]:
+        (self.folder / chance.choice(FILES)).touch()
+        return set()
+
+    def argue(self, chance: random.Random) -> set[str]:
+        self.arguments = {"VERSION": self.fresh()}
+        return set()
+
+    def rewrite(self, chance: random.Random) -> set[str]:
+        path = self.folder / "Dockerfile"
+        old, new = chance.choice(
+            [
+                ("ENV MODE=", f"ENV MODE={self.fresh()} OLD="),
+                ("RUN cat list", f"RUN : {self.fresh()}; cat list"),
+                ("COPY link", f"RUN : {self.fresh()}\nCOPY link"),
+                ("RUN ls", f"USER {chance.randint(1, 60_000)}:0\nUSER 0\nRUN : {self.fresh()}; ls"),
+            ]
+        )
+        path.write_text(path.read_text().replace(old, new))
+        return set()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_edits_are_explained(
+    engine: Engine, tmp_path: Path, unique: str, clean: object, seed: int
+) -> None:
+    chance = random.Random(seed)
+    project = Project(tmp_path, unique + str(seed))
+    edits: list[Callable[[random.Random], set[str]]] = [
+        *[project.edit] * 4,
+        *(project.lengthen, project.add, project.chmod, project.touch, project.argue, project.rewrite),
+    ]
+    before: BuildRecord | None = None
+    for number in range(12):
+        edit = chance.choice(edits)
+        edited = edit(chance) if number else set()
+        now = read_inputs(tmp_path, engine=engine, build_args=project.arguments)
+        told = forecast(before, now)
+        after = stagelens.record(tmp_path, engine=engine, build_args=project.arguments, tags=[f"{unique}:x"])
+        verdicts = stagelens.explain(before, after)
+        label = f"seed {seed}, build {number}, {edit.__name__} {sorted(edited)}:\n" + "\n".join(
+            map(str, verdicts)
+        )
+        _agrees_with_the_trace(after, verdicts, label)
+        if before is not None:
+            _explains(verdicts, edited, label)
+            for step, verdict in zip(told, verdicts, strict=True):
+                expected = {"cached": {"cached"}, "runs": {"ran"}, "depends": {"cached", "ran"}}
+                assert verdict.outcome in expected[step.expected], f"{label}\nforecast {step}"
+        before = after
+
+
+def _agrees_with_the_trace(record: BuildRecord, verdicts: tuple[StepVerdict, ...], label: str) -> None:
+    for verdict in verdicts:
+        vertex = record.trace.vertex(*verdict.key)
+        assert vertex is not None, label
+        assert verdict.outcome == ("cached" if vertex.cached else "ran"), label
+        assert bool(verdict.causes) == (verdict.outcome == "ran"), label
+
+
+def _explains(verdicts: tuple[StepVerdict, ...], edited: set[str], label: str) -> None:
+    causes = [cause for verdict in verdicts for cause in verdict.causes]
+    assert not {"dropped", "first", "unfinished"} & {cause.kind for cause in causes}, label
+    assert {change.path for cause in causes for change in cause.changes} == edited, label
+    first = next((verdict for verdict in verdicts if verdict.outcome == "ran"), None)
+    if first is None:
+        return
+    assert first.root == first.key, label
+    assert set(first.files) <= edited, label
+    assert bool(first.files) == bool(edited), label
+
+
+def test_a_stage_that_runs_again_with_the_same_result_leaves_the_copy_cached(
+    engine: Engine, tmp_path: Path, unique: str, clean: object
+) -> None:
+    project = Project(tmp_path, unique)
+    first = stagelens.record(tmp_path, engine=engine, target="builder", tags=[f"{unique}:x"])
+    whole = stagelens.record(tmp_path, engine=engine, tags=[f"{unique}:x"])
+    assert {v.outcome for v in stagelens.explain(first, whole) if v.label == "builder"} == {"cached"}
+    project.write("notes", project.fresh())
+    after = stagelens.record(tmp_path, engine=engine, tags=[f"{unique}:x"])
+    copies = [v for v in stagelens.explain(whole, after) if "--from=builder" in v.title]
+    assert [verdict.outcome for verdict in copies] == ["cached", "cached"]
+    assert "ran again and gave the same files" in copies[0].why
+
+
+def test_another_base_image_of_the_same_name_is_found(
+    engine: Engine, tmp_path: Path, unique: str, clean: object
+) -> None:
+    base, project = tmp_path / "base", tmp_path / "project"
+    records: list[BuildRecord] = []
+    for content in ("one", "two"):
+        base.mkdir(exist_ok=True)
+        (base / "Dockerfile").write_text(f"FROM diamol/base\nRUN echo {unique} {content} > /base\n")
+        stagelens.build(base, engine=engine, tags=[f"{unique}-base"])
+        project.mkdir(exist_ok=True)
+        (project / "Dockerfile").write_text(f"FROM {unique}-base\nRUN cat /base\nRUN true\n")
+        records.append(stagelens.record(project, engine=engine, tags=[f"{unique}:x"]))
+    first, second = stagelens.explain(*records)
+    assert [cause.kind for cause in first.causes] == ["base"]
+    assert f"{unique}-base" in first.why
+    assert second.root == first.key
