@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagelens.dockerfile import DockerfileError, locate, parse, vertex_instructions
+from stagelens.dockerfile import DockerfileError, load, locate, parse, vertex_instructions
 
 CHAPTER = """\
 FROM diamol/base AS build-stage
@@ -73,6 +75,18 @@ def test_continuations_comments_and_empty_lines_inside_an_instruction() -> None:
     assert parse(text).stages[0].instructions[2].words == ("x",)
 
 
+def test_an_escaped_escape_continues_no_line() -> None:
+    assert [i.arguments for i in parse("FROM a\nRUN echo \\\\\nCMD x\n").stages[0].instructions[1:]] == [
+        "echo \\\\",
+        "x",
+    ]
+
+
+def test_a_mount_names_its_source_by_name_alone_and_as_a_csv_field() -> None:
+    text = "FROM a AS x\nFROM b\nRUN --mount=\"type=bind,'from=x'\" ls\nRUN --mount=type=bind,from=0 ls\n"
+    assert edges(text.replace("'", '\\"'))[2:] == [(0, 1, "mount"), ("0", 1, "mount")]
+
+
 def test_the_escape_directive_changes_the_continuation() -> None:
     dockerfile = parse("# escape=`\nFROM a\nRUN dir c:\\ `\n  && ver\n")
     assert dockerfile.escape == "`"
@@ -86,7 +100,8 @@ def test_a_directive_after_a_comment_is_a_comment() -> None:
 def test_heredocs_with_their_bodies_and_lines() -> None:
     text = "FROM a\nRUN <<-EOF cat\n\tone\n\tEOF\nCOPY <<A <<'B' /x/\n1\nA\n2\nB\nRUN ls\n"
     _, run, copy, last = parse(text).stages[0].instructions
-    assert [(h.name, h.content, h.expand) for h in run.heredocs] == [("EOF", "one\n", True)]
+    assert [(h.name, h.content, h.expand) for h in run.heredocs] == [("EOF", "\tone\n", True)]
+    assert run.heredocs[0].chomp
     assert [(h.content, h.expand) for h in copy.heredocs] == [("1\n", True), ("2\n", False)]
     assert (copy.start_line, copy.end_line, last.start_line) == (5, 9, 10)
 
@@ -102,6 +117,49 @@ def test_flags_and_letter_case() -> None:
     assert copy.arguments == "x /y"
 
 
+def test_line_ends_and_tabs_of_a_here_document_are_kept() -> None:
+    copy = parse("FROM a\r\nCOPY <<E /x\r\n\tone\r\nE\r\n").stages[0].instructions[1]
+    assert copy.heredocs[0].content == "\tone\r\n"
+    assert copy.source == "COPY <<E /x\r\n\tone\r\nE\r"
+
+
+def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_bytes(b"\xef\xbb\xbfFROM a\r\nRUN b\rc\r\n")
+    loaded = load(tmp_path / "Dockerfile")
+    assert loaded.text == "FROM a\r\nRUN b\rc\r\n"
+    assert loaded.stages[0].instructions[1].end_line == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "reason"),
+    [
+        (b"FROM a\nRUN \xff\n", 2, "0xff is not UTF-8"),
+        ("FROM a\n".encode("utf-16"), 0, "UTF-16"),
+        (b"#" * (4 << 20) + b"##", 0, "larger than"),
+        (b"", 0, "no FROM"),
+        (b"   \n# only a comment\n", 0, "no FROM"),
+    ],
+)
+def test_a_file_that_is_no_text_is_told(tmp_path: Path, content: bytes, line: int, reason: str) -> None:
+    path = tmp_path / "Dockerfile"
+    path.write_bytes(content)
+    with pytest.raises(DockerfileError) as caught:
+        load(path)
+    assert caught.value.line == line
+    assert reason in caught.value.reason
+    assert str(path) in str(caught.value)
+
+
+def test_a_folder_and_a_fifo_of_that_name_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DockerfileError, match="a folder"):
+        load(tmp_path)
+    os.mkfifo(tmp_path / "Dockerfile")
+    with pytest.raises(DockerfileError, match="no regular file"):
+        load(tmp_path / "Dockerfile")
+    with pytest.raises(DockerfileError, match="no such file"):
+        load(tmp_path / "other")
+
+
 def test_windows_line_ends_and_a_byte_order_mark() -> None:
     assert parse("\ufeffFROM a\r\nRUN b\r\n").stages[0].instructions[1].arguments == "b"
 
@@ -114,7 +172,22 @@ def test_windows_line_ends_and_a_byte_order_mark() -> None:
         ("FROM a\n\nRUNN x\n", 3, "unknown instruction: RUNN"),
         ("FROM a b\n", 1, "one or three"),
         ("FROM a AS 9x\n", 1, "invalid name"),
-        ("FROM a\nRUN\n", 2, "at least one argument"),
+        ("FROM a\nUSER\n", 2, "exactly one argument"),
+        ("FROM a\nEXPOSE\n", 2, "at least one argument"),
+        ("FROM a\nCMD --foo\n", 2, "unknown flag: --foo"),
+        ("FROM a\nCOPY --link=maybe x /\n", 2, "boolean"),
+        ("FROM a\nCOPY --chown x /\n", 2, "missing a value"),
+        ("FROM a\nCOPY --chown=1 --chown=2 x /\n", 2, "duplicate flag"),
+        ("FROM a\nCOPY x <<E\nE\n", 2, "destination"),
+        ('FROM a\nCMD ["x", 1]\n', 2, "strings only"),
+        ("FROM a\nSHELL sh\n", 2, "JSON form"),
+        ("FROM a\nENV x\n", 2, "two arguments"),
+        ("FROM a\nLABEL a=b c\n", 2, "can't find ="),
+        ("FROM a\nHEALTHCHECK ls\n", 2, "unknown type"),
+        ("ARG v=1\nFROM a\nCOPY --from=$v x /\n", 3, "variables are not replaced"),
+        ("FROM a\n\\\n", 2, "unknown instruction"),
+        ("FROM a\nRUN " + "x" * 66_000 + "\n", 2, "longer than"),
+        ("FROM ${a^}\n", 1, "unsupported modifier"),
         ("FROM a\nCOPY x\n", 2, "at least two"),
         ("FROM a\nRUN <<E\nx\n", 2, "unterminated heredoc"),
         ("FROM a\nCOPY --form=b x /\n", 2, "unknown flag: --form"),
@@ -132,6 +205,11 @@ def test_a_bad_file_is_told_with_line_and_reason(text: str, line: int, reason: s
     assert caught.value.line == line
     assert reason in caught.value.reason
     assert "my/Dockerfile" in str(caught.value)
+
+
+def test_a_misspelt_instruction_is_guessed() -> None:
+    with pytest.raises(DockerfileError, match="did you mean ENTRYPOINT"):
+        parse("FROM a\nENTRYPIONT x\n")
 
 
 @given(st.text(alphabet=st.sampled_from("FROMCPYUN asx/=\\\"'$<>{}[]#-\n\t:,1\0"), max_size=200))

@@ -1,10 +1,11 @@
 """Text to Dockerfile: stages, instructions, edges. Pure: no engine, no network."""
 
 from stagelens.dockerfile.errors import DockerfileError
+from stagelens.dockerfile.expand import expand
 from stagelens.dockerfile.model import Dockerfile, Edge, EdgeKind, Flag, Heredoc, Instruction, Stage
 from stagelens.dockerfile.parse import load, parse
 from stagelens.dockerfile.steps import locate, vertex_instructions
-from stagelens.dockerfile.words import expand, split_words
+from stagelens.dockerfile.words import split_words
 
 __all__ = [
     "Dockerfile",

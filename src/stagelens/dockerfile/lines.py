@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stagelens.dockerfile.errors import DockerfileError
+from stagelens.dockerfile.expand import unquote
 from stagelens.dockerfile.model import Heredoc
+from stagelens.dockerfile.words import HEREDOC, SPACE, json_words, shell_words, split_flags, split_keyword
 
 MAX_BYTES = 4 * 1024 * 1024
-_DIRECTIVE = re.compile(r"^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
-_HEREDOC = re.compile(r"^(\d*)<<(-?)([^<\s]+)$")
+MAX_LINE = 64 * 1024 - 1  # bytes with the line's end: bufio.MaxScanTokenSize, which BuildKit reads lines by
+_DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$", re.DOTALL)
 _HEREDOC_KEYWORDS = frozenset({"RUN", "COPY", "ADD"})
 
 
@@ -43,13 +45,17 @@ def check_text(text: str, path: str) -> str:
 
     Raises
     ------
-    DockerfileError: it is too large or holds a NUL.
+    DockerfileError: it or one of its lines is too large, or it holds a NUL.
     """
     if len(text) > MAX_BYTES:
         raise DockerfileError(path, 0, f"the file is larger than {MAX_BYTES} bytes")
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise DockerfileError(path, line, "a NUL character", "save the file as plain UTF-8 text")
+    for number, line in enumerate(text.split("\n"), start=1):
+        if len(line) > MAX_LINE // 4 and len(line.encode("utf-8", "surrogatepass")) + 1 > MAX_LINE:
+            reason = f"the line is longer than {MAX_LINE} bytes"
+            raise DockerfileError(path, number, reason, "break it into several lines")
     return text.removeprefix("\ufeff")
 
 
@@ -57,7 +63,8 @@ def read_directives(text: str, path: str) -> Directives:
     """`# escape=` and `# syntax=`, which count only before anything else, comments included."""
     found: dict[str, str] = {}
     for number, line in enumerate(text.split("\n"), start=1):
-        match = _DIRECTIVE.match(line.strip())
+        line = line.strip(SPACE)
+        match = _DIRECTIVE.match(line[1:].lstrip(SPACE)) if line.startswith("#") else None
         if match is None:
             break
         name, value = match[1].lower(), match[2]
@@ -71,73 +78,81 @@ def read_directives(text: str, path: str) -> Directives:
     return Directives(found.get("escape", "\\"), found.get("syntax"))
 
 
+def continuation(escape: str) -> re.Pattern[str]:
+    """What makes a line go on: the escape character at its end, unless another one stands before it."""
+    mark = re.escape(escape)
+    return re.compile(rf"(?:(?<!{mark})|^){mark}[ \t]*$")
+
+
 def logical_lines(text: str, path: str, escape: str) -> Iterator[LogicalLine]:
     """Each instruction of the file in order."""
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    continued = re.compile(rf"{re.escape(escape)}[ \t]*$")
+    raw = text.removesuffix("\n").split("\n")
+    lines = [line.rstrip("\r") for line in raw]
+    continued = continuation(escape)
     index = 0
     while index < len(lines):
-        if not lines[index].strip() or lines[index].lstrip().startswith("#"):
-            index += 1
-            continue
         start = index
-        joined: list[str] = []
-        while index < len(lines):
-            line = lines[index]
+        body, index = _joined(lines, index, continued)
+        if body is None:
+            continue
+        heredocs, index = _heredocs(body, raw, index, path, start + 1, escape)
+        yield LogicalLine(body, heredocs, start + 1, index, "\n".join(raw[start:index]))
+
+
+def _joined(lines: list[str], index: int, continued: re.Pattern[str]) -> tuple[str | None, int]:
+    """The text of the instruction that begins at `index`, None where none does, and the index after it."""
+    if _is_nothing(lines[index]):
+        return None, index + 1
+    joined: list[str] = []
+    line = lines[index].lstrip(SPACE)
+    while True:
+        index += 1
+        match = continued.search(line)
+        joined.append(line if match is None else line[: match.start()])
+        while match is not None and index < len(lines) and _is_nothing(lines[index]):
             index += 1
-            inside = bool(joined)
-            if inside and (not line.strip() or line.lstrip().startswith("#")):
-                continue
-            if not inside:
-                line = line.lstrip()
-            match = continued.search(line)
-            if match is None:
-                joined.append(line)
-                break
-            joined.append(line[: match.start()])
-        end = _last_used(lines, start, index)
-        body = "".join(joined).strip()
-        heredocs, index = _heredocs(body, lines, index, path, start + 1)
-        if heredocs:
-            end = index
-        if body:
-            yield LogicalLine(body, heredocs, start + 1, end, "\n".join(lines[start:end]))
+        if match is None or index >= len(lines):
+            return "".join(joined).strip(SPACE), index
+        line = lines[index]
 
 
-def _last_used(lines: list[str], start: int, index: int) -> int:
-    """The last line that is not an empty one: a continuation at the file's end takes those in."""
-    while index - 1 > start and not lines[index - 1].strip():
-        index -= 1
-    return index
+def _is_nothing(line: str) -> bool:
+    """Whether it is empty or a comment, which do not end a continuation."""
+    line = line.lstrip(SPACE)
+    return not line or line.startswith("#")
 
 
 def _heredocs(
-    body: str, lines: list[str], index: int, path: str, line: int
+    body: str, lines: list[str], index: int, path: str, line: int, escape: str
 ) -> tuple[tuple[Heredoc, ...], int]:
-    keyword = body.split(None, 1)[0].upper() if body else ""
-    inner = body
-    if keyword == "ONBUILD":
-        inner = body.partition(" ")[2].strip()
-        keyword = inner.split(None, 1)[0].upper() if inner else ""
-    if keyword not in _HEREDOC_KEYWORDS or "<<" not in inner:
-        return (), index
-    if keyword != "RUN" and inner.rstrip().endswith("]"):
-        return (), index
     found: list[Heredoc] = []
-    for word in inner.split():
-        match = _HEREDOC.match(word)
-        if match is None:
-            continue
-        name = match[3].strip("\"'")
-        chomp, expand = bool(match[2]), name == match[3]
+    for name, expand, chomp in _heredoc_words(body, escape):
         content: list[str] = []
         while True:
             if index >= len(lines):
                 raise DockerfileError(path, line, f"unterminated heredoc: no line is just {name}")
             current = lines[index]
             index += 1
-            if (current.lstrip("\t") if chomp else current) == name:
+            if (current.lstrip("\t") if chomp else current).rstrip("\r") == name:
                 break
-            content.append(current.lstrip("\t") if chomp else current)
-        found.append(Heredoc(name, "".join(part + "\n" for part in content), expand))
+            content.append(current)
+        found.append(Heredoc(name, "".join(part + "\n" for part in content), expand, chomp))
     return tuple(found), index
+
+
+def _heredoc_words(body: str, escape: str) -> Iterator[tuple[str, bool, bool]]:
+    """Name, whether variables expand, whether tabs are dropped, for each `<<NAME` of an instruction."""
+    keyword, rest = split_keyword(body)
+    if keyword.upper() == "ONBUILD":
+        keyword, rest = split_keyword(split_flags(rest, escape)[1])
+    if keyword.upper() not in _HEREDOC_KEYWORDS or "<<" not in body:
+        return
+    if json_words(split_flags(rest, escape)[1]) is not None:
+        return
+    for word in shell_words(body):
+        match = HEREDOC.fullmatch(word)
+        if match is None or len(shell_words(match[3])) != 1:
+            continue
+        name = unquote(match[3])
+        quotes = sum(match[3].count(mark) - name.count(mark) for mark in "'\"")
+        yield name, not quotes, bool(match[2])

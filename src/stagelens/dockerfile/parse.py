@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import codecs
+import csv
 import platform
 import re
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from stagelens.dockerfile.errors import DockerfileError
-from stagelens.dockerfile.lines import LogicalLine, check_text, logical_lines, read_directives
+from stagelens.dockerfile.expand import expand
+from stagelens.dockerfile.instruction import read
+from stagelens.dockerfile.lines import MAX_BYTES, LogicalLine, check_text, logical_lines, read_directives
 from stagelens.dockerfile.model import Dockerfile, Edge, Flag, Instruction, Stage
-from stagelens.dockerfile.words import expand, split_words
+from stagelens.dockerfile.words import split_blanks, split_words
 
-_FIRST_HALF = {"ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK"}
-_SECOND_HALF = {"LABEL", "MAINTAINER", "ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"}
-KEYWORDS = frozenset(_FIRST_HALF | _SECOND_HALF)
-_WITHOUT_ARGUMENTS = frozenset({"CMD", "ENTRYPOINT", "SHELL"})
-_JSON_KEYWORDS = frozenset(["ADD", "CMD", "COPY", "ENTRYPOINT", "RUN", "SHELL", "VOLUME"])
-_FLAGS: dict[str, frozenset[str]] = {
-    "ADD": frozenset({"chown", "chmod", "link", "keep-git-dir", "checksum", "exclude", "unpack"}),
-    "COPY": frozenset({"chown", "chmod", "link", "from", "parents", "exclude"}),
-    "FROM": frozenset({"platform"}),
-    "HEALTHCHECK": frozenset({"interval", "timeout", "start-period", "start-interval", "retries"}),
-    "RUN": frozenset({"mount", "network", "security", "device"}),
-}
 _STAGE_NAME = re.compile(r"^[a-z][a-z0-9-_.]*$")
 
 
@@ -36,12 +30,28 @@ def load(path: Path, build_args: Mapping[str, str] | None = None) -> Dockerfile:
     DockerfileError: the file is not there, not UTF-8, or not a Dockerfile.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
+            raise DockerfileError(str(path), 0, f"it is {kind}", "give the path of the Dockerfile itself")
+        if found.st_size > MAX_BYTES:
+            raise DockerfileError(str(path), 0, f"the file is larger than {MAX_BYTES} bytes")
+        return parse(_decoded(path.read_bytes(), str(path)), str(path), build_args)
     except FileNotFoundError:
         raise DockerfileError(str(path), 0, "there is no such file", "check the folder's name") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DockerfileError(str(path), 0, str(error), "save it as plain UTF-8 text") from error
-    return parse(text, str(path), build_args)
+    except OSError as error:
+        raise DockerfileError(str(path), 0, error.strerror or str(error), f"ls -l {path}") from error
+
+
+def _decoded(data: bytes, path: str) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DockerfileError(path, 0, "it is saved as UTF-16", "save it as plain UTF-8 text")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        reason = f"the byte 0x{data[error.start]:02x} is not UTF-8"
+        raise DockerfileError(path, line, reason, "save it as plain UTF-8 text") from None
 
 
 def parse(text: str, path: str = "Dockerfile", build_args: Mapping[str, str] | None = None) -> Dockerfile:
@@ -64,16 +74,15 @@ class _Parser:
         self._path = path
         self._escape = escape
         self._build_args = build_args
-        self._variables = _platform_arguments() | build_args
         self._known: dict[str, str] = _platform_arguments()
         self._global_args: list[Instruction] = []
         self._stages: list[list[Instruction]] = []
 
     def take(self, line: LogicalLine) -> None:
         index = len(self._stages[-1]) if self._stages else len(self._global_args)
-        instruction = _instruction(line, index, self._path, self._escape)
+        instruction = read(line, index, self._path, self._escape)
         if instruction.keyword == "FROM":
-            self._stages.append([_with_index(instruction, 0)])
+            self._stages.append([replace(instruction, index=0)])
         elif self._stages:
             self._stages[-1].append(instruction)
         elif instruction.keyword == "ARG":
@@ -114,7 +123,7 @@ class _Parser:
 
     def _stage(self, index: int, instructions: list[Instruction], earlier: list[Stage]) -> Stage:
         first = instructions[0]
-        words = split_words(first.arguments, self._escape)
+        words = split_blanks(first.arguments)
         name: str | None = None
         if len(words) == 3 and words[1].upper() == "AS":
             name = words[2].lower()
@@ -139,7 +148,7 @@ class _Parser:
         elif stage.base.lower() != "scratch":
             edges.append(Edge(stage.base, stage.index, "from", 0))
         for instruction in stage.instructions:
-            if instruction.keyword == "COPY" and (source := instruction.flag("from")) is not None:
+            if instruction.keyword == "COPY" and (source := instruction.flag("from")):
                 reference = self._reference(source, stage, stages, instruction)
                 edges.append(Edge(reference, stage.index, "copy", instruction.index))
             if instruction.keyword == "RUN":
@@ -153,9 +162,11 @@ class _Parser:
     def _reference(
         self, source: str, stage: Stage, stages: list[Stage], instruction: Instruction
     ) -> int | str:
-        if not source:
-            raise self._error(instruction, "--from needs a stage or an image")
-        source = self._expand(source, instruction)
+        if self._expand(source, instruction) != source:
+            reason = f"--from={source[:60]}: variables are not replaced there"
+            raise self._error(
+                instruction, reason, "give it a stage: ARG v before the first FROM, FROM $v AS name"
+            )
         for other in reversed(stages):
             if other.name == source.lower() and other.index < stage.index:
                 return other.index
@@ -163,7 +174,8 @@ class _Parser:
         if later is not None:
             reason = f"--from={source} names the stage that begins in line {later.instructions[0].start_line}"
             raise self._error(instruction, reason, "only earlier stages can be copied from")
-        if source.isdigit():
+        # A mount knows no numbers: from=0 is an image of that name.
+        if source.isdigit() and instruction.keyword == "COPY":
             if int(source) >= stage.index:
                 reason = f"invalid from flag value {source}: there is no earlier stage of that number"
                 raise self._error(instruction, reason, "stages count from 0; only earlier ones can be used")
@@ -171,100 +183,15 @@ class _Parser:
         return source
 
 
-def _instruction(line: LogicalLine, index: int, path: str, escape: str) -> Instruction:
-    keyword, _, rest = line.text.partition(" ") if " " in line.text else _split_tab(line.text)
-    keyword, rest = _split_tab_first(keyword, rest)
-    keyword = keyword.upper()
-    if keyword not in KEYWORDS:
-        raise DockerfileError(
-            path, line.start_line, f"unknown instruction: {keyword[:60]}", "check its spelling"
-        )
-    flags, arguments = _flags(rest.strip(), keyword, path, line.start_line)
-    if not arguments and not line.heredocs and keyword not in _WITHOUT_ARGUMENTS:
-        raise DockerfileError(path, line.start_line, f"{keyword} requires at least one argument")
-    words = _json_words(arguments) if keyword in _JSON_KEYWORDS else None
-    if keyword in ("COPY", "ADD") and len(words or split_words(arguments, escape)) < 2:
-        reason = f"{keyword} requires at least two arguments"
-        raise DockerfileError(path, line.start_line, reason, f"{keyword} source destination")
-    if keyword == "ONBUILD":
-        _check_trigger(arguments, line, path, escape)
-    return Instruction(
-        index, keyword, arguments, flags, words, line.heredocs, line.start_line, line.end_line, line.source
-    )
-
-
-def _check_trigger(arguments: str, line: LogicalLine, path: str, escape: str) -> None:
-    inner = arguments.split(None, 1)[0].upper()
-    if inner in ("ONBUILD", "FROM", "MAINTAINER"):
-        raise DockerfileError(path, line.start_line, f"{inner} isn't allowed as an ONBUILD trigger")
-    trigger = LogicalLine(arguments, line.heredocs, line.start_line, line.end_line, line.source)
-    _instruction(trigger, 0, path, escape)
-
-
-def _split_tab(text: str) -> tuple[str, str, str]:
-    return text.partition("\t")
-
-
-def _split_tab_first(keyword: str, rest: str) -> tuple[str, str]:
-    """A tab may come before the first space."""
-    if "\t" in keyword:
-        head, _, tail = keyword.partition("\t")
-        return head, f"{tail} {rest}"
-    return keyword, rest
-
-
-def _flags(text: str, keyword: str, path: str, line: int) -> tuple[tuple[Flag, ...], str]:
-    flags: list[Flag] = []
-    if keyword == "ONBUILD":
-        return (), text
-    while text.startswith("--"):
-        word, _, rest = text.partition(" ")
-        if word == "--":
-            return tuple(flags), rest.strip()
-        name, has_value, value = word[2:].partition("=")
-        if keyword not in _FLAGS:
-            break
-        if name not in _FLAGS[keyword]:
-            raise DockerfileError(path, line, f"unknown flag: --{name} for {keyword}", "check its spelling")
-        flags.append(Flag(name, value.strip("\"'") if has_value else None))
-        text = rest.lstrip()
-    return tuple(flags), text
-
-
-def _json_words(arguments: str) -> tuple[str, ...] | None:
-    if not arguments.startswith("["):
-        return None
-    try:
-        value: object = json.loads(arguments)
-    except (ValueError, RecursionError):
-        return None
-    if isinstance(value, list) and all(isinstance(word, str) for word in value):
-        return tuple(str(word) for word in value)
-    return None
-
-
 def _mount_source(flag: Flag) -> str | None:
     if flag.name != "mount" or not flag.value:
         return None
-    for part in flag.value.split(","):
-        key, _, value = part.partition("=")
-        if key.strip().lower() == "from":
-            return value.strip()
+    with suppress(csv.Error):
+        for field in next(csv.reader([flag.value]), ()):
+            key, _, value = field.partition("=")
+            if key.lower() == "from":
+                return value
     return None
-
-
-def _with_index(instruction: Instruction, index: int) -> Instruction:
-    return Instruction(
-        index,
-        instruction.keyword,
-        instruction.arguments,
-        instruction.flags,
-        instruction.words,
-        instruction.heredocs,
-        instruction.start_line,
-        instruction.end_line,
-        instruction.source,
-    )
 
 
 def _platform_arguments() -> dict[str, str]:

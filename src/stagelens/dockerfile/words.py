@@ -1,11 +1,99 @@
-"""Words of an instruction: splitting, quoting, and ${variables}, as BuildKit's shell lexer has them."""
+"""Words of an instruction: its keyword, its flags, its JSON form, and what stands between blanks.
+
+The rules are those of BuildKit's frontend/dockerfile/parser.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from typing import cast
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+from stagelens.dockerfile.expand import expand
+
+# What Go's unicode.IsSpace takes for white space.
+SPACE = (
+    "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+)
+_BLANKS = re.compile(r"[\t\v\f\r ]+")
+HEREDOC = re.compile(r"(\d*)<<(-?)\s*([^<]*)")  # file descriptor, `-`, and the word that ends it
+_HEREDOC_BLANKS = re.compile(r"<<[\t\r ]+")
+
+
+def split_keyword(text: str) -> tuple[str, str]:
+    """The first word as it is written, and the rest."""
+    keyword, *rest = _BLANKS.split(text.strip(SPACE), maxsplit=1)
+    return keyword, rest[0] if rest else ""
+
+
+def split_blanks(text: str) -> list[str]:
+    """Words between blanks, quotes not looked at: how FROM, EXPOSE and the lists of COPY are read."""
+    return [word for word in _BLANKS.split(text.strip(SPACE)) if word]
+
+
+def split_flags(text: str, escape: str = "\\") -> tuple[list[str], str]:
+    """The `--flags` that the text begins with, without their quotes, and the rest; `--` ends them."""
+    flags: list[str] = []
+    index = 0
+    while True:
+        while index < len(text) and text[index] in SPACE:
+            index += 1
+        if text[index : index + 2] != "--":
+            return flags, text[index:].strip(SPACE)
+        word, index = _flag(text, index, escape)
+        if word == "--":
+            return flags, text[index:].strip(SPACE)
+        flags.append(word)
+
+
+def _flag(text: str, index: int, escape: str) -> tuple[str, int]:
+    word: list[str] = []
+    quote = ""
+    while index < len(text) and (quote or text[index] not in SPACE):
+        character = text[index]
+        index += 1
+        if quote and character == quote:
+            quote = ""
+        elif not quote and character in "\"'":
+            quote = character
+        elif character == escape:
+            word.append(text[index : index + 1])
+            index += 1
+        else:
+            word.append(character)
+    return "".join(word), index
+
+
+def json_words(arguments: str) -> tuple[str, ...] | None:
+    """The words of the JSON form, None for the shell form.
+
+    Raises
+    ------
+    ValueError: it is a JSON list that holds something else than strings.
+    """
+    if not arguments.startswith("["):
+        return None
+    try:
+        value = json.loads(arguments, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    words = cast("list[object]", value)
+    if not all(isinstance(word, str) for word in words):
+        raise ValueError("when using JSON array syntax, arrays must be comprised of strings only")
+    return tuple(str(word) for word in words)
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def shell_words(text: str) -> list[str]:
+    """Words as a shell sees them, `<<` together with what follows it; none where the text is no whole one."""
+    try:
+        expand(text, {}, keep=True)
+    except ValueError:
+        return []
+    return split_words(_HEREDOC_BLANKS.sub("<<", text))
 
 
 def split_words(text: str, escape: str = "\\") -> list[str]:
@@ -16,15 +104,16 @@ def split_words(text: str, escape: str = "\\") -> list[str]:
     index = 0
     while index < len(text):
         character = text[index]
-        if character == escape and index + 1 < len(text) and quote != "'":
-            word += text[index : index + 2]
+        if character == escape and quote != "'":
+            # At the very end there is nothing to escape, and it is dropped.
+            word += text[index : index + 2] if index + 1 < len(text) else ""
             index += 2
             continue
         if quote:
             quote = "" if character == quote else quote
         elif character in "\"'":
             quote = character
-        elif character.isspace():
+        elif character in SPACE:
             if word:
                 words.append(word)
             word = ""
@@ -33,70 +122,3 @@ def split_words(text: str, escape: str = "\\") -> list[str]:
         word += character
         index += 1
     return [*words, word] if word else words
-
-
-def expand(word: str, variables: Mapping[str, str], escape: str = "\\") -> str:
-    """`word` without its quotes and with $name, ${name}, ${name:-other} and ${name:+other} replaced.
-
-    An unknown variable is empty. Raises ValueError for a brace that does not end or an operator that is
-    not known.
-    """
-    out: list[str] = []
-    quote = ""
-    index = 0
-    while index < len(word):
-        character = word[index]
-        if character == escape and quote != "'" and index + 1 < len(word):
-            following = word[index + 1]
-            out.append(following if not quote or following in f'"${escape}' else escape + following)
-            index += 2
-        elif character == quote:
-            quote = ""
-            index += 1
-        elif not quote and character in "\"'":
-            quote = character
-            index += 1
-        elif character == "$" and quote != "'":
-            value, index = _variable(word, index + 1, variables, escape)
-            out.append(value)
-        else:
-            out.append(character)
-            index += 1
-    return "".join(out)
-
-
-def _variable(word: str, index: int, variables: Mapping[str, str], escape: str) -> tuple[str, int]:
-    if word[index : index + 1] != "{":
-        match = _NAME.match(word, index)
-        return (variables.get(match[0], ""), match.end()) if match else ("$", index)
-    match = _NAME.match(word, index + 1)
-    if match is None:
-        raise ValueError(f"bad substitution in {word!r}")
-    end = _closing_brace(word, match.end())
-    inside = word[match.end() : end]
-    value = variables.get(match[0])
-    if not inside:
-        return value or "", end + 1
-    operator, rest = (inside[:2], inside[2:]) if inside[0] == ":" else (inside[0], inside[1:])
-    present = bool(value) if operator.startswith(":") else value is not None
-    match operator[-1]:
-        case "-":
-            chosen = (value or "") if present else expand(rest, variables, escape)
-        case "+":
-            chosen = expand(rest, variables, escape) if present else ""
-        case "?":
-            if not present:
-                raise ValueError(f"{match[0]}: {rest or 'is not set'}")
-            chosen = value or ""
-        case _:
-            raise ValueError(f"unsupported modifier {operator} in {word!r}")
-    return chosen, end + 1
-
-
-def _closing_brace(word: str, index: int) -> int:
-    depth = 1
-    for position in range(index, len(word)):
-        depth += (word[position] == "{") - (word[position] == "}")
-        if depth == 0:
-            return position
-    raise ValueError(f"a brace does not end in {word!r}")
