@@ -9,10 +9,12 @@ import pytest
 import stagelens
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
-from stagelens.snapshot import explore, history, read_file
+from stagelens.images import ensure
+from stagelens.snapshot import Entry, explore, history, read_file
 from stagelens.snapshot.layers import read_layers
 
-CHAPTER = Path(__file__).parents[2] / "ch04/exercises/multi-stage"
+EXERCISES = Path(__file__).parents[2] / "ch04/exercises"
+CHAPTER = EXERCISES / "multi-stage"
 
 
 @pytest.mark.engine
@@ -93,31 +95,36 @@ def test_hostile_names_owners_modes_and_links(
 
 
 @pytest.mark.engine
-def test_probe_and_saved_layers_agree(engine: Engine, unique: str, clean: object) -> None:
-    trace = stagelens.build(CHAPTER, engine=engine, tags=[f"{unique}:x"])
-    probed = {e.path: e for e in explore(engine, CHAPTER, trace).stages[-1].final}
+@pytest.mark.parametrize("exercise", ["multi-stage", "image-of-the-day", "access-log", "image-gallery"])
+def test_probe_and_saved_layers_agree(engine: Engine, unique: str, clean: object, exercise: str) -> None:
+    """On every build of the chapter: what the probe lists is what `docker save` hands over."""
+    ensure(engine)
+    trace = stagelens.build(EXERCISES / exercise, engine=engine, tags=[f"{unique}:x"])
+    probed = {e.path: e for e in explore(engine, EXERCISES / exercise, trace).stages[-1].final}
     assert trace.image_id is not None
     image = read_layers(engine.api, trace.image_id, None)
     saved = {e.path: e for e in image.files_at(len(image.layers) - 1)}
     # The engine makes these mount points when a container runs, the probe included.
     assert {path for path in probed if path not in saved} <= {"dev", "etc", "proc", "sys"}
     assert saved.keys() <= probed.keys()
-    for path, entry in saved.items():
-        other = probed[path]
-        assert (entry.kind, entry.mode, entry.uid, entry.gid) == (
-            other.kind,
-            other.mode,
-            other.uid,
-            other.gid,
-        )
-        assert entry.link_target == other.link_target
-        if entry.kind == "file":
-            assert (entry.size, entry.mtime) == (other.size, other.mtime)
+    wrong = [
+        (entry, probed[path]) for path, entry in saved.items() if compared(entry) != compared(probed[path])
+    ]
+    assert not wrong
+
+
+def compared(entry: Entry) -> tuple[object, ...]:
+    """All that is known of a file; of a folder not its size and time, which the file system makes."""
+    facts = (entry.kind, entry.mode, entry.uid, entry.gid, entry.link_target)
+    return facts if entry.kind == "dir" else (*facts, entry.size, entry.mtime)
 
 
 @pytest.mark.engine
 def test_nothing_is_made_in_the_engines_image_store(engine: Engine) -> None:
     trace = stagelens.build(CHAPTER, engine=engine)
-    before = {row["Id"] for row in engine.api.images(all=True)}
-    explore(engine, CHAPTER, trace)
-    assert {row["Id"] for row in engine.api.images(all=True)} == before
+    for _ in range(20):
+        before = {row["Id"] for row in engine.api.images(all=True)}
+        explore(engine, CHAPTER, trace)
+        if {row["Id"] for row in engine.api.images(all=True)} <= before:
+            return  # on a shared engine others make images now and then, but not each time
+    pytest.fail("exploring makes an image")

@@ -266,7 +266,7 @@ def _dockerfile_folder(job: Job) -> Generator[Path]:
     """A folder with just the Dockerfile's text: what was parsed is what is built."""
     with tempfile.TemporaryDirectory(prefix="stagelens-") as name:
         folder = Path(name)
-        (folder / job.request.dockerfile).write_text(job.text, encoding="utf-8")
+        (folder / job.request.dockerfile).write_bytes(job.text.encode())
         for own in (f"{job.request.dockerfile}.dockerignore",):
             if (job.context / own).is_file():
                 (folder / own).write_bytes((job.context / own).read_bytes())

@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stagelens.build import BuildTrace, Job, run
@@ -24,7 +24,7 @@ from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.snapshot.diff import Diff, diff
 from stagelens.snapshot.listing import PARTS, ListingError, list_command, read_listing
-from stagelens.snapshot.split import RESULT, Point, plan, points, single
+from stagelens.snapshot.split import Plan, Point, plan, points, single
 from stagelens.snapshot.table import FileTable
 
 PROBE_IMAGE = "diamol/base"
@@ -126,14 +126,13 @@ def explore(
     dockerfile = trace.dockerfile
     request = BuildRequest(
         dockerfile=Path(dockerfile.path).name,
-        target=RESULT,
         build_args=dict(build_args or {}),
         network=network,
         platform=platform,
     )
     needed = dockerfile.needed(trace.target)
     todo = plan(dockerfile, needed, PROBE_IMAGE)
-    found = _run(engine, Path(context), request, todo.text, on_vertex, cancel)
+    found = _run(engine, Path(context), request, todo, on_vertex, cancel)
     listings = _read_tar(found)
     stages: list[StageFiles] = []
     for index in needed:
@@ -167,9 +166,9 @@ def read_file(exploration: Exploration, stage: str | int, instruction: int | Non
         raise StagelensError(f"{path!r} is a {entry.kind}, it has no content.", where=place)
     name = "".join(f"\\0{byte:03o}" for byte in entry.path.encode("utf-8", "surrogateescape"))
     # The x keeps a name's last newline, which $(...) would drop.
-    command = f"p=$(printf '%bx' '{name}') && head -c {CONTENT_BYTES} \"/m/0/${{p%x}}\" > /o/content"
-    text = single(exploration.trace.dockerfile, Point(files.stage.index, index), PROBE_IMAGE, command)
-    result = _run(exploration.engine, exploration.context, exploration.request, text, None, None)
+    command = f"p=$(printf '%bx' '{name}') && head -c {CONTENT_BYTES} \"/m/${{p%x}}\" > /o/content"
+    todo = single(exploration.trace.dockerfile, Point(files.stage.index, index), PROBE_IMAGE, command)
+    result = _run(exploration.engine, exploration.context, exploration.request, todo, None, None)
     data = _read_tar(result)["content"]
     return FileContent(data, entry.size, _is_binary(data))
 
@@ -184,11 +183,12 @@ def list_image(engine: Engine, image: str, cancel: Cancel | None = None) -> File
     text = (
         f"FROM {PROBE_IMAGE} AS lister\n"
         f"RUN --mount=type=bind,from={image},target=/m {list_command('/m', '/o')}\n"
-        f"FROM scratch\nCOPY --from=lister /o/ /\n"
+        f"FROM scratch AS listed\nCOPY --from=lister /o/ /\n"
     )
     with tempfile.TemporaryDirectory(prefix="stagelens-") as empty:
         request = BuildRequest(network="none")
-        parts = _read_tar(_run(engine, Path(empty), request, text, None, cancel))
+        todo = Plan(text, "listed", {})
+        parts = _read_tar(_run(engine, Path(empty), request, todo, None, cancel))
     return _table({f"o/{name}": content for name, content in parts.items()}, "o")
 
 
@@ -196,13 +196,13 @@ def _run(
     engine: Engine,
     context: Path,
     request: BuildRequest,
-    text: str,
+    todo: Plan,
     on_vertex: OnVertex | None,
     cancel: Cancel | None,
 ) -> io.BytesIO:
     output = io.BytesIO()
-    job = Job(context, request, text, output=output)
-    run(engine, job, parse(text, request.dockerfile), on_vertex, cancel, "session")
+    job = Job(context, replace(request, target=todo.target), todo.text, output=output)
+    run(engine, job, parse(todo.text, request.dockerfile), on_vertex, cancel, "session")
     output.seek(0)
     return output
 

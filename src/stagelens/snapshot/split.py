@@ -1,8 +1,10 @@
-"""A Dockerfile that lists files: the original, plus a stage for each point, plus stages that list them.
+"""A Dockerfile that lists files: the original, plus a stage for each point, plus a stage that lists each.
 
 Each point is a stage that repeats its stage's text up to that instruction. BuildKit's cache keys hold no
 stage names, so every such step is answered from the cache of the real build, and a step that two points
-share runs once. The originals stay at the top, so that names, indexes and ARGs mean what they meant.
+share runs once. A listing's own step reads the same whatever the stages are called and wherever they stand,
+so it too comes from the cache until the files change. The originals stay at the top, so that names, indexes
+and ARGs mean what they meant.
 """
 
 from __future__ import annotations
@@ -10,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stagelens.dockerfile import Dockerfile, Instruction, Stage, split_words
+from stagelens.dockerfile.lines import continuation
 from stagelens.snapshot.listing import list_command
 
 _CHANGES_FILES = frozenset({"FROM", "RUN", "COPY", "ADD", "WORKDIR"})
 _NAME = "stagelens"  # BuildKit of Engine 20.10 allows no underscore in a stage's name
-RESULT = f"{_NAME}result"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,13 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to build, and where each point's listing lies in the result: a folder's name, "" for no files."""
+    """What to build and to which stage, and in which folder of the result each point's listing lies.
+
+    A point without any file has the folder "".
+    """
 
     text: str
+    target: str
     folders: dict[Point, str]
 
 
@@ -53,77 +59,82 @@ def source_point(dockerfile: Dockerfile, point: Point) -> Point | None:
 
 def plan(dockerfile: Dockerfile, stages: tuple[int, ...], probe_image: str) -> Plan:
     """The probe's Dockerfile for the stages with these indexes; `probe_image` brings sh, find and stat."""
+    name = _free_name(dockerfile)
     folders: dict[Point, str] = {}
+    bases: dict[tuple[str, str], str] = {}
     parts: list[str] = []
-    bases: dict[tuple[str, ...], str] = {}
-    results: list[str] = []
     for index in stages:
         stage = dockerfile.stages[index]
-        mounts: list[tuple[str, str]] = []
         for point in points(stage):
             source = source_point(dockerfile, point)
+            base = (stage.base, stage.platform or "")
             if source is None:
                 folders[point] = ""
             elif source != point:
                 folders[point] = folders[source]
-            elif point.instruction == 0:
-                folders[point] = _base(stage, bases, parts, results, probe_image)
+            elif point.instruction == 0 and base in bases:
+                # An image is listed once, however many stages begin with it.
+                folders[point] = bases[base]
             else:
-                name = f"{_NAME}{point.stage}x{point.instruction}"
-                parts.append(_prefix(stage, point.instruction, name, dockerfile.escape))
-                mounts.append((name, name))
-                folders[point] = name
-        if mounts:
-            _lister(f"{_NAME}list{index}", mounts, parts, results, probe_image)
-    copies = [f"COPY --from={name} /o/ /" for name in results]
-    parts.append("\n".join([f"FROM scratch AS {RESULT}", *copies]))
-    return Plan("\n".join([dockerfile.text.rstrip("\n"), *parts, ""]), folders)
+                folder = folders[point] = str(len(parts))
+                if point.instruction == 0:
+                    bases[base] = folder
+                parts.append(_lister(dockerfile, point, f"{name}{folder}", probe_image))
+    copies = [f"COPY --from={name}{number}list /o/ /{number}/" for number in range(len(parts))]
+    result = "\n".join([f"FROM scratch AS {name}result", *copies])
+    return Plan("\n".join([_original(dockerfile), *parts, result, ""]), f"{name}result", folders)
 
 
-def single(dockerfile: Dockerfile, point: Point, probe_image: str, command: str) -> str:
-    """A probe that runs `command` with the files of one point at /m/0; what it puts in /o is the result."""
-    name = f"{_NAME}point"
-    stage = dockerfile.stages[point.stage]
+def single(dockerfile: Dockerfile, point: Point, probe_image: str, command: str) -> Plan:
+    """A probe that runs `command` with the files of one point at /m; what it puts in /o is the result."""
+    name = _free_name(dockerfile)
     parts = [
-        _prefix(stage, point.instruction, name, dockerfile.escape),
-        f"FROM {probe_image} AS {_NAME}run\n"
-        f"RUN --mount=type=bind,from={name},target=/m/0 mkdir /o && {command}",
-        f"FROM scratch AS {RESULT}\nCOPY --from={_NAME}run /o/ /",
+        _prefix(dockerfile, point, f"{name}point"),
+        f"FROM {probe_image} AS {name}run\n"
+        f"RUN --mount=type=bind,from={name}point,target=/m mkdir /o && {command}",
+        f"FROM scratch AS {name}result\nCOPY --from={name}run /o/ /",
     ]
-    return "\n".join([dockerfile.text.rstrip("\n"), *parts, ""])
+    return Plan("\n".join([_original(dockerfile), *parts, ""]), f"{name}result", {})
 
 
-def _base(
-    stage: Stage, bases: dict[tuple[str, ...], str], parts: list[str], results: list[str], probe_image: str
-) -> str:
-    """An image is listed once, however many stages begin with it, and apart from what is done on it."""
-    key = (stage.base, stage.platform or "")
-    if key not in bases:
-        name = bases[key] = f"{_NAME}base{len(bases)}"
-        parts.append(_prefix(stage, 0, name, "\\"))
-        # Always the same folder name: the step is then the same for every project on this base.
-        _lister(f"{_NAME}listbase{len(bases) - 1}", [(name, "base")], parts, results, probe_image)
-        parts[-1] += f" && mv /o/base /o/{name}" if len(bases) > 1 else ""
-        bases[key] = name if len(bases) > 1 else "base"
-    return bases[key]
+def _free_name(dockerfile: Dockerfile) -> str:
+    """What our stages' names begin with: no stage of the original's does."""
+    name = _NAME
+    while any(stage.label.startswith(name) for stage in dockerfile.stages):
+        name += "x"
+    return name
 
 
-def _lister(
-    name: str, mounts: list[tuple[str, str]], parts: list[str], results: list[str], probe_image: str
-) -> None:
-    flags = [f"--mount=type=bind,from={source},target=/m/{folder}" for source, folder in mounts]
-    script = " && ".join(list_command(f"/m/{folder}", f"/o/{folder}") for _, folder in mounts)
-    parts.append(f"FROM {probe_image} AS {name}\nRUN {' '.join(flags)} {script}")
-    results.append(name)
+def _lister(dockerfile: Dockerfile, point: Point, name: str, probe_image: str) -> str:
+    return (
+        f"{_prefix(dockerfile, point, name)}\n"
+        f"FROM {probe_image} AS {name}list\n"
+        f"RUN --mount=type=bind,from={name},target=/m {list_command('/m', '/o')}"
+    )
 
 
-def _prefix(stage: Stage, instruction: int, name: str, escape: str) -> str:
+def _prefix(dockerfile: Dockerfile, point: Point, name: str) -> str:
+    stage = dockerfile.stages[point.stage]
     first = stage.instructions[0]
     flags = "".join(f"--{flag.name}={flag.value} " for flag in first.flags)
-    base = split_words(first.arguments, escape)[0]
-    body = [_source(i) for i in stage.instructions[1 : instruction + 1]]
+    base = split_words(first.arguments, dockerfile.escape)[0]
+    body = [_whole(dockerfile, i) for i in stage.instructions[1 : point.instruction + 1]]
     return "\n".join([f"FROM {flags}{base} AS {name}", *body])
 
 
-def _source(instruction: Instruction) -> str:
-    return instruction.source
+def _original(dockerfile: Dockerfile) -> str:
+    """The file's text up to its last instruction's end."""
+    last = dockerfile.stages[-1].instructions[-1]
+    lines = dockerfile.text.split("\n")[: last.start_line - 1]
+    return "\n".join([*lines, _whole(dockerfile, last)])
+
+
+def _whole(dockerfile: Dockerfile, instruction: Instruction) -> str:
+    """An instruction's text that ends where it ends: at the end of a file, a continuation may have none."""
+    lines = instruction.source.split("\n")
+    if instruction.heredocs:
+        return instruction.source
+    while len(lines) > 1 and (not lines[-1].strip() or lines[-1].lstrip().startswith("#")):
+        lines.pop()
+    lines[-1] = continuation(dockerfile.escape).sub("", lines[-1].rstrip("\r"))
+    return "\n".join(lines)
