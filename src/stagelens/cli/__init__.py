@@ -24,6 +24,7 @@ _GROUPS: tuple[str, ...] = (
     "build",
     "doctor",
     "engine",
+    "exercise",
     "images",
     "lab",
     "notebook",

@@ -1,7 +1,7 @@
 """Exercises, their checks by behaviour, and the grading of one submission or of a whole class."""
 
 from stagelens.grade.catalogue import exercise, exercises
-from stagelens.grade.grade import grade_folder
+from stagelens.grade.grade import grade_folder, needed_images
 from stagelens.grade.model import (
     Check,
     CheckResult,
@@ -25,4 +25,5 @@ __all__ = [
     "exercise",
     "exercises",
     "grade_folder",
+    "needed_images",
 ]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from stagelens.build.logs import clean
-from stagelens.engine import Engine
 from stagelens.grade.lab import Lab, Outcome
-from stagelens.grade.model import Exercise
+from stagelens.grade.words import excerpt, harmless
 from stagelens.views.markup import size
 
 Options = Mapping[str, Any]
 _SHOWN = 5
-_TAG = re.compile(r"<style.*?</style>|<[^<>]*>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +30,7 @@ Way = Callable[[Lab, Options], Seen]
 def builds(lab: Lab, options: Options) -> Seen:
     """The submission builds."""
     problem = lab.first.problem
-    return Seen(
-        problem is None, "the image builds", "it builds" if problem is None else text(problem.render())
-    )
+    return Seen(problem is None, "the image builds", lab.explain(problem) if problem else "it builds")
 
 
 def own_base(lab: Lab, options: Options) -> Seen:
@@ -62,7 +56,7 @@ def without(lab: Lab, options: Options) -> Seen:
         program = entry.name in programs and bool(entry.mode & 0o111)
         if program or any(fnmatchcase(entry.path if "/" in p else entry.name, p) for p in patterns):
             found.append("/" + entry.path)
-    shown = ", ".join(text(path) for path in found[:_SHOWN])
+    shown = ", ".join(harmless(path) for path in found[:_SHOWN])
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return Seen(
         not found, f"none of: {', '.join((*programs, *patterns))}", f"{shown}{more}" if found else "none"
@@ -70,12 +64,14 @@ def without(lab: Lab, options: Options) -> Seen:
 
 
 def smaller(lab: Lab, options: Options) -> Seen:
-    """The image's size is at most `share` of that of the project as it was given."""
-    share, before = float(options["share"]), size_before(lab.engine, lab.exercise)
+    """The image's size is at most `share` of the toolchain image's; every single-stage image exceeds that."""
+    toolchain, share = lab.exercise.images[0], float(options["share"])
+    before = int(lab.engine.api.inspect_image(toolchain)["Size"])
     now = int(lab.image["Size"])
+    limit = size(int(share * before))
     return Seen(
         now <= share * before,
-        f"at most {share:.0%} of the {size(before)} before, that is {size(int(share * before))}",
+        f"at most {share:.0%} of a single-stage image: {limit}, since {toolchain} alone has {size(before)}",
         f"{size(now)}, {now / before:.1%}",
     )
 
@@ -84,21 +80,21 @@ def exposes(lab: Lab, options: Options) -> Seen:
     """The image says which port it serves."""
     port = f"{options['port']}/tcp"
     ports = sorted(lab.config.get("ExposedPorts") or {})
-    return Seen(port in ports, f"EXPOSE {options['port']}", text(", ".join(ports)) or "no port")
+    return Seen(port in ports, f"EXPOSE {options['port']}", harmless(", ".join(ports)) or "no port")
 
 
 def variable(lab: Lab, options: Options) -> Seen:
     """The image sets an environment variable."""
     wanted = f"{options['name']}={options['value']}"
     found = [v for v in lab.config.get("Env") or () if v.startswith(f"{options['name']}=")]
-    return Seen(found == [wanted], wanted, text(", ".join(found)) or f"{options['name']} is not set")
+    return Seen(found == [wanted], wanted, harmless(", ".join(found)) or f"{options['name']} is not set")
 
 
 def starts(lab: Lab, options: Options) -> Seen:
     """The container starts a program by itself, which keeps running."""
     command = [*(lab.config.get("Entrypoint") or ()), *(lab.config.get("Cmd") or ())]
     answer = lab.answer("first")
-    seen = answer.why if answer.ended else f"it runs: {text(' '.join(command))}"
+    seen = answer.why if answer.ended else f"it runs: {harmless(' '.join(command))}"
     return Seen(not answer.ended, "the container starts a program that keeps running", seen)
 
 
@@ -107,7 +103,7 @@ def beside(lab: Lab, options: Options) -> Seen:
     folder = (lab.config.get("WorkingDir") or "/").strip("/")
     there = lab.files.get(f"{folder}/{options['file']}".lstrip("/")) is not None
     seen = f"WORKDIR /{folder}" + ("" if there else f" without {options['file']}")
-    return Seen(there, f"a working directory that holds {options['file']}", text(seen))
+    return Seen(there, f"a working directory that holds {options['file']}", harmless(seen))
 
 
 def answers(lab: Lab, options: Options) -> Seen:
@@ -118,7 +114,9 @@ def answers(lab: Lab, options: Options) -> Seen:
     if made_up:
         wanted = lab.token
     answer = lab.answer("first", {name: wanted} if name else None, port)
-    expected = f"port {port} answers with {text(wanted)!r}" + (f" where {name}={wanted}" if made_up else "")
+    expected = f"port {port} answers with {harmless(wanted)!r}" + (
+        f" where {name}={wanted}" if made_up else ""
+    )
     if answer.body is None:
         return Seen(False, expected, answer.why)
     if answer.local_only:
@@ -133,7 +131,7 @@ def spared(lab: Lab, options: Options) -> Seen:
     expected = f"{edit.file} changes: {options['step']} comes from the cache"
     outcome = lab.edited(options["edit"])
     if outcome.problem is not None:
-        return Seen(False, expected, f"the build fails after the edit: {text(outcome.problem.render())}")
+        return Seen(False, expected, f"the build fails after the edit: {lab.explain(outcome.problem)}")
     # Most right answers run nothing again, and nothing has to be found out then.
     if not outcome.ran:
         return Seen(True, expected, "no RUN ran again")
@@ -141,7 +139,7 @@ def spared(lab: Lab, options: Options) -> Seen:
     if step is None:
         return Seen(False, expected, f"no step fails where {options['step']} must fail: it does not happen")
     again = [v for v in outcome.ran if (v.stage, v.instruction) == step]
-    shown = ", ".join(text(v.name) for v in (again or outcome.ran))
+    shown = ", ".join(harmless(v.name) for v in (again or outcome.ran))
     return Seen(not again, expected, f"ran again: {shown}")
 
 
@@ -151,14 +149,14 @@ def renewed(lab: Lab, options: Options) -> Seen:
     expected = f"{edit.file} changes: {options['step']} runs again, and the page shows the change"
     outcome = lab.edited(options["edit"])
     if outcome.problem is not None:
-        return Seen(False, expected, f"the build fails after the edit: {text(outcome.problem.render())}")
+        return Seen(False, expected, f"the build fails after the edit: {lab.explain(outcome.problem)}")
     if not outcome.ran:
         return Seen(False, expected, "no RUN ran again")
     answer = lab.answer(options["edit"], None, int(options.get("port", 80)))
     if answer.body is None:
         return Seen(False, expected, answer.why)
     fresh = lab.token in answer.body
-    ran = ", ".join(text(v.name) for v in outcome.ran)
+    ran = ", ".join(harmless(v.name) for v in outcome.ran)
     return Seen(
         fresh, expected, f"ran again: {ran}" if fresh else "the page still shows the old program's text"
     )
@@ -188,30 +186,3 @@ def failing_step(outcome: Outcome) -> tuple[int | None, int | None] | None:
         if vertex.error and vertex.instruction is not None and outcome.image is None:
             return vertex.stage, vertex.instruction
     return None
-
-
-_sizes: dict[tuple[str, str], int] = {}
-
-
-def size_before(engine: Engine, exercise: Exercise) -> int:
-    """The size of the project as learners get it, built on this engine; remembered while we run."""
-    key = (engine.address, exercise.id)
-    if key not in _sizes:
-        with Lab(exercise, exercise.folder, engine) as lab:
-            if lab.first.problem is not None:
-                raise lab.first.problem
-            _sizes[key] = int(lab.image["Size"])
-    return _sizes[key]
-
-
-def excerpt(body: str, wanted: str, around: int = 60) -> str:
-    """A page's words near the last place of `wanted`, else at its end, where a page says most."""
-    words = text(" ".join(_TAG.sub(" ", body).split())) or "a page without words"
-    place = words.rfind(wanted)
-    begin = max(0, place - around if place >= 0 else len(words) - 2 * around)
-    return ("… " if begin else "") + words[begin : begin + 2 * around + len(wanted)]
-
-
-def text(value: str) -> str:
-    """A stranger's text as a few harmless lines."""
-    return "\n".join(clean(line) for line in value.splitlines()[:12])[:1500]

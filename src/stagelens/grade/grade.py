@@ -41,7 +41,7 @@ def grade_folder(
     notes: tuple[str, ...] = ()
     error: str | None = None
     try:
-        images.ensure(engine, {*exercise.images, ASKER_IMAGE}, report=say)
+        images.ensure(engine, needed_images(exercise), report=say)
         with Lab(exercise, Path(folder), engine, cancel, say) as lab:
             notes = lab.notes
             for check in exercise.checks:
@@ -68,6 +68,11 @@ def grade_folder(
         error=error,
         notes=notes,
     )
+
+
+def needed_images(exercise: Exercise) -> tuple[str, ...]:
+    """The base images that must be on an engine before it can grade."""
+    return tuple(dict.fromkeys((*exercise.images, ASKER_IMAGE)))
 
 
 def _silent(text: str) -> None:

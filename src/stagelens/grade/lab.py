@@ -18,12 +18,14 @@ from docker.errors import APIError
 
 from stagelens.build import BuildFailed, BuildTrace, Vertex, build
 from stagelens.buildkit import BuildCancelled, Cancel
-from stagelens.dockerfile import DockerfileError
+from stagelens.dockerfile import DockerfileError, load
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
-from stagelens.grade import container, workspace
+from stagelens.grade import container, policy, workspace
 from stagelens.grade.container import Answer
 from stagelens.grade.model import Exercise
+from stagelens.grade.policy import NotAllowed
+from stagelens.grade.words import harmless
 from stagelens.snapshot import FileTable
 from stagelens.snapshot.probe import list_image
 
@@ -96,6 +98,7 @@ class Lab:
             self._stack = stack.pop_all()
         try:
             self.notes = workspace.compose(self.exercise, self._folder, self._root / "first")
+            self._refused = self._look_at_dockerfile()
         except BaseException:
             self._stack.close()
             raise
@@ -105,6 +108,15 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def _look_at_dockerfile(self) -> StagelensError | None:
+        path = self._root / "first/Dockerfile"
+        try:
+            policy.check(load(path), self.exercise.images)
+        except (NotAllowed, DockerfileError) as error:
+            return error
+        path.write_text(policy.without_syntax(path.read_text(encoding="utf-8")), encoding="utf-8")
+        return None
 
     @property
     def first(self) -> Outcome:
@@ -132,6 +144,13 @@ class Lab:
         with self._deadline() as cancel:
             return list_image(self.engine, self._tag("first"), cancel)
 
+    def explain(self, problem: StagelensError) -> str:
+        """An error in words for the learner, without the folders that are the grader's own."""
+        text = problem.render()
+        for name in ("first", *self.exercise.edits):
+            text = text.replace(f"{self._root / name}/", "")
+        return harmless(text)
+
     def answer(self, build: str, user: Mapping[str, str] | None = None, port: int = 80) -> Answer:
         """What the image of a build says over HTTP, with these variables in its environment."""
         key = (build, repr(sorted((user or {}).items())))
@@ -158,6 +177,8 @@ class Lab:
         return self._stack.enter_context(container.asker(self.engine, self.labels))
 
     def _built(self, name: str) -> Outcome:
+        if self._refused is not None:
+            return Outcome(None, problem=self._refused)
         if name not in self._outcomes:
             self._outcomes[name] = self._build(name)
         return self._outcomes[name]
@@ -183,7 +204,7 @@ class Lab:
                 )
         except BuildFailed as error:
             return Outcome(error.trace, problem=error)
-        except (BuildTooSlow, DockerfileError) as error:
+        except BuildTooSlow as error:
             return Outcome(None, problem=error)
         assert trace.image_id is not None, "an image was asked for"
         self._stack.callback(_remove, self.engine, self._tag(name))

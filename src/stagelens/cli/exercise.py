@@ -1,0 +1,109 @@
+"""`stagelens exercise` and `stagelens check`: the exercises, and a learner's own look at an answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from stagelens import grade
+from stagelens.cli import engine as engine_commands
+from stagelens.cli import requirements
+from stagelens.cli.build import cancellable
+from stagelens.cli.console import err, out, working
+from stagelens.errors import StagelensError
+from stagelens.grade import CheckResult, Exercise, Report, work
+
+To = Annotated[Path | None, typer.Option("--to", help="The folder to work in; work/NAME unless told.")]
+Name = Annotated[str, typer.Argument(help="An exercise, multi-stage-go say.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command and the group to the command line."""
+    app.command("check")(check)
+    group = typer.Typer(help="The exercises: list them, start one, begin again.", no_args_is_help=True)
+    group.command("list")(list_exercises)
+    group.command()(start)
+    group.command()(reset)
+    app.add_typer(group, name="exercise")
+
+
+def list_exercises(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the exercises, and where your copy of each is."""
+    rows = [(e, work.work_folder(e)) for e in grade.exercises()]
+    if as_json:
+        found = [{"name": e.id, "title": e.title, "points": e.points, "folder": str(f)} for e, f in rows]
+        out.print_json(json.dumps(found))
+        return
+    table = Table("exercise", "task", "points", "your copy")
+    for exercise, folder in rows:
+        where = str(folder) if folder.exists() else "not started"
+        table.add_row(exercise.id, exercise.title, f"{exercise.points:g}", where)
+    out.print(table)
+
+
+def start(name: Name, to: To = None) -> None:
+    """Copy an exercise's project to a folder of your own."""
+    out.print(str(work.start(grade.exercise(name), to)), markup=False, soft_wrap=True)
+
+
+def reset(name: Name, to: To = None) -> None:
+    """Begin an exercise again; your files are kept in a folder beside it."""
+    folder, kept = work.reset(grade.exercise(name), to)
+    if kept is not None:
+        err.print(f"your files are in {kept}", markup=False, soft_wrap=True)
+    out.print(str(folder), markup=False, soft_wrap=True)
+
+
+def check(
+    folder: Annotated[str, typer.Argument(help="The project's folder, or an exercise's name.")],
+    name: Annotated[str | None, typer.Option("--exercise", help="If the folder's name is another.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check an answer by building and running it. Exit code 0 only if everything is right."""
+    exercise, place = find(folder, name)
+    engine = engine_commands.find()
+    requirements.provide_replica_tools(engine, grade.needed_images(exercise))
+    with cancellable() as cancel, working(f"checking {place}") as say:
+        report = grade.grade_folder(exercise, place, engine=engine, cancel=cancel, report=say)
+    if as_json:
+        out.print_json(json.dumps(report.to_json()))
+    else:
+        show(report)
+    if report.error is not None:
+        raise StagelensError("The check could not be ended.", why=report.error, remedy="stagelens doctor")
+    raise typer.Exit(0 if report.passed else 1)
+
+
+def find(target: str, name: str | None) -> tuple[Exercise, Path]:
+    """The exercise and the folder that a person means by a path, or by an exercise's name alone."""
+    path = Path(target)
+    if path.is_dir():
+        return grade.exercise(name or path.resolve().name), path
+    exercise = grade.exercise(name or target)
+    folder = work.work_folder(exercise)
+    return exercise, folder if folder.is_dir() else exercise.folder
+
+
+def show(report: Report) -> None:
+    """A report as a person reads it: a line for each check, and help for those that failed."""
+    for note in report.notes:
+        err.print(f"note: {note}", style="yellow", markup=False)
+    for result in report.checks:
+        mark = "[green]✓[/green]" if result.passed else "[red]✗[/red]"
+        out.print(f"{mark} {escape(result.title)}  [dim]{result.earned:g} of {result.points:g}[/dim]")
+        if not result.passed:
+            _help(result)
+    out.print(f"{report.earned:g} of {report.points:g} points, {report.seconds:.1f} s", style="bold")
+
+
+def _help(result: CheckResult) -> None:
+    table = Table.grid(padding=(0, 1))
+    rows = {"expected": result.expected, "seen": result.seen, "hint": result.hint, "read": result.lesson}
+    for label, value in rows.items():
+        table.add_row(f"    [dim]{label}[/dim]", escape(value))
+    out.print(table)

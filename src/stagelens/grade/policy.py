@@ -1,0 +1,73 @@
+"""What a submission's Dockerfile may reach for: the exercise's images and its own folder, nothing else.
+
+This is about isolation, not about the answer: an image or an address from outside would be fetched by the
+engine itself, past the limits of RUN steps.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stagelens.build.logs import clean
+from stagelens.dockerfile import Dockerfile, Instruction, split_words
+from stagelens.errors import StagelensError
+
+# Docker's own frontend; the engine has it built in.
+_OFFICIAL = re.compile(r"(docker\.io/)?docker/dockerfile(:[\w.-]+)?")
+_SYNTAX = re.compile(r"^(\s*#\s*)syntax(\s*=)", re.IGNORECASE)
+_REMOTE = re.compile(r"://|^git@|\$")
+
+
+class NotAllowed(StagelensError):
+    """A Dockerfile names something that the exercise does not allow."""
+
+
+def check(dockerfile: Dockerfile, images: tuple[str, ...]) -> None:
+    """Look at everything that a Dockerfile would have the engine fetch.
+
+    Raises
+    ------
+    NotAllowed: an image that is not among `images`, an ADD from the network, or a frontend of its own.
+    """
+    if dockerfile.syntax and not _OFFICIAL.fullmatch(dockerfile.syntax.split()[0]):
+        raise _no(dockerfile.syntax, 1, "another frontend would build it: leave the # syntax line out")
+    allowed = {_full(image) for image in (*images, "scratch")}
+    for edge in dockerfile.edges:
+        if isinstance(edge.source, str) and _full(edge.source) not in allowed:
+            line = dockerfile.stages[edge.target].instructions[edge.instruction].start_line
+            raise _no(edge.source, line, f"the exercise's images are: {', '.join(images)}")
+    for instruction in (i for stage in dockerfile.stages for i in stage.instructions):
+        for source in _fetched(instruction, dockerfile.escape):
+            if _REMOTE.search(source):
+                raise _no(source, instruction.start_line, "everything must come from the project's folder")
+
+
+def without_syntax(text: str) -> str:
+    """The Dockerfile with its `# syntax=` line as a mere comment: no frontend has to be pulled then."""
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        if not line.lstrip().startswith("#"):
+            break
+        lines[number] = _SYNTAX.sub(r"\1frontend\2", line)
+    return "".join(lines)
+
+
+def _fetched(instruction: Instruction, escape: str) -> Iterator[str]:
+    """Sources of an ADD, and whatever an ONBUILD might fetch."""
+    if instruction.keyword == "ADD":
+        yield from (instruction.words or split_words(instruction.arguments, escape))[:-1]
+    if instruction.keyword == "ONBUILD":
+        trigger = instruction.arguments
+        if re.match(r"ADD\b", trigger, re.IGNORECASE) or "from=" in trigger:
+            yield f"$ {trigger}"
+
+
+def _full(image: str) -> str:
+    name = image.removeprefix("docker.io/").removeprefix("library/")
+    return name if ":" in name or "@" in name else f"{name}:latest"
+
+
+def _no(what: str, line: int, why: str) -> NotAllowed:
+    name = clean(what)[:100]
+    return NotAllowed(f"{name} may not be used here.", where=f"Dockerfile, line {line}", why=why)
