@@ -265,7 +265,10 @@ def test_the_forecast_tells_what_depends_on_a_result() -> None:
         APP: "depends",
         CHMOD: "depends",
     }
-    assert told[APP].why.startswith("If they come out the same, this step stays cached.")
+    assert told[APP].why.startswith("If what it takes comes out the same as before, it stays cached.")
+    assert (
+        told[CHMOD].why == "It builds on line 13 (COPY --from=builder /src/app .), and is cached if that is."
+    )
 
 
 def test_a_prediction_is_marked_step_by_step() -> None:

@@ -3,6 +3,7 @@
 from stagelens.cache.compare import Cause, CauseKind
 from stagelens.cache.explain import StepVerdict, explain
 from stagelens.cache.forecast import StepForecast, forecast
+from stagelens.cache.history import History
 from stagelens.cache.model import Base, BuildRecord, ContextFile, FileChange, Inputs
 from stagelens.cache.predict import Marked, MarkedStep, Prediction, Question, mark, questions
 from stagelens.cache.record import read_inputs, record
@@ -14,6 +15,7 @@ __all__ = [
     "CauseKind",
     "ContextFile",
     "FileChange",
+    "History",
     "Inputs",
     "Marked",
     "MarkedStep",

@@ -58,7 +58,7 @@ def forecast(before: BuildRecord | None, now: Inputs) -> tuple[StepForecast, ...
 
         why = words.because(causes, trail, "runs")
         if expected == "depends":
-            why = f"If they come out the same, this step stays cached. {why}"
+            why = _if_the_same(comparison, causes[0], why)
         label = now.dockerfile.stages[step.key[0]].label
         found[step.key] = StepForecast(
             *step.key, step.line, label, words.title(step), expected, causes, why or words.UNCHANGED
@@ -89,6 +89,12 @@ def _expected(causes: tuple[Cause, ...], found: dict[Key, StepForecast]) -> Expe
         if sure or (cause.kind == "input" and cause.step and found[cause.step].expected == "runs"):
             return "runs"
     return "depends" if causes else "cached"
+
+
+def _if_the_same(comparison: Comparison, cause: Cause, why: str) -> str:
+    if cause.kind == "input" and cause.step is not None:
+        return f"It builds on {words.place(comparison.step(cause.step))}, and is cached if that is."
+    return f"If what it takes comes out the same as before, it stays cached. {why}"
 
 
 def _root(key: Key, found: dict[Key, StepForecast]) -> Key:

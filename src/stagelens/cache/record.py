@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from docker.errors import APIError, NotFound
 
 from stagelens import engine as engines
 from stagelens.build import BuildTrace, build
+from stagelens.build.run import OnVertex
+from stagelens.buildkit import Cancel
 from stagelens.cache.manifest import read_manifest
 from stagelens.cache.model import Base, BuildRecord, Inputs
 from stagelens.cache.steps import base_names, context_sources
@@ -32,7 +34,10 @@ def record(
     network: str | None = None,
     platform: str | None = None,
     no_cache: bool = False,
+    tags: Sequence[str] = (),
     engine: engines.Engine | None = None,
+    on_vertex: OnVertex | None = None,
+    cancel: Cancel | None = None,
     **options: Any,
 ) -> BuildRecord:
     """Build as `stagelens.build` does, with the same arguments, and keep what the build was made from.
@@ -44,7 +49,8 @@ def record(
     asked |= {"network": network, "platform": platform, "no_cache": no_cache}
     # Before the build: what is edited while it runs belongs to the next one.
     inputs = read_inputs(context, engine=found, **asked)
-    trace = build(context, engine=found, **asked, **options)
+    watched: dict[str, Any] = {"tags": tags, "on_vertex": on_vertex, "cancel": cancel}
+    trace = build(context, engine=found, **asked, **watched, **options)
     return BuildRecord(_with_pulled(found, inputs, trace), trace)
 
 

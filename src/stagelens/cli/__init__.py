@@ -29,6 +29,7 @@ _GROUPS: tuple[str, ...] = (
     "lab",
     "notebook",
     "testing",
+    "why",
 )
 
 for _group in _GROUPS:

@@ -16,10 +16,11 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from stagelens import build as build_context
-from stagelens import images
+from stagelens import cache, images
 from stagelens.build import BuildTrace, LogLine, Vertex
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.cli import engine as engine_commands
+from stagelens.cli import verdicts
 from stagelens.cli.console import err, out, working
 from stagelens.snapshot import Entry, Exploration, StageFiles, explore
 from stagelens.snapshot.probe import PROBE_IMAGE
@@ -44,12 +45,15 @@ def build_command(
     target: Target = None,
     build_arg: BuildArgs = None,
     no_cache: Annotated[bool, typer.Option(help="Run every step again.")] = False,
+    why: Annotated[bool, typer.Option("--why", help="Say why each step ran or was cached.")] = False,
     as_json: Json = False,
 ) -> None:
     """Build a folder and say what every step did."""
     engine = engine_commands.find()
+    history = cache.History()
+    before = history.last(context, target=target)
     with cancellable() as cancel, working(f"building {context}") as say:
-        trace = build_context(
+        record = cache.record(
             context,
             target=target,
             tags=tag or (),
@@ -59,10 +63,15 @@ def build_command(
             on_vertex=lambda vertex, lines: _progress(vertex, lines, say),
             cancel=cancel,
         )
+    _keep(history, record, context)
+    steps = cache.explain(before, record) if why else ()
     if as_json:
-        out.print_json(json.dumps(_trace_json(trace)))
+        reasons = {"why": verdicts.as_json(steps)} if why else {}
+        out.print_json(json.dumps(_trace_json(record.trace) | reasons))
         return
-    _print_trace(trace)
+    if why:
+        verdicts.print_steps(steps)
+    _print_trace(record.trace, steps=not why)
 
 
 def explore_command(
@@ -126,13 +135,21 @@ def cancellable() -> Generator[Cancel]:
         signal.signal(signal.SIGINT, before)
 
 
+def _keep(history: cache.History, record: cache.BuildRecord, context: Path) -> None:
+    try:
+        history.keep(record, context)
+    except OSError as error:
+        note = f"note: the next --why cannot compare with this build: {error}"
+        err.print(note, style="yellow", markup=False)
+
+
 def _progress(vertex: Vertex, lines: tuple[LogLine, ...], say: Callable[[str], None]) -> None:
     say(lines[-1].text if lines else vertex.name)
 
 
-def _print_trace(trace: BuildTrace) -> None:
+def _print_trace(trace: BuildTrace, *, steps: bool = True) -> None:
     for vertex in trace.vertices:
-        if vertex.instruction is None:
+        if vertex.instruction is None or not steps:
             continue
         state = "CACHED" if vertex.cached else f"{vertex.seconds or 0:.1f} s"
         out.print(f"{state:>8}  {escape(vertex.name)}", soft_wrap=True)

@@ -1,0 +1,50 @@
+"""Verdicts and forecasts in a terminal: a line for each step, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.markup import escape
+
+from stagelens.cache import StepForecast, StepVerdict
+from stagelens.cli.console import out
+
+_COLOURS = {"CACHED": "green", "ran": "yellow", "runs": "yellow", "depends": "cyan", "not reached": "dim"}
+
+
+def print_steps(steps: Iterable[StepVerdict | StepForecast]) -> None:
+    """A line for each step, and below it why."""
+    for step in steps:
+        state = state_of(step)
+        mark = f"[{_COLOURS[state]}]{state:>11}[/]"
+        out.print(f"{mark}  {_safe(f'{step.label}, line {step.line}')}  {_safe(step.title)}", soft_wrap=True)
+        out.print(f"{'':>13}[dim]{_safe(step.why)}[/dim]", soft_wrap=True)
+
+
+def state_of(step: StepVerdict | StepForecast) -> str:
+    """The step's state as the docker command writes it."""
+    state = step.outcome if isinstance(step, StepVerdict) else step.expected
+    return "CACHED" if state == "cached" else state
+
+
+def as_json(steps: Iterable[StepVerdict | StepForecast]) -> list[dict[str, Any]]:
+    """The same for programs."""
+    return [
+        {
+            "stage": step.label,
+            "line": step.line,
+            "instruction": step.title,
+            "state": state_of(step),
+            "causes": [cause.kind for cause in step.causes],
+            "files": [_safe(c.path, mark=False) for cause in step.causes for c in cause.changes],
+            "why": _safe(step.why, mark=False),
+        }
+        for step in steps
+    ]
+
+
+def _safe(text: str, *, mark: bool = True) -> str:
+    """Text that may name files of strangers, without control characters and undecodable bytes."""
+    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return escape(shown) if mark else shown

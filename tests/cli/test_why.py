@@ -1,0 +1,75 @@
+"""`stagelens build --why` and `stagelens why`, as a person runs them one after the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stagelens.engine import Engine
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def run(tmp_path: Path, engine: Engine) -> Run:
+    """The command with a state folder of its own, so that no other run's builds are known."""
+    home = {"STAGELENS_HOME": str(tmp_path / "home"), "DOCKER_HOST": engine.address}
+
+    def stagelens(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "stagelens.cli", *arguments]
+        environment = os.environ | home
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
+
+    return stagelens
+
+
+@pytest.fixture
+def project(tmp_path: Path, unique: str) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text(f"FROM diamol/base\nCOPY . /c\nRUN echo {unique}\n")
+    (folder / "[red]page.html").write_text(unique)
+    return folder
+
+
+def test_a_second_build_in_a_terminal_tells_which_file_changed(run: Run, project: Path) -> None:
+    first = run("build", str(project), "--why")
+    assert first.returncode == 0, first.stderr
+    assert "No earlier build of this project is known" in first.stdout
+    (project / "[red]page.html").write_text("edited")
+    foretold = run("why", str(project))
+    assert "[red]page.html has other content." in foretold.stdout
+    assert "2 of 2 steps would run again" in foretold.stdout
+    second = run("build", str(project), "--why", "--json")
+    copy, echo = json.loads(second.stdout)["why"]
+    assert (copy["state"], copy["files"], copy["causes"]) == ("ran", ["[red]page.html"], ["files"])
+    assert "[red]page.html has other content" in echo["why"]
+    assert "0 of 2 steps would run again" in run("why", str(project)).stdout
+
+
+def test_without_an_earlier_build_why_says_what_to_do(run: Run, project: Path) -> None:
+    done = run("why", str(project))
+    assert done.returncode == 1
+    assert f"stagelens build {project}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_state_folder_that_cannot_be_written_costs_only_the_comparison(
+    run: Run, project: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "home" / "state"
+    state.mkdir(parents=True)
+    (state / "builds").write_text("a file in the folder's place")
+    done = run("build", str(project))
+    assert done.returncode == 0, done.stderr
+    assert "cannot compare with this build" in done.stderr
