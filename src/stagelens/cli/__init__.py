@@ -25,6 +25,7 @@ _GROUPS: tuple[str, ...] = (
     "doctor",
     "engine",
     "exercise",
+    "grade",
     "images",
     "lab",
     "notebook",

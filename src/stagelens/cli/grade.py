@@ -1,0 +1,135 @@
+"""`stagelens grade`: grade a class's submissions, here or on a cluster."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from stagelens import images
+from stagelens.cli import requirements
+from stagelens.cli.console import err, out, working
+
+if TYPE_CHECKING:
+    from stagelens.grade import Exercise
+    from stagelens.grade.results import ClassResults, Result
+
+# What the shell gives a command that Ctrl-C ended.
+INTERRUPTED = 130
+GRADER_FAILED = 2
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("grade")(grade_command)
+
+
+def grade_command(
+    submissions: Annotated[
+        Path,
+        typer.Argument(help="A folder or archive of submissions; Moodle, Canvas and nbgrader are known."),
+    ],
+    exercise: Annotated[str, typer.Option(help="The exercise, multi-stage-go say.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="The folder for the report; run again to resume.")],
+    workers: Annotated[int, typer.Option(min=1, help="Submissions graded at a time on this machine.")] = 1,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to grade on.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Address of the engine to grade on.")] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="The most seconds for one submission.")] = 900.0,
+    notebook: Annotated[Path | None, typer.Option(help="A grading notebook of your own.")] = None,
+) -> None:
+    """Grade every submission, each in isolation; write feedback, grades and an overview.
+
+    Ends with 2 where the grader failed on a submission: the report says on which and why.
+    """
+    # They take a second to import, and every command of this program would pay for it.
+    from stagelens import grade
+    from stagelens.grade import runner
+
+    chosen = grade.exercise(exercise)
+    if scheduler is None and notebook is None:
+        _prepare(engine, chosen)
+    local = runner.LocalScheduler(workers, out_dir / ".work")
+    job = runner.ClassRun(
+        submissions=submissions,
+        exercise=chosen,
+        out=out_dir,
+        scheduler=runner.ClusterScheduler(scheduler) if scheduler else local,
+        notebook=runner.grading_notebook(notebook),
+        engine=engine,
+        seconds=timeout,
+        workers=workers,
+    )
+    try:
+        found = _with_progress(job)
+    except KeyboardInterrupt:
+        err.print("\nStopped. What is finished is kept; run the same command again to go on.")
+        sys.exit(INTERRUPTED)
+    _tell(found, out_dir)
+    if found.of("error"):
+        raise typer.Exit(GRADER_FAILED)
+
+
+def _prepare(address: str | None, exercise: Exercise) -> None:
+    """Find the engine and get the base images once, before workers ask for them at the same time."""
+    from stagelens import engine as engines
+    from stagelens.grade import needed_images
+
+    with working("finding an engine") as report:
+        engine = engines.connect(address, report=report)
+        try:
+            requirements.provide_replica_tools(engine, needed_images(exercise))
+            images.ensure(engine, needed_images(exercise), report=report)
+        finally:
+            engine.api.close()
+
+
+def _with_progress(job: object) -> ClassResults:
+    from stagelens.grade.runner import ClassRun, Listener
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
+        grading = progress.add_task("grading", total=None)
+        validating = progress.add_task("validating", total=None, visible=False)
+
+        class Bar(Listener):
+            def found(self, count: int) -> None:
+                progress.update(grading, total=count)
+
+            def result(self, result: Result, *, kept: bool) -> None:
+                progress.advance(grading)
+                if not err.is_terminal:
+                    err.print(f"{result.learner}: {_words(result, kept)}", markup=False, soft_wrap=True)
+
+            def validating(self, count: int) -> None:
+                progress.update(validating, total=count, visible=count > 0)
+
+            def validated(self, count: int) -> None:
+                progress.advance(validating, count)
+
+        assert isinstance(job, ClassRun)
+        return job.run(Bar())
+
+
+def _words(result: Result, kept: bool) -> str:
+    if result.status != "graded":
+        return f"{result.status}: {(result.error or '').splitlines()[0]}"
+    return f"{result.earned:g}/{result.points:g}" + (" (kept)" if kept else "")
+
+
+def _tell(found: ClassResults, folder: Path) -> None:
+    for result in (*found.of("refused"), *found.of("error")):
+        err.print(f"{result.learner}: {_words(result, False)}", style="yellow", markup=False, soft_wrap=True)
+    for name in found.ignored:
+        err.print(f"nobody's file: {name}", style="yellow", markup=False, soft_wrap=True)
+    counts = [f"{len(found.of('graded'))} graded"]
+    counts += [f"{len(some)} {name}" for name in ("refused", "error") if (some := found.of(name))]
+    out.print(f"{len(found.results)} submissions: {', '.join(counts)}")
+    out.print(str(folder / "index.html"), markup=False, soft_wrap=True)

@@ -1,0 +1,70 @@
+"""What the instructor's grading notebook calls: grade a submission, show its report to people and programs.
+
+A grading notebook has a cell tagged `parameters` with `submission`, `exercise` and `engine`, and a last cell
+that shows `graded(submission, exercise, engine)`, or, for a grading of one's own, `Graded(report)`. Where an
+executed notebook is run again, beside its result.json, `graded` shows that result; `recorded` hands it out.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stagelens import engine as engines
+from stagelens.grade.catalogue import exercise as find_exercise
+from stagelens.grade.grade import grade_folder
+from stagelens.grade.model import Report
+from stagelens.grade.results.markup import check_table
+from stagelens.grade.results.write import RECORD
+
+MIME = "application/vnd.stagelens.report+json"
+SUBMISSION = "submission"
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """A report as a cell's result: a table for people, JSON for the runner, lines for nbval to compare."""
+
+    report: Report
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {
+            "text/plain": self.lines(),
+            "text/html": check_table(self.report),
+            MIME: self.report.to_json(),
+        }
+
+    def lines(self) -> str:
+        """A line for each check and the sum; without times, which are others each time."""
+        rows = [
+            f"{'pass' if check.passed else 'fail'}  {check.earned:g}/{check.points:g}  {check.id}"
+            for check in self.report.checks
+        ]
+        return "\n".join([*rows, f"{self.report.earned:g} of {self.report.points:g} points"])
+
+
+def graded(submission: str, exercise: str, engine: str = "") -> Graded:
+    """Grade the folder `submission` on the engine at the address `engine`, "" for the one that is found.
+
+    Raises
+    ------
+    ExerciseInvalid, EngineNotFound: there is no such exercise, no engine.
+    """
+    kept = recorded()
+    if kept is not None:
+        return Graded(kept)
+    found = engines.connect(engine or None)
+    try:
+        return Graded(grade_folder(find_exercise(exercise), submission, engine=found))
+    finally:
+        found.api.close()
+
+
+def recorded() -> Report | None:
+    """The report in `result.json` beside an executed notebook, None where it is run for the first time."""
+    record = Path(RECORD)
+    if not record.exists():
+        return None
+    return Report.from_json(json.loads(record.read_text(encoding="utf-8"))["report"])

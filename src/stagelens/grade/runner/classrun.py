@@ -1,0 +1,186 @@
+"""A class from its submissions to its results; what an earlier run finished is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from filelock import FileLock, Timeout
+
+from stagelens.errors import StagelensError
+from stagelens.grade.intake import Found, Refused, Submission, find, pack
+from stagelens.grade.model import Exercise
+from stagelens.grade.results import ClassResults, Result, write_class, write_learner
+from stagelens.grade.results.write import NOTEBOOK
+from stagelens.grade.runner.store import Store, exercise_version
+from stagelens.grade.runner.task import Outcome, Task
+from stagelens.grade.runner.validate import validate
+
+DEFAULT_NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "grading.ipynb"
+
+
+class Scheduler(Protocol):
+    """Carries tasks out; closing the generator early stops them."""
+
+    def run(self, tasks: Iterable[Task]) -> Generator[Outcome]:
+        """The outcomes as they come."""
+        ...
+
+
+class Listener:
+    """Is told how a run goes; for a progress bar."""
+
+    def found(self, count: int) -> None:
+        """So many submissions there are."""
+
+    def result(self, result: Result, *, kept: bool) -> None:
+        """One of them has its result; kept: an earlier run's."""
+
+    def validating(self, count: int) -> None:
+        """All are graded; so many notebooks are validated now."""
+
+    def validated(self, count: int) -> None:
+        """So many more of them are."""
+
+
+def grading_notebook(path: Path | None = None) -> str:
+    """The instructor's grading notebook as JSON, by default the one that comes with stagelens.
+
+    Raises
+    ------
+    StagelensError: it cannot be read.
+    """
+    try:
+        return (path or DEFAULT_NOTEBOOK).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StagelensError(
+            "The grading notebook cannot be read.", where=str(path), why=str(error)
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRun:
+    """What to grade and how. seconds: the most that a submission may take; workers: for the validation."""
+
+    submissions: Path
+    exercise: Exercise
+    out: Path
+    scheduler: Scheduler
+    notebook: str = field(repr=False)
+    engine: str | None = None
+    seconds: float = 900.0
+    workers: int = 1
+
+    def run(self, listener: Listener | None = None) -> ClassResults:
+        """Grade, validate, and write everything below `out`.
+
+        Interrupted at any point, what is finished stays, and the next run goes on from there.
+
+        Raises
+        ------
+        StagelensError: there are no submissions, or another run works in `out`. ClusterFailed.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.out / ".lock", timeout=0):
+                return self._locked(listener or Listener())
+        except Timeout as error:
+            raise StagelensError(
+                "Another run is writing into this folder.",
+                where=str(self.out),
+                remedy="wait for it, or give another folder with --out",
+            ) from error
+
+    def _locked(self, listener: Listener) -> ClassResults:
+        version = exercise_version(self.exercise, self.notebook)
+        with find(self.submissions, self.exercise.id) as found:
+            listener.found(len(found.submissions))
+            results = {r.learner: r for r in self._results(found, version, listener)}
+            ignored = found.ignored
+        for result in self._validated(results.values(), listener):
+            results[result.learner] = result
+        ordered = tuple(results[learner] for learner in sorted(results))
+        whole = ClassResults(self.exercise, version, ordered, ignored)
+        write_class(self.out, whole)
+        return whole
+
+    def _results(self, found: Found, version: str, listener: Listener) -> Iterator[Result]:
+        """Every submission's result, those that are there already first."""
+        store = Store(self.out)
+        ready: list[Result] = []
+        waiting: dict[str, Result] = {}
+
+        def tasks() -> Iterator[Task]:
+            for submission in found.submissions:
+                blank = _blank(submission, self.exercise.id, version)
+                try:
+                    packed = pack(submission)
+                except Exception as error:
+                    result = _not_taken(blank, error)
+                    write_learner(store.place(result.learner), result, self.exercise, None)
+                    ready.append(result)
+                    listener.result(result, kept=False)
+                    continue
+                kept = store.kept(submission, packed.digest, version)
+                if kept is not None:
+                    ready.append(kept)
+                    listener.result(kept, kept=True)
+                    continue
+                waiting[submission.learner] = replace(blank, digest=packed.digest)
+                yield Task(
+                    submission.learner, packed, self.exercise.id, self.notebook, self.engine, self.seconds
+                )
+
+        with closing(self.scheduler.run(tasks())) as outcomes:
+            for outcome in outcomes:
+                result = _with_outcome(waiting.pop(outcome.learner), outcome)
+                write_learner(store.place(result.learner), result, self.exercise, outcome.notebook)
+                listener.result(result, kept=False)
+                yield result
+        yield from ready
+
+    def _validated(self, results: Iterable[Result], listener: Listener) -> Iterator[Result]:
+        """The results whose notebooks nbval has not seen yet, with its verdict."""
+        store = Store(self.out)
+        pending = {
+            store.place(r.learner) / NOTEBOOK: r for r in results if r.status == "graded" and not r.validated
+        }
+        listener.validating(len(pending))
+        if not pending:
+            return
+        for verdicts in validate(self.out, list(pending), self.workers):
+            for notebook, problem in verdicts.items():
+                result = replace(pending[notebook], validated=problem is None)
+                if problem is not None:
+                    words = f"The executed notebook does not show the same when it is run again: {problem}"
+                    result = replace(result, status="error", error=words)
+                text = notebook.read_text(encoding="utf-8")
+                write_learner(notebook.parent, result, self.exercise, text)
+                yield result
+            listener.validated(len(verdicts))
+
+
+def _blank(submission: Submission, exercise: str, version: str) -> Result:
+    return Result(
+        learner=submission.learner,
+        name=submission.name,
+        status="error",
+        exercise=exercise,
+        version=version,
+        ids=submission.ids,
+        late=submission.late,
+    )
+
+
+def _not_taken(result: Result, error: Exception) -> Result:
+    if isinstance(error, Refused):
+        return replace(result, status="refused", error=error.render())
+    return replace(result, error=f"It cannot be read: {type(error).__name__}: {error}")
+
+
+def _with_outcome(result: Result, outcome: Outcome) -> Result:
+    status = "graded" if outcome.error is None and outcome.report is not None else "error"
+    return replace(result, status=status, report=outcome.report, error=outcome.error, seconds=outcome.seconds)

@@ -1,0 +1,151 @@
+"""Workers of a Dask cluster: each grades on the engine of its own machine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from stagelens.errors import StagelensError
+from stagelens.grade.runner.kernel import KernelStopped, WarmKernel
+from stagelens.grade.runner.task import Outcome, Task, carry_out
+
+if TYPE_CHECKING:
+    from distributed import Client, Worker
+
+PLUGIN = "stagelens-kernels"
+CONNECT_SECONDS = 30
+WORKER_SECONDS = 120
+
+
+class ClusterFailed(StagelensError):
+    """The cluster cannot be reached, has no workers, or went away."""
+
+
+class Kernels:
+    """A Dask worker's warm kernels, one for each of its threads; a WorkerPlugin."""
+
+    name = PLUGIN
+
+    def setup(self, worker: Worker) -> None:
+        """Begin without a kernel; threads make theirs."""
+        self._kernels: list[WarmKernel] = []
+        self._local = threading.local()
+
+    def teardown(self, worker: Worker) -> None:
+        """End the kernels, interrupting what runs."""
+        for kernel in self._kernels:
+            kernel.stop()
+
+    def mine(self) -> WarmKernel:
+        """The kernel of the calling thread."""
+        if not hasattr(self._local, "kernel"):
+            self._local.kernel = WarmKernel()
+            self._kernels.append(self._local.kernel)
+        return self._local.kernel
+
+
+def on_worker(task: Task) -> Outcome:
+    """Carry out a task in a Dask worker."""
+    from distributed import Reschedule, get_worker
+
+    kernels = cast(Kernels, get_worker().plugins[PLUGIN])
+    try:
+        return carry_out(task, kernels.mine())
+    except KernelStopped:
+        # This worker is being closed; another one does it.
+        raise Reschedule from None
+
+
+class ClusterScheduler:
+    """Grades on a Dask cluster. A worker that dies loses nothing: its submissions are done by others.
+
+    address: the scheduler's, `tcp://host:8786` say.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def run(self, tasks: Iterable[Task]) -> Generator[Outcome]:
+        """The outcomes as they come; as many tasks are handed out as keep the workers busy.
+
+        Raises
+        ------
+        ClusterFailed: the cluster cannot be reached, has no workers, or went away.
+        """
+        client = self._connect()
+        try:
+            client.register_plugin(_plugin())
+            yield from _outcomes(client, iter(tasks), self._address)
+        finally:
+            # Ends what still runs, too, where this is left early.
+            if client.status == "running":
+                client.unregister_worker_plugin(PLUGIN)
+            client.close()
+
+    def _connect(self) -> Client:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise ClusterFailed(
+                "Grading on a cluster needs Dask.", remedy="pip install 'stagelens[cluster]'"
+            ) from error
+        try:
+            client = Client(self._address, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise ClusterFailed(
+                "The cluster's scheduler does not answer.",
+                where=self._address,
+                why=str(error),
+                remedy="start one with: dask scheduler",
+            ) from error
+        try:
+            client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        except TimeoutError as error:
+            client.close()
+            raise ClusterFailed(
+                "The cluster has no workers.",
+                where=self._address,
+                remedy=f"start one on each machine: dask worker --nthreads 1 {self._address}",
+            ) from error
+        return client
+
+
+def _plugin() -> Any:
+    from distributed import WorkerPlugin
+
+    return type("KernelsPlugin", (Kernels, WorkerPlugin), {})()
+
+
+def _outcomes(client: Client, tasks: Iterator[Task], address: str) -> Iterator[Outcome]:
+    from distributed import as_completed
+
+    done = as_completed(raise_errors=False)
+    waiting: dict[Any, Task] = {}
+    while True:
+        room = max(2, 2 * _threads(client)) - len(waiting)
+        for task in (task for _, task in zip(range(room), tasks, strict=False)):
+            future = client.submit(on_worker, task, key=f"stagelens-{task.learner}", pure=False)
+            waiting[future.key] = task
+            done.add(future)
+        if not waiting:
+            return
+        future = next(done)
+        yield _outcome(future, waiting.pop(future.key), address)
+
+
+def _threads(client: Client) -> int:
+    return sum(cast(Mapping[str, int], client.nthreads()).values())
+
+
+def _outcome(future: Any, task: Task, address: str) -> Outcome:
+    if future.status == "finished":
+        return future.result()
+    if future.status == "cancelled" or future.status == "lost":
+        raise ClusterFailed(
+            "The cluster went away.", where=address, remedy="run the same command again to go on"
+        )
+    error = future.exception()
+    # Dask gives a task up after it was on several workers as they died: it is what kills them.
+    words = "every worker that graded it died" if type(error).__name__ == "KilledWorker" else str(error)
+    return Outcome(task.learner, error=f"The cluster could not grade it: {words}")

@@ -1,0 +1,90 @@
+"""Workers on this machine: a thread and a kernel each."""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import threading
+from collections.abc import Generator, Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+
+from stagelens.grade.runner.kernel import GRACE_SECONDS, KernelStopped, WarmKernel
+from stagelens.grade.runner.task import Outcome, Task, carry_out
+
+
+class LocalScheduler:
+    """Grades on this machine, `workers` submissions at a time.
+
+    Threads are enough: the kernels are processes of their own, and the work is theirs and the engine's.
+    work: a folder for temporary files that is emptied before and removed after, so that even what a killed
+    run left there goes; by default the system's place.
+    """
+
+    def __init__(self, workers: int, work: Path | None = None) -> None:
+        self._workers = workers
+        self._work = work
+
+    def run(self, tasks: Iterable[Task]) -> Generator[Outcome]:
+        """The outcomes as they come; tasks are taken from the iterable as workers get free.
+
+        Closing the generator early stops what runs, lets it clean up, and ends the kernels.
+        """
+        inbox: queue.Queue[Task | None] = queue.Queue()
+        outbox: queue.Queue[Outcome] = queue.Queue()
+        if self._work is not None:
+            shutil.rmtree(self._work, ignore_errors=True)
+            self._work.mkdir(parents=True)
+        workers = [_Worker(inbox, outbox, self._work) for _ in range(self._workers)]
+        waiting = 0
+        try:
+            for task in tasks:
+                inbox.put(task)
+                waiting += 1
+                # One task more than there are workers, so that none of them waits for the next.
+                while waiting > self._workers:
+                    yield outbox.get()
+                    waiting -= 1
+            for _ in range(waiting):
+                yield outbox.get()
+            for _ in workers:
+                inbox.put(None)
+        except BaseException:
+            for worker in workers:
+                worker.stop()
+            raise
+        finally:
+            for worker in workers:
+                worker.join()
+            if self._work is not None:
+                shutil.rmtree(self._work, ignore_errors=True)
+
+
+class _Worker:
+    def __init__(
+        self, inbox: queue.Queue[Task | None], outbox: queue.Queue[Outcome], work: Path | None
+    ) -> None:
+        self._inbox = inbox
+        self._outbox = outbox
+        self._kernel = WarmKernel(work)
+        self._stopped = False
+        self._thread = threading.Thread(target=self._work, daemon=True, name="stagelens-grade")
+        self._thread.start()
+
+    def _work(self) -> None:
+        with closing(self._kernel), suppress(KernelStopped):
+            while not self._stopped and (task := self._inbox.get()) is not None:
+                self._outbox.put(carry_out(task, self._kernel))
+
+    def stop(self) -> None:
+        self._stopped = True
+        # Wakes a thread that waits for a task.
+        self._inbox.put(None)
+        self._kernel.stop()
+
+    def join(self) -> None:
+        self._thread.join(GRACE_SECONDS)
+        if self._thread.is_alive():
+            # The interrupt came between two cells, where nothing takes it.
+            self._kernel.stop()
+            self._thread.join(GRACE_SECONDS)

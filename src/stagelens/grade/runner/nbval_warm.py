@@ -1,0 +1,72 @@
+"""A pytest plugin for nbval: one warm kernel runs all notebooks, and what failed goes to a file as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel
+from nbval.plugin import IPyNbFile
+
+from stagelens.grade.runner.kernel import FORGET
+
+_FORGET_SECONDS = 60
+
+
+class WarmFile(IPyNbFile):
+    """A notebook whose cells run in the kernel that the one before it ran in, which forgets it first."""
+
+    shared: RunningKernel | None = None
+
+    def setup(self) -> None:
+        """Take the kernel, and go to the notebook's folder."""
+        if WarmFile.shared is None or not WarmFile.shared.is_alive():
+            WarmFile.shared = RunningKernel(CURRENT_ENV_KERNEL_NAME, cwd=str(self.path.parent))
+        self.kernel = WarmFile.shared
+        message = self.kernel.execute_cell_input(
+            FORGET.format(folder=str(self.path.parent)), allow_stdin=False
+        )
+        self.kernel.await_reply(message, timeout=_FORGET_SECONDS)
+        self.kernel.await_idle(message, timeout=_FORGET_SECONDS)
+        self.setup_sanitize_files()
+
+    def teardown(self) -> None:
+        """Leave the kernel to the next one."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where to say what failed."""
+    parser.addoption("--stagelens-failures", type=Path)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path, parent: Any) -> Generator[None, list[Any], list[Any]]:
+    """Let our class take the notebooks in place of nbval's."""
+    found = yield
+    return [
+        WarmFile.from_parent(parent, path=file_path) if isinstance(one, IPyNbFile) else one for one in found
+    ]
+
+
+class _Failures:
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._found: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._found.setdefault(report.nodeid.split("::")[0], report.longreprtext[:4000])
+
+    def pytest_sessionfinish(self) -> None:
+        if WarmFile.shared is not None and WarmFile.shared.is_alive():
+            WarmFile.shared.stop()
+        self._file.write_text(json.dumps(self._found), encoding="utf-8")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to listen."""
+    if file := config.getoption("--stagelens-failures"):
+        config.pluginmanager.register(_Failures(file))

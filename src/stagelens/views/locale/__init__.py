@@ -1,1 +1,0 @@
-"""Message catalogues of the views."""

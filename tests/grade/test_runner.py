@@ -1,0 +1,346 @@
+"""A class from its submissions to its results, by the instructor's notebook in warm kernels."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import nbformat
+import psutil
+import pytest
+from filelock import FileLock
+
+from stagelens.errors import StagelensError
+from stagelens.grade.intake import Submission, pack
+from stagelens.grade.results import Result
+from stagelens.grade.runner import ClassRun, Listener, LocalScheduler, grading_notebook
+from stagelens.grade.runner.kernel import WarmKernel
+from stagelens.grade.runner.task import Outcome, Task, carry_out
+
+PATIENCE = 120  # seconds for what takes two on an idle machine
+
+
+class Room(Protocol):
+    submissions: Path
+    out: Path
+    exercise: Any
+    notebook: str
+
+    def submit(self, **words: str) -> None: ...
+    def results(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+
+class Heard(Listener):
+    def __init__(self) -> None:
+        self.fresh: list[str] = []
+        self.kept: list[str] = []
+
+    def result(self, result: Result, *, kept: bool) -> None:
+        (self.kept if kept else self.fresh).append(result.learner)
+
+
+class OneKernel:
+    """A scheduler that keeps its kernel from run to run, for tests that are about something else."""
+
+    def __init__(self) -> None:
+        self.kernel = WarmKernel()
+
+    def run(self, tasks: Iterable[Task]) -> Generator[Outcome]:
+        for task in tasks:
+            yield carry_out(task, self.kernel)
+
+
+@pytest.fixture(scope="module")
+def one_kernel() -> Iterator[OneKernel]:
+    scheduler = OneKernel()
+    yield scheduler
+    scheduler.kernel.close()
+
+
+def run(room: Room, scheduler: Any) -> Heard:
+    heard = Heard()
+    ClassRun(room.submissions, room.exercise, room.out, scheduler, room.notebook, seconds=PATIENCE).run(heard)
+    return heard
+
+
+def kernels() -> set[int]:
+    """The process ids of the kernels that this process started."""
+    found: set[int] = set()
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "ipykernel_launcher" in " ".join(child.cmdline()):
+                found.add(child.pid)
+    return found
+
+
+def until(condition: Any, what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.05)
+
+
+def test_each_submission_gets_its_own_result_whatever_the_others_do(classroom: Room) -> None:
+    before = kernels()
+    classroom.submit(ann="right", bob="wrong", cid="raise", dan="crash", eve="right answer")
+    (classroom.submissions / "fay.zip").write_bytes(b"PK\x03\x04 no zip at all")
+    run(classroom, LocalScheduler(2))
+    found = classroom.results()
+    assert {name: row["status"] for name, row in found.items()} == {
+        "ann": "graded",
+        "bob": "graded",
+        "cid": "error",
+        "dan": "error",
+        "eve": "graded",
+        "fay": "refused",
+    }
+    assert {name: row["earned"] for name, row in found.items()} == {
+        "ann": 2.0,
+        "bob": 0.0,
+        "cid": None,
+        "dan": None,
+        "eve": 2.0,
+        "fay": None,
+    }
+    assert "this submission breaks the grader" in found["cid"]["error"]
+    assert "kernel ended" in found["dan"]["error"]
+    assert "damaged" in found["fay"]["error"]
+    assert [found[name]["validated"] for name in ("ann", "bob", "eve")] == [True, True, True]
+    assert kernels() <= before
+
+
+def test_a_learner_gets_feedback_and_the_executed_notebook(classroom: Room, one_kernel: OneKernel) -> None:
+    classroom.submit(ann="wrong <script>alert(1)</script>", bob="raise")
+    run(classroom, one_kernel)
+    folder = classroom.out / "learners" / "ann"
+    feedback = (folder / "feedback.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)" in feedback
+    assert "<script" not in feedback
+    assert "try again" in feedback
+    executed = nbformat.read(folder / "grading.ipynb", as_version=4)
+    assert [cell.execution_count for cell in executed.cells if cell.cell_type == "code"] == [1, 2, 3, 4]
+    broken = nbformat.read(classroom.out / "learners" / "bob" / "grading.ipynb", as_version=4)
+    names = [output.get("ename") for cell in broken.cells for output in cell.get("outputs", [])]
+    assert "ValueError" in names
+
+
+def test_a_second_run_keeps_what_is_finished_and_tries_errors_again(
+    classroom: Room, one_kernel: OneKernel
+) -> None:
+    classroom.submit(ann="right", bob="wrong", cid="raise")
+    assert sorted(run(classroom, one_kernel).fresh) == ["ann", "bob", "cid"]
+    before = classroom.results()
+    again = run(classroom, one_kernel)
+    assert (sorted(again.kept), again.fresh) == (["ann", "bob"], ["cid"])
+    assert classroom.results()["ann"] == before["ann"]
+
+
+def test_other_files_another_exercise_or_another_notebook_are_graded_anew(
+    classroom: Room, one_kernel: OneKernel
+) -> None:
+    classroom.submit(ann="right", bob="wrong")
+    run(classroom, one_kernel)
+    classroom.submit(bob="right now")
+    assert run(classroom, one_kernel).fresh == ["bob"]
+    assert classroom.results()["bob"]["earned"] == 2.0
+    (classroom.exercise.folder / "main.go").write_text("package other\n")
+    assert sorted(run(classroom, one_kernel).fresh) == ["ann", "bob"]
+    classroom.notebook = classroom.notebook.replace("2.0 if", "1.0 if")
+    assert sorted(run(classroom, one_kernel).fresh) == ["ann", "bob"]
+    assert classroom.results()["ann"]["earned"] == 1.0
+
+
+def test_a_result_that_was_cut_short_is_made_again(classroom: Room, one_kernel: OneKernel) -> None:
+    classroom.submit(ann="right")
+    run(classroom, one_kernel)
+    record = classroom.out / "learners" / "ann" / "result.json"
+    record.write_text(record.read_text(encoding="utf-8")[:100], encoding="utf-8")
+    assert run(classroom, one_kernel).fresh == ["ann"]
+    assert classroom.results()["ann"]["earned"] == 2.0
+
+
+def test_nbval_finds_a_notebook_that_does_not_show_the_recorded_result(
+    classroom: Room, one_kernel: OneKernel
+) -> None:
+    classroom.submit(ann="right", bob="right too")
+    run(classroom, one_kernel)
+    record = classroom.out / "learners" / "ann" / "result.json"
+    changed = json.loads(record.read_text(encoding="utf-8"))
+    changed["validated"] = None
+    changed["report"]["checks"][0]["earned"] = changed["report"]["earned"] = 1.0
+    record.write_text(json.dumps(changed), encoding="utf-8")
+    run(classroom, one_kernel)
+    found = classroom.results()
+    assert found["ann"]["status"] == "error"
+    assert "does not show the same" in found["ann"]["error"]
+    assert found["bob"]["status"] == "graded"
+
+
+def test_a_submission_that_takes_too_long_is_stopped_and_cleans_up(classroom: Room, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    classroom.submit(ann="right", bob=f"wait {mark} 600", cid="right")
+    with closing(WarmKernel()) as kernel:
+        before = carry_out(a_task(classroom, "ann"), kernel)
+        slow = carry_out(replace(a_task(classroom, "bob"), seconds=3), kernel)
+        after = carry_out(a_task(classroom, "cid"), kernel)
+    assert slow.error == "The grader was stopped after 3 s."
+    assert slow.report is None
+    assert mark.read_text() == "cleaned"
+    assert [found.report.earned for found in (before, after) if found.report] == [2.0, 2.0]
+
+
+def test_two_runs_never_write_into_one_folder(classroom: Room, one_kernel: OneKernel) -> None:
+    classroom.submit(ann="right")
+    classroom.out.mkdir()
+    with FileLock(classroom.out / ".lock"), pytest.raises(StagelensError, match="Another run"):
+        run(classroom, one_kernel)
+    assert not (classroom.out / "learners").exists()
+
+
+def a_task(room: Room, learner: str) -> Task:
+    packed = pack(Submission(learner, learner, room.submissions / learner))
+    return Task(learner, packed, room.exercise.id, room.notebook, seconds=PATIENCE)
+
+
+def test_leaving_a_local_run_early_interrupts_what_runs_and_leaves_no_kernel(
+    classroom: Room, tmp_path: Path
+) -> None:
+    before = kernels()
+    mark = tmp_path / "mark"
+    classroom.submit(ann="right", bob=f"wait {mark} 600", cid="right")
+    tasks = (a_task(classroom, name) for name in ("ann", "bob", "cid"))
+    with closing(LocalScheduler(2).run(tasks)) as outcomes:
+        assert next(outcomes).learner in ("ann", "cid")
+        until(mark.exists, "the long one")
+    assert mark.read_text() == "cleaned"
+    assert kernels() <= before
+
+
+def test_tasks_are_taken_only_as_workers_get_free(classroom: Room) -> None:
+    classroom.submit(**{f"l{count}": "right" for count in range(6)})
+    taken: list[str] = []
+
+    def tasks() -> Generator[Task]:
+        for count in range(6):
+            taken.append(f"l{count}")
+            yield a_task(classroom, f"l{count}")
+
+    with closing(LocalScheduler(1).run(tasks())) as outcomes:
+        next(outcomes)
+        assert len(taken) <= 3
+
+
+def test_one_kernel_serves_many_submissions_and_remembers_none(classroom: Room, tmp_path: Path) -> None:
+    before = kernels()
+    kernel = WarmKernel()
+    source = nbformat.reads(classroom.notebook, as_version=4)
+    source.cells = [
+        nbformat.v4.new_code_cell(
+            "import os\nknown = 'secret' in globals()\nsecret = 1\n(os.getpid(), known)"
+        )
+    ]
+    source.metadata["papermill"] = {}
+    shown: list[str] = []
+    with closing(kernel):
+        for count in range(3):
+            folder = tmp_path / str(count)
+            folder.mkdir()
+            kernel.run(source, folder / "n.ipynb", {}, timeout=PATIENCE)
+            executed = nbformat.read(folder / "n.ipynb", as_version=4)
+            shown.append(executed.cells[0].outputs[0].data["text/plain"])
+    assert len(set(shown)) == 1
+    assert shown[0].endswith("False)")
+    assert kernels() <= before
+
+
+def test_a_learners_own_notebook_is_never_run(classroom: Room, one_kernel: OneKernel, tmp_path: Path) -> None:
+    classroom.submit(ann="right")
+    mark = tmp_path / "mark"
+    evil = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"open({str(mark)!r}, 'w')")])
+    for name in ("grading.ipynb", "06-exercise.ipynb"):
+        nbformat.write(evil, classroom.submissions / "ann" / name)
+    (classroom.submissions / "ann" / "result.json").write_text('{"report": {"earned": 99}}')
+    (classroom.submissions / "ann" / "sitecustomize.py").write_text(f"open({str(mark)!r}, 'w')")
+    (classroom.submissions / "ann" / "os.py").write_text(f"open({str(mark)!r}, 'w')")
+    run(classroom, one_kernel)
+    assert classroom.results()["ann"]["earned"] == 2.0
+    assert not mark.exists()
+
+
+def test_a_notebook_without_a_report_is_an_error_that_says_so(classroom: Room, one_kernel: OneKernel) -> None:
+    classroom.submit(ann="right")
+    source = nbformat.reads(classroom.notebook, as_version=4)
+    source.cells = source.cells[:1]
+    classroom.notebook = nbformat.writes(source)
+    run(classroom, one_kernel)
+    assert "shows no report" in str(classroom.results()["ann"]["error"])
+
+
+def test_the_notebook_that_comes_along_is_whole_and_takes_its_parameters() -> None:
+    source = nbformat.reads(grading_notebook(), as_version=4)
+    nbformat.validate(source)
+    tagged = [cell for cell in source.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    for name in ("submission", "exercise", "engine"):
+        assert f"{name} = " in tagged[0].source
+
+
+PROGRAM = """
+import signal, sys
+from pathlib import Path
+from stagelens.grade import Check, Exercise
+from stagelens.grade.runner import ClassRun, LocalScheduler
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+top = Path({folder!r})
+check = Check("works", "files", "It works", 2.0, "try again", "01-multi-stage")
+exercise = Exercise("demo", "A <small> exercise", top / "exercise", top / "exercise", (check,), ())
+notebook = (top / "notebook.ipynb").read_text()
+try:
+    ClassRun(top / "class", exercise, top / "out", LocalScheduler(1, top / "out/.work"), notebook).run()
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_ended_half_way_is_taken_up_again(
+    classroom: Room, tmp_path: Path, end: signal.Signals
+) -> None:
+    mark = tmp_path / "mark"
+    classroom.submit(ann="right", bob=f"wait {mark} 5", cid="right", dan="wrong")
+    (tmp_path / "notebook.ipynb").write_text(classroom.notebook)
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.format(folder=str(tmp_path)))
+    with subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        until(lambda: mark.exists() or process.poll() is not None, "the second submission")
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(end)
+        said = process.communicate(timeout=PATIENCE)[0]
+    until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children), "the end")
+    assert (classroom.out / "learners" / "ann" / "result.json").exists()
+    assert not (classroom.out / "learners" / "bob" / "result.json").exists()
+    if end == signal.SIGINT:
+        assert process.returncode == 130, said
+        assert mark.read_text() == "cleaned"
+    assert (classroom.out / ".work").exists() == (end == signal.SIGKILL)
+    heard = run(classroom, LocalScheduler(1, classroom.out / ".work"))
+    assert not (classroom.out / ".work").exists()
+    assert "ann" in heard.kept
+    assert "bob" in heard.fresh
+    assert {name: row["earned"] for name, row in classroom.results().items()} == {
+        "ann": 2.0,
+        "bob": 0.0,
+        "cid": 2.0,
+        "dan": 0.0,
+    }

@@ -1,0 +1,90 @@
+"""`stagelens grade` as an instructor calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from typer.testing import CliRunner
+
+from stagelens.cli import app
+from stagelens.engine import Engine
+from stagelens.grade import exercise
+
+NAME = "multi-stage-go"
+
+
+class Room(Protocol):
+    submissions: Path
+    out: Path
+    notebook: str
+
+    def submit(self, **words: str) -> None: ...
+    def results(self) -> dict[str, dict[str, Any]]: ...
+
+
+def called(room: Room, *more: str) -> Any:
+    arguments = ["grade", str(room.submissions), "--exercise", NAME, "--out", str(room.out), *more]
+    return CliRunner().invoke(app, arguments)
+
+
+def test_the_command_writes_all_results_and_tells_what_has_no_grade(classroom: Room, tmp_path: Path) -> None:
+    own = tmp_path / "own.ipynb"
+    own.write_text(classroom.notebook)
+    classroom.submit(ann="right", bob="raise")
+    (classroom.submissions / "notes.txt").write_text("x")
+    said = called(classroom, "--notebook", str(own), "--workers", "2")
+    assert said.exit_code == 2, said.output
+    assert "2 submissions: 1 graded, 1 error" in said.stdout
+    assert "bob: error: The grading notebook failed: ValueError" in said.stderr
+    assert "nobody's file: notes.txt" in said.stderr
+    names = {path.name for path in classroom.out.iterdir()}
+    assert names >= {"index.html", "results.json", "grades.csv", "grades-canvas.csv", "junit.xml", "learners"}
+    classroom.submit(bob="wrong")
+    said = called(classroom, "--notebook", str(own))
+    assert said.exit_code == 0, said.output
+    assert "ann: 2/2 (kept)" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--exercise", "no-such"], "no such exercise"),
+        (["--notebook", "/no/such.ipynb"], "notebook cannot be read"),
+    ],
+)
+def test_a_mistake_in_the_call_is_told_before_anything_is_graded(
+    classroom: Room, arguments: list[str], words: str
+) -> None:
+    classroom.submit(ann="right")
+    said = called(classroom, *arguments)
+    assert said.exit_code == 1
+    assert words in str(said.exception)
+    assert not classroom.out.exists()
+
+
+@pytest.mark.engine
+def test_real_submissions_are_graded_by_the_notebook_that_comes_along(
+    classroom: Room, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = exercise(NAME)
+    for learner in ("right", "start", "broken"):
+        shutil.copytree(task.folder, classroom.submissions / learner)
+    shutil.copy(task.solution / "Dockerfile", classroom.submissions / "right" / "Dockerfile")
+    (classroom.submissions / "broken" / "Dockerfile").write_text("FROM diamol/golang\nRUN exit 3\n")
+    monkeypatch.setenv("DOCKER_HOST", os.environ.get("DOCKER_HOST", engine.address))
+    said = called(classroom, "--engine", engine.address, "--workers", "2")
+    assert said.exit_code == 0, said.output
+    earned = {name: (row["earned"], row["points"]) for name, row in classroom.results().items()}
+    assert earned["right"] == (task.points, task.points)
+    assert earned["broken"] == (0.0, task.points)
+    assert 0 < earned["start"][0] < task.points
+    assert all(row["validated"] for row in classroom.results().values())
+    executed = json.loads(
+        (classroom.out / "learners" / "right" / "grading.ipynb").read_text(encoding="utf-8")
+    )
+    assert f'engine = "{engine.address}"' in json.dumps(executed).replace('\\"', '"')
