@@ -7,16 +7,21 @@ import secrets
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import docker
 import psutil
 import pytest
 from docker.errors import APIError, NotFound
 
+from stagelens.build import BuildTrace
+from stagelens.buildkit import BuildRequest
+from stagelens.dockerfile import parse
 from stagelens.engine import Engine, EngineNotFound, connect
+from stagelens.snapshot import Entry, Exploration, FileTable, StageFiles
 
 pytest_plugins = ("stagelens_testing.engines", "stagelens_testing.registry")
 
@@ -89,6 +94,26 @@ def _running_children() -> list[psutil.Process]:
             if child.status() != psutil.STATUS_ZOMBIE:
                 found.append(child)
     return found
+
+
+def made_exploration(dockerfile: str, *stages: list[list[Entry]]) -> Exploration:
+    """An explored build made by hand: for each stage the files after each of its instructions.
+
+    The same list again stands for an instruction that changed nothing. It has no engine: whoever asks for a
+    file's content fails.
+    """
+    parsed = parse(dockerfile)
+    trace = BuildTrace(parsed, (), "session", "sha256:0")
+    made = {id(entries): FileTable.from_entries(entries) for stage in stages for entries in stage}
+    tables = [[made[id(entries)] for entries in stage] for stage in stages]
+    files = tuple(StageFiles(parsed.stages[n], tuple(each)) for n, each in enumerate(tables))
+    return Exploration(trace, files, Path(), BuildRequest(), cast("Engine", None))
+
+
+@pytest.fixture(scope="session")
+def explored() -> Callable[..., Exploration]:
+    """`made_exploration`, for tests in other folders."""
+    return made_exploration
 
 
 @pytest.fixture(scope="session")

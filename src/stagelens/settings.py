@@ -6,6 +6,7 @@ The file has the same names in lower case without the prefix, `registry_mirror =
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
 from pydantic import ValidationError
@@ -29,6 +30,7 @@ class Settings(BaseSettings):
     home: one folder for state and cache instead of the operating system's usual places.
     registry_mirror: host of a registry mirror, put before the names of base images that are pulled.
     extra_ca: a certificate file or folder of them, added to the replicas of the base images.
+    language: what the views speak, "en" or "ko".
 
     Raises
     ------
@@ -40,6 +42,7 @@ class Settings(BaseSettings):
     home: Path | None = None
     registry_mirror: str | None = None
     extra_ca: Path | None = None
+    language: Literal["en", "ko"] = "en"
 
     def __init__(self) -> None:
         try:

@@ -25,7 +25,6 @@ from stagelens.cli.console import err, out, working
 from stagelens.snapshot import Entry, Exploration, StageFiles, explore
 from stagelens.snapshot.probe import PROBE_IMAGE
 from stagelens.views import markup
-from stagelens.views.stages import counts
 
 Context = Annotated[Path, typer.Argument(help="The build context: a folder with a Dockerfile.")]
 BuildArgs = Annotated[list[str] | None, typer.Option("--build-arg", help="NAME=VALUE; may be repeated.")]
@@ -222,7 +221,7 @@ def _tree(files: StageFiles) -> Tree:
     tree = Tree(f"[bold]{escape(files.stage.label)}[/bold]  {len(files.final)} files")
     for instruction in files.stage.instructions:
         change = files.changes(instruction)
-        branch = tree.add(f"{escape(markup.title(instruction))}  [dim]{counts(change)}[/dim]")
+        branch = tree.add(f"{escape(markup.title(instruction))}  [dim]{markup.counts(change)}[/dim]")
         if not instruction.index:
             continue
         rows = [

@@ -27,7 +27,7 @@ class Program:
 
 ENGINE = (Program("dockerd", "docker.io"), Program("iptables", "iptables"), Program("ip", "iproute2"))
 REPLICAS = (Program("debootstrap", "debootstrap"),)
-BROWSER = (Program("chromium", "chromium"),)
+BROWSER = (Program("chromium", "chromium"), Program("npm", "npm"))
 
 
 def missing(programs: tuple[Program, ...]) -> tuple[Program, ...]:

@@ -1,11 +1,12 @@
-"""Where a file came from: followed back through COPY --from and FROM to the instruction that wrote it."""
+"""Where a file came from and where it went: followed through COPY --from and FROM, back and onward."""
 
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stagelens.dockerfile import Instruction, split_words
+from stagelens.dockerfile import Edge, Instruction, split_words
 from stagelens.snapshot.entry import Entry
 from stagelens.snapshot.probe import Exploration, StageFiles
 
@@ -50,6 +51,77 @@ def history(exploration: Exploration, stage: str | int, path: str) -> tuple[Step
     return tuple(steps)
 
 
+def journey(exploration: Exploration, stage: str | int, path: str) -> tuple[Step, ...]:
+    """Where later stages took over a file of a stage's final state, in order of the Dockerfile.
+
+    A step for each FROM or COPY that brought it (under whatever name) into a stage whose final state has it.
+    """
+    found: list[Step] = []
+    waiting = [(exploration.stage(stage).stage.index, path.strip("/"))]
+    while waiting:
+        source, wanted = waiting.pop(0)
+        for edge in exploration.trace.dockerfile.edges:
+            if (
+                edge.source != source
+                or edge.kind not in ("copy", "from")
+                or not _explored(exploration, edge.target)
+            ):
+                continue
+            arrived = (here for path, here in _carried(exploration, edge) if path == wanted)
+            for step in (Step(edge.target, edge.instruction, here) for here in arrived):
+                if step not in found:
+                    found.append(step)
+                    waiting.append((step.stage, step.path))
+    return tuple(sorted(found, key=lambda step: (step.stage, step.instruction, step.path)))
+
+
+def left_behind(exploration: Exploration, stage: str | int, instruction: int | None = None) -> bytes:
+    """For each row of a stage's files 1 where it is a file that is of no use to the target's final state.
+
+    Of use is what the final state has itself, at the same path and unchanged (from the same base image, say),
+    and what FROM and COPY brought there through however many stages, under whatever name.
+    """
+    files, target = exploration.stage(stage), exploration.stage()
+    table = files.tables[-1 if instruction is None else instruction]
+    if files is target:
+        return bytes(len(table))
+    taken = _taken(exploration)[files.stage.index]
+    return bytes(e.kind != "dir" and e.path not in taken and target.final.get(e.path) != e for e in table)
+
+
+def _taken(exploration: Exploration) -> dict[int, set[str]]:
+    """For each stage the paths of its final state that reach the target's final state."""
+    target = exploration.stage().stage.index
+    taken: dict[int, set[str]] = {files.stage.index: set() for files in exploration.stages}
+    for files in reversed(exploration.stages):  # whoever takes comes later in the Dockerfile
+        number = files.stage.index
+        for edge in exploration.trace.dockerfile.edges:
+            if edge.target != number or not isinstance(edge.source, int) or edge.kind not in ("copy", "from"):
+                continue
+            for path, new in _carried(exploration, edge):
+                if number == target or new in taken[number]:
+                    taken[edge.source].add(path)
+    return taken
+
+
+def _carried(exploration: Exploration, edge: Edge) -> Iterator[tuple[str, str]]:
+    """The files that an edge brought and that its target still has at its end: path there, path here."""
+    source, files = exploration.stage(edge.source), exploration.stage(edge.target)
+    if edge.kind == "from":
+        found = ((entry.path, entry.path) for entry in files.tables[0] if entry.kind != "dir")
+    else:
+        instruction = files.stage.instructions[edge.instruction]
+        change = files.changes(edge.instruction)
+        new = (*change.added, *(after for _, after in change.changed))
+        copied = ((_source_path(instruction, e, source), e.path) for e in new if e.kind != "dir")
+        found = ((path, here) for path, here in copied if path is not None)
+    return ((path, here) for path, here in found if files.final.get(here) is not None)
+
+
+def _explored(exploration: Exploration, stage: int) -> bool:
+    return any(files.stage.index == stage for files in exploration.stages)
+
+
 def _last_change(files: StageFiles, path: str, limit: int) -> int | None:
     entry = files.tables[limit - 1].get(path)
     if entry is None:
@@ -70,11 +142,13 @@ def _stage_edge(exploration: Exploration, files: StageFiles, instruction: Instru
 def _source_path(instruction: Instruction, entry: Entry, source: StageFiles) -> str | None:
     """The path in `source` that became `entry`: by the COPY's own words, checked against what is there.
 
-    COPY keeps size and time, so among candidates with the right name the equal one is it.
+    COPY keeps size and time, so the candidate that is equal is it. One of the same size will do: BuildKit
+    goes by content, and answers a COPY from its cache with the times of an earlier run.
     """
     words = [*(instruction.words or split_words(instruction.arguments))]
     *sources, destination = words
     relative = posixpath.relpath("/" + entry.path, posixpath.join("/", destination))
+    similar: str | None = None
     for word in sources:
         base = word.strip("/").removeprefix("./")
         candidates = [base, posixpath.join(base, relative)]
@@ -84,6 +158,10 @@ def _source_path(instruction: Instruction, entry: Entry, source: StageFiles) -> 
             found = source.final.get(posixpath.normpath(candidate).lstrip("/"))
             if found is not None and _same_file(found, entry):
                 return found.path
+            if found is not None and similar is None and (found.kind, found.size) == (entry.kind, entry.size):
+                similar = found.path
+    if similar is not None:
+        return similar
     matches = [e for e in source.final if e.name == entry.name and _same_file(e, entry)]
     return matches[0].path if len(matches) == 1 else None
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
 from operator import attrgetter
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from stagelens.snapshot.entry import Entry, Kind
 
@@ -56,6 +56,17 @@ def pack_kind(kind: Kind, mode: int) -> int:
 def is_clean(path: str) -> bool:
     """Whether a path is one that a table takes: relative, no empty, `.` or `..` part, no NUL."""
     return "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
+
+
+class Span(NamedTuple):
+    """One name in a folder: its own row (None where it has no entry), and the rows `start` to `stop - 1` of
+    it and all below it.
+    """
+
+    name: bytes
+    row: int | None
+    start: int
+    stop: int
 
 
 class FileTable:
@@ -178,6 +189,33 @@ class FileTable:
             return owner
         return (*owner, self._sizes[row], self._mtimes[row], self._target(row))
 
+    def same_run(self, row: int, other: FileTable, other_row: int, most: int) -> int:
+        """How many rows from here on are the same in both tables, if it is `most` of them; else 0.
+
+        Compares whole columns at once, so that a walk over two tables that differ little is quick.
+        """
+        end, other_end = row + most, other_row + most
+        if end > len(self) or other_end > len(other):
+            return 0
+        for name in ("kinds", "sizes", "mtimes", "uids", "gids"):
+            if self._columns[name][row:end] != other._columns[name][other_row:other_end]:
+                return 0
+        same = (
+            self._keys[self._offsets[row] : self._offsets[end]]
+            == other._keys[other._offsets[other_row] : other._offsets[other_end]]
+            and self._links[self._link_offsets[row] : self._link_offsets[end]]
+            == other._links[other._link_offsets[other_row] : other._link_offsets[other_end]]
+        )
+        return most if same else 0
+
+    def kind(self, row: int) -> Kind:
+        """The kind of a row, without its entry being made."""
+        return KINDS[self._kinds[row] >> _MODE_BITS]
+
+    def size(self, row: int) -> int:
+        """The bytes of a row that is a regular file; 0 for all others."""
+        return self._sizes[row] if self._kinds[row] >> _MODE_BITS == _FILE else 0
+
     def get(self, path: str) -> Entry | None:
         """The entry at a path, or None; in logarithmic time."""
         key = path_key(path)
@@ -186,22 +224,29 @@ class FileTable:
 
     def children(self, path: str = "") -> tuple[Entry, ...]:
         """The entries directly in a folder (`""` is the root), in order; none for a file or a stranger."""
-        row, stop = self._subtree(path)
+        return tuple(self.entry(span.row) for span in self.spans(path) if span.row is not None)
+
+    def spans(self, path: str = "") -> Iterator[Span]:
+        """What is directly in a folder, in order, with the rows that each part covers.
+
+        A folder without an entry of its own, known by what it holds alone, is among them.
+        """
+        row, stop = self.subtree(path)
         depth = path.count("/") + 1 if path else 0
-        found: list[Entry] = []
         while row < stop:
             parts = self.key(row).split(b"\0")
             if len(parts) == depth + 1:
-                found.append(self.entry(row))
-                row = self._ends[row]
-            else:  # its folder has no entry of its own: pass over all that this folder holds
-                row = self._search(b"\0".join(parts[: depth + 1]) + b"\x01")
-        return tuple(found)
+                end = self._ends[row]
+                yield Span(parts[depth], row, row, end)
+            else:
+                end = self._search(b"\0".join(parts[: depth + 1]) + b"\x01")
+                yield Span(parts[depth], None, row, end)
+            row = end
 
     def usage(self, path: str = "") -> tuple[int, int]:
         """How many files (all but folders) are at or below a path, and the bytes of the regular ones."""
         files, sizes = self._sums
-        start, stop = self._subtree(path)
+        start, stop = self.subtree(path)
         if path and start and self.key(start - 1) == path_key(path):
             start -= 1
         return files[stop] - files[start], sizes[stop] - sizes[start]
@@ -253,7 +298,7 @@ class FileTable:
                 high = middle
         return low
 
-    def _subtree(self, path: str) -> tuple[int, int]:
+    def subtree(self, path: str) -> tuple[int, int]:
         """The rows below a path, without its own."""
         if not path:
             return 0, len(self)

@@ -1,7 +1,30 @@
 """Pictures of builds and snapshots: widgets with a static HTML twin and a plain-text form."""
 
-from stagelens.views.build import BuildView
-from stagelens.views.layers import LayersView
-from stagelens.views.stages import StageView
+from __future__ import annotations
 
-__all__ = ["BuildView", "LayersView", "StageView"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from stagelens.views.i18n import language
+
+if TYPE_CHECKING:
+    from stagelens.views.build import BuildView
+    from stagelens.views.explorer import StageExplorer
+    from stagelens.views.layers import LayersView
+    from stagelens.views.stages import StageView
+
+__all__ = ["BuildView", "LayersView", "StageExplorer", "StageView", "language"]
+
+_MODULES = {
+    "BuildView": "build",
+    "LayersView": "layers",
+    "StageExplorer": "explorer",
+    "StageView": "stages",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Widgets are imported when they are asked for: the command line needs the numbers alone, and at once."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -52,7 +52,7 @@ class BuildView:
 
     def _repr_html_(self) -> str:
         rows = [
-            (_state(v), _time(v), f"<code>{markup.escape(v.name)}</code>{_log(v)}")
+            (_state(v), _time(v), f"<code>{markup.html_text(v.name)}</code>{_log(v)}")
             for v in self._vertices.values()
             if v.instruction is not None or v.error
         ]
@@ -69,12 +69,12 @@ class BuildView:
 
 def _state(vertex: Vertex) -> str:
     if vertex.error:
-        return '<span class="badge removed">failed</span>'
+        return '<span class="sl-badge sl-removed">failed</span>'
     if vertex.cached:
-        return '<span class="badge">cached</span>'
+        return '<span class="sl-badge">cached</span>'
     if vertex.completed is not None:
-        return '<span class="badge added">done</span>'
-    return '<span class="badge changed">running</span>' if vertex.started is not None else "waiting"
+        return '<span class="sl-badge sl-added">done</span>'
+    return '<span class="sl-badge sl-changed">running</span>' if vertex.started is not None else "waiting"
 
 
 def _time(vertex: Vertex) -> str:
@@ -82,5 +82,5 @@ def _time(vertex: Vertex) -> str:
 
 
 def _log(vertex: Vertex) -> str:
-    lines = [markup.escape(line.text) for line in vertex.logs[-_LOG_LINES:]]
+    lines = [markup.html_text(line.text) for line in vertex.logs[-_LOG_LINES:]]
     return "".join(f"<br><code>{line}</code>" for line in lines)

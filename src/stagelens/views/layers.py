@@ -23,8 +23,8 @@ class LayersView:
                 str(layer.index),
                 markup.size(layer.size),
                 str(len(layer.table)),
-                f"<code>{markup.escape(layer.created_by, 100)}</code>",
-                f"<code>{markup.escape(layer.diff_id[:19])}</code>",
+                f"<code>{markup.html_text(layer.created_by, 100)}</code>",
+                f"<code>{markup.html_text(layer.diff_id[:19])}</code>",
             )
             for layer in self._image.layers
         ]

@@ -1,0 +1,160 @@
+"""The files of every stage after every instruction, to walk through, compare and follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import traitlets as t
+
+from stagelens.snapshot import Exploration
+from stagelens.snapshot.compare import ADDED, CHANGED, REMOVED
+from stagelens.snapshot.table import FileTable
+from stagelens.views import markup, text
+from stagelens.views.base import STATIC, View
+from stagelens.views.channel import Handler
+from stagelens.views.points import Builds, Point
+from stagelens.views.tree import Show, Sort
+
+_LISTED = 40
+
+
+class StageExplorer(View):
+    """Choose a stage and an instruction; see what it did to the files, read them, follow them.
+
+    Traits
+    ------
+    builds: what there is to choose: builds, their stages, their instructions with counts (read only).
+    point: [build, stage, instruction] that is looked at, each from 0.
+    against: the point it is compared with; empty for the one before the instruction.
+    path: the chosen file, as it is shown.
+    """
+
+    _esm = STATIC / "stage_explorer.js"
+
+    builds = t.List().tag(sync=True)
+    point = t.List(t.Int()).tag(sync=True)
+    against = t.List(t.Int()).tag(sync=True)
+    path = t.Unicode().tag(sync=True)
+
+    def __init__(
+        self,
+        *explorations: Exploration,
+        names: Sequence[str] = (),
+        stage: str | int | None = None,
+        **traits: Any,
+    ) -> None:
+        """`explorations`: one build, or several to compare, called `names`.
+
+        `stage` is shown first: its name or index, the target's unless told.
+        """
+        labels = [*names, *(f"build {n + 1}" for n in range(len(names), len(explorations)))]
+        self._builds = Builds(explorations, labels)
+        files = explorations[0].stage(stage)
+        last = max(
+            n for n, _ in enumerate(files.tables) if n == 0 or files.tables[n - 1] is not files.tables[n]
+        )
+        traits = {"point": [0, explorations[0].stages.index(files), last]} | traits
+        super().__init__(builds=self._builds.outline(), **traits)
+
+    def handlers(self) -> dict[str, Handler]:
+        """Folders, a file's content, a file's way."""
+        return {"list": self._list, "content": self._content, "way": self._way}
+
+    def _list(
+        self,
+        point: Point,
+        against: Point | None,
+        paths: list[str] | None,
+        show: Show = "all",
+        needle: str = "",
+        sort: Sort = "name",
+        offset: int = 0,
+    ) -> dict[str, Any]:
+        """Folders by their paths; without `paths` those that are worth opening, and the totals."""
+        tree = self._builds.tree(self._other(point, against), point, show, needle)
+        if paths is not None:
+            return {"folders": {path: tree.folder(text.path_of(path), sort, offset) for path in paths}}
+        return {"folders": tree.opened(sort), "totals": tree.totals()}
+
+    def _content(self, point: Point, against: Point | None, path: str) -> dict[str, Any]:
+        return self._builds.content(self._other(point, against), point, text.path_of(path))
+
+    def _way(self, point: Point, path: str) -> dict[str, Any]:
+        return self._builds.way(point, text.path_of(path))
+
+    def _other(self, point: Point, against: Point | None) -> Point:
+        return against or self._builds.before(point)
+
+    def _repr_html_(self) -> str:
+        return markup.frame(
+            "".join(self._still(n, s) for n, b in enumerate(self.builds) for s in range(len(b["stages"])))
+        )
+
+    def __str__(self) -> str:
+        lines: list[str] = []
+        for build in self.builds:
+            lines += [f"{build['name']}:"] if len(self.builds) > 1 else []
+            for stage in build["stages"]:
+                lines.append(f"{stage['label']}: {self._files(stage)}")
+                lines += [f"  {i['text']}: {self._changes(i)}" for i in stage["instructions"]]
+        return "\n".join(lines)
+
+    def _files(self, stage: dict[str, Any]) -> str:
+        return f"{self.count('{n} file', '{n} files', stage['files'])}, {markup.size(stage['bytes'])}"
+
+    def _changes(self, instruction: dict[str, Any]) -> str:
+        parts = [
+            self.say("{n} added", n=instruction["added"]) if instruction["added"] else "",
+            self.say("{n} changed", n=instruction["changed"]) if instruction["changed"] else "",
+            self.say("{n} removed", n=instruction["removed"]) if instruction["removed"] else "",
+        ]
+        shown = ", ".join(part for part in parts if part)
+        return f"{shown} ({markup.size(instruction['bytes'])})" if shown else self.say("no file changes")
+
+    def _still(self, build: int, stage: int) -> str:
+        facts = self.builds[build]["stages"][stage]
+        rows = [
+            (
+                f'<span class="sl-soft">{i["line"]}</span>',
+                f"<code>{markup.html_text(i['text'])}</code>",
+                self._listed([build, stage, index], i),
+            )
+            for index, i in enumerate(facts["instructions"])
+        ]
+        name = f"{self.builds[build]['name']}: " if len(self.builds) > 1 else ""
+        final = self.say("final image") if facts["final"] else ""
+        head = markup.heading(name + facts["label"], self._files(facts), final, stage=stage)
+        heads = (self.say("line"), self.say("instruction"), self.say("files"))
+        return f'<div class="sl-card">{head}{markup.table(heads, rows)}</div>'
+
+    def _listed(self, point: Point, facts: dict[str, Any]) -> str:
+        summary = markup.html_text(self._changes(facts))
+        count = facts["added"] + facts["changed"] + facts["removed"]
+        if not count:
+            return f'<span class="sl-soft">{summary}</span>'
+        found = self._builds.compare(self._builds.before(point), point)
+        marked = [*_marked(found.after, found.marks), *_marked(found.before, found.gone)][:_LISTED]
+        lines = [
+            f'<div class="sl-{kind}"><code>{sign} /{markup.html_text(path)}</code> {size}</div>'
+            for kind, sign, path, size in marked
+        ]
+        if count > len(lines):
+            more = self.say("and {n} more", n=count - len(lines))
+            lines.append(f'<div class="sl-soft">{more}</div>')
+        opened = " open" if count <= 5 else ""
+        return f"<details{opened}><summary>{summary}</summary>{''.join(lines)}</details>"
+
+
+_SIGNS = {ADDED: ("added", "+"), CHANGED: ("changed", "~"), REMOVED: ("removed", "−")}
+
+
+def _marked(table: FileTable, marks: bytes) -> list[tuple[str, str, str, str]]:
+    """The first rows of a table that are marked: word, sign, shown path, size or kind."""
+    found: list[tuple[str, str, str, str]] = []
+    for row, mark in enumerate(marks):
+        if mark and len(found) < _LISTED:
+            entry = table.entry(row)
+            shown = markup.size(entry.size) if entry.kind == "file" else entry.kind
+            found.append((*_SIGNS[mark], text.name(entry.path), shown))
+    return found

@@ -1,0 +1,62 @@
+// Requests to the kernel and its answers; the other end is stagelens/views/channel.py.
+
+/** What anywidget hands to a widget: traits by name, and messages. */
+export interface Model {
+  get(name: string): any;
+  set(name: string, value: unknown): void;
+  save_changes(): void;
+  on(name: string, callback: (...values: any[]) => void): void;
+  off(name: string, callback: (...values: any[]) => void): void;
+  send(content: unknown): void;
+}
+
+/** A StagelensError as the kernel tells it. */
+export class Refused extends Error {
+  constructor(readonly told: { what: string; where?: string; why?: string; remedy?: string }) {
+    super(told.what);
+  }
+}
+
+interface Waiting {
+  resolve(value: any): void;
+  reject(error: Error): void;
+}
+
+export class Channel {
+  private waiting = new Map<number, Waiting>();
+  private listeners = new Map<string, (value: any) => void>();
+  // Views of one model share its messages: ids must not meet.
+  private next = Math.floor(Math.random() * 2 ** 40) * 1000;
+
+  constructor(private model: Model) {
+    model.on("msg:custom", this.take);
+  }
+
+  request<T>(name: string, given: Record<string, unknown> = {}): Promise<T> {
+    const id = this.next++;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
+      this.model.send({ type: "request", id, name, arguments: given });
+    });
+  }
+
+  /** Take the kernel's events of this name; one listener a name. */
+  listen(name: string, listener: (value: any) => void): () => void {
+    this.listeners.set(name, listener);
+    return () => this.listeners.delete(name);
+  }
+
+  close(): void {
+    this.model.off("msg:custom", this.take);
+    this.waiting.clear();
+  }
+
+  private take = (message: any): void => {
+    if (message?.type === "event") this.listeners.get(message.name)?.(message.value);
+    const waiting = message?.type === "answer" ? this.waiting.get(message.id) : undefined;
+    if (!waiting) return;
+    this.waiting.delete(message.id);
+    if (message.error) waiting.reject(new Refused(message.error));
+    else waiting.resolve(message.value);
+  };
+}

@@ -1,0 +1,86 @@
+// From a component to an anywidget module: theme, words, traits, and one channel a view.
+import { type ComponentType, createContext, render } from "preact";
+import { useContext, useEffect, useState } from "preact/hooks";
+import theme from "../theme.css";
+import { Channel, type Model } from "./channel";
+
+interface Place {
+  model: Model;
+  channel: Channel;
+}
+
+const Here = createContext<Place>(null as unknown as Place);
+
+export function useChannel(): Channel {
+  return useContext(Here).channel;
+}
+
+/** A trait of the Python class, and a way to set it; both sides see each other's changes. */
+export function useTrait<T>(name: string): [T, (value: T) => void] {
+  const { model } = useContext(Here);
+  const [value, setValue] = useState<T>(model.get(name));
+  useEffect(() => {
+    const change = () => setValue(() => model.get(name));
+    change();
+    model.on(`change:${name}`, change);
+    return () => model.off(`change:${name}`, change);
+  }, [model, name]);
+  return [
+    value,
+    (wanted: T) => {
+      model.set(name, wanted);
+      model.save_changes();
+    },
+  ];
+}
+
+export interface Words {
+  /** A text in the learner's language, its {names} filled in. */
+  t(text: string, values?: Record<string, string | number>): string;
+  /** A text that depends on a number, which its {n} shows. */
+  tn(one: string, many: string, count: number): string;
+}
+
+/** The words of the learner's language; English texts are the keys. */
+export function useWords(): Words {
+  const [strings] = useTrait<Record<string, string>>("strings");
+  const [language] = useTrait<string>("language");
+  const fill = (text: string, values: Record<string, string | number>) =>
+    text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+  return {
+    t: (text, values = {}) => fill(strings[text] ?? text, values),
+    tn: (one, many, count) =>
+      fill(strings[one] ?? (count === 1 ? one : many), { n: count.toLocaleString(language) }),
+  };
+}
+
+/** An anywidget module that draws `App`. */
+export function widget(App: ComponentType, styles: string) {
+  return {
+    render({ model, el }: { model: Model; el: HTMLElement }) {
+      const channel = new Channel(model);
+      const speak = () => el.setAttribute("lang", model.get("language"));
+      speak();
+      model.on("change:language", speak);
+      el.classList.add("sl");
+      // JupyterLab's keys for cells (arrows; D, D deletes one) are not meant here. It looks at the focused
+      // element before any that holds it, so that one must say so itself.
+      const own = (event: FocusEvent) =>
+        (event.target as HTMLElement).setAttribute("data-lm-suppress-shortcuts", "true");
+      el.addEventListener("focusin", own);
+      render(
+        <Here.Provider value={{ model, channel }}>
+          <style>{theme + styles}</style>
+          <App />
+        </Here.Provider>,
+        el,
+      );
+      return () => {
+        model.off("change:language", speak);
+        el.removeEventListener("focusin", own);
+        channel.close();
+        render(null, el);
+      };
+    },
+  };
+}

@@ -1,0 +1,74 @@
+"""The views' words in the learner's language, from one gettext catalogue for Python and the front end.
+
+The English text is the key. `locale/` holds the catalogues; `python -m stagelens.views.locale.update`
+takes new texts in and compiles.
+"""
+
+from __future__ import annotations
+
+import gettext as _gettext
+from functools import cache
+from pathlib import Path
+
+from stagelens.errors import StagelensError
+from stagelens.settings import Settings
+
+LOCALE = Path(__file__).parent / "locale"
+LANGUAGES = ("en", "ko")
+_chosen: str | None = None
+
+
+class UnknownLanguage(StagelensError):
+    """A language that the views do not speak."""
+
+
+def language(code: str | None = None) -> str:
+    """Choose the language of views made from now on ("en" or "ko"), or ask for it.
+
+    Until one is chosen it is that of the setting STAGELENS_LANGUAGE, English without it.
+
+    Raises
+    ------
+    UnknownLanguage: there is no catalogue for it.
+    """
+    global _chosen
+    if code is not None:
+        _chosen = known(code)
+    return _chosen or known(Settings().language)
+
+
+def known(code: str) -> str:
+    """`code` if there is a catalogue for it. Raises UnknownLanguage else."""
+    if code not in LANGUAGES:
+        raise UnknownLanguage(
+            "The views do not speak this language.",
+            where=ascii(code),
+            remedy=f"one of: {', '.join(LANGUAGES)}",
+        )
+    return code
+
+
+@cache
+def _catalogue(code: str) -> _gettext.NullTranslations:
+    return _gettext.translation("stagelens", LOCALE, [code], fallback=code == "en")
+
+
+def gettext(text: str, code: str | None = None, /, **values: object) -> str:
+    """A text in the language, its `{names}` filled with `values`."""
+    return _catalogue(code or language()).gettext(text).format(**values)
+
+
+def ngettext(one: str, many: str, count: int, code: str | None = None, /, **values: object) -> str:
+    """A text that depends on a number, which its `{n}` shows."""
+    return _catalogue(code or language()).ngettext(one, many, count).format(n=f"{count:,}", **values)
+
+
+@cache
+def strings(code: str) -> dict[str, str]:
+    """The catalogue for the front end: English text (the singular where there are two) to translation."""
+    found: dict[str, str] = {}
+    for key, value in getattr(_catalogue(code), "_catalog", {}).items():
+        text = key[0] if isinstance(key, tuple) else key
+        if text and (not isinstance(key, tuple) or key[1] == 0):
+            found[text] = value
+    return found

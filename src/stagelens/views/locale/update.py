@@ -1,0 +1,49 @@
+"""Take new texts into the catalogues and compile them; needs Babel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+
+HERE = Path(__file__).parent
+VIEWS = HERE.parent
+_METHODS = [("frontend/src/**.ts*", "javascript"), ("*.py", "python")]
+_KEYWORDS = {"t": None, "tn": (1, 2), "say": None, "count": (1, 2)}
+
+
+def texts() -> Catalog:
+    """All texts of the views, as the sources have them."""
+    found = Catalog(project="stagelens", charset="utf-8")
+    options = {"frontend/src/**.ts*": {"jsx_support": True, "parse_template_string": True}}
+    for file, line, message, _, _ in extract_from_dir(
+        VIEWS,
+        _METHODS,
+        options,
+        keywords=_KEYWORDS,
+        directory_filter=lambda folder: "node_modules" not in folder,
+    ):
+        found.add(message, locations=[(file, line)])
+    return found
+
+
+def main() -> None:
+    """Bring all catalogues up to date; new texts have an empty translation until somebody writes it."""
+    template = texts()
+    for file in sorted(HERE.glob("*/LC_MESSAGES/stagelens.po")):
+        with file.open("rb") as source:
+            catalogue = read_po(source, locale=file.parts[-3])
+        template.creation_date = catalogue.creation_date  # the same texts give the same bytes
+        catalogue.update(template, no_fuzzy_matching=True)
+        catalogue.obsolete.clear()
+        with file.open("wb") as sink:
+            write_po(sink, catalogue, width=110, no_location=True, sort_output=True, omit_header=False)
+        with file.with_suffix(".mo").open("wb") as sink:
+            write_mo(sink, catalogue)
+
+
+if __name__ == "__main__":
+    main()

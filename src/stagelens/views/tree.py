@@ -1,0 +1,152 @@
+"""A compared file tree as folders of rows, made as they are opened; pure, and JSON all through."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+from stagelens.snapshot import FileTable
+from stagelens.snapshot.compare import ADDED, CHANGED, REMOVED, Comparison, Selection
+from stagelens.snapshot.table import Span, key_path
+from stagelens.views import text
+
+Show = Literal["all", "changes", "left"]
+Sort = Literal["name", "size"]
+MARKS = {0: "", ADDED: "added", CHANGED: "changed", REMOVED: "removed"}
+# An answer's bounds: bytes of names and figures, and rows that are opened unasked.
+MAX_BYTES = 4 << 20
+MAX_OPENED = 400
+_ROW_BYTES = 48
+
+# name, kind, bytes, mark, differing rows at or below it, permission bits, link target
+Row = list[Any]
+
+
+class _Pair(NamedTuple):
+    """One name of a folder, as the second table has it and as the first one does."""
+
+    name: bytes
+    after: Span | None
+    before: Span | None
+
+
+class Tree:
+    """What a comparison shows: every row of both tables, or those that differ, match or were left behind.
+
+    `left` has a 1 for each row of the second table that was left behind (for `show="left"`).
+    """
+
+    def __init__(
+        self, comparison: Comparison, show: Show = "all", needle: str = "", left: bytes | None = None
+    ) -> None:
+        """`needle` selects paths that contain it, in any letter case; with `*` or `?` it is a glob."""
+        self._after, self._before = comparison.after, comparison.before
+        self._marks, self._gone = comparison.marks, comparison.gone
+        self._narrow = show != "all" or bool(needle)
+        matches = _matcher(needle)
+        marks, gone = self._marks, self._gone
+        chosen = _rows(self._after, matches, lambda row: _shown(show, marks[row], left[row] if left else 0))
+        removed = _rows(self._before, matches, lambda row: bool(gone[row]) and show != "left")
+        self._here = Selection(self._after, chosen)
+        self._lost = Selection(self._before, removed)
+        self._differ = Selection(self._after, map(bool, marks))
+        self._missing = Selection(self._before, map(bool, gone))
+
+    def totals(self) -> dict[str, int]:
+        """How many rows are shown, and the bytes of the regular files among them (not of removed ones)."""
+        rows, lost = len(self._after), len(self._before)
+        count = self._here.count(0, rows) + self._lost.count(0, lost)
+        return {"rows": count, "bytes": self._here.bytes(0, rows)}
+
+    def folder(self, path: str, sort: Sort = "name", offset: int = 0) -> dict[str, Any]:
+        """Rows of a folder from `offset` on, as many as one answer takes, and how many there are."""
+        pairs = sorted(self._pairs(path), key=lambda pair: pair.name)
+        if sort == "size":
+            pairs.sort(key=lambda pair: -self._size(pair))
+        rows: list[Row] = []
+        weight = 0
+        for pair in pairs[offset:]:
+            row = self._row(pair)
+            weight += _ROW_BYTES + len(row[0].encode()) + len((row[6] or "").encode())
+            if weight > MAX_BYTES and rows:
+                break
+            rows.append(row)
+        return {"rows": rows, "total": len(pairs)}
+
+    def opened(self, sort: Sort = "name") -> dict[str, dict[str, Any]]:
+        """The top folder and those that are worth opening, by their shown paths, for a screen or two.
+
+        These are the ones that hold a difference, where there are few; in a narrowed tree they are all.
+        """
+        found = {"": self.folder("", sort)}
+        few = sum(row[4] for row in found[""]["rows"]) <= MAX_OPENED
+        waiting = [""] if few or self._narrow else []
+        room = MAX_OPENED - len(found[""]["rows"])
+        while waiting and room > 0:
+            here = waiting.pop(0)
+            for row in found[here]["rows"]:
+                if row[1] != "dir" or room <= 0 or not (self._narrow or row[4]):
+                    continue
+                path = f"{here}/{row[0]}".lstrip("/")
+                found[path] = self.folder(text.path_of(path), sort)
+                room -= len(found[path]["rows"])
+                waiting.append(path)
+        return found
+
+    def _pairs(self, path: str) -> Iterator[_Pair]:
+        """What is shown in a folder; the first table's side is there only where something is gone."""
+        some = self._missing.count(*self._before.subtree(path))
+        lost = {span.name: span for span in self._before.spans(path)} if some else {}
+        for span in self._after.spans(path):
+            pair = _Pair(span.name, span, lost.pop(span.name, None))
+            if self._shows(pair):
+                yield pair
+        for span in lost.values():
+            pair = _Pair(span.name, None, span)
+            if self._shows(pair):
+                yield pair
+
+    def _shows(self, pair: _Pair) -> bool:
+        here = pair.after and self._here.count(pair.after.start, pair.after.stop)
+        return bool(here or (pair.before and self._lost.count(pair.before.start, pair.before.stop)))
+
+    def _size(self, pair: _Pair) -> int:
+        if pair.after is not None:
+            return self._here.bytes(pair.after.start, pair.after.stop)
+        return self._lost.bytes(pair.before.start, pair.before.stop) if pair.before else 0
+
+    def _row(self, pair: _Pair) -> Row:
+        inside = self._differ.count(pair.after.start, pair.after.stop) if pair.after else 0
+        inside += self._missing.count(pair.before.start, pair.before.stop) if pair.before else 0
+        name = text.name(pair.name.decode("utf-8", "surrogateescape"))
+        table, marks = (self._after, self._marks) if pair.after else (self._before, self._gone)
+        span = pair.after or pair.before
+        if span is None or span.row is None:
+            return [name, "dir", self._size(pair), "", inside, None, None]
+        entry = table.entry(span.row)
+        target = None if entry.link_target is None else text.name(entry.link_target)
+        return [name, entry.kind, self._size(pair), MARKS[marks[span.row]], inside, entry.mode, target]
+
+
+def _shown(show: Show, mark: int, left: int) -> bool:
+    return show == "all" or (bool(mark) if show == "changes" else bool(left))
+
+
+def _matcher(needle: str) -> Callable[[str], object] | None:
+    if not needle:
+        return None
+    wanted = needle.lower()
+    if "*" in wanted or "?" in wanted:
+        return re.compile(fnmatch.translate(f"*{wanted.lstrip('*')}")).match
+    return lambda path: wanted in path
+
+
+def _rows(
+    table: FileTable, matches: Callable[[str], object] | None, shown: Callable[[int], bool]
+) -> Sequence[bool]:
+    return [
+        shown(row) and (matches is None or bool(matches("/" + key_path(table.key(row)).lower())))
+        for row in range(len(table))
+    ]

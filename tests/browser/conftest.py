@@ -1,0 +1,181 @@
+"""A real JupyterLab and headless Chromium, shared by the browser tests; SCREENSHOTS=folder keeps pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+_SECONDS = 90
+_TOKEN = "browser-tests"
+expect.set_options(timeout=30_000)  # a loaded machine is no failure
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    assert chromium, "the browser tests need Debian's package chromium"
+    found = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def frontend(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The front-end sources with what package-lock.json names installed, in a folder of their own."""
+    folder = tmp_path_factory.mktemp("frontend") / "frontend"
+    ignore = shutil.ignore_patterns("node_modules")
+    shutil.copytree(ROOT / "src/stagelens/views/frontend", folder, ignore=ignore)
+    npm = shutil.which("npm")
+    assert npm, "the front end's tests need Node.js with npm"
+    subprocess.run([npm, "ci", "--no-fund", "--no-audit"], cwd=folder, check=True, timeout=240)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def axe(frontend: Path) -> str:
+    """axe-core's source, to be run in a page."""
+    return (frontend / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """JupyterLab's settings: all cells in the page, not just those in view; no question about news."""
+    folder = tmp_path_factory.mktemp("settings")
+    choices = {
+        "notebook-extension/tracker": {"windowingMode": "none"},
+        "apputils-extension/notification": {"fetchNews": "false"},
+    }
+    for name, values in choices.items():
+        path = folder / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+    return folder
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A JupyterLab server of the tests; notebooks are files in `folder`."""
+
+    address: str
+    folder: Path
+
+    def open(self, page: Page, name: str, *cells: str) -> Locator:
+        """Open a new notebook and run its cells; returns the last cell's output area."""
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}},
+        )
+        nbformat.write(notebook, self.folder / f"{name}.ipynb")
+        page.goto(f"{self.address}/doc/tree/{name}.ipynb?token={_TOKEN}&reset")
+        expect(page.locator(".jp-Notebook .jp-CodeCell").first).to_be_visible(timeout=60_000)
+        # Running before the kernel is there would make JupyterLab ask which kernel to take.
+        expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=60_000)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        return page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-OutputArea")
+
+
+@pytest.fixture(scope="session")
+def theme() -> Callable[[Page, str], None]:
+    """Changes JupyterLab's theme to "Light" or "Dark"."""
+
+    def change(page: Page, name: str) -> None:
+        command = "apputils:change-theme"
+        page.evaluate(f"window.jupyterapp.commands.execute('{command}', {{theme: 'JupyterLab {name}'}})")
+        light = "true" if name == "Light" else "false"
+        expect(page.locator(f"body[data-jp-theme-light={light}]")).to_be_attached()
+
+    return change
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory, settings: Path) -> Iterator[Lab]:
+    """A server that serves notebooks to all tests; each notebook has a kernel of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = tmp_path_factory.mktemp("lab")
+    folder = place / "notebooks"
+    folder.mkdir()
+    command = [
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--log-level=WARN"),
+        *(f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder}"),
+        "--LabApp.expose_app_in_browser=True",
+        *(
+            f"--IdentityProvider.token={_TOKEN}",
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        ),
+    ]
+    environment = os.environ | {
+        "JUPYTERLAB_SETTINGS_DIR": str(settings),
+        "IPYTHONDIR": str(place / "ipython"),
+        "JUPYTER_RUNTIME_DIR": str(place / "runtime"),
+    }
+    with (place / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
+        )
+    try:
+        _wait(f"http://127.0.0.1:{port}/api?token={_TOKEN}", process, place / "log")
+        yield Lab(f"http://127.0.0.1:{port}", folder)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(log.read_text(errors="replace"))
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[[Page | Locator, str], None]:
+    """Keeps a screenshot where SCREENSHOTS names a folder."""
+
+    def take(target: Page | Locator, name: str) -> None:
+        if folder := os.environ.get("SCREENSHOTS"):
+            target.screenshot(path=Path(folder) / f"{name}.png")
+
+    return take

@@ -1,0 +1,73 @@
+"""Files followed onward through the stages, and those that stay behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from stagelens.snapshot import Entry, Exploration, Step, history, journey, left_behind
+
+DOCKERFILE = """\
+FROM base AS builder
+RUN make
+FROM builder AS tested
+RUN test
+FROM scratch
+COPY --from=builder /out/app /server
+COPY --from=tested /out/notes.txt /doc/
+"""
+BASE = [Entry("bin", "dir"), Entry("bin/cc", "file", size=900, mtime=1)]
+APP = Entry("out/app", "file", size=50, mtime=7)
+NOTES = Entry("out/notes.txt", "file", size=5, mtime=8)
+OBJECT = Entry("out/app.o", "file", size=40, mtime=7)
+
+
+@pytest.fixture(scope="module")
+def build(explored: Callable[..., Exploration]) -> Exploration:
+    built = [*BASE, Entry("out", "dir"), APP, NOTES, OBJECT]
+    server = Entry("server", "file", size=50, mtime=7)
+    copied = [server, Entry("doc", "dir"), Entry("doc/notes.txt", "file", size=5, mtime=8)]
+    return explored(DOCKERFILE, [BASE, built], [built, built], [[], [server], copied])
+
+
+def test_a_file_is_followed_under_the_name_it_gets(build: Exploration) -> None:
+    assert journey(build, "builder", "out/app") == (Step(1, 0, "out/app"), Step(2, 1, "server"))
+
+
+def test_a_file_is_followed_through_a_stage_that_begins_with_another(build: Exploration) -> None:
+    steps = journey(build, "builder", "/out/notes.txt")
+    assert steps == (Step(1, 0, "out/notes.txt"), Step(2, 2, "doc/notes.txt"))
+
+
+def test_a_copy_from_the_cache_may_have_other_times(explored: Callable[..., Exploration]) -> None:
+    text = "FROM a AS one\nRUN w\nFROM a\nCOPY --from=one /n /m\n"
+    build = explored(
+        text, [[], [Entry("n", "file", size=1, mtime=9)]], [[], [Entry("m", "file", size=1, mtime=5)]]
+    )
+    assert history(build, 1, "m") == (Step(1, 1, "m"), Step(0, 1, "n"))
+    assert journey(build, "one", "n") == (Step(1, 1, "m"),)
+
+
+def test_a_file_that_nobody_takes_goes_nowhere(build: Exploration) -> None:
+    assert journey(build, "tested", "out/app.o") == ()
+    assert journey(build, "builder", "no/such/file") == ()
+
+
+def test_left_behind_is_what_no_copy_took(build: Exploration) -> None:
+    table = build.stage("builder").final
+    left = {table.entry(row).path for row, flag in enumerate(left_behind(build, "builder")) if flag}
+    assert left == {"bin/cc", "out/app.o"}
+
+
+def test_what_was_changed_on_its_way_is_not_left_behind(explored: Callable[..., Exploration]) -> None:
+    text = (
+        "FROM a AS one\nRUN w\nFROM a AS two\nCOPY --from=one /n /n\nRUN w\nFROM a\nCOPY --from=two /n /n\n"
+    )
+    short, long = [Entry("n", "file", size=1)], [Entry("n", "file", size=2)]
+    build = explored(text, [[], short], [[], short, long], [[], long])
+    assert left_behind(build, "one") == b"\0"
+
+
+def test_nothing_of_the_target_is_left_behind(build: Exploration) -> None:
+    assert not any(left_behind(build, 2))

@@ -1,0 +1,68 @@
+"""One catalogue for Python and the front end: complete, compiled, chosen by call or setting."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+
+from stagelens.settings import SettingsInvalid
+from stagelens.views import i18n
+from stagelens.views.locale.update import HERE, texts
+
+PO = HERE / "ko" / "LC_MESSAGES" / "stagelens.po"
+
+
+@pytest.fixture(autouse=True)
+def unchosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(i18n, "_chosen", None)
+
+
+@pytest.fixture(scope="module")
+def korean() -> Catalog:
+    with PO.open("rb") as file:
+        return read_po(file, locale="ko")
+
+
+def test_every_text_of_the_sources_is_translated(korean: Catalog) -> None:
+    wanted = {message.id for message in texts() if message.id}
+    assert len(wanted) > 30
+    assert {message.id for message in korean if message.id} == wanted
+    untranslated = [m.id for m in korean if m.id and not (m.string and all(m.string))]
+    assert not untranslated
+
+
+def test_translations_have_the_places_of_their_texts(korean: Catalog) -> None:
+    assert not [error for _, errors in korean.check() for error in errors]
+
+
+def test_the_compiled_catalogue_is_of_this_source(korean: Catalog) -> None:
+    compiled = io.BytesIO()
+    write_mo(compiled, korean)
+    assert PO.with_suffix(".mo").read_bytes() == compiled.getvalue()
+
+
+def test_the_language_is_english_until_one_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert i18n.gettext("final image") == "final image"
+    monkeypatch.setenv("STAGELENS_LANGUAGE", "ko")
+    assert i18n.gettext("final image") == "최종 이미지"
+    i18n.language("en")
+    assert i18n.ngettext("{n} file", "{n} files", 1) == "1 file"
+    i18n.language("ko")
+    assert i18n.ngettext("{n} file", "{n} files", 1200) == "파일 1,200개"
+
+
+def test_an_unknown_language_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(i18n.UnknownLanguage):
+        i18n.language("xx")
+    monkeypatch.setenv("STAGELENS_LANGUAGE", "xx")
+    with pytest.raises(SettingsInvalid):
+        i18n.language()
+
+
+def test_the_front_end_gets_the_words_of_the_language() -> None:
+    assert i18n.strings("en") == {}
+    assert i18n.strings("ko")["{n} file"] == "파일 {n}개"
