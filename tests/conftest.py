@@ -91,7 +91,9 @@ def _running_children() -> list[psutil.Process]:
     found: list[psutil.Process] = []
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            if child.status() != psutil.STATUS_ZOMBIE:
+            # Python's own helper of multiprocessing ends with this process.
+            helper = "multiprocessing.resource_tracker" in " ".join(child.cmdline())
+            if child.status() != psutil.STATUS_ZOMBIE and not helper:
                 found.append(child)
     return found
 

@@ -33,7 +33,15 @@ if report is None:
             time.sleep(float(rest[1]))
         finally:
             Path(rest[0]).write_text("cleaned")
-    earned = 2.0 if order == "right" else 0.0
+    if order == "once" and not Path(rest[0]).exists():
+        Path(rest[0]).write_text(str(os.getppid()))
+        time.sleep(600)
+    if order == "kill":
+        os.kill(os.getppid(), 9)
+        time.sleep(600)
+    if order == "engine":
+        words.append(engine)
+    earned = 2.0 if order in ("right", "once") else 0.0
     seen = " ".join(words)
     check = CheckResult("works", "It works", 2.0, earned, earned > 0, "<b>right</b>", seen, "try again", "01")
     report = Report(exercise, (check,), 2.0, earned, 0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from stagelens.errors import StagelensError
@@ -29,6 +30,8 @@ class Kernels:
 
     def setup(self, worker: Worker) -> None:
         """Begin without a kernel; threads make theirs."""
+        # Dask clears this folder, also after a worker that was killed.
+        self._folder = Path(worker.local_directory)
         self._kernels: list[WarmKernel] = []
         self._local = threading.local()
 
@@ -40,7 +43,7 @@ class Kernels:
     def mine(self) -> WarmKernel:
         """The kernel of the calling thread."""
         if not hasattr(self._local, "kernel"):
-            self._local.kernel = WarmKernel()
+            self._local.kernel = WarmKernel(self._folder)
             self._kernels.append(self._local.kernel)
         return self._local.kernel
 
@@ -120,7 +123,7 @@ def _plugin() -> Any:
 def _outcomes(client: Client, tasks: Iterator[Task], address: str) -> Iterator[Outcome]:
     from distributed import as_completed
 
-    done = as_completed(raise_errors=False)
+    done = as_completed(loop=client.loop, raise_errors=False)
     waiting: dict[Any, Task] = {}
     while True:
         room = max(2, 2 * _threads(client)) - len(waiting)

@@ -1,0 +1,200 @@
+"""Grading on a real Dask cluster: a scheduler and two worker processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import dask
+import psutil
+import pytest
+from distributed import LocalCluster
+
+from stagelens.grade.intake import Submission, pack
+from stagelens.grade.runner import ClassRun, ClusterFailed, ClusterScheduler, cluster
+from stagelens.grade.runner.task import Task
+
+PATIENCE = 120  # seconds for what takes two on an idle machine
+
+
+class Room(Protocol):
+    submissions: Path
+    out: Path
+    exercise: Any
+    notebook: str
+
+    def submit(self, **words: str) -> None: ...
+    def results(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+
+ENGINES = ("tcp://first.example:2375", "tcp://second.example:2375")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A scheduler's address; its two workers are processes with a thread and an engine's address each."""
+    settings = {"temporary-directory": str(tmp_path_factory.mktemp("dask"))}
+    with (
+        dask.config.set(settings),
+        LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address="127.0.0.1:0") as local,
+    ):
+        usual = local.new_spec
+        for count, engine in enumerate(ENGINES, 1):
+            environment = {"STAGELENS_ENGINE": engine}
+            local.new_spec = {**usual, "options": {**usual["options"], "env": environment}}
+            local.scale(count)
+            local.wait_for_workers(count, timeout=PATIENCE)
+        yield local.scheduler_address
+
+
+def run(room: Room, address: str) -> None:
+    ClassRun(
+        room.submissions, room.exercise, room.out, ClusterScheduler(address), room.notebook, seconds=PATIENCE
+    ).run()
+
+
+def until(condition: Any, what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.05)
+
+
+def kernels() -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if "ipykernel_launcher" in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def test_a_worker_that_dies_loses_nothing(classroom: Room, address: str, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    names = {f"l{count}": "right" if count % 2 else "wrong" for count in range(8)}
+    classroom.submit(ann=f"once {mark}", **names)
+    classroom.submit(zoe="raise")
+    died: list[int] = []
+
+    class Killing(ClusterScheduler):
+        """Kills the worker that works on ann's submission, once the first result is there."""
+
+        def run(self, tasks: Any) -> Any:
+            with closing(super().run(tasks)) as outcomes:
+                for outcome in outcomes:
+                    if not died:
+                        until(lambda: mark.exists() and mark.read_text(), "ann's grading")
+                        died.append(int(mark.read_text()))
+                        os.kill(died[0], signal.SIGKILL)
+                    yield outcome
+
+    scheduler = Killing(address)
+    found = ClassRun(
+        classroom.submissions,
+        classroom.exercise,
+        classroom.out,
+        scheduler,
+        classroom.notebook,
+        seconds=PATIENCE,
+    ).run()
+    seen = [result.learner for result in found.results]
+    assert len(died) == 1
+    assert sorted(seen) == sorted({"ann", "zoe", *names})
+    earned = {name: row["earned"] for name, row in classroom.results().items()}
+    assert earned == {
+        "ann": 2.0,
+        "zoe": None,
+        **{name: 2.0 if words == "right" else 0.0 for name, words in names.items()},
+    }
+    until(lambda: not kernels(), "the end of the workers' kernels")
+
+
+def test_a_submission_that_every_worker_dies_of_is_an_error_of_its_own(classroom: Room, address: str) -> None:
+    classroom.submit(ann="kill", bob="right", cid="right")
+    run(classroom, address)
+    found = classroom.results()
+    assert {name: row["earned"] for name, row in found.items()} == {"ann": None, "bob": 2.0, "cid": 2.0}
+    assert "every worker that graded it died" in found["ann"]["error"]
+
+
+def test_a_submission_comes_out_the_same_as_on_one_machine_and_is_kept(classroom: Room, address: str) -> None:
+    classroom.submit(ann="right", bob="wrong", cid="crash")
+    run(classroom, address)
+    first = classroom.results()
+    assert {name: row["status"] for name, row in first.items()} == {
+        "ann": "graded",
+        "bob": "graded",
+        "cid": "error",
+    }
+    run(classroom, address)
+    assert classroom.results()["ann"] == first["ann"]
+
+
+def test_each_worker_grades_on_the_engine_of_its_own_environment(classroom: Room, address: str) -> None:
+    names = [f"l{count}" for count in range(12)]
+    classroom.submit(**dict.fromkeys(names, "engine"))
+    tasks = [a_task(classroom, name) for name in names]
+    with closing(ClusterScheduler(address).run(tasks)) as outcomes:
+        reports = [outcome.report for outcome in outcomes]
+    assert {report.checks[0].seen for report in reports if report} == {f"engine {name}" for name in ENGINES}
+
+
+def test_an_engine_that_is_named_is_everyones(classroom: Room, address: str) -> None:
+    classroom.submit(ann="engine", bob="engine")
+    tasks = [replace(a_task(classroom, name), engine="tcp://third.example:1") for name in ("ann", "bob")]
+    with closing(ClusterScheduler(address).run(tasks)) as outcomes:
+        seen = {outcome.report.checks[0].seen for outcome in outcomes if outcome.report}
+    assert seen == {"engine tcp://third.example:1"}
+
+
+def a_task(room: Room, learner: str) -> Task:
+    packed = pack(Submission(learner, learner, room.submissions / learner))
+    return Task(learner, packed, room.exercise.id, room.notebook, seconds=PATIENCE)
+
+
+def test_leaving_a_cluster_run_early_interrupts_what_runs_there(
+    classroom: Room, address: str, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    classroom.submit(ann="right", bob=f"wait {mark} 600")
+    tasks = [a_task(classroom, "ann"), a_task(classroom, "bob")]
+    with closing(ClusterScheduler(address).run(tasks)) as outcomes:
+        assert next(outcomes).learner == "ann"
+        until(mark.exists, "bob's grading")
+    until(lambda: mark.read_text() == "cleaned", "the interrupt")
+    until(lambda: not kernels(), "the end of the workers' kernels")
+
+
+def test_a_scheduler_that_is_not_there_is_told_with_what_to_start(
+    classroom: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        classroom.submit(ann="right")
+        with pytest.raises(ClusterFailed, match="does not answer") as failure:
+            run(classroom, nobody)
+    assert "dask scheduler" in str(failure.value)
+
+
+def test_a_cluster_without_workers_is_told_with_what_to_start(
+    classroom: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "WORKER_SECONDS", 1)
+    classroom.submit(ann="right")
+    with (
+        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as empty,
+        pytest.raises(ClusterFailed, match="no workers") as failure,
+    ):
+        run(classroom, empty.scheduler_address)
+    assert "dask worker" in str(failure.value)
