@@ -10,14 +10,21 @@ from stagelens.dockerfile.model import Instruction, Stage
 from stagelens.errors import StagelensError
 
 _EXIT_CODE = re.compile(r"exit code: (\d+)|returned a non-zero code: (\d+)")
+# What BuildKit's Dockerfile frontend refuses before it runs anything (frontend/dockerfile/parser/errors.go).
+_REFUSED_LINE = re.compile(r"dockerfile parse error (?:on )?line (\d+)")
+_NEWER_FRONTEND = (
+    "if the line is right, this engine's own reader of Dockerfiles is older than it: make "
+    "# syntax=docker/dockerfile:1 the file's first line, or use a newer engine"
+)
 LAST_LINES = 20
 
 
 class BuildFailed(StagelensError):
     """The build ended with an error.
 
-    `stage` and `instruction` are None where the error belongs to no line (a context that cannot be read);
-    `line` is the Dockerfile's (1-based); `exit_code` a RUN's; `logs` its last 20 lines; `trace` what ran.
+    `stage` and `instruction` are None where no instruction ran and failed; `line` is the Dockerfile's
+    (1-based), None where the error belongs to none (a context that cannot be read); `exit_code` a RUN's;
+    `logs` its last 20 lines; `trace` what ran.
     """
 
     def __init__(
@@ -30,28 +37,30 @@ class BuildFailed(StagelensError):
     ) -> None:
         self.stage = stage
         self.instruction = instruction
-        self.line = instruction.start_line if instruction else None
+        refused = _REFUSED_LINE.search(message) if instruction is None else None
+        self.line = instruction.start_line if instruction else int(refused[1]) if refused else None
         self.trace = trace
         self.logs = logs[-LAST_LINES:]
         found = _EXIT_CODE.search(message)
         self.exit_code = int(found[1] or found[2]) if found else None
+        mend = f"mend line {self.line} of the Dockerfile, then build again" if self.line else None
         super().__init__(
             self._what(),
             where=self._place(trace.dockerfile.path),
             why=self._why(clean(message.replace("\n", " "))),
-            remedy=f"mend line {self.line} of the Dockerfile, then build again" if self.line else None,
+            remedy=f"{mend}; {_NEWER_FRONTEND}" if refused else mend,
         )
 
     def _what(self) -> str:
         if self.instruction is None:
-            return "The build failed."
+            return "The engine cannot read the Dockerfile." if self.line else "The build failed."
         first = clean(self.instruction.source.splitlines()[0])
         code = f" with exit code {self.exit_code}" if self.exit_code is not None else ""
         return f"{first} failed{code}."
 
     def _place(self, path: str) -> str:
         if self.stage is None:
-            return path
+            return f"{path}, line {self.line}" if self.line else path
         return f"{path}, line {self.line}, stage {self.stage.label}"
 
     def _why(self, message: str) -> str:

@@ -38,6 +38,8 @@ from stagelens.dockerfile import Dockerfile, load
 from stagelens.errors import StagelensError
 
 OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
+# What an engine says that looks for an uploaded context on the network (moby/moby#47717).
+_UNREADABLE_UPLOAD = "failed to read downloaded context"
 UPLOAD_MISSING = (
     "without a session the engine cannot pull through our credentials, and there is no # syntax=, "
     "no secrets and no ssh; the whole context is sent each time",
@@ -182,7 +184,12 @@ class _Run:
             extra = [(request.dockerfile, job.text.encode())]
         body = tar_stream(job.context, load_ignore(job.context, job.request.dockerfile), extra)
         counted = _Counter(body)
-        image = self._solving("upload", lambda: self._solve(request, None, iter(counted)))
+        try:
+            image = self._solving("upload", lambda: self._solve(request, None, iter(counted)))
+        except BuildFailed as error:
+            if _UNREADABLE_UPLOAD in str(error):
+                raise _upload_refused(error) from error
+            raise
         return self._trace("upload", image, counted.count, UPLOAD_MISSING)
 
     def classic(self) -> BuildTrace:
@@ -248,6 +255,15 @@ class _Run:
             missing=missing,
             request=self._job.request,
         )
+
+
+def _upload_refused(error: BuildFailed) -> StagelensError:
+    return StagelensError(
+        "This engine cannot build a context that is uploaded.",
+        where=error.where,
+        why="with containerd's image store, older engines fail at it (moby/moby#47717)",
+        remedy="build with a session, which is the default; or use an engine with moby/moby#49178",
+    )
 
 
 class _Counter:
