@@ -28,6 +28,7 @@ class Program:
 ENGINE = (Program("dockerd", "docker.io"), Program("iptables", "iptables"), Program("ip", "iproute2"))
 REPLICAS = (Program("debootstrap", "debootstrap"),)
 BROWSER = (Program("chromium", "chromium"), Program("npm", "npm"))
+TESTS = (Program("ssh-agent", "openssh-client"),)
 
 
 def missing(programs: tuple[Program, ...]) -> tuple[Program, ...]:

@@ -60,6 +60,7 @@ def _run(arguments: list[str], only_tests: bool) -> int:
     engine = engine_commands.find()
     err.print(f"engine {engine.info.version}: {engine.origin}", markup=False)
     requirements.provide_replica_tools(engine, images.NAMES)
+    requirements.provide(requirements.TESTS)
     if any((ROOT / "tests/browser").glob("test_*.py")):
         requirements.provide(requirements.BROWSER)
     with working("base images") as report:
