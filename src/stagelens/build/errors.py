@@ -16,6 +16,7 @@ _NEWER_FRONTEND = (
     "if the line is right, this engine's own reader of Dockerfiles is older than it: make "
     "# syntax=docker/dockerfile:1 the file's first line, or use a newer engine"
 )
+_DENIED = re.compile(r"\b401\b|unauthorized|denied|authorization failed|no basic auth", re.IGNORECASE)
 LAST_LINES = 20
 
 
@@ -24,7 +25,7 @@ class BuildFailed(StagelensError):
 
     `stage` and `instruction` are None where no instruction ran and failed; `line` is the Dockerfile's
     (1-based), None where the error belongs to none (a context that cannot be read); `exit_code` a RUN's;
-    `logs` its last 20 lines; `trace` what ran.
+    `logs` its last 20 lines; `trace` what ran; `registry` the one that did not give an image.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class BuildFailed(StagelensError):
         stage: Stage | None = None,
         instruction: Instruction | None = None,
         logs: tuple[LogLine, ...] = (),
+        registry: str | None = None,
     ) -> None:
         self.stage = stage
         self.instruction = instruction
@@ -44,6 +46,8 @@ class BuildFailed(StagelensError):
         found = _EXIT_CODE.search(message)
         self.exit_code = int(found[1] or found[2]) if found else None
         mend = f"mend line {self.line} of the Dockerfile, then build again" if self.line else None
+        if registry is not None and _DENIED.search(message):
+            mend = f"docker login {registry}   then build again"
         super().__init__(
             self._what(),
             where=self._place(trace.dockerfile.path),

@@ -34,12 +34,14 @@ from stagelens.buildkit import (
 from stagelens.buildkit.context import load_ignore, tar_stream
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.buildkit.services import Service
-from stagelens.dockerfile import Dockerfile, load
+from stagelens.dockerfile import Dockerfile, full_name, load
 from stagelens.errors import StagelensError
 
 OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
 # What an engine says that looks for an uploaded context on the network (moby/moby#47717).
 _UNREADABLE_UPLOAD = "failed to read downloaded context"
+# Names of vertices that look an image up: frontend/dockerfile/dockerfile2llb/convert.go.
+_METADATA = "[internal] load metadata for "
 UPLOAD_MISSING = (
     "without a session the engine cannot pull through our credentials, and there is no # syntax=, "
     "no secrets and no ssh; the whole context is sent each time",
@@ -232,7 +234,18 @@ class _Run:
                 if "context canceled" not in vertex.error:
                     instruction = stage.instructions[vertex.instruction]
                     return BuildFailed(vertex.error, trace, stage, instruction, vertex.logs)
-        return BuildFailed(error.what, trace)
+        return self._image_failed(trace) or BuildFailed(error.what, trace)
+
+    def _image_failed(self, trace: BuildTrace) -> BuildFailed | None:
+        """The error of an image that could not be had, at the first line that names it."""
+        missing = {v.name.removeprefix(_METADATA): v for v in trace.vertices if v.error}
+        for edge in self._dockerfile.edges:
+            if isinstance(edge.source, str) and (vertex := missing.get(full_name(edge.source))):
+                stage = self._dockerfile.stages[edge.target]
+                registry = vertex.name.removeprefix(_METADATA).partition("/")[0]
+                instruction = stage.instructions[edge.instruction]
+                return BuildFailed(vertex.error, trace, stage, instruction, registry=registry)
+        return None
 
     def _trace(
         self,

@@ -4,6 +4,7 @@ from stagelens.dockerfile.errors import DockerfileError
 from stagelens.dockerfile.expand import expand
 from stagelens.dockerfile.model import Dockerfile, Edge, EdgeKind, Flag, Heredoc, Instruction, Stage
 from stagelens.dockerfile.parse import load, parse
+from stagelens.dockerfile.reference import full_name
 from stagelens.dockerfile.steps import locate, vertex_instructions
 from stagelens.dockerfile.words import split_words
 
@@ -17,6 +18,7 @@ __all__ = [
     "Instruction",
     "Stage",
     "expand",
+    "full_name",
     "load",
     "locate",
     "parse",
