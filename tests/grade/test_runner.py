@@ -24,6 +24,7 @@ from stagelens.grade.results import Result
 from stagelens.grade.runner import ClassRun, Listener, LocalScheduler, grading_notebook
 from stagelens.grade.runner.kernel import WarmKernel
 from stagelens.grade.runner.task import Outcome, Task, carry_out
+from stagelens.grade.runner.validate import validate
 
 PATIENCE = 120  # seconds for what takes two on an idle machine
 
@@ -182,6 +183,22 @@ def test_nbval_finds_a_notebook_that_does_not_show_the_recorded_result(
     assert found["ann"]["status"] == "error"
     assert "does not show the same" in found["ann"]["error"]
     assert found["bob"]["status"] == "graded"
+
+
+def test_leaving_the_validation_early_ends_its_programs(classroom: Room, one_kernel: OneKernel) -> None:
+    classroom.submit(ann="right", bob="right")
+    run(classroom, one_kernel)
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    notebooks = sorted(classroom.out.glob("learners/*/grading.ipynb"))
+    slow = notebooks[1].read_text(encoding="utf-8").replace("import os, time", "import time; time.sleep(600)")
+    notebooks[1].write_text(slow, encoding="utf-8")
+    verdicts = validate(classroom.out, notebooks, 2)
+    assert next(verdicts) == {notebooks[0]: None}
+    verdicts.close()
+    until(
+        lambda: {child.pid for child in psutil.Process().children(recursive=True)} <= before,
+        "the end of the second program",
+    )
 
 
 def test_a_submission_that_takes_too_long_is_stopped_and_cleans_up(classroom: Room, tmp_path: Path) -> None:

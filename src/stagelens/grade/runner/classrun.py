@@ -151,16 +151,21 @@ class ClassRun:
         listener.validating(len(pending))
         if not pending:
             return
-        for verdicts in validate(self.out, list(pending), self.workers):
-            for notebook, problem in verdicts.items():
-                result = replace(pending[notebook], validated=problem is None)
-                if problem is not None:
-                    words = f"The executed notebook does not show the same when it is run again: {problem}"
-                    result = replace(result, status="error", error=words)
-                text = notebook.read_text(encoding="utf-8")
-                write_learner(notebook.parent, result, self.exercise, text)
-                yield result
-            listener.validated(len(verdicts))
+        with closing(validate(self.out, list(pending), self.workers)) as batches:
+            for verdicts in batches:
+                for notebook, problem in verdicts.items():
+                    result = _with_verdict(pending[notebook], problem)
+                    text = notebook.read_text(encoding="utf-8")
+                    write_learner(notebook.parent, result, self.exercise, text)
+                    yield result
+                listener.validated(len(verdicts))
+
+
+def _with_verdict(result: Result, problem: str | None) -> Result:
+    if problem is None:
+        return replace(result, validated=True)
+    words = f"The executed notebook does not show the same when it is run again: {problem}"
+    return replace(result, validated=False, status="error", error=words)
 
 
 def _blank(submission: Submission, exercise: str, version: str) -> Result:

@@ -1,0 +1,131 @@
+"""Grading a class: two workers against one, and against a plain papermill loop with no shared cache.
+
+    python benchmarks/grading.py [SUBMISSIONS]
+
+Makes SUBMISSIONS (40 unless told) of multi-stage-go: right ones in several forms, wrong ones and broken ones.
+Each way of grading begins without a build cache of its own: a label after every FROM keeps it apart from the
+others. In the plain loop, a kernel for each notebook, every submission has a label of its own, so that none
+finds another's steps. Prints seconds and ratios.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import papermill
+
+from stagelens import engine as engines
+from stagelens import images
+from stagelens.grade import exercise, needed_images
+from stagelens.grade.notebook import SUBMISSION
+from stagelens.grade.runner import ClassRun, LocalScheduler, grading_notebook
+
+EXERCISE = "multi-stage-go"
+# What a notebook that grades nothing has to say: the rest of its time is the grader's own.
+NOTHING = """
+from stagelens.grade import Report
+from stagelens.grade.notebook import Graded, recorded
+
+Graded(recorded() or Report(exercise, (), 0.0, 0.0, 0.0))
+"""
+
+
+def answers() -> list[str]:
+    """Dockerfiles in the proportions of a class: of ten, six right, two wrong and two broken."""
+    task = exercise(EXERCISE)
+    right = (task.solution / "Dockerfile").read_text(encoding="utf-8")
+    start = (task.folder / "Dockerfile").read_text(encoding="utf-8")
+    forms = [
+        right,
+        right.replace("AS builder", "AS compile").replace("--from=builder", "--from=compile"),
+        right.replace("COPY main.go", "RUN true\nCOPY main.go", 1),
+        right.replace("go build", "go build -trimpath", 1),
+    ]
+    broken = right.replace("go build", "go biuld", 1)
+    return [*forms, forms[0], forms[1], start, start, broken, "FROM no-such-base\nCOPY . .\n"]
+
+
+def submissions(folder: Path, count: int, salt: Callable[[int], str]) -> Path:
+    """A class; `salt` gives the label that keeps a submission's cache apart."""
+    task, forms = exercise(EXERCISE), answers()
+    for number in range(count):
+        place = folder / f"learner{number:04}"
+        shutil.copytree(task.folder, place)
+        lines: list[str] = []
+        for line in forms[number % len(forms)].splitlines():
+            lines.append(line)
+            if line.upper().startswith("FROM "):
+                lines.append(f'LABEL bench="{salt(number)}"')
+        text = "\n".join(lines) + f"\n# the answer of learner {number}\n"
+        (place / "Dockerfile").write_text(text, encoding="utf-8")
+    return folder
+
+
+def class_run(count: int, workers: int, notebook: str, address: str) -> float:
+    """Seconds of `stagelens grade` over a class, with nbval and all reports."""
+    salt = secrets.token_hex(6)
+    with tempfile.TemporaryDirectory() as name:
+        folder = submissions(Path(name) / "class", count, lambda number: salt)
+        scheduler = LocalScheduler(workers)
+        out = Path(name) / "out"
+        begun = time.perf_counter()
+        run = ClassRun(folder, exercise(EXERCISE), out, scheduler, notebook, address, workers=workers)
+        found = run.run()
+        seconds = time.perf_counter() - begun
+    assert not found.of("error"), [result.error for result in found.of("error")]
+    return seconds
+
+
+def plain_loop(count: int, address: str) -> float:
+    """Seconds of the same notebook in a loop of papermill's own, a new kernel and no shared step for each."""
+    salt = secrets.token_hex(6)
+    notebook = nbformat.reads(grading_notebook(), as_version=4)
+    notebook.metadata["papermill"] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = submissions(Path(name) / "class", count, lambda number: f"{salt}-{number}")
+        begun = time.perf_counter()
+        for place in sorted(folder.iterdir()):
+            work = Path(name) / "work" / place.name
+            shutil.copytree(place, work / SUBMISSION)
+            papermill.execute_notebook(
+                notebook,
+                str(work / "grading.ipynb"),
+                {"submission": SUBMISSION, "exercise": EXERCISE, "engine": address},
+                cwd=str(work),
+                progress_bar=False,
+            )
+        return time.perf_counter() - begun
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 40
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    engine = engines.connect()
+    images.ensure(engine, needed_images(exercise(EXERCISE)))
+    empty = nbformat.reads(grading_notebook(), as_version=4)
+    empty.cells = [empty.cells[1], nbformat.v4.new_code_cell(NOTHING, id="nothing")]
+    own = class_run(count, 1, nbformat.writes(empty), engine.address)
+    one = class_run(count, 1, grading_notebook(), engine.address)
+    two = class_run(count, 2, grading_notebook(), engine.address)
+    plain = plain_loop(count, engine.address)
+    print(f"{count} submissions, seconds in all and for each")
+    for label, seconds in (
+        ("the grader's own work", own),
+        ("1 worker", one),
+        ("2 workers", two),
+        ("plain loop", plain),
+    ):
+        print(f"{label:>22}: {seconds:7.1f} {seconds / count:6.2f}")
+    print(f"2 workers against 1: {one / two:.2f} (aim 1.7); against a plain loop: {plain / two:.2f} (aim 2)")
+
+
+if __name__ == "__main__":
+    main()
