@@ -21,6 +21,13 @@ from stagelens.grade.results.write import RECORD
 
 MIME = "application/vnd.stagelens.report+json"
 SUBMISSION = "submission"
+# Makes a kernel ready for the next notebook, in `folder`. The last one's is gone by now, and IPython's reset
+# asks where it is.
+FORGET = """
+import os
+os.chdir({folder!r})
+get_ipython().reset(new_session=True)
+"""
 
 
 @dataclass(frozen=True, slots=True)

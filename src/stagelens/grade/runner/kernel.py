@@ -23,18 +23,14 @@ from nbval.kernel import CURRENT_ENV_KERNEL_NAME, NbvalKernelspecManager
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
 
+from stagelens.grade.notebook import FORGET
+
 ENGINE = "stagelens-warm"
 START_SECONDS = 120
 GRACE_SECONDS = 30
 _SOCKET_PATH = 100  # bytes; a UNIX socket's path has 108 at most, on macOS 104
 # A kernel is left after so many notebooks, so that what they leak never adds up.
 NOTEBOOKS = 500
-# The last notebook's folder is gone by now, and IPython asks where it is.
-FORGET = """
-import os
-os.chdir({folder!r})
-get_ipython().reset(new_session=True)
-"""
 
 
 class KernelStopped(Exception):

@@ -74,7 +74,7 @@ class _Batch:
 
 
 def _command(folder: Path, failures: Path, names: Sequence[str]) -> list[str]:
-    plugins = ("nbval.plugin", "stagelens.grade.runner.nbval_warm", "no:cacheprovider")
+    plugins = ("nbval.plugin", "stagelens.grade.nbval_warm", "no:cacheprovider")
     return [
         *(sys.executable, "-m", "pytest", "-q", "--color=no", "--nbval-lax", "--nbval-current-env"),
         *(f"-p{plugin}" for plugin in plugins),

@@ -11,7 +11,7 @@ import pytest
 from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel
 from nbval.plugin import IPyNbFile
 
-from stagelens.grade.runner.kernel import FORGET
+from stagelens.grade.notebook import FORGET
 
 _FORGET_SECONDS = 60
 
