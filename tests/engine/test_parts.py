@@ -1,4 +1,4 @@
-"""Pieces of the private engine that need none: free subnets, and the log's telling lines."""
+"""Pieces of the private engine that need none: free subnets, limits, and the log's telling lines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stagelens.engine import limits
 from stagelens.engine.diagnose import remedy, telling_lines
 from stagelens.engine.errors import EngineStartFailed
 from stagelens.engine.network import choose_pool
@@ -62,3 +63,19 @@ def test_known_causes_have_a_remedy(tmp_path: Path, line: str, word: str) -> Non
     log = tmp_path / "log"
     log.write_text(line + "\n")
     assert word in remedy(log)
+
+
+def test_limits_are_written_for_either_version_of_control_groups(tmp_path: Path) -> None:
+    wanted = limits.Limits(memory=1024, pids=7, disk=4096)
+    for version, files in {
+        1: {"memory/x/memory.limit_in_bytes": "1024", "pids/x/pids.max": "7"},
+        2: {"x/memory.max": "1024", "x/memory.swap.max": "0", "x/pids.max": "7"},
+    }.items():
+        root = tmp_path / str(version)
+        for folder in ("memory", "pids") if version == 1 else (".",):
+            (root / folder).mkdir(parents=True)
+        if version == 2:
+            (root / "cgroup.controllers").write_text("memory pids")
+        limits.set_up_group("x", wanted, root)
+        assert {name: (root / name).read_text() for name in files} == files
+    assert (tmp_path / "2/cgroup.subtree_control").read_text() == "+memory +pids"

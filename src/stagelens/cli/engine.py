@@ -13,6 +13,14 @@ from stagelens.cli import requirements
 from stagelens.cli.console import err, out, working
 from stagelens.errors import StagelensError
 
+Grading = Annotated[
+    bool, typer.Option("--grading", help="The limited engine that submissions are graded on.")
+]
+
+
+def _chosen(grading: bool) -> engines.PrivateEngine:
+    return engines.grading_engine() if grading else engines.private_engine()
+
 
 def find() -> engines.Engine:
     """An engine that answers; what a private one needs is installed first, where that can be done."""
@@ -41,24 +49,27 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="engine")
 
 
-def start() -> None:
+def start(grading: Grading = False) -> None:
     """Start the private engine, even where another engine runs."""
-    requirements.provide(requirements.ENGINE)
+    requirements.provide((*requirements.ENGINE, *(requirements.LIMITS if grading else ())))
     with working("starting a private engine") as report:
-        private = engines.start_private(report)
+        private = engines.start_private(report, _chosen(grading))
     out.print(f"export DOCKER_HOST={private.address}", markup=False, soft_wrap=True)
 
 
-def stop() -> None:
+def stop(grading: Grading = False) -> None:
     """Stop the private engine; its images stay."""
     with working("stopping the private engine"):
-        stopped = engines.stop_private()
+        stopped = engines.stop_private(_chosen(grading))
     err.print("stopped" if stopped else "no private engine is running")
 
 
-def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def status(
+    grading: Grading = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """Say whether the private engine runs, and where its files are."""
-    private = engines.private_engine()
+    private = _chosen(grading)
     pid = private.pid()
     if as_json:
         fields = {"running": pid is not None, "pid": pid, "address": private.address, "log": str(private.log)}
@@ -69,9 +80,12 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     out.print(f"log     {private.log}", markup=False, soft_wrap=True)
 
 
-def logs(lines: Annotated[int, typer.Option(help="How many of the last lines.")] = 50) -> None:
+def logs(
+    grading: Grading = False,
+    lines: Annotated[int, typer.Option(help="How many of the last lines.")] = 50,
+) -> None:
     """Show the end of the private engine's log."""
-    log = engines.private_engine().log
+    log = _chosen(grading).log
     if not log.exists():
         raise StagelensError("There is no log yet.", where=str(log), remedy="stagelens engine start")
     for line in log.read_text(errors="replace").splitlines()[-lines:]:

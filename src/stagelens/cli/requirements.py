@@ -26,6 +26,7 @@ class Program:
 
 
 ENGINE = (Program("dockerd", "docker.io"), Program("iptables", "iptables"), Program("ip", "iproute2"))
+LIMITS = (Program("mkfs.ext4", "e2fsprogs"), Program("mount", "mount"), Program("umount", "mount"))
 REPLICAS = (Program("debootstrap", "debootstrap"),)
 BROWSER = (Program("chromium", "chromium"), Program("npm", "npm"))
 TESTS = (Program("ssh-agent", "openssh-client"),)

@@ -23,9 +23,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from stagelens.engine import diagnose, network, processes
+from stagelens.engine import diagnose, limits, network, processes
 from stagelens.engine.client import Candidate, probe
 from stagelens.engine.errors import EngineStartFailed
+from stagelens.engine.limits import Limits, sensible
 from stagelens.engine.model import Skipped
 from stagelens.paths import state_dir
 
@@ -33,14 +34,22 @@ READY_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 # A unix socket's path holds 107 bytes; the longest below `run` is exec/containerd/containerd.sock.ttrpc.
 _LONGEST_FOLDER = 60
+# A proxy that refuses: pulls, and what an ADD names, end at once.
+_NOWHERE = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9") | {"NO_PROXY": ""}
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class PrivateEngine:
-    """Where the private engine's files are."""
+    """Where a private engine's files are, and what holds for it.
+
+    `limits` bound all that it runs; an `offline` one fetches nothing itself, neither images nor what an ADD
+    names (its containers and RUN steps are another matter).
+    """
 
     folder: Path
+    limits: Limits | None = None
+    offline: bool = False
 
     @property
     def name(self) -> str:
@@ -92,25 +101,40 @@ def private_engine() -> PrivateEngine:
     return PrivateEngine(state_dir() / "engine")
 
 
-def can_start() -> str | None:
-    """None where a private engine can be started here, else why not."""
+def grading_engine(number: int = 0) -> PrivateEngine:
+    """A further one for strangers' builds: limited, and apart from everybody's own images.
+
+    Each `number` is one more, so that workers side by side cannot take each other's processes or disk.
+    """
+    folder = state_dir() / (f"grading-{number}" if number else "grading")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return PrivateEngine(folder, sensible(folder, memory), offline=True)
+
+
+def can_start(limited: bool = False) -> str | None:
+    """None where a private engine can be started here (one with limits, if asked), else why not."""
     if sys.platform != "linux":
         return "a private engine needs Linux"
     if os.geteuid() != 0:
         return "a private engine needs root"
     missing = [name for name in ("dockerd", "iptables", "ip") if network.program(name) is None]
-    return f"not installed: {', '.join(missing)}" if missing else None
+    if missing:
+        return f"not installed: {', '.join(missing)}"
+    return limits.missing() if limited else None
 
 
-def start(report: Report | None = None) -> PrivateEngine:
-    """Start the private engine unless it runs, and wait until it answers; two at once start one.
+def start(report: Report | None = None, engine: PrivateEngine | None = None) -> PrivateEngine:
+    """Start the private engine (or the one given) unless it runs, and wait until it answers.
+
+    Two at once start one.
 
     Raises
     ------
     EngineStartFailed: with the telling lines of its log.
     """
-    engine = private_engine()
-    if reason := can_start():
+    engine = engine or private_engine()
+    if reason := can_start(engine.limits is not None):
         raise EngineStartFailed("No private engine can be started here.", why=reason)
     with _lock(engine):
         if engine.pid() is not None:
@@ -130,12 +154,12 @@ def start(report: Report | None = None) -> PrivateEngine:
     return engine
 
 
-def stop() -> bool:
-    """Stop the private engine, wait for its end and remove its bridges; False where none runs.
+def stop(engine: PrivateEngine | None = None) -> bool:
+    """Stop the private engine (or the one given) and wait for its end; False where none runs.
 
     What a killed one left behind (containerd, shims, mounts, its bridge) is removed too.
     """
-    engine = private_engine()
+    engine = engine or private_engine()
     if not engine.folder.is_dir():
         return False
     with _lock(engine):
@@ -172,6 +196,8 @@ def _launch(engine: PrivateEngine) -> subprocess.Popen[bytes]:
     _sweep(engine, ())
     engine.run.mkdir(parents=True, exist_ok=True, mode=0o700)
     _forget_networks(engine)
+    if engine.limits is not None:
+        limits.set_up(engine.name, engine.folder, engine.limits)
     pool = network.choose_pool(network.routes())
     network.set_up(engine.name, pool)
     engine.config.write_text(json.dumps(_configuration(engine, pool), indent=2))
@@ -193,13 +219,13 @@ def _launch(engine: PrivateEngine) -> subprocess.Popen[bytes]:
             stderr=log,
             start_new_session=True,
             cwd="/",
-            env=os.environ | {"PATH": network.search_path()},
+            env=os.environ | {"PATH": network.search_path()} | (_NOWHERE if engine.offline else {}),
         )
 
 
 def _configuration(engine: PrivateEngine, pool: IPv4Network) -> dict[str, object]:
     """daemon.json: https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file."""
-    return {
+    settings: dict[str, object] = {
         "hosts": [engine.address],
         "data-root": str(engine.folder / "data"),
         "exec-root": str(engine.run / "exec"),
@@ -209,6 +235,14 @@ def _configuration(engine: PrivateEngine, pool: IPv4Network) -> dict[str, object
         "iptables": False,
         "ip6tables": False,
     }
+    if engine.limits is not None:
+        settings |= {
+            "cgroup-parent": f"/{engine.name}",
+            # systemd, where it is the driver, takes slices of its own alone.
+            "exec-opts": ["native.cgroupdriver=cgroupfs"],
+            "builder": {"gc": {"enabled": True, "defaultKeepStorage": str(engine.limits.disk // 2)}},
+        }
+    return settings
 
 
 def _forget_networks(engine: PrivateEngine) -> None:
@@ -259,6 +293,8 @@ def _sweep(engine: PrivateEngine, user_bridges: tuple[str, ...]) -> None:
     processes.unmount_below(engine.folder)
     processes.unmount_below(engine.run)
     network.tear_down(engine.name, user_bridges)
+    if engine.limits is not None:
+        limits.tear_down(engine.name)
     engine.pid_file.unlink(missing_ok=True)
     engine.socket.unlink(missing_ok=True)
     if engine.run != engine.folder:

@@ -113,7 +113,9 @@ def answers(lab: Lab, options: Options) -> Seen:
     made_up = name is not None
     if made_up:
         wanted = lab.token
-    answer = lab.answer("first", {name: wanted} if name else None, port)
+    answer = lab.answer("first", None, port)
+    if made_up and answer.body is not None:
+        answer = lab.answer("first", {name: wanted}, port)
     expected = f"port {port} answers with {harmless(wanted)!r}" + (
         f" where {name}={wanted}" if made_up else ""
     )
@@ -147,12 +149,16 @@ def renewed(lab: Lab, options: Options) -> Seen:
     """After the edit `edit` a RUN step runs, and the container answers with what the edit put there."""
     edit = lab.exercise.edits[options["edit"]]
     expected = f"{edit.file} changes: {options['step']} runs again, and the page shows the change"
+    port = int(options.get("port", 80))
+    before = lab.answer("first", None, port)
+    if before.body is None:
+        return Seen(False, expected, before.why)
     outcome = lab.edited(options["edit"])
     if outcome.problem is not None:
         return Seen(False, expected, f"the build fails after the edit: {lab.explain(outcome.problem)}")
     if not outcome.ran:
         return Seen(False, expected, "no RUN ran again")
-    answer = lab.answer(options["edit"], None, int(options.get("port", 80)))
+    answer = lab.answer(options["edit"], None, port)
     if answer.body is None:
         return Seen(False, expected, answer.why)
     fresh = lab.token in answer.body

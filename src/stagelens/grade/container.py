@@ -23,6 +23,8 @@ from stagelens.grade.model import Limits
 ASKER_IMAGE = "diamol/base"
 MAX_BODY = 64 * 1024
 _ASK_SECONDS = 2
+# A shell, since the first process must take in the children that `timeout` leaves.
+_REAP = "while true; do sleep 60; done"
 # Tries for a second, then the container's state is looked at: it may have ended. (busybox as Debian builds
 # it has no wget -T.)
 _ASK = """
@@ -62,7 +64,7 @@ def asker(engine: Engine, labels: Mapping[str, str]) -> Generator[str]:
     host = api.create_host_config(
         network_mode="none",
         mem_limit=64 * 1024**2,
-        pids_limit=32,
+        pids_limit=128,
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
         read_only=True,
@@ -71,7 +73,7 @@ def asker(engine: Engine, labels: Mapping[str, str]) -> Generator[str]:
         sysctls={"net.ipv4.ip_unprivileged_port_start": "0"},
     )
     made = api.create_container(
-        ASKER_IMAGE, ["sleep", "3600"], host_config=host, labels=dict(labels), stop_signal="SIGKILL"
+        ASKER_IMAGE, ["sh", "-c", _REAP], host_config=host, labels=dict(labels), stop_signal="SIGKILL"
     )
     try:
         api.start(made)
@@ -151,7 +153,9 @@ def _until_answered(
         if not state["Running"]:
             return Answer(None, _ended(engine, container, state), ended=True)
         if "HTTP/" in said or time.monotonic() > deadline:
-            return Answer(None, said or f"no answer within {limits.answer:g} s")
+            if "refused" in said or not said:
+                said = f"nothing answers on port {port} within {limits.answer:g} s"
+            return Answer(None, said)
 
 
 def _ended(engine: Engine, container: str, state: Mapping[str, Any]) -> str:

@@ -29,9 +29,11 @@ from stagelens.grade.words import harmless
 from stagelens.snapshot import FileTable
 from stagelens.snapshot.probe import list_image
 
+# What is made for a submission has this label and, in Unix seconds, the time by which it is over in any case.
 LABEL = "org.stagelens.grade"
 UNTIL = "org.stagelens.grade.until"
 REPOSITORY = "stagelens-grade"
+FOLDER = "stagelens-grade-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +90,12 @@ class Lab:
         self._outcomes: dict[str, Outcome] = {}
         self._answers: dict[tuple[str, str], Answer] = {}
         self._stack = ExitStack()
-        until = time.time() + 6 * exercise.limits.build + 600
-        self.labels = {LABEL: self.token, UNTIL: str(int(until))}
+        self._until = int(time.time() + 6 * exercise.limits.build + 600)
+        self.labels = {LABEL: self.token, UNTIL: str(self._until)}
 
     def __enter__(self) -> Lab:
         with ExitStack() as stack:
-            name = stack.enter_context(tempfile.TemporaryDirectory(prefix="stagelens-grade-"))
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{FOLDER}{self._until}-"))
             self._root = Path(name)
             self._stack = stack.pop_all()
         try:

@@ -1,0 +1,146 @@
+"""Limits for all that a private engine runs together: build steps as well as containers.
+
+`POST /build` with BuildKit takes no memory, pids or disk limit, so they are laid around the engine: a control
+group that its containers and RUN steps are born in (daemon.json's cgroup-parent), and a file system of a
+fixed size below its data folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from stagelens.engine.errors import EngineStartFailed
+from stagelens.engine.network import program
+
+CGROUPS = Path("/sys/fs/cgroup")
+PROGRAMS = ("mkfs.ext4", "mount", "umount")
+_SPARE = 2 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What everything on an engine may use together: bytes of memory and disk, and a count of processes."""
+
+    memory: int
+    pids: int
+    disk: int
+
+
+def sensible(folder: Path, machine_memory: int) -> Limits:
+    """Half of the memory; at most 24 GB of disk, and not the last 2 GB of what is free at `folder`.
+
+    An engine's disk file that is there already keeps its size, since it is not made again.
+    """
+    free = shutil.disk_usage(folder).free
+    return Limits(
+        memory=max(machine_memory // 2, 1024**3),
+        pids=1024,
+        disk=max(min(24 * 1024**3, free - _SPARE), 4 * 1024**3),
+    )
+
+
+def missing() -> str | None:
+    """None where limits can be laid around an engine here, else why not."""
+    lacking = [name for name in PROGRAMS if program(name) is None]
+    if lacking:
+        return f"not installed: {', '.join(lacking)}"
+    return None if _version() else "control groups for memory and pids are not mounted"
+
+
+def set_up(name: str, folder: Path, limits: Limits) -> None:
+    """Make the control group `name` and mount the disk at `folder/data`.
+
+    Raises
+    ------
+    EngineStartFailed: the kernel, or a missing right, does not allow it.
+    """
+    try:
+        set_up_group(name, limits)
+        _mount(folder / "data.img", folder / "data", limits.disk)
+    except (OSError, subprocess.CalledProcessError) as error:
+        why = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else str(error)
+        raise EngineStartFailed(
+            "The limits of the engine cannot be laid.",
+            where=str(folder),
+            why=why[-500:],
+            remedy="run this as root outside of a container, or in one started with --privileged",
+        ) from error
+
+
+def set_up_group(name: str, limits: Limits, root: Path = CGROUPS) -> None:
+    """Make the control group `name`, in either version that is mounted at `root`.
+
+    Raises
+    ------
+    OSError: the kernel does not allow it.
+    """
+    for path, value in _files(name, limits, root).items():
+        path.parent.mkdir(exist_ok=True)
+        # A kernel that does not count swap has no such file.
+        with suppress(OSError) if path.name == "memory.swap.max" else nullcontext():
+            path.write_text(value)
+
+
+def tear_down(name: str, root: Path = CGROUPS) -> None:
+    """Remove the control group with what an engine left below it; what is not there is no error."""
+    for top in (root / "memory" / name, root / "pids" / name, root / name):
+        for folder in sorted(top.rglob("*"), key=lambda p: len(p.parts), reverse=True):
+            if folder.is_dir():
+                _remove(folder)
+        _remove(top)
+
+
+def _files(name: str, limits: Limits, root: Path) -> dict[Path, str]:
+    """The files that say the limits, in the order to write them: cgroup-v2 or v1 (kernel documentation)."""
+    if _version(root) == 2:
+        return {
+            root / "cgroup.subtree_control": "+memory +pids",
+            root / name / "memory.max": str(limits.memory),
+            root / name / "memory.swap.max": "0",
+            root / name / "pids.max": str(limits.pids),
+        }
+    return {
+        root / "memory" / name / "memory.limit_in_bytes": str(limits.memory),
+        root / "pids" / name / "pids.max": str(limits.pids),
+    }
+
+
+def _version(root: Path = CGROUPS) -> int | None:
+    if (root / "cgroup.controllers").is_file():
+        return 2
+    return 1 if (root / "memory").is_dir() and (root / "pids").is_dir() else None
+
+
+def _mount(image: Path, folder: Path, size: int) -> None:
+    """A sparse file with ext4 on it: takes the space that is used, and never more than its size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not image.is_file():
+        new = image.with_suffix(".new")
+        with new.open("wb") as file:
+            file.truncate(size)
+        # No journal and no check: after a crash the engine's data can be made again.
+        _run("mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=1", str(new))
+        new.rename(image)
+    _run("mount", "-o", "loop,noatime", str(image), str(folder))
+
+
+def _run(name: str, *arguments: str) -> None:
+    path = program(name)
+    if path is None:
+        raise EngineStartFailed(f"The program {name} is missing.", remedy="apt-get install e2fsprogs mount")
+    subprocess.run([path, *arguments], capture_output=True, text=True, check=True)
+
+
+def _remove(folder: Path) -> None:
+    """A control group's folder goes once its last process has gone, which may take a moment."""
+    deadline = time.monotonic() + 5
+    while folder.is_dir() and time.monotonic() < deadline:
+        with suppress(OSError):
+            folder.rmdir()
+            return
+        time.sleep(0.05)
