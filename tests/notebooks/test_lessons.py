@@ -27,7 +27,10 @@ def test_run_writes_the_executed_notebook_and_a_page(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
     page = (tmp_path / "01-multi-stage.html").read_text()
     assert "Testing..." in page
-    assert "build-stage: 2" in page, "the static picture of the stages is in the page"
+    assert "Built · " in page, "the build's last state, as a picture that needs no kernel"
+    assert "1 changed (23 B)" in page, "the static picture of the stages is in the page"
+    assert "<script" not in page
+    assert "model_id" not in page
     assert (tmp_path / "01-multi-stage.ipynb").exists()
 
 

@@ -2,6 +2,18 @@
 
 from stagelens.build.errors import BuildFailed
 from stagelens.build.run import Job, build, run
+from stagelens.build.timing import critical_path, work_seconds
 from stagelens.build.trace import Backend, BuildTrace, LogLine, Vertex
 
-__all__ = ["Backend", "BuildFailed", "BuildTrace", "Job", "LogLine", "Vertex", "build", "run"]
+__all__ = [
+    "Backend",
+    "BuildFailed",
+    "BuildTrace",
+    "Job",
+    "LogLine",
+    "Vertex",
+    "build",
+    "critical_path",
+    "run",
+    "work_seconds",
+]

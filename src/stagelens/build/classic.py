@@ -14,7 +14,7 @@ from typing import Any, cast
 import docker
 from docker.errors import APIError
 
-from stagelens.build.logs import clean
+from stagelens.build.logs import clean, styled
 from stagelens.build.trace import LogLine, Vertex
 from stagelens.buildkit import BuildCancelled, BuildError, BuildRequest, Cancel, dockerpy
 from stagelens.buildkit.context import load_ignore, tar_stream
@@ -110,7 +110,7 @@ class ClassicBuild:
         elif self._current is not None and text.startswith(" ---> Using cache"):
             self._current = _changed(self._current, cached=True)
         elif self._current is not None and text and not text.startswith(_NOISE):
-            line = LogLine(time.time(), 1, clean(text))
+            line = LogLine(time.time(), 1, *styled(text))
             self._current = _changed(self._current, logs=(*self._current.logs, line))
             self._on_vertex(self._current, (line,))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from stagelens.build.logs import MAX_LINES, clean
+from stagelens.build.logs import MAX_LINES, clean, styled
 from stagelens.build.trace import LogLine, Vertex
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.buildkit.proto.buildkit_pb2 import Vertex as WireVertex
@@ -78,7 +78,7 @@ class Collector:
         text = log.rest.get(stream, "") + data.decode("utf-8", "replace")
         *lines, rest = text.split("\n")
         log.rest[stream] = rest[-64 * 1024 :]
-        made = [LogLine(time, stream, clean(line)) for line in lines]
+        made = [LogLine(time, stream, *styled(line)) for line in lines]
         room = MAX_LINES - len(log.lines)
         log.lines += made[: max(room, 0)]
         return made

@@ -1,8 +1,13 @@
-"""Log bytes to harmless lines: a build's output is a stranger's text."""
+"""Log bytes to harmless lines: a build's output is a stranger's text.
+
+Of all that a terminal would act on only colours are kept, as data beside the text: a few names for parts of
+the line, never the sequences themselves.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 MAX_LINE = 4096
 MAX_LINES = 20_000
@@ -13,6 +18,68 @@ _ESCAPES = re.compile(
     re.DOTALL,
 )
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+# SGR parameters (ECMA-48 8.3.117) that we keep; bright colours count as their plain ones.
+_COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
+_MADE = {1: "bold", 2: "dim", 3: "italic", 4: "underline"}
+_ENDED = {22: ("bold", "dim"), 23: ("italic",), 24: ("underline",), 39: _COLOURS}
+_SGR = re.compile(r"(?:\x1b\[|\x9b)([0-9;]*)m")
+
+# From a character to one before another (offsets in the line), and what it is there: "bold red".
+Span = tuple[int, int, str]
+
+
+def styled(text: str) -> tuple[str, tuple[Span, ...]]:
+    """`clean(text)`, and the parts of it that are coloured, in order."""
+    shown, spans = "", list[Span]()
+    style: tuple[str, ...] = ()
+    position = 0
+    for escape in _ESCAPES.finditer(text):
+        shown += text[position : escape.start()]
+        position = escape.end()
+        if found := _SGR.fullmatch(escape[0]):
+            _extend(spans, len(shown), style)
+            style = _changed(style, found[1])
+            spans.append((len(shown), len(shown), ""))
+    shown += text[position:]
+    _extend(spans, len(shown), style)
+    return clean(text), tuple(_visible(spans, shown))
+
+
+def _extend(spans: list[Span], end: int, style: tuple[str, ...]) -> None:
+    """End the span that is open."""
+    if spans:
+        spans[-1] = (spans[-1][0], end, " ".join(style))
+
+
+def _changed(style: tuple[str, ...], parameters: str) -> tuple[str, ...]:
+    """A style after an SGR sequence; colours of 256 or more are passed over."""
+    codes = [int(code or 0) for code in parameters[:64].split(";") if len(code) < 4]
+    if 38 in codes or 48 in codes:
+        codes = codes[: min(codes.index(code) for code in (38, 48) if code in codes)]
+    for code in codes:
+        made = _MADE.get(code)
+        if code == 0:
+            style = ()
+        elif 30 <= code <= 37 or 90 <= code <= 97:
+            style = (*(word for word in style if word not in _COLOURS), _COLOURS[code % 10])
+        elif made:
+            style = (*(word for word in style if word != made), made)
+        elif code in _ENDED:
+            style = tuple(word for word in style if word not in _ENDED[code])
+    return style
+
+
+def _visible(spans: list[Span], shown: str) -> Iterator[Span]:
+    """Spans as they lie in the cleaned line, which begins after the last carriage return and has an end."""
+    body = shown.rstrip("\r")
+    begin = body.rfind("\r") + 1
+    length = min(len(body) - begin, MAX_LINE)
+    for start, end, style in spans:
+        low, high = max(start - begin, 0), min(end - begin, length)
+        if style and low < high:
+            yield low, high, style
 
 
 def clean(text: str) -> str:

@@ -15,12 +15,14 @@ Backend = Literal["session", "upload", "classic"]
 class LogLine:
     """A line that a step printed: `stream` 1 is standard output, 2 standard error; `time` is Unix seconds.
 
-    `text` holds no terminal escapes and no line end.
+    `text` holds no terminal escapes and no line end; `colours` says which parts of it were coloured: from one
+    character to before another, and how ("red", "bold", "dim green").
     """
 
     time: float
     stream: int
     text: str
+    colours: tuple[tuple[int, int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

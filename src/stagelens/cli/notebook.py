@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -27,9 +28,8 @@ def run_command(
     language: Annotated[str, typer.Option(help="The lesson's language.")] = "en",
 ) -> None:
     """Execute a notebook on a real engine; write the executed notebook and an HTML page."""
-    # Both take seconds to import, and every command of this program would pay for it.
+    # It takes seconds to import, and every command of this program would pay for it.
     import papermill
-    from nbconvert import HTMLExporter
     from papermill.exceptions import PapermillExecutionError
 
     source = find_notebook(name, language)
@@ -52,10 +52,27 @@ def run_command(
                 remedy="open the executed notebook: the cell and its whole error are in it",
             ) from None
     page = executed.with_suffix(".html")
-    body, _ = HTMLExporter().from_filename(str(executed))
-    page.write_text(body, encoding="utf-8")
+    page.write_text(still_page(executed), encoding="utf-8")
     out.print(str(executed), markup=False, soft_wrap=True)
     out.print(str(page), markup=False, soft_wrap=True)
+
+
+def still_page(executed: Path) -> str:
+    """An executed notebook as a page that needs no kernel, no script and nothing from another host.
+
+    Widgets are shown by their static twins.
+    """
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    notebook = nbformat.read(executed, 4)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    body, _ = HTMLExporter().from_notebook_node(notebook)
+    # Those of the template: strangers' text is escaped by whoever shows it.
+    return re.sub(r"<script\b.*?</script>", "", body, flags=re.DOTALL)
 
 
 def find_notebook(name: str, language: str = "en") -> Path:

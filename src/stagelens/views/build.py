@@ -1,86 +1,247 @@
-"""A build while it runs, and after it: every step with its state and time."""
+"""A build while it runs, and after it: stages and steps, their times and logs, and a way to stop it."""
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
+from collections.abc import Generator
+from concurrent.futures import Future, wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stagelens.build import BuildTrace, LogLine, Vertex
-from stagelens.views import markup
+import traitlets as t
+
+from stagelens.build import BuildTrace, LogLine, Vertex, build
+from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.dockerfile import load
+from stagelens.errors import StagelensError
+from stagelens.views import buildhtml, progress, text
+from stagelens.views.base import STATIC, View
+from stagelens.views.channel import Handler
 
 if TYPE_CHECKING:
     from IPython.display import DisplayHandle
 
-_LOG_LINES = 8
 _SECONDS_BETWEEN = 0.1
+_SECONDS_TO_STOP = 20.0
+_LINES_AT_ONCE = 400
 
 
-class BuildView:
-    """Give `view.take` to `stagelens.build(on_vertex=...)`; the picture follows the build.
+class BuildView(View):
+    """Shows a build live: `trace = await BuildView().build("my-project")` in a notebook.
 
-    In a notebook `show()` displays it; `str(view)` is the plain-text form.
+    A cell that awaits lets the front end's messages in, so that the Cancel button and the logs work meanwhile
+    (since ipykernel 7; before it the notebook's stop button does what Cancel does). Elsewhere
+    `BuildView().build("my-project").result()` waits. To show a build that is made otherwise, give `view.take`
+    to `stagelens.build(on_vertex=...)`, then call `finish`.
+
+    Traits
+    ------
+    phase: "waiting", "running", "cancelling", "cancelled", "failed" or "done" (read only).
+    outline: stages, their instructions, the edges between them (read only).
+    steps: a row for each vertex, times in seconds from the build's start (read only).
+    totals: counts of steps by state, seconds of work, seconds so far, bytes of context sent (read only).
+    problem: what went wrong, as a StagelensError tells it (read only).
+    chosen: the step whose log is shown, its `id`; empty for the one that runs or failed.
+    search: what is looked for in that log.
     """
 
-    def __init__(self) -> None:
-        self._vertices: dict[str, Vertex] = {}
-        self._drawn = 0.0
+    _esm = STATIC / "build_view.js"
+
+    phase = t.Unicode("waiting").tag(sync=True)
+    outline = t.Dict().tag(sync=True)
+    steps = t.List().tag(sync=True)
+    totals = t.Dict().tag(sync=True)
+    problem = t.Dict().tag(sync=True)
+    chosen = t.Unicode().tag(sync=True)
+    search = t.Unicode().tag(sync=True)
+
+    def __init__(self, **traits: Any) -> None:
+        """`traits` are those of the widget."""
+        self.vertices: dict[str, Vertex] = {}
+        self.trace: BuildTrace | None = None
+        self._begun = 0.0
+        self._lock = threading.RLock()
+        self._timer: threading.Timer | None = None
+        self._told: dict[str, int] = {}
+        self._cancel = Cancel()
+        self._ended: Future[BuildTrace] = Future()
         self._handle: DisplayHandle | None = None
+        super().__init__(**traits)
+
+    def handlers(self) -> dict[str, Handler]:
+        """A step's log, and stopping the build."""
+        return {"log": self._log, "cancel": self.cancel}
 
     def show(self) -> BuildView:
-        """Display the view now; it changes while the build runs, and its last state is saved."""
-        from IPython.display import display  # slow to import, and the command line never calls this
+        """Display the view now; its last state is what a saved notebook keeps."""
+        from IPython.display import display  # slow to import, and nobody needs it outside a notebook
 
         self._handle = display(self, display_id=True)
         return self
 
+    def build(self, context: str | Path, **options: Any) -> BuildView:
+        """Begin to build `context` as `stagelens.build` does, with its options, and return at once.
+
+        Raises
+        ------
+        DockerfileError: the Dockerfile cannot be read.
+        """
+        path = Path(options.get("dockerfile") or Path(context) / "Dockerfile")
+        given = {k: v for k, v in (options.get("build_args") or {}).items() if v is not None}
+        outline = progress.outline(load(path, given), options.get("target"))
+        with self._lock:
+            if self.phase in ("running", "cancelling"):
+                raise StagelensError("This view shows a build already.", remedy="make a new BuildView")
+            self._begin(outline)
+        self._cancel = options.setdefault("cancel", self._cancel)
+        options.setdefault("on_vertex", self.take)
+        threading.Thread(target=self._run, args=(context, options, self._ended), daemon=True).start()
+        return self
+
+    def result(self) -> BuildTrace:
+        """Wait for the build's end. Ctrl-C stops the build in the engine.
+
+        Raises
+        ------
+        BuildFailed, BuildCancelled, StagelensError: as `stagelens.build` does.
+        """
+        try:
+            return self._ended.result()
+        except KeyboardInterrupt:
+            self.cancel()
+            wait([self._ended], _SECONDS_TO_STOP)
+            raise
+        finally:
+            self._settle()
+
+    def __await__(self) -> Generator[Any, Any, BuildTrace]:
+        """`result` for a cell that lets other messages in; the view is displayed if it was not yet."""
+        if self._handle is None:
+            self.show()
+        return self._follow().__await__()
+
+    async def _follow(self) -> BuildTrace:
+        try:
+            # A signal does not wake the event loop by itself: the kernel's interrupt waits for it to turn.
+            while not self._ended.done():
+                await asyncio.sleep(_SECONDS_BETWEEN)
+            return self._ended.result()
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            self.cancel()
+            # Nothing may be left running when the cell ends; it takes a moment.
+            wait([self._ended], _SECONDS_TO_STOP)
+            raise
+        finally:
+            self._settle()
+
+    def cancel(self) -> None:
+        """Stop the build in the engine."""
+        if self.phase == "running":
+            self.phase = "cancelling"
+            self._cancel()
+
     def take(self, vertex: Vertex, lines: tuple[LogLine, ...]) -> None:
-        """Take a change in; drawn at most ten times a second."""
-        self._vertices[vertex.digest] = vertex
-        if time.monotonic() - self._drawn >= _SECONDS_BETWEEN:
-            self.draw()
+        """Take a change in; the picture follows at most ten times a second."""
+        with self._lock:
+            if self.phase == "waiting":
+                self._begin({})
+            self.vertices[vertex.digest] = vertex
+            if self._timer is None:
+                self._timer = threading.Timer(_SECONDS_BETWEEN, self.flush)
+                self._timer.daemon = True
+                self._timer.start()
 
     def finish(self, trace: BuildTrace) -> None:
-        """Draw the last state."""
-        self._vertices = {vertex.digest: vertex for vertex in trace.vertices}
-        self.draw()
+        """Show the last state of a build that was taken in piece by piece."""
+        self._end(trace)
+        self._settle()
 
-    def draw(self) -> None:
-        """Bring the display up to date."""
-        self._drawn = time.monotonic()
+    def flush(self) -> None:
+        """Send what changed to the front end."""
+        with self._lock:
+            self._timer = None
+            vertices = list(self.vertices.values())
+            ended = self.phase in ("done", "failed", "cancelled")
+            now = progress.last_moment(self.trace, vertices) if ended else time.time()
+            with self.hold_sync():
+                stopped = self.phase in ("cancelled", "failed")
+                self.steps = progress.steps(vertices, now, self._begun, stopped)
+                sent = self.trace.context_bytes if self.trace else 0
+                clock = {"seconds": round(now - self._begun, 2), "sent": sent}
+                self.totals = progress.totals(vertices) | clock
+            for vertex in vertices:
+                self._tell(vertex)
+
+    def _begin(self, outline: dict[str, Any]) -> None:
+        self.vertices, self.trace, self._told = {}, None, {}
+        self._begun = time.time()
+        self._cancel, self._ended = Cancel(), Future()
+        with self.hold_sync():
+            self.outline, self.problem, self.chosen, self.phase = outline, {}, "", "running"
+        self.flush()
+
+    def _run(self, context: str | Path, options: dict[str, Any], ended: Future[BuildTrace]) -> None:
+        try:
+            trace = build(context, **options)
+            self._end(trace)
+            ended.set_result(trace)
+        except BaseException as error:
+            self._fail(error)
+            ended.set_exception(error)
+
+    def _end(self, trace: BuildTrace) -> None:
+        with self._lock:
+            self.trace = trace
+            self._begun = trace.started
+            self.vertices = {vertex.digest: vertex for vertex in trace.vertices}
+            self.outline = progress.outline(trace.dockerfile, trace.target)
+            self.phase = "done"
+            self.flush()
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            trace = getattr(error, "trace", None)
+            if isinstance(trace, BuildTrace):
+                self.vertices = {vertex.digest: vertex for vertex in trace.vertices}
+            self.phase = "cancelled" if isinstance(error, BuildCancelled) else "failed"
+            if self.phase == "failed":
+                self.problem = _told(error)
+            self.flush()
+
+    def _settle(self) -> None:
+        """Have the saved form of the display say the last state."""
         if self._handle is not None:
             self._handle.update(self)
 
-    def _repr_html_(self) -> str:
-        rows = [
-            (_state(v), _time(v), f"<code>{markup.html_text(v.name)}</code>{_log(v)}")
-            for v in self._vertices.values()
-            if v.instruction is not None or v.error
-        ]
-        return markup.frame(markup.table(("state", "time", "step"), rows))
+    def _tell(self, vertex: Vertex) -> None:
+        told = self._told.get(vertex.digest, 0)
+        if len(vertex.logs) > told:
+            found = progress.log(vertex.logs[: told + _LINES_AT_ONCE], told)
+            self._told[vertex.digest] = len(vertex.logs)
+            self.emit("log", found | {"id": vertex.digest[-16:], "total": len(vertex.logs)})
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return {"text/html": self._repr_html_(), "text/plain": str(self)}
+    def _log(self, step: str, start: int) -> dict[str, Any]:
+        for vertex in self.vertices.values():
+            if vertex.digest[-16:] == step:
+                return progress.log(vertex.logs, max(0, start))
+        raise StagelensError("There is no such step.", where=ascii(step))
+
+    def _repr_html_(self) -> str:
+        return buildhtml.page(self)
 
     def __str__(self) -> str:
-        steps = [v for v in self._vertices.values() if v.instruction is not None]
+        steps = [v for v in self.vertices.values() if v.instruction is not None]
         cached = sum(v.cached for v in steps)
-        return f"{len(steps)} steps, {cached} from the cache, {sum(bool(v.error) for v in steps)} failed"
+        failed = sum(progress.state(v) == "failed" for v in steps)
+        count = self.count("{n} step", "{n} steps", len(steps))
+        numbers = {"count": count, "cached": cached, "failed": failed}
+        return self.say("{count}, {cached} from the cache, {failed} failed", **numbers)
 
 
-def _state(vertex: Vertex) -> str:
-    if vertex.error:
-        return '<span class="sl-badge sl-removed">failed</span>'
-    if vertex.cached:
-        return '<span class="sl-badge">cached</span>'
-    if vertex.completed is not None:
-        return '<span class="sl-badge sl-added">done</span>'
-    return '<span class="sl-badge sl-changed">running</span>' if vertex.started is not None else "waiting"
-
-
-def _time(vertex: Vertex) -> str:
-    return "" if vertex.seconds is None or vertex.cached else f"{vertex.seconds:.1f} s"
-
-
-def _log(vertex: Vertex) -> str:
-    lines = [markup.html_text(line.text) for line in vertex.logs[-_LOG_LINES:]]
-    return "".join(f"<br><code>{line}</code>" for line in lines)
+def _told(error: BaseException) -> dict[str, str]:
+    if not isinstance(error, StagelensError):
+        return {"what": text.prose(f"{type(error).__name__}: {error}")}
+    facts = {"what": error.what, "where": error.where, "why": error.why, "remedy": error.remedy}
+    return {key: text.prose(value, keep="\n") for key, value in facts.items() if value}

@@ -1,0 +1,120 @@
+"""A build as the views show it: stages with steps, their states and times, and what flows between stages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from stagelens.build import BuildTrace, LogLine, Vertex, critical_path, work_seconds
+from stagelens.dockerfile import Dockerfile, Edge, Instruction, Stage, split_words, vertex_instructions
+from stagelens.views import markup, text
+
+# An answer with log lines ends after as many characters.
+MAX_LOG = 1 << 20
+_TEXT = 100
+
+
+def outline(dockerfile: Dockerfile, target: str | None) -> dict[str, Any]:
+    """Stages with their instructions, and the edges between them; JSON, nothing of it changes in a build."""
+    needed = dockerfile.needed(target)
+    return {
+        "stages": [_stage(stage, stage.index in needed) for stage in dockerfile.stages],
+        "edges": [edge for edge in (_edge(dockerfile, found) for found in dockerfile.edges) if edge],
+        "target": dockerfile.stage(target).index if target is not None else dockerfile.stages[-1].index,
+    }
+
+
+def _stage(stage: Stage, needed: bool) -> dict[str, Any]:
+    runs = {instruction.index for instruction in vertex_instructions(stage)}
+    return {
+        "label": text.prose(stage.label, 60),
+        "base": text.prose(stage.base, 80),
+        "needed": needed,
+        "steps": [_instruction(each, each.index in runs) for each in stage.instructions],
+    }
+
+
+def _instruction(instruction: Instruction, runs: bool) -> dict[str, Any]:
+    return {
+        "line": instruction.start_line,
+        "text": text.prose(markup.title(instruction, _TEXT)),
+        "runs": runs,
+    }
+
+
+def _edge(dockerfile: Dockerfile, edge: Edge) -> dict[str, Any] | None:
+    """What flows along an edge; a FROM of an image is said by the stage itself."""
+    if not isinstance(edge.source, int) and edge.kind == "from":
+        return None
+    instruction = dockerfile.stages[edge.target].instructions[edge.instruction]
+    if edge.kind in ("copy", "add"):
+        sources = [*(instruction.words or split_words(instruction.arguments))][:-1]
+        label = " ".join(sources)
+    else:
+        label = "FROM" if edge.kind == "from" else "RUN --mount"
+    source = edge.source if isinstance(edge.source, int) else text.prose(edge.source, 60)
+    return {"source": source, "target": edge.target, "kind": edge.kind, "label": text.prose(label, 60)}
+
+
+def steps(vertices: Sequence[Vertex], now: float, begun: float, over: bool = False) -> list[dict[str, Any]]:
+    """One small row for each vertex; times are in seconds after `begun`; `over`: nothing runs any more."""
+    ended = all(vertex.completed is not None or vertex.error for vertex in vertices)
+    critical = set(critical_path(vertices)) if ended else set[str]()
+    return [_step(vertex, now, begun, vertex.digest in critical, over) for vertex in vertices]
+
+
+def _step(vertex: Vertex, now: float, begun: float, critical: bool, over: bool) -> dict[str, Any]:
+    start = None if vertex.started is None else max(0.0, vertex.started - begun)
+    end = vertex.completed if vertex.completed is not None else now
+    found = state(vertex)
+    return {
+        "id": vertex.digest[-16:],
+        "name": text.prose(vertex.name, _TEXT),
+        "stage": vertex.stage,
+        "instruction": vertex.instruction,
+        "state": "stopped" if over and found in ("running", "waiting") else found,
+        "start": start,
+        "seconds": None if vertex.started is None else round(max(0.0, end - vertex.started), 3),
+        "lines": len(vertex.logs),
+        "critical": critical and not vertex.cached,
+    }
+
+
+def state(vertex: Vertex) -> str:
+    """waiting, running, cached, done or failed; stopped for one that ended because another one failed."""
+    if vertex.error:
+        return "stopped" if "context canceled" in vertex.error else "failed"
+    if vertex.cached:
+        return "cached"
+    if vertex.completed is not None:
+        return "done"
+    return "running" if vertex.started is not None else "waiting"
+
+
+def totals(vertices: Sequence[Vertex]) -> dict[str, Any]:
+    """Counts of the Dockerfile's steps by state, and the seconds that they ran, added up."""
+    own = [vertex for vertex in vertices if vertex.instruction is not None]
+    found = [state(vertex) for vertex in own]
+    counts = {name: found.count(name) for name in ("waiting", "running", "cached", "done", "failed")}
+    return counts | {"steps": len(own), "work": round(work_seconds(own), 2)}
+
+
+def log(lines: Sequence[LogLine], start: int) -> dict[str, Any]:
+    """Lines from `start` on, as many as one answer takes: [stream, text, coloured parts]."""
+    found: list[list[Any]] = []
+    room = MAX_LOG
+    for line in lines[start:]:
+        found.append([line.stream, line.text, [list(span) for span in line.colours]])
+        room -= len(line.text) + 40
+        if room < 0:
+            break
+    return {"start": start, "lines": found, "total": len(lines)}
+
+
+def last_moment(trace: BuildTrace | None, vertices: Sequence[Vertex]) -> float:
+    """When a build that is over ended, in Unix seconds."""
+    if trace is not None:
+        return trace.completed
+    ends = [vertex.completed for vertex in vertices if vertex.completed is not None]
+    return max(ends, default=time.time())

@@ -1,0 +1,117 @@
+"""The build view without a browser: what it tells while a build runs and after it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from stagelens.build import BuildFailed, BuildTrace, LogLine, Vertex
+from stagelens.dockerfile import parse
+from stagelens.views import BuildView, progress
+
+DOCKERFILE = """\
+FROM base AS builder
+RUN make <b>
+FROM base AS unused
+RUN touch /x
+FROM busybox
+COPY --from=builder /out/app /out/lib /opt/
+COPY --from=alpine /etc/passwd /etc/
+CMD ["/opt/app"]
+"""
+LINES = (LogLine(1.0, 1, "<img src=x onerror=alert(1)>", ((0, 4, "red"),)), LogLine(1.1, 2, "warning"))
+MAKE = Vertex("a" * 64, "[builder 2/2] RUN make <b>", started=10.0, stage=0, instruction=1, logs=LINES)
+COPY = Vertex("b" * 64, "[stage-2 2/3] COPY", (MAKE.digest,), True, 12.0, 12.0, "", 2, 1)
+DONE = Vertex("a" * 64, MAKE.name, (), False, 10.0, 12.0, "", 0, 1, LINES)
+TRACE = BuildTrace(parse(DOCKERFILE), (DONE, COPY), "session", "sha256:0", started=10.0, completed=12.5)
+
+
+def ask(view: BuildView, name: str, **arguments: object) -> Any:
+    answer = view._channel.answer({"type": "request", "id": 1, "name": name, "arguments": arguments})
+    assert answer is not None
+    return answer.get("value") or answer["error"]
+
+
+@pytest.fixture
+def done() -> BuildView:
+    view = BuildView()
+    view.take(MAKE, LINES)
+    view.finish(TRACE)
+    return view
+
+
+def test_the_outline_says_what_flows_between_the_stages() -> None:
+    found = progress.outline(TRACE.dockerfile, None)
+    assert [(s["label"], s["needed"]) for s in found["stages"]] == [
+        ("builder", True),
+        ("unused", False),
+        ("stage-2", True),
+    ]
+    assert [(e["source"], e["target"], e["label"]) for e in found["edges"]] == [
+        (0, 2, "/out/app /out/lib"),
+        ("alpine", 2, "/etc/passwd"),
+    ]
+    assert [step["runs"] for step in found["stages"][2]["steps"]] == [True, True, True, False]
+
+
+def test_a_running_step_has_a_clock_and_no_end() -> None:
+    (row,) = progress.steps([MAKE], now=11.5, begun=9.0)
+    assert (row["state"], row["start"], row["seconds"]) == ("running", 1.0, 1.5)
+    (row,) = progress.steps([MAKE], now=11.5, begun=9.0, over=True)
+    assert row["state"] == "stopped"
+
+
+def test_the_last_state_has_totals_and_the_critical_path(done: BuildView) -> None:
+    assert done.phase == "done"
+    assert [(row["state"], row["critical"]) for row in done.steps] == [("done", True), ("cached", False)]
+    assert done.totals == {
+        **{"waiting": 0, "running": 0, "cached": 1, "done": 1, "failed": 0},
+        **{"steps": 2, "work": 2.0, "seconds": 2.5, "sent": 0},
+    }
+    json.dumps(done.get_state(), default=str)
+
+
+def test_a_log_is_told_from_any_line_on(done: BuildView) -> None:
+    step = done.steps[0]["id"]
+    assert ask(done, "log", step=step, start=1) == {"start": 1, "lines": [[2, "warning", []]], "total": 2}
+    assert ask(done, "log", step=step, start=0)["lines"][0][2] == [[0, 4, "red"]]
+    assert ask(done, "log", step="no such", start=0)["what"] == "There is no such step."
+
+
+def test_a_long_log_is_told_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "MAX_LOG", 1000)
+    lines = [LogLine(0.0, 1, f"{n}" * 60) for n in range(100)]
+    seen = 0
+    while seen < 100:
+        answer = progress.log(lines, seen)
+        assert answer["total"] == 100
+        assert len(json.dumps(answer)) < 2000
+        seen += len(answer["lines"])
+
+
+def test_the_still_picture_says_the_same_as_text(done: BuildView) -> None:
+    html = done._repr_html_()
+    assert "<img" not in html
+    assert "RUN make &lt;b&gt;" in html
+    assert "&lt;img src=x onerror=alert(1)&gt;" in html
+    assert "builder → stage-2: <code>/out/app /out/lib</code>" in html
+    assert "unused" not in html
+    assert str(done) == "2 steps, 1 from the cache, 0 failed"
+    assert str(BuildView(language="ko")) == "단계 0개, 캐시 0개, 실패 0개"
+
+
+def test_a_failed_build_says_where_and_why() -> None:
+    view = BuildView()
+    failed = Vertex("a" * 64, MAKE.name, (), False, 10.0, 11.0, "exit code: 2", 0, 1, LINES)
+    stage = TRACE.dockerfile.stages[0]
+    trace = BuildTrace(TRACE.dockerfile, (failed,), "session", None, started=10.0, completed=11.0)
+    view.take(failed, ())
+    view._fail(
+        BuildFailed("process did not complete: exit code: 2", trace, stage, stage.instructions[1], LINES)
+    )
+    assert view.phase == "failed"
+    assert view.steps[0]["state"] == "failed"
+    assert view.problem["what"] == "RUN make <b> failed with exit code 2."
+    assert "RUN make &lt;b&gt; failed" in view._repr_html_()
