@@ -58,10 +58,11 @@ def start(grading: Grading = False) -> None:
 
 
 def stop(grading: Grading = False) -> None:
-    """Stop the private engine; its images stay."""
+    """Stop the private engine (or all that submissions are graded on); its images stay."""
+    chosen = engines.grading_engines() if grading else [engines.private_engine()]
     with working("stopping the private engine"):
-        stopped = engines.stop_private(_chosen(grading))
-    err.print("stopped" if stopped else "no private engine is running")
+        stopped = [engines.stop_private(private) for private in chosen]
+    err.print("stopped" if any(stopped) else "no private engine is running")
 
 
 def status(

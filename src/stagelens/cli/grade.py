@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from stagelens import images
 from stagelens.cli import requirements
 from stagelens.cli.console import err, out, working
 
@@ -36,7 +35,9 @@ def grade_command(
     out_dir: Annotated[Path, typer.Option("--out", help="The folder for the report; run again to resume.")],
     workers: Annotated[int, typer.Option(min=1, help="Submissions graded at a time on this machine.")] = 1,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to grade on.")] = None,
-    engine: Annotated[str | None, typer.Option(help="Address of the engine to grade on.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Address of the engine to grade on; own: limited ones, started here.")
+    ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="The most seconds for one submission.")] = 900.0,
     notebook: Annotated[Path | None, typer.Option(help="A grading notebook of your own.")] = None,
 ) -> None:
@@ -49,9 +50,9 @@ def grade_command(
     from stagelens.grade import runner
 
     chosen = grade.exercise(exercise)
-    if scheduler is None and notebook is None:
-        _prepare(engine, chosen)
-    local = runner.LocalScheduler(workers, out_dir / ".work")
+    prepared = scheduler is None and (notebook is None or engine is not None)
+    addresses = _prepare(engine, chosen, workers) if prepared else ()
+    local = runner.LocalScheduler(workers, out_dir / ".work", addresses)
     job = runner.ClassRun(
         submissions=submissions,
         exercise=chosen,
@@ -72,18 +73,19 @@ def grade_command(
         raise typer.Exit(GRADER_FAILED)
 
 
-def _prepare(address: str | None, exercise: Exercise) -> None:
-    """Find the engine and get the base images once, before workers ask for them at the same time."""
+def _prepare(address: str | None, exercise: Exercise, workers: int) -> tuple[str, ...]:
+    """An engine for each worker, with its base images, before workers ask for them at the same time."""
     from stagelens import engine as engines
-    from stagelens.grade import needed_images
+    from stagelens.grade import needed_images, place
 
+    usual = engines.connect(None if address == place.OWN else address)
+    requirements.provide_replica_tools(usual, needed_images(exercise))
+    usual.api.close()
     with working("finding an engine") as report:
-        engine = engines.connect(address, report=report)
-        try:
-            requirements.provide_replica_tools(engine, needed_images(exercise))
-            images.ensure(engine, needed_images(exercise), report=report)
-        finally:
-            engine.api.close()
+        addresses = place.places(needed_images(exercise), address, workers, report)
+    if (reason := place.unlimited(addresses)) is not None:
+        err.print(f"note: {reason}", style="yellow", markup=False)
+    return addresses
 
 
 def _with_progress(job: object) -> ClassResults:

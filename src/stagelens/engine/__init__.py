@@ -8,7 +8,14 @@ import sys
 from stagelens.engine.client import Candidate, probe
 from stagelens.engine.errors import EngineNotFound, EngineStartFailed
 from stagelens.engine.model import Engine, EngineInfo, Skipped
-from stagelens.engine.private import PrivateEngine, Report, can_start, grading_engine, private_engine
+from stagelens.engine.private import (
+    PrivateEngine,
+    Report,
+    can_start,
+    grading_engine,
+    grading_engines,
+    private_engine,
+)
 from stagelens.engine.private import start as start_private
 from stagelens.engine.private import stop as stop_private
 from stagelens.engine.search import candidates, named
@@ -23,6 +30,7 @@ __all__ = [
     "can_start",
     "connect",
     "grading_engine",
+    "grading_engines",
     "private_engine",
     "start_private",
     "stop_private",

@@ -112,6 +112,12 @@ def grading_engine(number: int = 0) -> PrivateEngine:
     return PrivateEngine(folder, sensible(folder, memory), offline=True)
 
 
+def grading_engines() -> list[PrivateEngine]:
+    """Those that were ever started, the first one always among them."""
+    numbers = (path.name.rpartition("-")[2] for path in state_dir().glob("grading-*"))
+    return [grading_engine(number) for number in (0, *sorted(int(n) for n in numbers if n.isdigit()))]
+
+
 def can_start(limited: bool = False) -> str | None:
     """None where a private engine can be started here (one with limits, if asked), else why not."""
     if sys.platform != "linux":

@@ -14,8 +14,9 @@ from typing import Any
 
 from stagelens import engine as engines
 from stagelens.grade.catalogue import exercise as find_exercise
-from stagelens.grade.grade import grade_folder
+from stagelens.grade.grade import grade_folder, needed_images
 from stagelens.grade.model import Report
+from stagelens.grade.place import OWN, places
 from stagelens.grade.results.markup import check_table
 from stagelens.grade.results.write import RECORD
 
@@ -53,7 +54,9 @@ class Graded:
 
 
 def graded(submission: str, exercise: str, engine: str = "") -> Graded:
-    """Grade the folder `submission` on the engine at the address `engine`, "" for the one that is found.
+    """Grade the folder `submission` on the engine at the address `engine`.
+
+    "" is the one that is found, "own" the grading engine of this machine.
 
     Raises
     ------
@@ -62,9 +65,12 @@ def graded(submission: str, exercise: str, engine: str = "") -> Graded:
     kept = recorded()
     if kept is not None:
         return Graded(kept)
+    chosen = find_exercise(exercise)
+    if engine == OWN:
+        (engine,) = places(needed_images(chosen), OWN)
     found = engines.connect(engine or None)
     try:
-        return Graded(grade_folder(find_exercise(exercise), submission, engine=found))
+        return Graded(grade_folder(chosen, submission, engine=found))
     finally:
         found.api.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from contextlib import closing
 
@@ -12,58 +13,69 @@ from stagelens import engine as engines
 from stagelens import images
 from stagelens.engine import Engine
 from stagelens.grade.sweep import sweep
-from stagelens.paths import state_dir
 
+# In place of an address: engines of the grader's own.
+OWN = "own"
 Say = Callable[[str], None]
 
 
-def connect(
-    names: Iterable[str], address: str | None = None, say: Say | None = None, *, worker: int = 0
-) -> Engine:
-    """An engine to grade on that has the base images `names`; with an address, the engine there.
+def places(
+    names: Iterable[str], address: str | None = None, workers: int = 1, say: Say | None = None
+) -> tuple[str, ...]:
+    """The address of an engine for each worker, with the base images `names` on it.
 
-    Without one it is a grading engine (one for each `worker`), started if need be, with the images copied
-    from the engine that everybody uses here. Where none can be started (`unlimited` says why) it is that one.
+    `address` is one that all workers share, or OWN: each then gets a grading engine of its own, started if
+    need be, with the images copied from the engine that everybody uses here. Without it they get such ones
+    where they can be started, unless DOCKER_HOST names an engine. What killed graders left is removed.
 
     Raises
     ------
     EngineNotFound, EngineStartFailed: there is no engine to grade on.
     """
-    tell = say or _silent
-    if address is not None or unlimited() is not None:
-        return _provided(engines.connect(address, report=tell), names, tell)
-    private = engines.start_private(tell, engines.grading_engine(worker))
-    engine = engines.connect(private.address)
-    with FileLock(state_dir() / "grading.lock"):
-        _copy_images(engine, names, tell)
-    return _provided(engine, names, tell)
-
-
-def unlimited() -> str | None:
-    """None where the grading engine can be started here, else why what is graded here has no such limits."""
-    return engines.can_start(limited=True)
-
-
-def _provided(engine: Engine, names: Iterable[str], say: Say) -> Engine:
-    images.ensure(engine, names, report=say)
-    sweep(engine)
-    return engine
-
-
-def _copy_images(engine: Engine, names: Iterable[str], say: Say) -> None:
-    """Copy what the usual engine has and this one lacks, or has in another version."""
-    try:
-        usual = engines.connect(start=False)
-    except engines.EngineNotFound:
-        return
+    tell, wanted = say or _silent, tuple(names)
+    own = address == OWN or (address is None and not os.environ.get("DOCKER_HOST") and unlimited() is None)
+    usual = engines.connect(None if own else address, report=tell)
     with closing(usual.api):
+        images.ensure(usual, wanted, report=tell)
+        if own:
+            return tuple(_own(number, usual, wanted, tell) for number in range(workers))
+        sweep(usual)
+    return (usual.address,) * workers
+
+
+def unlimited(addresses: Iterable[str] = ()) -> str | None:
+    """Where builds on these engines have no limit but time: that, and what is better, in words; else None.
+
+    Without addresses: why grading engines cannot be started here, None where they can.
+    """
+    given = tuple(addresses)
+    reason = engines.can_start(limited=True)
+    if not given:
+        return reason
+    if given[0] == engines.grading_engine().address:
+        return None
+    better = "use --engine own" if reason is None else f"keep an engine for grading alone ({reason})"
+    return f"build steps have no limits of memory, processes and disk on {given[0]}: {better}"
+
+
+def _own(number: int, usual: Engine, names: tuple[str, ...], say: Say) -> str:
+    private = engines.start_private(say, engines.grading_engine(number))
+    engine = engines.connect(private.address)
+    with closing(engine.api), FileLock(private.folder / "images.lock"):
         for name in names:
-            theirs = _image_id(usual, name)
-            if theirs is not None and theirs != _image_id(engine, name):
-                say(f"copying {name} to the grading engine")
-                for event in engine.api.load_image(usual.api.get_image(f"{name}:latest")):
-                    if "error" in event:
-                        raise images.ImagesError(f"{name} cannot be copied.", why=str(event["error"]))
+            if _image_id(usual, name) != _image_id(engine, name):
+                say(f"copying {name} to a grading engine")
+                _copy(usual, engine, name)
+        sweep(engine)
+    return engine.address
+
+
+def _copy(usual: Engine, engine: Engine, name: str) -> None:
+    for event in engine.api.load_image(usual.api.get_image(f"{name}:latest")):
+        if "error" in event:
+            raise images.ImagesError(
+                f"{name} cannot be copied.", where=engine.address, why=str(event["error"])
+            )
 
 
 def _image_id(engine: Engine, name: str) -> str | None:

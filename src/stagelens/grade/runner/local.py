@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 import shutil
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from stagelens.grade.runner.kernel import GRACE_SECONDS, KernelStopped, WarmKernel
@@ -19,11 +20,13 @@ class LocalScheduler:
     Threads are enough: the kernels are processes of their own, and the work is theirs and the engine's.
     work: a folder for temporary files that is emptied before and removed after, so that even what a killed
     run left there goes; by default the system's place.
+    engines: an engine's address for each worker; by default they find one as a task says.
     """
 
-    def __init__(self, workers: int, work: Path | None = None) -> None:
+    def __init__(self, workers: int, work: Path | None = None, engines: Sequence[str] = ()) -> None:
         self._workers = workers
         self._work = work
+        self._engines = engines or [""] * workers
 
     def run(self, tasks: Iterable[Task]) -> Generator[Outcome]:
         """The outcomes as they come; tasks are taken from the iterable as workers get free.
@@ -35,7 +38,7 @@ class LocalScheduler:
         if self._work is not None:
             shutil.rmtree(self._work, ignore_errors=True)
             self._work.mkdir(parents=True)
-        workers = [_Worker(inbox, outbox, self._work) for _ in range(self._workers)]
+        workers = [_Worker(inbox, outbox, self._work, engine) for engine in self._engines]
         waiting = 0
         try:
             for task in tasks:
@@ -62,8 +65,13 @@ class LocalScheduler:
 
 class _Worker:
     def __init__(
-        self, inbox: queue.Queue[Task | None], outbox: queue.Queue[Outcome], work: Path | None
+        self,
+        inbox: queue.Queue[Task | None],
+        outbox: queue.Queue[Outcome],
+        work: Path | None,
+        engine: str,
     ) -> None:
+        self._engine = engine
         self._inbox = inbox
         self._outbox = outbox
         self._kernel = WarmKernel(work)
@@ -74,7 +82,8 @@ class _Worker:
     def _work(self) -> None:
         with closing(self._kernel), suppress(KernelStopped):
             while not self._stopped and (task := self._inbox.get()) is not None:
-                self._outbox.put(carry_out(task, self._kernel))
+                own = replace(task, engine=self._engine or task.engine)
+                self._outbox.put(carry_out(own, self._kernel))
 
     def stop(self) -> None:
         self._stopped = True
