@@ -6,9 +6,8 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import docker
@@ -17,7 +16,6 @@ from docker.errors import APIError
 from stagelens.build.logs import clean, styled
 from stagelens.build.trace import LogLine, Vertex
 from stagelens.buildkit import BuildCancelled, BuildError, BuildRequest, Cancel, dockerpy
-from stagelens.buildkit.context import load_ignore, tar_stream
 from stagelens.dockerfile import Dockerfile
 
 MISSING = (
@@ -45,17 +43,13 @@ class ClassicBuild:
         self.image_id: str | None = None
 
     def run(
-        self,
-        api: docker.APIClient,
-        context: Path,
-        request: BuildRequest,
-        text: str,
-        cancel: Cancel | None,
+        self, api: docker.APIClient, request: BuildRequest, body: Iterator[bytes], cancel: Cancel | None
     ) -> str | None:
-        """Build; the image's id. Raises BuildError and BuildCancelled as `stagelens.buildkit.solve` does."""
-        name = ".stagelens.Dockerfile"
-        body = tar_stream(context, load_ignore(context, request.dockerfile), [(name, text.encode())])
-        query = request.query() | {"dockerfile": name}
+        """Build the context in the tar `body`; the image's id.
+
+        Raises BuildError and BuildCancelled as `stagelens.buildkit.solve` does.
+        """
+        query = request.query()
         del query["version"]
         response = api.post(
             dockerpy.url(api, "/build"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -21,10 +22,11 @@ class _Log:
 
 
 class Collector:
-    """Takes status messages in; `vertices` is what is known by now."""
+    """Takes status messages in; `vertices` is what is known by now. `mask` hides what nobody may see."""
 
-    def __init__(self, dockerfile: Dockerfile) -> None:
+    def __init__(self, dockerfile: Dockerfile, mask: Callable[[str], str]) -> None:
         self._dockerfile = dockerfile
+        self._mask = mask
         self._vertices: dict[str, Vertex] = {}
         self._logs: dict[str, _Log] = {}
 
@@ -64,7 +66,7 @@ class Collector:
             # A vertex may run in several spans: the first start and the last end count.
             started=known.started if known and known.started is not None else started,
             completed=completed if completed is not None else (known.completed if known else None),
-            error=clean(wire.error.replace("\n", " ")),
+            error=clean(self._mask(wire.error).replace("\n", " ")),
             stage=place[0] if place else None,
             instruction=place[1] if place else None,
         )
@@ -78,7 +80,7 @@ class Collector:
         text = log.rest.get(stream, "") + data.decode("utf-8", "replace")
         *lines, rest = text.split("\n")
         log.rest[stream] = rest[-64 * 1024 :]
-        made = [LogLine(time, stream, *styled(line)) for line in lines]
+        made = [LogLine(time, stream, *styled(self._mask(line))) for line in lines]
         room = MAX_LINES - len(log.lines)
         log.lines += made[: max(room, 0)]
         return made

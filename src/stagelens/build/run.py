@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 from stagelens import engine as engines
 from stagelens.build.classic import MISSING as CLASSIC_MISSING
 from stagelens.build.classic import ClassicBuild
 from stagelens.build.collect import Collector
 from stagelens.build.errors import BuildFailed
+from stagelens.build.job import Job, Secret, archived_text
 from stagelens.build.trace import Backend, BuildTrace, LogLine, Vertex
 from stagelens.buildkit import (
     Auth,
     BuildError,
     BuildRequest,
     Cancel,
-    FileSend,
     FileSync,
+    Output,
     Secrets,
     Session,
     Source,
     SshAgents,
     UpgradeRefused,
+    Upload,
     shared_key,
     solve,
 )
-from stagelens.buildkit.context import load_ignore, tar_stream
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.buildkit.services import Service
-from stagelens.dockerfile import Dockerfile, full_name, load
+from stagelens.dockerfile import Dockerfile, full_name, load, parse
 from stagelens.errors import StagelensError
 
 OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
@@ -48,21 +46,6 @@ UPLOAD_MISSING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """All that a build needs besides the engine: made by `build`, and by the snapshot room for its probes.
-
-    `text` replaces the Dockerfile's text; `output` receives the result as a tar instead of an image.
-    """
-
-    context: Path
-    request: BuildRequest
-    text: str
-    secrets: Mapping[str, bytes | Path] = field(default_factory=dict[str, "bytes | Path"], repr=False)
-    ssh: Mapping[str, str] = field(default_factory=dict[str, str])
-    output: IO[bytes] | None = None
-
-
 def build(
     context: str | Path,
     *,
@@ -74,8 +57,9 @@ def build(
     no_cache: bool = False,
     pull: bool = False,
     cache_from: Sequence[str] = (),
-    secrets: Mapping[str, bytes | Path] | None = None,
+    secrets: Mapping[str, Secret] | None = None,
     ssh: Mapping[str, str] | None = None,
+    output: Output | None = None,
     network: str | None = None,
     platform: str | None = None,
     engine: engines.Engine | None = None,
@@ -83,14 +67,16 @@ def build(
     cancel: Cancel | None = None,
     backend: Backend | None = None,
 ) -> BuildTrace:
-    """Build the folder `context` and return what happened.
+    """Build `context`, a folder or a tar, and return what happened.
 
     Parameters
     ----------
-    dockerfile: its path; `Dockerfile` in the context unless told.
+    dockerfile: its path, which may be outside of the context; `Dockerfile` in the context unless told.
+        For a tar it is a name in there.
     target: the stage to stop at. tags: names for the image. build_args: ARG values.
-    secrets: values (bytes) or files (Path) for `RUN --mount=type=secret`, by id.
-    ssh: agents' sockets for `RUN --mount=type=ssh`, by id ("default").
+    secrets: values (bytes), files (Path) or variables (Env) for `RUN --mount=type=secret`, by id.
+    ssh: agents' sockets for `RUN --mount=type=ssh`, by id ("default"); "" is that of SSH_AUTH_SOCK.
+    output: where the result goes: `LocalFolder("dist")`, `TarFile("x.tar")`; no image is made then.
     on_vertex: called, while the build runs, with each vertex that changed and its new log lines.
     cancel: call it from anywhere to stop the build in the engine.
     backend: use this one and no other; by default the best that the engine has.
@@ -100,13 +86,11 @@ def build(
     DockerfileError: the Dockerfile cannot be read. BuildFailed: the build failed, with stage and line.
     BuildCancelled: `cancel` was called. EngineNotFound: there is no engine.
     """
-    folder = Path(context)
-    if not folder.is_dir():
-        raise StagelensError("The build context is not a folder.", where=str(context), remedy="give a folder")
-    path = Path(dockerfile) if dockerfile else folder / "Dockerfile"
-    parsed = load(path, {k: v for k, v in (build_args or {}).items() if v is not None})
+    place = Path(context)
+    given = {name: value for name, value in (build_args or {}).items() if value is not None}
+    parsed, path = _read(place, dockerfile, given)
     request = BuildRequest(
-        dockerfile=path.name,
+        dockerfile=path,
         tags=tuple(tags),
         target=target,
         build_args=dict(build_args or {}),
@@ -117,7 +101,7 @@ def build(
         network=network,
         platform=platform,
     )
-    job = Job(folder, request, parsed.text, dict(secrets or {}), dict(ssh or {}))
+    job = Job(place, request, parsed.text, dict(secrets or {}), dict(ssh or {}), output)
     return run(engine or engines.connect(), job, parsed, on_vertex, cancel, backend)
 
 
@@ -130,12 +114,20 @@ def run(
     backend: Backend | None = None,
 ) -> BuildTrace:
     """Run a job; see `build`."""
+    if job.output is not None and job.request.tags:
+        raise StagelensError("A result that goes elsewhere is no image: it takes no tags.")
     if engine.info.buildkit and backend in (None, "session"):
         try:
             return _Run(engine, job, dockerfile, on_vertex, cancel).with_session()
         except UpgradeRefused:
-            if backend is not None:
+            if backend is not None or job.needs_session:
                 raise
+    if job.needs_session:
+        raise StagelensError(
+            "Secrets, SSH agents and results other than images need a BuildKit session.",
+            why="this engine has none" if backend is None else f"the backend {backend!r} was asked for",
+            remedy="use Docker Engine 18.09 or newer: stagelens doctor",
+        )
     if engine.info.buildkit and backend in (None, "upload"):
         return _Run(engine, job, dockerfile, on_vertex, cancel).with_upload()
     return _Run(engine, job, dockerfile, on_vertex, cancel).classic()
@@ -155,37 +147,37 @@ class _Run:
         self._dockerfile = dockerfile
         self._on_vertex = on_vertex
         self._cancel = cancel
-        self._collector = Collector(dockerfile)
+        self._secrets = Secrets(job.secrets)
+        self._collector = Collector(dockerfile, self._secrets.mask)
         self._started = time.time()
 
     def with_session(self) -> BuildTrace:
         job = self._job
-        with _dockerfile_folder(job) as folder:
-            sync = FileSync({"context": Source(job.context), "dockerfile": Source(folder)})
-            services: list[Service] = [sync, Auth(self._api)]
-            if job.secrets:
-                services.append(Secrets(job.secrets))
-            if job.ssh:
-                services.append(SshAgents(job.ssh))
-            request = job.request
-            if job.output is not None:
-                services.append(FileSend(job.output))
-                request = replace(request, outputs=({"Type": "tar", "Attrs": {}},))
-            with Session(self._api, services, shared_key=shared_key(job.context)) as session:
-                image = self._solving("session", lambda: self._solve(request, session.id), session.errors)
-            # Newer engines ask for the Dockerfile each time: they look at no kept copy of it.
-            sent = sum(transfer.content_bytes for transfer in sync.transfers if transfer.name == "context")
-            return self._trace("session", image, sent)
+        request, services = job.request, list[Service]([Auth(self._api), self._secrets])
+        sync, counted = FileSync({}), _Counter(iter(()))
+        if job.is_archive:
+            counted, upload = _Counter(job.archive()[1]), Upload()
+            request = replace(request, remote=upload.add("context", iter(counted)))
+            services.append(upload)
+        else:
+            request = replace(request, dockerfile=job.dockerfile.name)
+            sync = FileSync({"context": Source(job.context), "dockerfile": job.dockerfile_tree()})
+            services.append(sync)
+        if job.ssh:
+            services.append(SshAgents(job.ssh))
+        if job.output is not None:
+            services.append(job.output)
+            request = replace(request, outputs=({"Type": job.output.exporter, "Attrs": {}},))
+        with Session(self._api, services, shared_key=shared_key(job.context)) as session:
+            image = self._solving("session", lambda: self._solve(request, session.id), session.errors)
+        # Newer engines ask for the Dockerfile each time: they look at no kept copy of it.
+        sent = sum(transfer.content_bytes for transfer in sync.transfers if transfer.name == "context")
+        return self._trace("session", image, sent + counted.count)
 
     def with_upload(self) -> BuildTrace:
-        job = self._job
-        request, extra = job.request, list[tuple[str, bytes]]()
-        own = job.context / request.dockerfile
-        if not own.is_file() or own.read_bytes() != job.text.encode():
-            request = replace(request, dockerfile=".stagelens.Dockerfile")
-            extra = [(request.dockerfile, job.text.encode())]
-        body = tar_stream(job.context, load_ignore(job.context, job.request.dockerfile), extra)
+        name, body = self._job.archive()
         counted = _Counter(body)
+        request = replace(self._job.request, dockerfile=name)
         try:
             image = self._solving("upload", lambda: self._solve(request, None, iter(counted)))
         except BuildFailed as error:
@@ -196,13 +188,17 @@ class _Run:
 
     def classic(self) -> BuildTrace:
         build = ClassicBuild(self._dockerfile, self._on_vertex or (lambda vertex, lines: None))
-        job = self._job
+        name, body = self._job.archive()
+        counted = _Counter(body)
+        request = replace(self._job.request, dockerfile=name)
+
+        def trace(image: str | None) -> BuildTrace:
+            return self._trace("classic", image, counted.count, CLASSIC_MISSING, tuple(build.vertices))
+
         try:
-            image = build.run(self._api, job.context, job.request, job.text, self._cancel)
+            return trace(build.run(self._api, request, iter(counted), self._cancel))
         except BuildError as error:
-            trace = self._trace("classic", None, 0, CLASSIC_MISSING, tuple(build.vertices))
-            raise self._failed(error, trace) from None
-        return self._trace("classic", image, 0, CLASSIC_MISSING, tuple(build.vertices))
+            raise self._failed(error, trace(None)) from None
 
     def _solve(
         self, request: BuildRequest, session: str | None, body: Iterator[bytes] | None = None
@@ -234,7 +230,7 @@ class _Run:
                 if "context canceled" not in vertex.error:
                     instruction = stage.instructions[vertex.instruction]
                     return BuildFailed(vertex.error, trace, stage, instruction, vertex.logs)
-        return self._image_failed(trace) or BuildFailed(error.what, trace)
+        return self._image_failed(trace) or BuildFailed(self._secrets.mask(error.what), trace)
 
     def _image_failed(self, trace: BuildTrace) -> BuildFailed | None:
         """The error of an image that could not be had, at the first line that names it."""
@@ -290,13 +286,17 @@ class _Counter:
             yield chunk
 
 
-@contextmanager
-def _dockerfile_folder(job: Job) -> Generator[Path]:
-    """A folder with just the Dockerfile's text: what was parsed is what is built."""
-    with tempfile.TemporaryDirectory(prefix="stagelens-") as name:
-        folder = Path(name)
-        (folder / job.request.dockerfile).write_bytes(job.text.encode())
-        for own in (f"{job.request.dockerfile}.dockerignore",):
-            if (job.context / own).is_file():
-                (folder / own).write_bytes((job.context / own).read_bytes())
-        yield folder
+def _read(
+    context: Path, dockerfile: str | Path | None, build_args: Mapping[str, str]
+) -> tuple[Dockerfile, str]:
+    """The parsed Dockerfile, and its path as a job has it."""
+    if context.is_file():
+        name = str(dockerfile or "Dockerfile")
+        return parse(archived_text(context, name), f"{context}/{name}", build_args), name
+    if not context.is_dir():
+        raise StagelensError(
+            "The build context is not a folder.", where=str(context), remedy="give a folder, or a tar"
+        )
+    if dockerfile is None:
+        return load(context / "Dockerfile", build_args), "Dockerfile"
+    return load(Path(dockerfile), build_args), str(Path(dockerfile).absolute())

@@ -9,12 +9,14 @@ from stagelens.buildkit.errors import (
     BuildError,
     BuildKitError,
     ConnectionLost,
+    ResultError,
     RpcError,
     StreamReset,
     UpgradeRefused,
 )
-from stagelens.buildkit.filesync import FileSync, Source, Transfer
-from stagelens.buildkit.services import FileSend, Secrets, SshAgents, Upload
+from stagelens.buildkit.filesync import FileSync, Source, Texts, Transfer, Tree
+from stagelens.buildkit.results import FileSend, LocalFolder, Output, TarFile
+from stagelens.buildkit.services import Env, Secrets, SshAgents, Upload
 from stagelens.buildkit.session import Session, shared_key
 from stagelens.buildkit.solve import BuildRequest, Cancel, solve
 
@@ -26,15 +28,22 @@ __all__ = [
     "BuildRequest",
     "Cancel",
     "ConnectionLost",
+    "Env",
     "FileSend",
     "FileSync",
+    "LocalFolder",
+    "Output",
+    "ResultError",
     "RpcError",
     "Secrets",
     "Session",
     "Source",
     "SshAgents",
     "StreamReset",
+    "TarFile",
+    "Texts",
     "Transfer",
+    "Tree",
     "UpgradeRefused",
     "Upload",
     "shared_key",

@@ -10,8 +10,7 @@ from docker.auth import AuthConfig, resolve_index_name  # pyright: ignore[report
 from docker.errors import DockerException
 
 from stagelens.buildkit import dockerpy
-from stagelens.buildkit.errors import RpcError
-from stagelens.buildkit.grpc import UNIMPLEMENTED, Channel, Handler
+from stagelens.buildkit.grpc import Handler
 from stagelens.buildkit.proto.buildkit_pb2 import CredentialsRequest, CredentialsResponse
 from stagelens.buildkit.services import unary
 
@@ -19,8 +18,9 @@ from stagelens.buildkit.services import unary
 class Auth:
     """Answers with the credentials of one registry at a time.
 
-    BuildKit also offers to fetch tokens through us; saying "unimplemented" makes it ask for credentials
-    and fetch the token itself (session/auth, util/resolver/authorizer.go), which every version can.
+    BuildKit can also let the client fetch a registry's tokens (GetTokenAuthority, VerifyTokenAuthority,
+    FetchToken). That needs all three: where the first one is unimplemented, as here, it asks for
+    credentials and fetches the token itself (util/resolver/authorizer.go), which every version can.
     """
 
     def __init__(self, api: docker.APIClient) -> None:
@@ -28,10 +28,7 @@ class Auth:
 
     def methods(self) -> dict[str, Handler]:
         """The gRPC methods to serve."""
-        return {
-            "/moby.filesync.v1.Auth/Credentials": unary(self._credentials),
-            "/moby.filesync.v1.Auth/FetchToken": _unimplemented,
-        }
+        return {"/moby.filesync.v1.Auth/Credentials": unary(self._credentials)}
 
     def _credentials(self, message: bytes) -> CredentialsResponse:
         host = CredentialsRequest.FromString(message).host
@@ -47,7 +44,3 @@ class Auth:
         user = found.get("Username") or found.get("username") or ""
         secret = found.get("Password") or found.get("password") or ""
         return CredentialsResponse(username=user, secret=secret)
-
-
-def _unimplemented(_: Channel) -> None:
-    raise RpcError(UNIMPLEMENTED, "tokens are fetched by the engine")

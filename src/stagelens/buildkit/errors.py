@@ -30,6 +30,10 @@ class RpcError(BuildKitError):
         super().__init__(f"gRPC status {code}: {message}", where=where)
 
 
+class ResultError(BuildKitError):
+    """A build's result cannot be taken: a path that leads out, too much of it, or no place to write."""
+
+
 class BuildError(BuildKitError):
     """The engine ended the build with an error; `what` is its own text."""
 

@@ -8,27 +8,76 @@ ends with FIN from each side. ERR carries a text.
 
 from __future__ import annotations
 
-import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
-from stagelens.buildkit.context import ContextError, Entry, read_content, walk
+from stagelens.buildkit.context import Contents, Entry, walk
 from stagelens.buildkit.errors import ConnectionLost, RpcError, StreamReset
-from stagelens.buildkit.grpc import INTERNAL, NOT_FOUND, Channel
+from stagelens.buildkit.grpc import INTERNAL, NOT_FOUND, Channel, Metadata
 from stagelens.buildkit.proto.buildkit_pb2 import Packet, Stat
 
 METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
-_MODE_TYPE = 0xAF280000  # Go's os.ModeType: anything set here has no content
+Read = Callable[[bytes], Iterator[bytes]]
+
+
+class Tree(Protocol):
+    """What the engine may read under a name: a `Source` on disk, or `Texts` in memory."""
+
+    def entries(self, patterns: Metadata) -> Iterator[Entry]:
+        """The paths to announce, in the engine's order, for the patterns in the call's metadata."""
+        ...
+
+    def reading(self) -> AbstractContextManager[Read]:
+        """A function that yields the chunks of a path, while the context manager is open."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A folder that the engine may read under a name; `exclude` adds to the engine's patterns."""
+    """A folder; `exclude` adds to the engine's patterns. Errors are ContextErrors."""
 
     root: Path
     exclude: tuple[str, ...] = ()
+
+    def entries(self, patterns: Metadata) -> Iterator[Entry]:
+        """See `Tree`."""
+        return walk(
+            self.root,
+            include=patterns.get("include-patterns", ()),
+            exclude=(*self.exclude, *patterns.get("exclude-patterns", ())),
+            follow=patterns.get("followpaths", ()),
+        )
+
+    @contextmanager
+    def reading(self) -> Generator[Read]:
+        """See `Tree`."""
+        with Contents(self.root) as contents:
+            yield contents.chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Files that are on no disk, by name: a Dockerfile that was made up, say. No folders, all announced."""
+
+    files: Mapping[str, bytes]
+    # Always new: the engine takes a file of the same size and time for the one that it has.
+    _mtime_ns: int = field(default_factory=time.time_ns)
+
+    def entries(self, patterns: Metadata) -> Iterator[Entry]:
+        """See `Tree`."""
+        files = {name.encode("utf-8", "surrogateescape"): data for name, data in self.files.items()}
+        return iter([Entry(name, 0o644, len(files[name]), self._mtime_ns) for name in sorted(files)])
+
+    @contextmanager
+    def reading(self) -> Generator[Read]:
+        """See `Tree`."""
+        yield lambda path: iter([self.files[path.decode("utf-8", "surrogateescape")]])
 
 
 @dataclass(slots=True)
@@ -42,12 +91,13 @@ class Transfer:
 
 
 class FileSync:
-    """Serves named folders; `transfers` keeps the counts of each transfer, in order of their start."""
+    """Serves named trees; `transfers` keeps the counts of each transfer, in order of their start.
 
-    def __init__(
-        self, sources: Mapping[str, Source], on_bytes: Callable[[Transfer], None] | None = None
-    ) -> None:
-        self._sources = dict(sources)
+    BuildKit asks for "context" and "dockerfile". `on_bytes` is called as contents go out.
+    """
+
+    def __init__(self, trees: Mapping[str, Tree], on_bytes: Callable[[Transfer], None] | None = None) -> None:
+        self._trees = dict(trees)
         self._on_bytes = on_bytes
         self.transfers: list[Transfer] = []
 
@@ -58,108 +108,99 @@ class FileSync:
     def _diff_copy(self, channel: Channel) -> None:
         metadata = channel.metadata
         name = (metadata.get("dir-name") or [""])[0]
-        source = self._sources.get(name)
-        if source is None:
+        tree = self._trees.get(name)
+        if tree is None:
             raise RpcError(NOT_FOUND, f"no access allowed to dir {name!r}")
-        entries = walk(
-            source.root,
-            include=metadata.get("include-patterns", ()),
-            exclude=(*source.exclude, *metadata.get("exclude-patterns", ())),
-            follow=metadata.get("followpaths", ()),
-        )
         transfer = Transfer(name)
         self.transfers.append(transfer)
-        _Sender(channel, source.root, entries, transfer, self._on_bytes).run()
+        with tree.reading() as read:
+            _Sender(channel, tree.entries(metadata), read, transfer, self._on_bytes).run()
 
 
 class _Sender:
-    """One transfer: this thread answers the engine's requests while another one walks the tree."""
+    """One transfer: this thread answers the engine's requests while another one walks the tree.
+
+    Answering inside of the listening thread is safe: the engine goes on reading while its requests wait.
+    """
 
     def __init__(
         self,
         channel: Channel,
-        root: Path,
         entries: Iterator[Entry],
+        read: Read,
         transfer: Transfer,
         on_bytes: Callable[[Transfer], None] | None,
     ) -> None:
         self._channel = channel
-        self._root = root
         self._entries = entries
+        self._read = read
         self._transfer = transfer
         self._on_bytes = on_bytes
         self._files: dict[int, bytes] = {}
-        self._failure: BaseException | None = None
+        self._failure: Exception | None = None
+        self._done = False
 
     def run(self) -> None:
-        wanted: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        threads = [
-            threading.Thread(target=self._guard, args=(work,), name=f"stagelens-{name}", daemon=True)
-            for name, work in (("walk", self._walk), ("content", lambda: self._send_contents(wanted)))
-        ]
-        for thread in threads:
-            thread.start()
+        walker = threading.Thread(target=self._guard, args=(self._walk,), name="stagelens-walk", daemon=True)
+        walker.start()
         try:
-            self._listen(wanted)
+            self._listen()
         except StreamReset:
             if self._failure is None:
                 raise
         finally:
-            wanted.put(None)
-            for thread in threads:
-                thread.join()
+            self._done = True
+            walker.join()
         if self._failure is not None:
             raise self._failure
 
-    def _listen(self, wanted: queue.SimpleQueue[int | None]) -> None:
+    def _listen(self) -> None:
         for message in self._channel.receive():
             packet = Packet.FromString(message)
             if packet.type == Packet.REQ:
-                if packet.id not in self._files:
-                    raise RpcError(INTERNAL, f"invalid file id {packet.id}")
-                wanted.put(packet.id)
+                self._guard(partial(self._send_content, packet.id))
             elif packet.type == Packet.FIN:
                 self._channel.send(Packet(type=Packet.FIN).SerializeToString())
                 return
             elif packet.type == Packet.ERR:
-                raise RpcError(
-                    INTERNAL, f"the engine stopped the transfer: {packet.data.decode(errors='replace')}"
-                )
+                text = packet.data.decode(errors="replace")
+                raise RpcError(INTERNAL, f"the engine stopped the transfer: {text}")
 
     def _guard(self, work: Callable[[], None]) -> None:
         try:
             work()
         except (ConnectionLost, StreamReset):
-            return  # the engine has gone; the listening thread sees it, too
-        except ContextError as error:
+            return  # the engine has gone; listening tells
+        except Exception as error:
             self._failure = self._failure or error
-            # The engine answers an ERR by ending the call, which ends the listening thread.
-            self._channel.send(Packet(type=Packet.ERR, data=str(error).encode()).SerializeToString())
-        except BaseException as error:
-            self._failure = self._failure or error
-            self._channel.cancel()
+            # The engine answers an ERR by ending the call, which ends the listening.
+            with suppress(ConnectionLost, StreamReset):
+                self._channel.send(Packet(type=Packet.ERR, data=str(error).encode()).SerializeToString())
 
     def _walk(self) -> None:
         for index, entry in enumerate(self._entries):
-            if not entry.mode & _MODE_TYPE:
+            if self._done:
+                return
+            if entry.is_regular:
                 # Known before it is announced: the engine may ask at once.
                 self._files[index] = entry.path
             self._channel.send(_stat_packet(entry), flush=False)
             self._transfer.paths += 1
         self._channel.send(Packet(type=Packet.STAT).SerializeToString())
 
-    def _send_contents(self, wanted: queue.SimpleQueue[int | None]) -> None:
-        while (index := wanted.get()) is not None:
-            path = self._files.pop(index)
-            self._transfer.files += 1
-            for chunk in read_content(self._root, path):
-                self._channel.send(
-                    Packet(type=Packet.DATA, id=index, data=chunk).SerializeToString(), flush=False
-                )
-                self._transfer.content_bytes += len(chunk)
-                if self._on_bytes is not None:
-                    self._on_bytes(self._transfer)
-            self._channel.send(Packet(type=Packet.DATA, id=index).SerializeToString(), flush=wanted.empty())
+    def _send_content(self, index: int) -> None:
+        path = self._files.pop(index, None)
+        if path is None:
+            raise RpcError(INTERNAL, f"invalid file id {index}")
+        self._transfer.files += 1
+        for chunk in self._read(path):
+            self._channel.send(
+                Packet(type=Packet.DATA, id=index, data=chunk).SerializeToString(), flush=False
+            )
+            self._transfer.content_bytes += len(chunk)
+            if self._on_bytes is not None:
+                self._on_bytes(self._transfer)
+        self._channel.send(Packet(type=Packet.DATA, id=index).SerializeToString(), flush=False)
 
 
 def _stat_packet(entry: Entry) -> bytes:

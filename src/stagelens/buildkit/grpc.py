@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -32,7 +32,6 @@ class Channel:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._buffer = bytearray()
         self._outgoing = bytearray()
         self._sending = threading.Lock()
 
@@ -42,7 +41,7 @@ class Channel:
         return _metadata(self._stream.headers)
 
     def receive(self) -> Iterator[bytes]:
-        """Each message of the other side until it ends its half.
+        """Each message of the other side until it ends its half; what waits to be sent goes out meanwhile.
 
         Raises
         ------
@@ -59,13 +58,17 @@ class Channel:
                 message = bytes(buffer[5 : 5 + size])
                 del buffer[: 5 + size]
                 yield message
+            self.flush()
             data = self._stream.read()
             if not data:
                 return
             buffer += data
 
     def send(self, message: bytes, flush: bool = True) -> None:
-        """Send a message; without `flush` it may wait for others to share a frame with."""
+        """Send a message; without `flush` it may wait for others to share a frame with.
+
+        What waits is sent at the latest when `receive` has to wait for the other side.
+        """
         with self._sending:
             self._outgoing += struct.pack(">BI", 0, len(message))
             self._outgoing += message
@@ -154,6 +157,27 @@ class Server:
         stream.send_headers(status, end=True)
 
 
+class Call(Channel):
+    """A call that we made."""
+
+    def __init__(self, stream: Stream, path: str) -> None:
+        super().__init__(stream)
+        self._path = path
+
+    def finish(self) -> None:
+        """End our half: no more messages from us."""
+        self.flush()
+        self._stream.send(b"", end=True)
+
+    def check(self) -> None:
+        """After the last message. Raises RpcError where the status is other than OK."""
+        trailers = self._stream.trailers or self._stream.headers
+        code = int((header(trailers, "grpc-status") or [str(UNKNOWN)])[0])
+        if code != OK:
+            text = urllib.parse.unquote((header(trailers, "grpc-message") or [""])[0])
+            raise RpcError(code, text, where=self._path)
+
+
 class Client:
     """Makes gRPC calls on one connection that was upgraded for it."""
 
@@ -161,29 +185,33 @@ class Client:
         self._connection = Connection(sock, client_side=True)
         self._connection.start()
 
+    def call(self, path: str, metadata: Iterable[tuple[str, str]] = ()) -> Call:
+        """Begin a call whose two sides send as many messages as they like; `cancel` it in the end."""
+        headers = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "localhost"),
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+            *metadata,
+        ]
+        return Call(self._connection.open_stream(headers), path)
+
     def stream(self, path: str, request: Message, response: type[M]) -> Iterator[M]:
-        """Call a method that answers with a stream of messages.
+        """Call a method that takes one message and answers with a stream of them.
 
         Raises
         ------
         RpcError: the other side ended the call with a status other than OK.
         """
-        call = self._connection.open_stream(
-            [
-                (":method", "POST"),
-                (":scheme", "http"),
-                (":path", path),
-                (":authority", "localhost"),
-                ("te", "trailers"),
-                ("content-type", "application/grpc"),
-            ]
-        )
+        call = self.call(path)
         try:
-            body = request.SerializeToString()
-            call.send(struct.pack(">BI", 0, len(body)) + body, end=True)
-            for message in Channel(call).receive():
+            call.send(request.SerializeToString())
+            call.finish()
+            for message in call.receive():
                 yield response.FromString(message)
-            _raise_for_status(call, path)
+            call.check()
         finally:
             call.cancel()
 
@@ -197,14 +225,6 @@ class Client:
     def close(self) -> None:
         """End the connection; calls under way raise ConnectionLost."""
         self._connection.close()
-
-
-def _raise_for_status(call: Stream, path: str) -> None:
-    trailers = call.trailers or call.headers
-    code = int((header(trailers, "grpc-status") or [str(UNKNOWN)])[0])
-    if code != OK:
-        text = urllib.parse.unquote((header(trailers, "grpc-message") or [""])[0])
-        raise RpcError(code, text, where=path)
 
 
 def _status(code: int, message: str) -> Headers:

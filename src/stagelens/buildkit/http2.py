@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -41,12 +40,12 @@ class Stream:
         self.headers: Headers = []
         self.trailers: Headers = []
         self.received_headers = threading.Event()
-        self._chunks: deque[tuple[bytes, int]] = deque()
+        self._chunks: list[tuple[bytes, int]] = []
         self._ended = False
         self._reset: StreamReset | ConnectionLost | None = None
 
     def read(self) -> bytes:
-        """The next bytes from the other side, b"" at its end.
+        """All bytes that have come from the other side, after waiting for some; b"" at its end.
 
         Raises
         ------
@@ -59,7 +58,9 @@ class Stream:
                 if self._reset is not None:
                     raise self._reset
                 return b""
-            data, counted = self._chunks.popleft()
+            data = b"".join(chunk for chunk, _ in self._chunks)
+            counted = sum(count for _, count in self._chunks)
+            self._chunks.clear()
         self._connection.acknowledge(self.id, counted)
         return data
 

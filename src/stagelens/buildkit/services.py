@@ -1,13 +1,17 @@
-"""The small services of a session: health, secrets, SSH agents, uploads and results."""
+"""The small services of a session: health, secrets, SSH agents and uploads."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import socket
+import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from google.protobuf.message import Message
 
@@ -53,39 +57,85 @@ class Health:
         return {"/grpc.health.v1.Health/Check": unary(lambda _: HealthCheckResponse(status=1))}
 
 
+@dataclass(frozen=True, slots=True)
+class Env:
+    """A secret in a variable of our own environment."""
+
+    name: str
+
+
 class Secrets:
-    """Hands out secrets by id: bytes, or a file that is read when it is asked for.
+    """Hands out secrets by id: bytes, or a file or a variable that is read when it is asked for.
 
     The values stay in this object: it has no representation that shows them.
     """
 
-    def __init__(self, secrets: Mapping[str, bytes | Path]) -> None:
+    def __init__(self, secrets: Mapping[str, bytes | Path | Env]) -> None:
         self._secrets = dict(secrets)
+        self._lock = threading.Lock()
+        self._given: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
 
     def methods(self) -> dict[str, Handler]:
         """The gRPC methods to serve."""
         return {"/moby.buildkit.secrets.v1.Secrets/GetSecret": unary(self._get)}
 
+    def mask(self, text: str) -> str:
+        """`text` with `***` in place of each secret that was handed out, and of each line of one.
+
+        Only what is as it was given is found, and nothing below four characters: hiding every "a" would
+        hide the build's log.
+        """
+        return self._pattern.sub("***", text) if self._pattern else text
+
     def _get(self, message: bytes) -> GetSecretResponse:
         name = GetSecretRequest.FromString(message).id
-        if name not in self._secrets:
-            raise RpcError(NOT_FOUND, f"secret {name} not found")
-        value = self._secrets[name]
-        if isinstance(value, Path):
-            try:
-                value = value.read_bytes()
-            except OSError as error:
-                raise RpcError(NOT_FOUND, f"secret {name}: cannot read its file: {error.strerror}") from None
+        value = self._value(name)
         if len(value) > MAX_SECRET_BYTES:
             raise RpcError(INTERNAL, f"secret {name} is larger than {MAX_SECRET_BYTES} bytes")
+        text = value.decode("utf-8", "replace")
+        with self._lock:
+            self._given |= {part for line in (text, *text.splitlines()) if len(part := line.strip()) >= 4}
+            longest_first = sorted(self._given, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
         return GetSecretResponse(data=value)
+
+    def _value(self, name: str) -> bytes:
+        value = self._secrets.get(name)
+        if value is None:
+            raise RpcError(NOT_FOUND, f"secret {name} not found")
+        if isinstance(value, Env):
+            if value.name not in os.environ:
+                raise RpcError(NOT_FOUND, f"secret {name}: there is no variable {value.name}")
+            return os.environ[value.name].encode("utf-8", "surrogateescape")
+        if isinstance(value, Path):
+            try:
+                return value.read_bytes()
+            except OSError as error:
+                raise RpcError(NOT_FOUND, f"secret {name}: cannot read its file: {error.strerror}") from None
+        return value
 
 
 class SshAgents:
-    """Forwards the steps' SSH connections to agents' unix sockets; the id "default" is the usual one."""
+    """Forwards the steps' SSH connections to agents' unix sockets; the id "default" is the usual one.
+
+    An empty path is that of SSH_AUTH_SOCK. Private keys belong into an agent first (`ssh-add`).
+
+    Raises
+    ------
+    BuildKitError: there is no agent at a path.
+    """
 
     def __init__(self, sockets: Mapping[str, str]) -> None:
-        self._sockets = dict(sockets)
+        self._sockets = {name: path or os.environ.get("SSH_AUTH_SOCK", "") for name, path in sockets.items()}
+        for name, path in self._sockets.items():
+            if not path or not stat.S_ISSOCK(_mode(path)):
+                raise BuildKitError(
+                    f"There is no SSH agent for {name!r}.",
+                    where=path or "SSH_AUTH_SOCK, which is not set",
+                    why="a key is no agent" if _mode(path) else None,
+                    remedy='start one: eval "$(ssh-agent)"; ssh-add',
+                )
 
     def methods(self) -> dict[str, Handler]:
         """The gRPC methods to serve."""
@@ -126,6 +176,12 @@ class SshAgents:
                 back.join()
 
 
+def _mode(path: str) -> int:
+    with contextlib.suppress(OSError):
+        return Path(path).stat().st_mode if path else 0
+    return 0
+
+
 def _pump_back(agent: socket.socket, channel: Channel) -> None:
     try:
         while data := agent.recv(_CHUNK_BYTES):
@@ -156,24 +212,3 @@ class Upload:
             raise RpcError(NOT_FOUND, f"no http response from session for {name}")
         for chunk in chunks:
             channel.send(BytesMessage(data=chunk).SerializeToString(), flush=False)
-
-
-class FileSend:
-    """Takes a build's result as a stream of bytes (a tar) and writes it to `sink`."""
-
-    def __init__(self, sink: IO[bytes], limit: int | None = None) -> None:
-        self._sink = sink
-        self._limit = limit
-        self.received_bytes = 0
-
-    def methods(self) -> dict[str, Handler]:
-        """The gRPC methods to serve."""
-        return {"/moby.filesync.v1.FileSend/DiffCopy": self._receive}
-
-    def _receive(self, channel: Channel) -> None:
-        for message in channel.receive():
-            data = BytesMessage.FromString(message).data
-            self.received_bytes += len(data)
-            if self._limit is not None and self.received_bytes > self._limit:
-                raise RpcError(INTERNAL, f"the result is larger than {self._limit} bytes")
-            self._sink.write(data)

@@ -58,6 +58,8 @@ class BuildRequest:
     """What `/build` takes; names follow the docker CLI's options.
 
     `outputs` is empty for an image in the engine's store, or e.g. `({"Type": "tar", "Attrs": {}},)`.
+    `remote` is the context's address where it is neither the session's FileSync nor the body: that of a
+    repository or an archive, which the engine fetches itself, or what `Upload.add` returned.
     """
 
     dockerfile: str = "Dockerfile"
@@ -72,6 +74,7 @@ class BuildRequest:
     platform: str | None = None
     extra_hosts: Sequence[str] = ()
     outputs: Sequence[Mapping[str, Any]] = ()
+    remote: str | None = None
 
     def query(self) -> dict[str, Any]:
         """The query parameters of the Engine API's image build."""
@@ -107,7 +110,8 @@ def solve(
 ) -> str | None:
     """Run a build and return the image's id (None where the result is exported).
 
-    With `session` the engine takes the context from it; else `body` is the context's tar.
+    With `session` the engine takes the context from it, unless the request has a `remote`; without one
+    `body` is the context's tar.
 
     Raises
     ------
@@ -116,7 +120,7 @@ def solve(
     build_id = uuid.uuid4().hex
     query = request.query() | {"buildid": build_id}
     if session is not None:
-        query |= {"remote": "client-session", "session": session}
+        query |= {"remote": request.remote or "client-session", "session": session}
     image: str | None = None
     try:
         response = _post(api, query, body)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from stagelens.build import BuildTrace, Job, run
 from stagelens.build.run import OnVertex
-from stagelens.buildkit import BuildRequest, Cancel
+from stagelens.buildkit import BuildRequest, Cancel, FileSend
 from stagelens.dockerfile import Instruction, Stage, parse
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
@@ -117,15 +117,10 @@ def explore(
     BuildFailed: the probe's build failed, for example since the context changed meanwhile and its build
         fails now. StagelensError: the engine has no BuildKit.
     """
-    if trace.backend == "classic":
-        raise StagelensError(
-            "Looking into stages needs BuildKit.",
-            why="this engine has only the classic builder",
-            remedy="use Docker Engine 18.09 or newer: stagelens doctor",
-        )
+    _check(trace, Path(context))
     dockerfile = trace.dockerfile
     request = BuildRequest(
-        dockerfile=Path(dockerfile.path).name,
+        dockerfile=str(Path(dockerfile.path).absolute()),  # an ignore file may lie beside it
         build_args=dict(build_args or {}),
         network=network,
         platform=platform,
@@ -147,6 +142,21 @@ def explore(
                 tables.append(_table(listings, folder) if folder else _EMPTY)
         stages.append(StageFiles(stage, tuple(tables)))
     return Exploration(trace, tuple(stages), Path(context), request, engine)
+
+
+def _check(trace: BuildTrace, context: Path) -> None:
+    if trace.backend == "classic":
+        raise StagelensError(
+            "Looking into stages needs BuildKit.",
+            why="this engine has only the classic builder",
+            remedy="use Docker Engine 18.09 or newer: stagelens doctor",
+        )
+    if context.is_file():
+        raise StagelensError(
+            "Looking into stages needs the build context as a folder.",
+            where=str(context),
+            remedy="unpack the archive, and explore the folder",
+        )
 
 
 def read_file(exploration: Exploration, stage: str | int, instruction: int | None, path: str) -> FileContent:
@@ -201,7 +211,9 @@ def _run(
     cancel: Cancel | None,
 ) -> io.BytesIO:
     output = io.BytesIO()
-    job = Job(context, replace(request, target=todo.target), todo.text, output=output)
+    job = Job(
+        context, replace(request, target=todo.target), todo.text, output=FileSend(output, _MAX_RESULT_BYTES)
+    )
     run(engine, job, parse(todo.text, request.dockerfile), on_vertex, cancel, "session")
     output.seek(0)
     return output

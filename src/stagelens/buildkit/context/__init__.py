@@ -1,6 +1,6 @@
 """The build context on disk: which paths belong to it, what they are, and their contents. No network."""
 
-from stagelens.buildkit.context.content import Contents, read_content
+from stagelens.buildkit.context.content import CHUNK_BYTES, Contents, read_content
 from stagelens.buildkit.context.errors import ContextError, PatternError, Vanished
 from stagelens.buildkit.context.ignorefile import load_ignore, parse_ignore
 from stagelens.buildkit.context.patterns import Matcher
@@ -8,6 +8,7 @@ from stagelens.buildkit.context.tar import tar_stream
 from stagelens.buildkit.context.walk import Entry, walk
 
 __all__ = [
+    "CHUNK_BYTES",
     "Contents",
     "ContextError",
     "Entry",

@@ -14,18 +14,16 @@ import errno
 import os
 import stat
 import threading
-from collections import OrderedDict
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from stagelens.buildkit.context.errors import ContextError, Vanished, unreadable
-from stagelens.buildkit.context.folder import Folder, open_below, open_root
+from stagelens.buildkit.context.folder import Folders, open_root
 from stagelens.buildkit.context.follow import last_target
 
 CHUNK_BYTES = 256 * 1024
-_KEPT_FOLDERS = 32
 
 
 class Contents:
@@ -40,7 +38,7 @@ class Contents:
             self._root = open_root(root)
         except OSError as error:
             raise unreadable(os.fsencode(root), error) from error
-        self._folders: OrderedDict[bytes, Folder] = OrderedDict()
+        self._folders = Folders(self._root)
         self._lock = threading.Lock()
 
     def __enter__(self) -> Contents:
@@ -54,10 +52,7 @@ class Contents:
     def close(self) -> None:
         """Close the folders; files that are being read stay open until their end."""
         with self._lock:
-            for folder in self._folders.values():
-                folder.close()
-            self._folders.clear()
-            self._root.close()
+            self._folders.close()
 
     def resolved(self, path: str) -> bytes | None:
         """The regular file that `path` is or links to inside of the root; None where there is none."""
@@ -66,7 +61,7 @@ class Contents:
             return None
         above, _, name = found.rpartition(b"/")
         with self._lock, suppress(FileNotFoundError, NotADirectoryError):
-            if stat.S_ISREG(self._folder(above).status(os.fsdecode(name)).st_mode):
+            if stat.S_ISREG(self._folders.get(above).status(os.fsdecode(name)).st_mode):
                 return found
         return None
 
@@ -107,23 +102,13 @@ class Contents:
         above, _, name = path.rpartition(b"/")
         text = os.fsdecode(name)
         with self._lock:  # no other thread may close the folder meanwhile
-            folder = self._folder(above)
+            folder = self._folders.get(above)
             try:
                 return folder.read(text)
             except OSError as error:
                 if error.errno == errno.ENXIO and stat.S_ISSOCK(folder.status(text).st_mode):
                     return -1
                 raise
-
-    def _folder(self, path: bytes) -> Folder:
-        folder = self._folders.get(path)
-        if folder is None:
-            folder = self._folders[path] = open_below(self._root, path)
-            if len(self._folders) > _KEPT_FOLDERS:
-                self._folders.popitem(last=False)[1].close()
-        else:
-            self._folders.move_to_end(path)
-        return folder
 
 
 def read_content(root: Path, path: bytes) -> Iterator[bytes]:

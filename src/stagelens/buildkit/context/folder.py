@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -18,6 +19,7 @@ HAS_DESCRIPTORS = os.open in os.supports_dir_fd and os.scandir in os.supports_fd
 # macOS keeps its own notes there; fsutil leaves them out as well.
 _PRIVATE_XATTRS = "com.apple."
 _PROC = "/proc/self/fd"
+_KEPT_FOLDERS = 32
 # O_NONBLOCK: opening a named pipe that took a file's place must not hang.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
@@ -31,7 +33,19 @@ class Name(NamedTuple):
 
 
 class Folder(Protocol):
-    """An open folder; every method raises OSError as the system does."""
+    """An open folder; every method raises OSError as the system does.
+
+    For the system's calls that have no method here: `os.CALL(folder.name(x), dir_fd=folder.descriptor)`.
+    """
+
+    @property
+    def descriptor(self) -> int | None:
+        """The open folder, None where names are whole paths."""
+        ...
+
+    def name(self, name: str) -> str:
+        """What to call a name in it, together with `descriptor`."""
+        ...
 
     def names(self) -> list[Name]:
         """What is in it, sorted by bytes."""
@@ -90,6 +104,32 @@ def open_below(root: Folder, path: bytes) -> Folder:
     return folder
 
 
+class Folders:
+    """Folders below a root by their path; the ones used last stay open, since their files come in a row."""
+
+    def __init__(self, root: Folder) -> None:
+        self._root = root
+        self._open: OrderedDict[bytes, Folder] = OrderedDict()
+
+    def get(self, path: bytes) -> Folder:
+        """The folder `path`, open until others were asked for; raises as `open_below`."""
+        folder = self._open.get(path)
+        if folder is None:
+            folder = self._open[path] = open_below(self._root, path)
+            if len(self._open) > _KEPT_FOLDERS:
+                self._open.popitem(last=False)[1].close()
+        else:
+            self._open.move_to_end(path)
+        return folder
+
+    def close(self) -> None:
+        """Close them, and the root."""
+        for folder in self._open.values():
+            folder.close()
+        self._open.clear()
+        self._root.close()
+
+
 def _sorted_names(place: int | str) -> list[Name]:
     with os.scandir(place) as found:
         names = [Name(os.fsencode(one.name), one.name, one.is_dir(follow_symlinks=False)) for one in found]
@@ -102,6 +142,13 @@ class _Descriptor:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+
+    @property
+    def descriptor(self) -> int:
+        return self._fd
+
+    def name(self, name: str) -> str:
+        return name
 
     def names(self) -> list[Name]:
         return _sorted_names(self._fd)
@@ -166,17 +213,21 @@ class _ByPath:
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def _join(self, name: str) -> str:
+    @property
+    def descriptor(self) -> None:
+        return None
+
+    def name(self, name: str) -> str:
         return os.path.join(self._path, name)  # noqa: PTH118 - hot, and names are plain str
 
     def names(self) -> list[Name]:
         return _sorted_names(self._path)
 
     def status(self, name: str = "") -> os.stat_result:
-        return os.lstat(self._join(name) if name else self._path)
+        return os.lstat(self.name(name) if name else self._path)
 
     def target(self, name: str) -> bytes:
-        return os.fsencode(os.readlink(self._join(name))).replace(os.fsencode(os.sep), b"/")  # noqa: PTH115
+        return os.fsencode(os.readlink(self.name(name))).replace(os.fsencode(os.sep), b"/")  # noqa: PTH115
 
     def xattrs(self, name: str = "") -> tuple[tuple[str, bytes], ...]:
         return ()
@@ -185,12 +236,12 @@ class _ByPath:
         status = self.status(name)
         if not stat.S_ISDIR(status.st_mode) or getattr(status, "st_reparse_tag", 0):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
-        return _ByPath(self._join(name))
+        return _ByPath(self.name(name))
 
     def read(self, name: str) -> int:
         if stat.S_ISLNK(self.status(name).st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
-        return os.open(self._join(name), _READ)
+        return os.open(self.name(name), _READ)
 
     def close(self) -> None:
         pass

@@ -91,30 +91,6 @@ class CredentialsResponse(_message.Message):
     secret: str
     def __init__(self, username: _Optional[str] = ..., secret: _Optional[str] = ...) -> None: ...
 
-class FetchTokenRequest(_message.Message):
-    __slots__ = ("client_id", "host", "realm", "service", "scopes")
-    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
-    HOST_FIELD_NUMBER: _ClassVar[int]
-    REALM_FIELD_NUMBER: _ClassVar[int]
-    SERVICE_FIELD_NUMBER: _ClassVar[int]
-    SCOPES_FIELD_NUMBER: _ClassVar[int]
-    client_id: str
-    host: str
-    realm: str
-    service: str
-    scopes: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, client_id: _Optional[str] = ..., host: _Optional[str] = ..., realm: _Optional[str] = ..., service: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ...) -> None: ...
-
-class FetchTokenResponse(_message.Message):
-    __slots__ = ("token", "expires_in", "issued_at")
-    TOKEN_FIELD_NUMBER: _ClassVar[int]
-    EXPIRES_IN_FIELD_NUMBER: _ClassVar[int]
-    ISSUED_AT_FIELD_NUMBER: _ClassVar[int]
-    token: str
-    expires_in: int
-    issued_at: int
-    def __init__(self, token: _Optional[str] = ..., expires_in: _Optional[int] = ..., issued_at: _Optional[int] = ...) -> None: ...
-
 class GetSecretRequest(_message.Message):
     __slots__ = ("id",)
     ID_FIELD_NUMBER: _ClassVar[int]

@@ -1,0 +1,97 @@
+"""What a build needs besides the engine, and its context in the forms that each way of building takes."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from stagelens.buildkit import BuildRequest, Env, Output, Texts
+from stagelens.buildkit.context import CHUNK_BYTES, load_ignore, tar_stream
+from stagelens.errors import StagelensError
+
+_OWN_NAME = ".stagelens.Dockerfile"
+_MAX_DOCKERFILE_BYTES = 1024 * 1024
+
+Secret = bytes | Path | Env
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A build: made by `build`, and by the snapshot room for its probes.
+
+    `context` is a folder or a tar; `request.dockerfile` a path from there, or an absolute one that may be
+    outside of it. `text` is built instead of what that file holds (for a tar it must be the same). `output`
+    takes the result, instead of an image.
+    """
+
+    context: Path
+    request: BuildRequest
+    text: str
+    secrets: Mapping[str, Secret] = field(default_factory=dict[str, Secret], repr=False)
+    ssh: Mapping[str, str] = field(default_factory=dict[str, str])
+    output: Output | None = None
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether the context is a tar."""
+        return self.context.is_file()
+
+    @property
+    def needs_session(self) -> bool:
+        """Whether it asks for what only a session can do."""
+        return bool(self.secrets or self.ssh or self.output)
+
+    @property
+    def dockerfile(self) -> Path:
+        """Where the Dockerfile is, or would be."""
+        return (self.context / self.request.dockerfile).absolute()
+
+    def dockerfile_tree(self) -> Texts:
+        """What a session offers as "dockerfile": the text that was parsed, and the ignore file beside it."""
+        place = self.dockerfile
+        files = {place.name: self.text.encode()}
+        ignore = place.with_name(f"{place.name}.dockerignore")
+        if ignore.is_file():
+            files[ignore.name] = ignore.read_bytes()
+        return Texts(files)
+
+    def archive(self) -> tuple[str, Iterator[bytes]]:
+        """The Dockerfile's name in the context as a tar, and that tar."""
+        if self.is_archive:
+            return self.request.dockerfile, _chunks(self.context)
+        place, name = self.dockerfile, _OWN_NAME
+        if place.is_file() and place.is_relative_to(self.context.absolute()):
+            name = place.relative_to(self.context.absolute()).as_posix()
+        ignore = load_ignore(self.context, place)
+        return name, tar_stream(self.context, ignore, [(name, self.text.encode())])
+
+
+def archived_text(archive: Path, dockerfile: str) -> str:
+    """The text of a Dockerfile in a tar, compressed or not.
+
+    Raises
+    ------
+    StagelensError: it is no tar, or has no such file.
+    """
+    wanted = PurePosixPath("/", dockerfile)
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                if PurePosixPath("/", member.name) == wanted and (file := tar.extractfile(member)):
+                    return file.read(_MAX_DOCKERFILE_BYTES).decode()
+    except (tarfile.TarError, OSError, EOFError, UnicodeDecodeError) as error:
+        raise StagelensError(
+            "The build context is neither a folder nor a tar that can be read.",
+            where=str(archive),
+            why=str(error),
+            remedy="give a folder, or a tar (plain, gzip, bzip2 or xz)",
+        ) from error
+    raise StagelensError(f"The archive has no {dockerfile}.", where=str(archive))
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            yield chunk
