@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -65,6 +71,59 @@ def test_a_mistake_in_the_call_is_told_before_anything_is_graded(
     assert said.exit_code == 1
     assert words in str(said.exception)
     assert not classroom.out.exists()
+
+
+def running(command: str) -> bool:
+    """Whether a process with that command line is there; a build step's is, on a local engine."""
+    for process in psutil.process_iter(["cmdline"]):
+        if " ".join(process.info["cmdline"] or []) == command:
+            return True
+    return False
+
+
+def until(condition: Any, what: str) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.1)
+
+
+@pytest.mark.engine
+def test_ctrl_c_stops_the_build_says_how_to_go_on_and_leaves_nothing(
+    classroom: Room, engine: Engine, tmp_path: Path
+) -> None:
+    shutil.copytree(exercise(NAME).folder, classroom.submissions / "slow")
+    step = f"sleep 600.{secrets.randbelow(10**9):09}"
+    (classroom.submissions / "slow" / "Dockerfile").write_text(f"FROM diamol/base\nRUN {step}\n")
+    (tmp_path / "tmp").mkdir()
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-c", CALL, "grade", str(classroom.submissions), "--exercise", NAME),
+            *("--out", str(classroom.out), "--engine", engine.address),
+        ],
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        until(lambda: running(step) or process.poll() is not None, "the build")
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=120)[0]
+    assert process.returncode == 130, said
+    assert "run the same command again" in said
+    until(lambda: not running(step), "the end of the build")
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert not (classroom.out / ".work").exists()
+    assert list((classroom.out / "learners").glob("*")) == []
+
+
+# A shell may have left the interrupt ignored for what it starts in the background.
+CALL = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from stagelens.cli import main
+main()
+"""
 
 
 @pytest.mark.engine
