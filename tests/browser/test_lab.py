@@ -82,6 +82,8 @@ def test_a_new_user_runs_the_first_lesson(
     explorer.get_by_role("slider", name="Instruction").press("ArrowLeft")
     expect(file).to_contain_text("added")
 
-    page.locator(".jp-OutputArea-output table").first.scroll_into_view_if_needed()
-    expect(page.locator(".sl .sl-badge").first).to_be_visible()
+    expect(page.locator(".sl-layers .sl-layer").last).to_contain_text("shared with diamol/base")
+    build = page.locator(".sl-build")
+    build.scroll_into_view_if_needed()
+    expect(build.locator(".sl-title")).to_have_text("Built")
     picture(page, "lesson-01-build")

@@ -15,7 +15,7 @@ from requests.exceptions import RequestException
 
 from stagelens.snapshot import layercache
 from stagelens.snapshot.archive import LayerError, LayerFiles, Saved, read_saved
-from stagelens.snapshot.stack import Efficiency, Stack, efficiency
+from stagelens.snapshot.stack import Efficiency, Stack, Waste, efficiency, waste
 from stagelens.snapshot.table import FileTable
 
 if TYPE_CHECKING:
@@ -71,6 +71,11 @@ class ImageLayers:
     def efficiency(self) -> float:
         """From 0 to 1: 1 where no layer repeats or removes what another holds (see `stack.Efficiency`)."""
         return self._efficiency.score
+
+    @cached_property
+    def waste(self) -> tuple[Waste, ...]:
+        """The paths that make up `wasted`, largest first."""
+        return waste(self.layers)
 
     @cached_property
     def _efficiency(self) -> Efficiency:

@@ -106,10 +106,34 @@ class Efficiency:
     wasted: int
 
 
+@dataclass(frozen=True, slots=True)
+class Waste:
+    """A path that is in more than one layer: how often, and the stored bytes of all its copies."""
+
+    path: str
+    times: int
+    size: int
+
+
 def efficiency(layers: Sequence[LayerFiles]) -> Efficiency:
     """How much of the layers' bytes reaches the image (see `Efficiency`)."""
+    counts = _counts(layers).values()
+    total = sum(total for _, total, _ in counts)
+    least = sum(least for _, _, least in counts)
+    wasted = sum(total for times, total, _ in counts if times > 1)
+    return Efficiency(least / total if total else 1.0, wasted)
+
+
+def waste(layers: Sequence[LayerFiles]) -> tuple[Waste, ...]:
+    """The paths that `Efficiency.wasted` adds up, largest first."""
+    found = [Waste(path, times, total) for path, (times, total, _) in _counts(layers).items() if times > 1]
+    return tuple(sorted(found, key=lambda each: (-each.size, each.path)))
+
+
+def _counts(layers: Sequence[LayerFiles]) -> dict[str, tuple[int, int, int]]:
+    """For each path that is a leaf of a layer: in how many it is, their bytes, and the fewest bytes."""
     stack = Stack()
-    counts: dict[str, tuple[int, int, int]] = {}  # path: times, sum, smallest
+    counts: dict[str, tuple[int, int, int]] = {}
 
     def count(path: str, size: int) -> None:
         times, total, least = counts.get(path, (0, 0, size))
@@ -124,10 +148,7 @@ def efficiency(layers: Sequence[LayerFiles]) -> Efficiency:
         for entry in layer.table:
             if entry.path not in inner:
                 count(entry.path, stored_bytes(entry, links))
-    total = sum(total for _, total, _ in counts.values())
-    least = sum(least for _, _, least in counts.values())
-    wasted = sum(total for times, total, _ in counts.values() if times > 1)
-    return Efficiency(least / total if total else 1.0, wasted)
+    return counts
 
 
 def _folders(paths: Iterable[str]) -> set[str]:

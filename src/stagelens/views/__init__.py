@@ -10,13 +10,14 @@ from stagelens.views.i18n import language
 if TYPE_CHECKING:
     from stagelens.views.build import BuildView
     from stagelens.views.explorer import StageExplorer
-    from stagelens.views.layers import LayersView
+    from stagelens.views.layers import LayerExplorer, LayersView
     from stagelens.views.stages import StageView
 
-__all__ = ["BuildView", "LayersView", "StageExplorer", "StageView", "language"]
+__all__ = ["BuildView", "LayerExplorer", "LayersView", "StageExplorer", "StageView", "language"]
 
 _MODULES = {
     "BuildView": "build",
+    "LayerExplorer": "layers",
     "LayersView": "layers",
     "StageExplorer": "explorer",
     "StageView": "stages",

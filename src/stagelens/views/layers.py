@@ -1,36 +1,195 @@
-"""The final image's layers."""
+"""An image's layers: what made each, what is in it, what is stored twice, and which other images share it."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from stagelens.snapshot.layers import ImageLayers
-from stagelens.views import markup
+import traitlets as t
+
+from stagelens.errors import StagelensError
+from stagelens.snapshot import Comparison, Entry, FileTable, compare
+from stagelens.snapshot.compare import ADDED, CHANGED, SAME
+from stagelens.snapshot.layers import ImageLayers, Layer
+from stagelens.views import markup, text
+from stagelens.views.base import STATIC, View
+from stagelens.views.channel import Handler
+from stagelens.views.tree import Sort, Tree
+
+Mode = Literal["layer", "upto"]
+_TREES = 2
+_WASTED = 50
+_NOTHING = FileTable.from_entries(())
 
 
-class LayersView:
-    """A row for each layer: what made it, its size and number of files, its diff_id."""
+class LayerExplorer(View):
+    """Choose a layer; see its files, or all files up to it, and what whiteouts remove.
 
-    def __init__(self, image: ImageLayers) -> None:
+    Efficiency and wasted bytes are defined as dive defines them (see `stagelens.snapshot.stack`).
+
+    Traits
+    ------
+    name: the image's name.
+    layers: rows with instruction, bytes, counts, digest and the images that share it (read only).
+    summary: total bytes, efficiency from 0 to 1, wasted bytes (read only).
+    wasted: the largest paths that are in more than one layer: [path, times, bytes] (read only).
+    layer: the index of the chosen one; the lowest is 0.
+    mode: "layer" for what it holds itself, "upto" for all files up to it.
+    """
+
+    _esm = STATIC / "layer_explorer.js"
+
+    name = t.Unicode().tag(sync=True)
+    layers = t.List().tag(sync=True)
+    summary = t.Dict().tag(sync=True)
+    wasted = t.List().tag(sync=True)
+    layer = t.Int().tag(sync=True)
+    mode = t.Unicode("layer").tag(sync=True)
+
+    def __init__(
+        self, image: ImageLayers, *, shared: Mapping[str, ImageLayers] | None = None, **traits: Any
+    ) -> None:
+        """`shared`: other images by name; layers that they have, too, are marked."""
         self._image = image
+        self._trees: OrderedDict[tuple[Any, ...], Tree] = OrderedDict()
+        self._lock = threading.Lock()
+        owners = {
+            layer.diff_id: [text.prose(n, 60) for n, other in (shared or {}).items() if _has(other, layer)]
+            for layer in image.layers
+        }
+        own = [layer.index for layer in image.layers if not owners[layer.diff_id]]
+        facts = {
+            "layers": [_row(layer, owners[layer.diff_id]) for layer in image.layers],
+            "summary": {
+                "size": sum(layer.size for layer in image.layers),
+                "efficiency": image.efficiency,
+                "wasted": image.wasted,
+                "paths": len(image.waste),
+            },
+            "wasted": [[text.name(w.path), w.times, w.size] for w in image.waste[:_WASTED] if w.size],
+            "layer": own[0] if own else max(0, len(image.layers) - 1),
+        }
+        super().__init__(**facts | traits)
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return {"text/html": self._repr_html_(), "text/plain": str(self)}
+    def handlers(self) -> dict[str, Handler]:
+        """Folders of a layer."""
+        return {"list": self._list}
+
+    def _list(
+        self,
+        layer: int,
+        mode: Mode,
+        paths: list[str] | None,
+        needle: str = "",
+        sort: Sort = "name",
+        offset: int = 0,
+    ) -> dict[str, Any]:
+        tree = self._tree(layer, mode, needle)
+        if paths is not None:
+            return {"folders": {path: tree.folder(text.path_of(path), sort, offset) for path in paths}}
+        return {"folders": tree.opened(sort), "totals": tree.totals()}
+
+    def _tree(self, index: int, mode: Mode, needle: str) -> Tree:
+        if not 0 <= index < len(self._image.layers):
+            raise StagelensError("There is no such layer.", where=str(index))
+        with self._lock:
+            key = (index, mode, needle)
+            if key not in self._trees:
+                below = self._image.files_at(index - 1) if index else _NOTHING
+                seen = compare(below, self._image.files_at(index))
+                found = seen if mode == "upto" else _stored(self._image.layers[index], seen)
+                self._trees[key] = Tree(found, "all" if mode == "upto" else "changes", needle)
+            self._trees.move_to_end(key)
+            while len(self._trees) > _TREES:
+                self._trees.popitem(last=False)
+            return self._trees[key]
 
     def _repr_html_(self) -> str:
         rows = [
             (
-                str(layer.index),
-                markup.size(layer.size),
-                str(len(layer.table)),
-                f"<code>{markup.html_text(layer.created_by, 100)}</code>",
-                f"<code>{markup.html_text(layer.diff_id[:19])}</code>",
+                str(row["index"]),
+                markup.size(row["size"]),
+                f"{row['files']:,}",
+                f"<code>{markup.html_text(row['text'], 120)}</code>" + self._marks(row),
+                f"<code>{markup.html_text(row['digest'][:19])}</code>",
             )
-            for layer in self._image.layers
+            for row in self.layers
         ]
-        return markup.frame(markup.table(("layer", "size", "files", "made by", "diff_id"), rows))
+        heads = (self.say("layer"), self.say("size"), self.say("files"), self.say("made by"), "diff_id")
+        head = markup.heading(self.name or self.say("Layers"), self._told())
+        wasted = self._wasted_rows()
+        return markup.frame(f'<div class="sl-card">{head}{markup.table(heads, rows)}{wasted}</div>')
+
+    def _marks(self, row: dict[str, Any]) -> str:
+        removed = (
+            self.count("removes {n} path", "removes {n} paths", row["whiteouts"]) if row["whiteouts"] else ""
+        )
+        shared = self.say("shared with {images}", images=", ".join(row["shared"])) if row["shared"] else ""
+        marks = [
+            f'<span class="sl-removed">{removed}</span>' if removed else "",
+            f'<span class="sl-badge">{markup.html_text(shared)}</span>' if shared else "",
+        ]
+        return "".join(f"<div>{mark}</div>" for mark in marks if mark)
+
+    def _wasted_rows(self) -> str:
+        if not self.wasted:
+            return ""
+        title = self.say("Stored more than once")
+        lines = "".join(
+            f"<div><code>/{markup.html_text(path)}</code> {times} × · {markup.size(size)}</div>"
+            for path, times, size in self.wasted[:10]
+        )
+        return f'<details style="padding:6px 12px"><summary>{title}</summary>{lines}</details>'
+
+    def _told(self) -> str:
+        return self.say(
+            "{layers}, {size}, efficiency {efficiency}, {wasted} wasted",
+            layers=self.count("{n} layer", "{n} layers", len(self.layers)),
+            size=markup.size(self.summary["size"]),
+            efficiency=f"{100 * self.summary['efficiency']:.1f} %",
+            wasted=markup.size(self.summary["wasted"]),
+        )
 
     def __str__(self) -> str:
-        return "\n".join(
-            f"{layer.index} {markup.size(layer.size)} {layer.created_by[:80]}" for layer in self._image.layers
-        )
+        rows = [f"{row['index']} {markup.size(row['size'])} {row['text'][:80]}" for row in self.layers]
+        return "\n".join([self._told(), *rows])
+
+
+class LayersView(LayerExplorer):
+    """A `LayerExplorer` under its first name, for lessons that are not switched over yet."""
+
+
+def _has(image: ImageLayers, layer: Layer) -> bool:
+    return any(other.diff_id == layer.diff_id for other in image.layers)
+
+
+def _row(layer: Layer, shared: list[str]) -> dict[str, Any]:
+    made_by = layer.created_by.removeprefix("/bin/sh -c #(nop)").removesuffix("# buildkit")
+    made_by = re.sub(r"^(RUN )?(\|\d+ .*)?/bin/sh -c ", "RUN ", made_by)
+    files, _ = layer.table.usage()
+    return {
+        "index": layer.index,
+        "text": text.prose(" ".join(made_by.split()), 160),
+        "size": layer.size,
+        "files": files,
+        "whiteouts": len(layer.whiteouts) + len(layer.opaque),
+        "digest": layer.diff_id,
+        "shared": shared,
+    }
+
+
+def _stored(layer: Layer, seen: Comparison) -> Comparison:
+    """What a layer holds itself: its own rows, new or stored again, and those that it removes."""
+    marks = bytes(_mark(entry, seen.before.get(entry.path)) for entry in layer.table)
+    return Comparison(seen.before, layer.table, marks, seen.gone)
+
+
+def _mark(entry: Entry, below: Entry | None) -> int:
+    """A layer lists the folders above its files again: that alone is no change."""
+    if below is None:
+        return ADDED
+    same = (entry.kind, entry.mode, entry.uid, entry.gid) == (below.kind, below.mode, below.uid, below.gid)
+    return SAME if same and entry.kind == "dir" else CHANGED

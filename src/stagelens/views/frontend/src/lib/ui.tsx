@@ -51,4 +51,17 @@ export function Instruction({ text }: { text: string }) {
   );
 }
 
+/** Figures with their names: [name, figure, class]. */
+export function Facts({ facts }: { facts: [string, string, string][] }) {
+  return (
+    <ul class="sl-facts">
+      {facts.map(([label, value, tone]) => (
+        <li key={label}>
+          <span class="sl-soft">{label}</span> <b class={tone}>{value}</b>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
 export const SIGNS: Record<string, string> = { added: "+", changed: "~", removed: "−", "": "" };

@@ -1,11 +1,12 @@
 // The compared tree with its switches.
 import { useState } from "preact/hooks";
-import { mode, size } from "../lib/format";
+import { FileCells } from "../lib/file";
+import { useFolders, useSettled } from "../lib/folders";
+import { size } from "../lib/format";
 import { TreeRows } from "../lib/rows";
-import type { FileRow } from "../lib/tree";
-import { Choices, Problem, SIGNS } from "../lib/ui";
+import { Choices, Problem } from "../lib/ui";
 import { useWords } from "../lib/widget";
-import { type Build, type Point, useFolders, useSettled } from "./model";
+import type { Build, Point } from "./model";
 
 interface Given {
   builds: Build[];
@@ -71,40 +72,13 @@ export function Files(given: Given) {
         height={408}
         chosen={given.path}
         classes={(row) => (row.mark ? `sl-is-${row.mark}` : "")}
-        draw={(row) => <File row={row} largest={largest} />}
+        draw={(row) => <FileCells row={row} largest={largest} />}
         toggle={found.toggle}
         choose={(row) => row.kind !== "dir" && given.choose(row.path)}
         end={found.more}
       />
       {!found.rows.length && !found.busy && <p class="sl-empty sl-soft">{t("No files to show here.")}</p>}
     </div>
-  );
-}
-
-function File({ row, largest }: { row: FileRow; largest: number }) {
-  const { t, tn } = useWords();
-  const measured = row.kind === "file" || row.kind === "dir";
-  const word: Record<string, string> = { added: t("added"), changed: t("changed"), removed: t("removed") };
-  return (
-    <>
-      <span class={`sl-sign sl-${row.mark}`}>
-        <span aria-hidden="true">{SIGNS[row.mark]}</span>
-        {row.mark && <span class="sl-hidden">{word[row.mark]} </span>}
-      </span>
-      <span class="sl-name sl-code" title={row.name}>
-        {row.name}
-        {row.kind === "dir" && <span class="sl-soft">/</span>}
-        {row.target !== null && <span class="sl-soft"> → {row.target}</span>}
-      </span>
-      {row.kind === "dir" && row.inside > 0 && !row.mark && (
-        <span class="sl-inside sl-changed">{tn("{n} change", "{n} changes", row.inside)}</span>
-      )}
-      <span class="sl-mode sl-code sl-soft">{row.mode === null ? "" : mode(row.mode)}</span>
-      <span class={measured ? "sl-gauge" : "sl-gauge sl-none"} aria-hidden="true">
-        <span style={{ width: `${Math.min(100, (100 * row.size) / largest)}%` }} />
-      </span>
-      <span class={measured ? "sl-size" : "sl-size sl-soft"}>{measured ? size(row.size) : row.kind}</span>
-    </>
   );
 }
 

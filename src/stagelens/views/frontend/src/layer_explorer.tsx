@@ -1,0 +1,181 @@
+// An image's layers and their files: see stagelens/views/layers.py.
+import { useState } from "preact/hooks";
+import { FileCells } from "./lib/file";
+import { useFolders, useSettled } from "./lib/folders";
+import { size } from "./lib/format";
+import { TreeRows } from "./lib/rows";
+import { Choices, Facts, Instruction, Problem } from "./lib/ui";
+import { useTrait, useWords, widget } from "./lib/widget";
+import styles from "./layer_explorer.css";
+import controls from "./lib/tree.css";
+
+interface Layer {
+  index: number;
+  text: string;
+  size: number;
+  files: number;
+  whiteouts: number;
+  digest: string;
+  shared: string[];
+}
+
+interface Summary {
+  size: number;
+  efficiency: number;
+  wasted: number;
+  paths: number;
+}
+
+/** path, times, bytes */
+type Wasted = [string, number, number];
+
+function LayerExplorer() {
+  const { t, tn } = useWords();
+  const [name] = useTrait<string>("name");
+  const [layers] = useTrait<Layer[]>("layers");
+  const [summary] = useTrait<Summary>("summary");
+  const [wasted] = useTrait<Wasted[]>("wasted");
+  const [at, choose] = useTrait<number>("layer");
+  if (!layers.length) return <p>{t("This image has no layers.")}</p>;
+  const shared = layers.filter((layer) => layer.shared.length).reduce((sum, layer) => sum + layer.size, 0);
+  const facts: [string, string, string][] = [
+    [t("Size"), size(summary.size), ""],
+    [t("Layers"), String(layers.length), ""],
+    [t("Efficiency"), `${(100 * summary.efficiency).toFixed(1)} %`, summary.efficiency < 0.9 ? "sl-changed" : "sl-added"],
+    [t("Wasted"), size(summary.wasted), summary.wasted ? "sl-changed" : "sl-added"],
+  ];
+  if (shared) facts.push([t("Shared with other images"), size(shared), ""]);
+  return (
+    <div class="sl-card sl-layers">
+      <div class="sl-head">
+        <p class="sl-title">{name || t("Layers of the image")}</p>
+        <Facts facts={facts} />
+      </div>
+      <div class="sl-columns">
+        <Stack layers={layers} at={at} choose={choose} />
+        <Files layer={layers[Math.min(at, layers.length - 1)]} />
+      </div>
+      {wasted.length > 0 && (
+        <details class="sl-wasted">
+          <summary>{tn("{n} path is stored in more than one layer", "{n} paths are stored in more than one layer", summary.paths)}</summary>
+          <ul>
+            {wasted.map(([path, times, bytes]) => (
+              <li key={path}>
+                <code class="sl-code sl-path">/{path}</code>
+                <span class="sl-soft">{t("{n} times", { n: times })}</span>
+                <span class="sl-size">{size(bytes)}</span>
+              </li>
+            ))}
+          </ul>
+        </details>
+      )}
+    </div>
+  );
+}
+
+/** The layers, the top one first, as they lie on one another. */
+function Stack({ layers, at, choose }: { layers: Layer[]; at: number; choose(index: number): void }) {
+  const { t, tn } = useWords();
+  const largest = Math.max(1, ...layers.map((layer) => layer.size));
+  const key = (event: KeyboardEvent) => {
+    const step = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+    if (!step || !layers[at + step]) return;
+    event.preventDefault();
+    choose(at + step);
+    const row = event.currentTarget as HTMLElement;
+    (row.querySelectorAll("[role=radio]")[layers.length - 1 - at - step] as HTMLElement).focus();
+  };
+  return (
+    <div class="sl-stack" role="radiogroup" aria-label={t("Layers, the top one first")} onKeyDown={key}>
+      {[...layers].reverse().map((layer) => (
+        <button
+          key={layer.index}
+          type="button"
+          role="radio"
+          aria-checked={layer.index === at}
+          tabIndex={layer.index === at ? 0 : -1}
+          class={layer.shared.length ? "sl-layer sl-shared" : "sl-layer"}
+          onClick={() => choose(layer.index)}
+        >
+          <span class="sl-layer-head">
+            <b>{layer.index}</b>
+            <span>{size(layer.size)}</span>
+            <span class="sl-soft">{tn("{n} file", "{n} files", layer.files)}</span>
+            {layer.whiteouts > 0 && (
+              <span class="sl-removed">{tn("removes {n} path", "removes {n} paths", layer.whiteouts)}</span>
+            )}
+          </span>
+          {layer.text ? <Instruction text={layer.text} /> : <span class="sl-soft">{t("not said")}</span>}
+          <span class="sl-gauge" aria-hidden="true">
+            <span style={{ width: `${(100 * layer.size) / largest}%` }} />
+          </span>
+          {layer.shared.length > 0 && (
+            <span class="sl-badge">{t("shared with {images}", { images: layer.shared.join(", ") })}</span>
+          )}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+function Files({ layer }: { layer: Layer }) {
+  const { t, tn } = useWords();
+  const [mode, setMode] = useTrait<string>("mode");
+  const [typed, setTyped] = useState("");
+  const [sort, setSort] = useState("name");
+  const needle = useSettled(typed, 200);
+  const found = useFolders({ layer: layer.index, mode, needle, sort });
+  const largest = Math.max(1, ...found.rows.filter((row) => row.level === 1).map((row) => row.size));
+  return (
+    <div class="sl-files">
+      <div class="sl-bar">
+        <Choices
+          label={t("Show")}
+          value={mode}
+          options={[
+            ["layer", t("This layer")],
+            ["upto", t("All up to it")],
+          ]}
+          choose={setMode}
+        />
+        <input
+          class="sl-input sl-filter"
+          type="search"
+          placeholder={t("Filter, such as *.jar")}
+          aria-label={t("Filter by path")}
+          value={typed}
+          onInput={(event) => setTyped(event.currentTarget.value)}
+        />
+        <Choices
+          label={t("Sort")}
+          value={sort}
+          options={[
+            ["name", t("Name")],
+            ["size", t("Size")],
+          ]}
+          choose={setSort}
+        />
+      </div>
+      <p class="sl-summary" role="status">
+        {found.busy ? t("Reading files…") : `${tn("{n} entry", "{n} entries", found.totals.rows)} · ${size(found.totals.bytes)}`}
+        <code class="sl-code sl-soft sl-digest" title={layer.digest}>
+          {layer.digest}
+        </code>
+      </p>
+      {found.error && <Problem error={found.error} />}
+      <TreeRows
+        label={t("Files")}
+        rows={found.rows}
+        height={360}
+        classes={(row) => (row.mark ? `sl-is-${row.mark}` : "")}
+        draw={(row) => <FileCells row={row} largest={largest} />}
+        toggle={found.toggle}
+        choose={() => {}}
+        end={found.more}
+      />
+      {!found.rows.length && !found.busy && <p class="sl-empty sl-soft">{t("No files to show here.")}</p>}
+    </div>
+  );
+}
+
+export default widget(LayerExplorer, controls + styles);

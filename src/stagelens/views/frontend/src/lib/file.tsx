@@ -1,0 +1,32 @@
+// A file's row: its mark, name, permissions and size.
+import { mode, size } from "./format";
+import type { FileRow } from "./tree";
+import { SIGNS } from "./ui";
+import { useWords } from "./widget";
+
+export function FileCells({ row, largest }: { row: FileRow; largest: number }) {
+  const { t, tn } = useWords();
+  const measured = row.kind === "file" || row.kind === "dir";
+  const word: Record<string, string> = { added: t("added"), changed: t("changed"), removed: t("removed") };
+  return (
+    <>
+      <span class={`sl-sign sl-${row.mark}`}>
+        <span aria-hidden="true">{SIGNS[row.mark]}</span>
+        {row.mark && <span class="sl-hidden">{word[row.mark]} </span>}
+      </span>
+      <span class="sl-name sl-code" title={row.name}>
+        {row.name}
+        {row.kind === "dir" && <span class="sl-soft">/</span>}
+        {row.target !== null && <span class="sl-soft"> → {row.target}</span>}
+      </span>
+      {row.kind === "dir" && row.inside > 0 && !row.mark && (
+        <span class="sl-inside sl-changed">{tn("{n} change", "{n} changes", row.inside)}</span>
+      )}
+      <span class="sl-mode sl-code sl-soft">{row.mode === null ? "" : mode(row.mode)}</span>
+      <span class={measured ? "sl-gauge" : "sl-gauge sl-none"} aria-hidden="true">
+        <span style={{ width: `${Math.min(100, (100 * row.size) / largest)}%` }} />
+      </span>
+      <span class={measured ? "sl-size" : "sl-size sl-soft"}>{measured ? size(row.size) : row.kind}</span>
+    </>
+  );
+}

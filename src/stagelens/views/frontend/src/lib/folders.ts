@@ -1,0 +1,97 @@
+// Folders asked for as they are opened; see stagelens/views/tree.py.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { flatten, type FileRow, type Folder } from "./tree";
+import { useChannel } from "./widget";
+
+interface Answer {
+  folders: Record<string, Folder>;
+  totals?: { rows: number; bytes: number };
+}
+
+interface State {
+  folders: Map<string, Folder>;
+  open: Set<string>;
+  totals: { rows: number; bytes: number };
+}
+
+const NOTHING: State = { folders: new Map(), open: new Set(), totals: { rows: 0, bytes: 0 } };
+
+/** The rows of a tree; `query` says which tree, in the words of the widget's `list` request. */
+export function useFolders(query: Record<string, unknown>) {
+  const channel = useChannel();
+  const [state, setState] = useState<State>(NOTHING);
+  const [error, setError] = useState<Error>();
+  const [busy, setBusy] = useState(true);
+  // What the reader opened by hand stays open from instruction to instruction.
+  const kept = useRef(new Set<string>());
+  const current = useRef(0);
+  const key = JSON.stringify(query);
+
+  const ask = async (given: Record<string, unknown>, take: (answer: Answer) => void) => {
+    const turn = current.current;
+    try {
+      const answer = await channel.request<Answer>("list", { ...query, ...given });
+      if (turn === current.current) take(answer);
+    } catch (problem) {
+      if (turn === current.current) setError(problem as Error);
+    }
+  };
+
+  const add = (answer: Answer) => {
+    const found = Object.entries(answer.folders).filter(([, folder]) => folder.total);
+    setState((old) => ({
+      ...old,
+      folders: new Map([...old.folders, ...found]),
+      open: new Set([...old.open, ...found.map(([path]) => path)]),
+    }));
+  };
+
+  useEffect(() => {
+    current.current++;
+    setBusy(true);
+    setError(undefined);
+    void ask({ paths: null }, (answer) => {
+      const folders = new Map(Object.entries(answer.folders));
+      setState({ folders, open: new Set(folders.keys()), totals: answer.totals ?? NOTHING.totals });
+      setBusy(false);
+      const missing = [...kept.current].filter((path) => !folders.has(path));
+      if (missing.length) void ask({ paths: missing.slice(0, 50) }, add);
+    });
+  }, [key]);
+
+  const toggle = (row: FileRow) => {
+    if (state.open.has(row.path)) {
+      kept.current.delete(row.path);
+      const open = new Set(state.open);
+      open.delete(row.path);
+      setState({ ...state, open });
+    } else {
+      kept.current.add(row.path);
+      if (state.folders.has(row.path)) setState({ ...state, open: new Set([...state.open, row.path]) });
+      else void ask({ paths: [row.path] }, add);
+    }
+  };
+
+  /** Ask for the rest of a folder that was too large for one answer. */
+  const more = () => {
+    for (const [path, folder] of state.folders)
+      if (state.open.has(path) && folder.rows.length < folder.total)
+        return void ask({ paths: [path], offset: folder.rows.length }, (answer) => {
+          const rest = answer.folders[path];
+          const whole = { rows: [...folder.rows, ...rest.rows], total: rest.total };
+          setState((old) => ({ ...old, folders: new Map([...old.folders, [path, whole]]) }));
+        });
+  };
+
+  return { rows: flatten(state.folders, state.open), totals: state.totals, busy, error, toggle, more };
+}
+
+/** A value that follows another one once that stays the same for a moment. */
+export function useSettled<T>(value: T, milliseconds: number): T {
+  const [settled, setSettled] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(value), milliseconds);
+    return () => clearTimeout(timer);
+  }, [value]);
+  return settled;
+}
