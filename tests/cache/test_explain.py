@@ -265,7 +265,10 @@ def test_the_forecast_tells_what_depends_on_a_result() -> None:
         APP: "depends",
         CHMOD: "depends",
     }
-    assert told[APP].why.startswith("If what it takes comes out the same as before, it stays cached.")
+    assert told[APP].why == (
+        "Stage builder runs again from line 8 (COPY . .): src/main.java has other content. "
+        "If that gives the same files, this copy stays cached."
+    )
     assert (
         told[CHMOD].why == "It builds on line 13 (COPY --from=builder /src/app .), and is cached if that is."
     )
@@ -282,3 +285,12 @@ def test_a_prediction_is_marked_step_by_step() -> None:
 
 def test_without_marks_nothing_is_right_and_nothing_breaks() -> None:
     assert mark(Prediction(), FIRST, built(inputs())).score == 0
+
+
+def test_a_download_is_told_as_something_only_the_build_can_compare() -> None:
+    text = "FROM small\nADD http://example.test/file /f\n"
+    before = built(inputs(text), 2)
+    (told,) = forecast(before, inputs(text))
+    assert told.expected == "depends"
+    assert "http://example.test/file" in told.why
+    assert [cause.kind for cause in verdicts(before, before)[2].causes] == ["remote"]

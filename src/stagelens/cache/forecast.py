@@ -58,7 +58,8 @@ def forecast(before: BuildRecord | None, now: Inputs) -> tuple[StepForecast, ...
 
         why = words.because(causes, trail, "runs")
         if expected == "depends":
-            why = _if_the_same(comparison, causes[0], why)
+            source = causes[0].step
+            why = words.if_the_same(causes[0], comparison.step(source) if source else None, trail, why)
         label = now.dockerfile.stages[step.key[0]].label
         found[step.key] = StepForecast(
             *step.key, step.line, label, words.title(step), expected, causes, why or words.UNCHANGED
@@ -70,7 +71,8 @@ def _causes(comparison: Comparison, step: Step, found: dict[Key, StepForecast]) 
     if comparison.after.no_cache and step.keyword != "WORKDIR":
         return (Cause("no-cache"),)  # BuildKit keeps WORKDIR cached even then
     causes = list(comparison.direct(step))
-    if step.parent is not None and found[step.parent].expected != "cached":
+    parent = found[step.parent].expected if step.parent is not None else "cached"
+    if parent == "runs" or (parent == "depends" and not causes):
         causes.append(Cause("input", step=step.parent))
     if causes:
         return tuple(causes)
@@ -89,12 +91,6 @@ def _expected(causes: tuple[Cause, ...], found: dict[Key, StepForecast]) -> Expe
         if sure or (cause.kind == "input" and cause.step and found[cause.step].expected == "runs"):
             return "runs"
     return "depends" if causes else "cached"
-
-
-def _if_the_same(comparison: Comparison, cause: Cause, why: str) -> str:
-    if cause.kind == "input" and cause.step is not None:
-        return f"It builds on {words.place(comparison.step(cause.step))}, and is cached if that is."
-    return f"If what it takes comes out the same as before, it stays cached. {why}"
 
 
 def _root(key: Key, found: dict[Key, StepForecast]) -> Key:

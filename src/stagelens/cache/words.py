@@ -58,6 +58,17 @@ def because(causes: Sequence[Cause], trail: Trail, ran: str = "ran") -> str:
     return " ".join(sentences)
 
 
+def if_the_same(cause: Cause, source: Step | None, trail: Trail, why: str) -> str:
+    """What only a build can tell: `source` is the step that it hangs on; `why` is said of a download."""
+    if source is None:
+        return f"{why} If it is the same, this step stays cached."
+    if cause.kind == "input":
+        return f"It builds on {place(source)}, and is cached if that is."
+    root, causes, _ = trail(source.key)
+    begun = f"Stage {listed(cause.names)} runs again from {place(root)}{_reasons(causes)}."
+    return f"{begun} If that gives the same files, this copy stays cached."
+
+
 def known(causes: Sequence[Cause]) -> str:
     """Why a step came from the cache although it is not what it was."""
     if causes[0].kind in ("first", "engine", "new", "unfinished"):

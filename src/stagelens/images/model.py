@@ -15,7 +15,13 @@ KINDS = ("base", "golang", "maven", "openjdk", "node")
 NAMES = tuple(f"{NAMESPACE}/{kind}" for kind in KINDS)
 
 # What each lesson's first build needs.
-LESSON_IMAGES: dict[str, tuple[str, ...]] = {"01-multi-stage": ("diamol/base",)}
+LESSON_IMAGES: dict[str, tuple[str, ...]] = {
+    "01-multi-stage": ("diamol/base",),
+    "02-java-image-of-the-day": ("diamol/base", "diamol/maven", "diamol/openjdk"),
+    "03-node-access-log": ("diamol/base", "diamol/node"),
+    "04-go-image-gallery": NAMES,
+    "05-why-multi-stage": NAMES,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,29 @@ if TYPE_CHECKING:
     from stagelens.views.build import BuildView
     from stagelens.views.explorer import StageExplorer
     from stagelens.views.layers import LayerExplorer, LayersView
+    from stagelens.views.predict import PredictCache
     from stagelens.views.stages import StageView
+    from stagelens.views.why import WhyView
 
-__all__ = ["BuildView", "LayerExplorer", "LayersView", "StageExplorer", "StageView", "language"]
+__all__ = [
+    "BuildView",
+    "LayerExplorer",
+    "LayersView",
+    "PredictCache",
+    "StageExplorer",
+    "StageView",
+    "WhyView",
+    "language",
+]
 
 _MODULES = {
     "BuildView": "build",
     "LayerExplorer": "layers",
     "LayersView": "layers",
     "StageExplorer": "explorer",
+    "PredictCache": "predict",
     "StageView": "stages",
+    "WhyView": "why",
 }
 
 

@@ -1,0 +1,59 @@
+"""Predict the cache with the mouse: marks, a build, and the marks held against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+if TYPE_CHECKING:
+    from conftest import Lab
+
+pytestmark = [pytest.mark.browser, pytest.mark.engine]
+
+PREPARE = """\
+import tempfile
+from pathlib import Path
+import stagelens
+from stagelens.cache import read_inputs
+from stagelens.views import PredictCache
+work = tempfile.TemporaryDirectory()
+project = Path(work.name)
+(project / "Dockerfile").write_text("FROM diamol/base\\nWORKDIR /w\\nCOPY page.html .\\nRUN echo {unique}\\n")
+(project / "page.html").write_text("{unique}")
+first = stagelens.record(project, tags=["{unique}:x"])
+(project / "page.html").write_text("edited {unique}")
+guess = PredictCache(first, read_inputs(project))
+guess
+"""
+MARK = "guess.mark(stagelens.record(project, tags=['{unique}:x']))\nwork.cleanup()\nguess"
+
+
+def test_a_learner_marks_steps_and_sees_which_were_right(
+    page: Page,
+    lab: Lab,
+    unique: str,
+    clean: object,
+    picture: Callable[[Page | Locator, str], None],
+) -> None:
+    output = lab.open(page, "predict", PREPARE.replace("{unique}", unique))
+    expect(output.get_by_role("button", name="runs")).to_have_count(3, timeout=60_000)
+    expect(output).to_contain_text("COPY page.html .")
+    output.get_by_role("button", name="runs").nth(1).click()
+    picture(page, "predict-asked")
+    page.evaluate(
+        """async (code) => {
+            const notebook = window.jupyterapp.shell.currentWidget.content;
+            notebook.model.sharedModel.addCell({cell_type: 'code', source: code});
+            notebook.activeCellIndex = notebook.widgets.length - 1;
+            await window.jupyterapp.commands.execute('notebook:run-cell');
+        }""",
+        MARK.replace("{unique}", unique),
+    )
+    result = page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-OutputArea")
+    expect(result).to_contain_text("2 of 3 right", timeout=60_000)
+    expect(result).to_contain_text("page.html has other content.")
+    expect(result).to_contain_text("It builds on line 3 (COPY page.html .), which ran again")
+    picture(page, "predict-marked")
