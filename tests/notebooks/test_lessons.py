@@ -2,36 +2,71 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from stagelens.images import LESSON_IMAGES
+
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("*/*.ipynb"))
 
 
+# A build of a lesson may have to wait for package registries.
+SECONDS = 900
+
+
 @pytest.mark.engine
+@pytest.mark.timeout(SECONDS + 20)
 @pytest.mark.parametrize("notebook", LESSONS, ids=lambda path: path.stem)
 def test_nbval_runs_the_lesson(notebook: Path) -> None:
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider", str(notebook)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert done.returncode == 0, done.stdout[-4000:]
+
+
+@pytest.mark.parametrize("notebook", LESSONS, ids=lambda path: path.stem)
+def test_no_output_tells_a_learner_the_answer_beforehand(notebook: Path) -> None:
+    for cell in json.loads(notebook.read_text())["cells"]:
+        checked = "nbval-check-output" in cell["metadata"].get("tags", [])
+        assert checked or not cell.get("outputs"), "only outputs that nbval compares are kept"
+
+
+def test_every_lesson_says_which_images_it_needs() -> None:
+    assert {path.stem for path in LESSONS} <= set(LESSON_IMAGES)
+
+
+def run(lesson: str, folder: Path) -> str:
+    """The HTML page of an executed lesson."""
+    command = [sys.executable, "-m", "stagelens.cli", "run", lesson, "--out", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert (folder / f"{lesson}.ipynb").exists()
+    return (folder / f"{lesson}.html").read_text()
 
 
 @pytest.mark.engine
 def test_run_writes_the_executed_notebook_and_a_page(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stagelens.cli", "run", "01-multi-stage", "--out", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, done.stderr[-4000:]
-    page = (tmp_path / "01-multi-stage.html").read_text()
+    page = run("01-multi-stage", tmp_path)
     assert "Testing..." in page
     assert "Built · " in page, "the build's last state, as a picture that needs no kernel"
     assert "1 changed (23 B)" in page, "the static picture of the stages is in the page"
     assert "<script" not in page
     assert "model_id" not in page
-    assert (tmp_path / "01-multi-stage.ipynb").exists()
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(SECONDS + 20)
+def test_predictions_are_marked_without_a_reader(tmp_path: Path) -> None:
+    page = run("03-node-access-log", tmp_path)
+    assert "5 of 6 right" in page, "a wrong prediction is a result, and no error"
+    assert "src/server.js has other content." in page
+    assert "3 of 6 right" in page
+    assert "Stage builder ran again and gave the same files, so the copy stayed cached." in page
+    assert "6 of 6 steps would come from the cache" in page
 
 
 def test_an_unknown_lesson_is_told(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ _PULLED = re.compile(r"FROM (?:docker\.io/(?:library/)?)?(?P<name>\S+?)@(?P<dige
 
 def record(
     context: str | Path,
+    trace: BuildTrace | None = None,
     *,
     dockerfile: str | Path | None = None,
     target: str | None = None,
@@ -42,9 +43,17 @@ def record(
 ) -> BuildRecord:
     """Build as `stagelens.build` does, with the same arguments, and keep what the build was made from.
 
-    Two records are what `explain` compares. Raises what `stagelens.build` raises.
+    With the `trace` of a build that was just made nothing is built, and the other arguments are that build's:
+    the context must still be what it was. Two records are what `explain` compares.
+
+    Raises
+    ------
+    BuildFailed, StagelensError: as `stagelens.build` does.
     """
     found = engine or engines.connect()
+    if trace is not None:
+        inputs = read_inputs(context, engine=found, **_asked(trace))
+        return BuildRecord(_with_pulled(found, inputs, trace), trace)
     asked: dict[str, Any] = {"dockerfile": dockerfile, "target": target, "build_args": build_args}
     asked |= {"network": network, "platform": platform, "no_cache": no_cache}
     # Before the build: what is edited while it runs belongs to the next one.
@@ -90,6 +99,11 @@ def read_inputs(
         no_cache=no_cache,
         engine=found.info.id,
     )
+
+
+def _asked(trace: BuildTrace) -> dict[str, Any]:
+    names = ("target", "build_args", "network", "platform", "no_cache")
+    return {"dockerfile": trace.dockerfile.path} | {name: getattr(trace.request, name) for name in names}
 
 
 def _base(engine: engines.Engine, name: str) -> Base | None:

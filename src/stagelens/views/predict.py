@@ -104,7 +104,7 @@ def _button(question: Question) -> ipywidgets.ToggleButtons:
         options=_CHOICES,
         value=True,
         tooltips=[f"line {question.line} comes from the cache", f"line {question.line} runs again"],
-        style={"button_width": "70px"},
+        style={"button_width": "92px"},
     )
 
 
