@@ -236,6 +236,14 @@ def test_what_nothing_explains_is_said_to_be_dropped() -> None:
     assert "no longer has its result" in found[POM].why
 
 
+def test_what_a_dropped_stage_gives_again_leads_back_to_it() -> None:
+    other = verdicts(built(inputs(), POM, FETCH, ALL, MAKE, APP))
+    assert kinds(other[APP]) == ["stage"]
+    assert other[APP].root == other[POM].key
+    same = verdicts(built(inputs(), POM, FETCH, ALL, MAKE))
+    assert "ran again and gave the same files" in same[APP].why
+
+
 def test_a_result_from_before_the_last_build_is_said_to_be_known() -> None:
     found = verdicts(built(inputs(files=FILES | {"pom.xml": "as it once was"})))
     assert found[POM].outcome == "cached"
