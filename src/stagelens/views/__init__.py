@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from stagelens.views.build import BuildView
     from stagelens.views.explorer import StageExplorer
     from stagelens.views.layers import LayerExplorer, LayersView
+    from stagelens.views.measure import image_measure
     from stagelens.views.predict import PredictCache
+    from stagelens.views.sizes import SizeCompare
     from stagelens.views.stages import StageView
     from stagelens.views.why import WhyView
 
@@ -20,9 +22,11 @@ __all__ = [
     "LayerExplorer",
     "LayersView",
     "PredictCache",
+    "SizeCompare",
     "StageExplorer",
     "StageView",
     "WhyView",
+    "image_measure",
     "language",
 ]
 
@@ -30,10 +34,12 @@ _MODULES = {
     "BuildView": "build",
     "LayerExplorer": "layers",
     "LayersView": "layers",
-    "StageExplorer": "explorer",
     "PredictCache": "predict",
+    "SizeCompare": "sizes",
+    "StageExplorer": "explorer",
     "StageView": "stages",
     "WhyView": "why",
+    "image_measure": "measure",
 }
 
 

@@ -1,0 +1,134 @@
+"""What the bytes of stages and images are for: base, dependencies, build tools, app. Pure.
+
+The bytes themselves don't say; these rules do, the first that fits:
+
+1. dependencies: in a folder where a package manager puts packages (`node_modules`, `.m2`, `site-packages` …).
+2. build tools: what a stage other than the target began with and the target's final state lacks, and what was
+   installed into the system's folders of such a stage; caches of compilers and package managers everywhere.
+3. base: what came with FROM.
+4. app: the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from stagelens.snapshot import Entry, Exploration, FileTable
+from stagelens.snapshot.layers import ImageLayers
+
+Category = Literal["base", "dependencies", "tools", "app"]
+CATEGORIES: tuple[Category, ...] = get_args(Category)
+_GROUPS = 24
+_DEPTH = 3
+
+_DEPENDENCIES = re.compile(
+    r"(?:^|/)(?:node_modules|bower_components|site-packages|dist-packages|\.m2|\.gradle|\.ivy2|\.nuget"
+    r"|go/pkg/mod|\.cargo/registry|vendor/bundle|BOOT-INF/lib|WEB-INF/lib)/"
+)
+_CACHES = re.compile(r"(?:^|/)(?:\.cache|\.npm|\.yarn|\.pnpm-store)/|^var/(?:cache|lib/apt/lists)/")
+_SYSTEM = re.compile(r"^(?:usr|bin|sbin|lib|lib64|opt|etc|var)/")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The bytes of one category below a folder, `folder` with at most three parts."""
+
+    category: Category
+    folder: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A stage or an image: bytes by category, and its largest folders (the rest as folder "")."""
+
+    name: str
+    sizes: dict[Category, int]
+    groups: tuple[Group, ...]
+    files: int
+    stage: int | None = None
+    final: bool = False
+
+    @property
+    def size(self) -> int:
+        """All bytes."""
+        return sum(self.sizes.values())
+
+
+def stage_measures(exploration: Exploration) -> tuple[Measure, ...]:
+    """A measure for each stage of a build, in order."""
+    target = exploration.stage()
+    found: list[Measure] = []
+    for number, files in enumerate(exploration.stages):
+        base = _base(exploration, files.stage.index)
+        rule = _rule(base, None if files is target else target.final)
+        name = files.stage.label
+        found.append(_measure(name, files.final, rule, stage=number, final=files is target))
+    return tuple(found)
+
+
+def image_measure(name: str, image: ImageLayers, base: ImageLayers | None = None) -> Measure:
+    """The measure of an image; what the layers that it shares with `base` hold is base."""
+    shared = 0
+    if base is not None:
+        pairs = zip(image.layers, base.layers, strict=False)
+        shared = next((n for n, (a, b) in enumerate(pairs) if a.diff_id != b.diff_id), len(base.layers))
+    below = image.files_at(shared - 1) if shared else FileTable.from_entries(())
+    whole = image.files_at(len(image.layers) - 1) if image.layers else below
+    return _measure(name, whole, _rule(below, None), final=True)
+
+
+def _base(exploration: Exploration, stage: int) -> FileTable:
+    """The files of the image that a stage began with, be it by way of other stages."""
+    files = exploration.stage(stage)
+    if files.stage.base_stage is not None:
+        return _base(exploration, files.stage.base_stage)
+    return files.tables[0]
+
+
+def _rule(base: FileTable, target: FileTable | None) -> Callable[[Entry], Category]:
+    def category(entry: Entry) -> Category:
+        if _DEPENDENCIES.search(entry.path):
+            return "dependencies"
+        from_base = base.get(entry.path) == entry
+        if _CACHES.search(entry.path) and not from_base:
+            return "tools"
+        if target is not None and (from_base or _SYSTEM.match(entry.path)):
+            return "base" if target.get(entry.path) == entry else "tools"
+        return "base" if from_base else "app"
+
+    return category
+
+
+def _measure(
+    name: str,
+    table: FileTable,
+    rule: Callable[[Entry], Category],
+    stage: int | None = None,
+    final: bool = False,
+) -> Measure:
+    sizes: dict[Category, int] = dict.fromkeys(CATEGORIES, 0)
+    folders: Counter[tuple[Category, str]] = Counter()
+    files = 0
+    for entry in table:
+        if entry.kind != "file":
+            files += entry.kind != "dir"
+            continue
+        files += 1
+        category = rule(entry)
+        sizes[category] += entry.size
+        folders[category, "/".join(entry.path.split("/")[:_DEPTH])] += entry.size
+    return Measure(name, sizes, _groups(sizes, folders), files, stage, final)
+
+
+def _groups(sizes: dict[Category, int], folders: Counter[tuple[Category, str]]) -> tuple[Group, ...]:
+    found = [Group(c, folder, size) for (c, folder), size in folders.most_common(_GROUPS) if size]
+    for category, whole in sizes.items():
+        rest = whole - sum(group.size for group in found if group.category == category)
+        if rest:
+            found.append(Group(category, "", rest))
+    return tuple(found)

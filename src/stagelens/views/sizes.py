@@ -1,0 +1,86 @@
+"""Stages and images side by side: how large they are, and what for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import traitlets as t
+
+from stagelens.snapshot import Exploration
+from stagelens.views import markup, text
+from stagelens.views.base import STATIC, View
+from stagelens.views.measure import Category, Measure, stage_measures
+
+_FILLS: dict[Category, str] = {
+    "base": "var(--sl-soft)",
+    "dependencies": "var(--sl-stage-1)",
+    "tools": "var(--sl-stage-3)",
+    "app": "var(--sl-stage-0)",
+}
+
+
+class SizeCompare(View):
+    """Bars of one scale, and a map of the chosen one's folders; `stagelens.views.measure` has the rules.
+
+    Traits
+    ------
+    subjects: name, bytes by category, largest folders of each stage or image (read only).
+    chosen: the index of the one whose folders are shown.
+    """
+
+    _esm = STATIC / "size_compare.js"
+
+    subjects = t.List().tag(sync=True)
+    chosen = t.Int().tag(sync=True)
+
+    def __init__(self, *subjects: Exploration | Measure, **traits: Any) -> None:
+        """`subjects`: explored builds, each for all its stages, and measures (`image_measure` makes one)."""
+        found: list[Measure] = []
+        for subject in subjects:
+            found += [subject] if isinstance(subject, Measure) else stage_measures(subject)
+        super().__init__(subjects=[_row(measure) for measure in found], **traits)
+
+    def words(self) -> dict[str, str]:
+        """The names of the categories."""
+        return {
+            "base": self.say("base image"),
+            "dependencies": self.say("dependencies"),
+            "tools": self.say("build tools"),
+            "app": self.say("app"),
+        }
+
+    def _repr_html_(self) -> str:
+        words = self.words()
+        largest = max((row["size"] for row in self.subjects), default=0) or 1
+        rows = [self._still(row, largest) for row in self.subjects]
+        heads = ("", self.say("size"), *words.values(), "")
+        return markup.frame(f'<div class="sl-card">{markup.table(heads, rows)}</div>')
+
+    def _still(self, row: dict[str, Any], largest: int) -> tuple[str, ...]:
+        widths = [(fill, 100 * row["sizes"][category] / largest) for category, fill in _FILLS.items()]
+        parts = "".join(
+            f'<span style="background:{fill};width:{width:.2f}%"></span>' for fill, width in widths
+        )
+        bar = f'<div style="display:flex;height:12px;width:220px;background:var(--sl-raised)">{parts}</div>'
+        figures = [markup.size(row["sizes"][category]) for category in _FILLS]
+        return f"<b>{markup.html_text(row['name'])}</b>", markup.size(row["size"]), *figures, bar
+
+    def __str__(self) -> str:
+        words = self.words()
+        lines: list[str] = []
+        for row in self.subjects:
+            parts = [f"{words[c]} {markup.size(row['sizes'][c])}" for c in _FILLS if row["sizes"][c]]
+            lines.append(f"{row['name']}: {markup.size(row['size'])} ({', '.join(parts)})")
+        return "\n".join(lines)
+
+
+def _row(measure: Measure) -> dict[str, Any]:
+    return {
+        "name": text.prose(measure.name, 60),
+        "size": measure.size,
+        "files": measure.files,
+        "sizes": measure.sizes,
+        "groups": [[g.category, text.prose(text.name(g.folder), 200), g.size] for g in measure.groups],
+        "stage": measure.stage,
+        "final": measure.final,
+    }

@@ -1,0 +1,89 @@
+"""What the bytes of stages and images are for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from stagelens.snapshot import Entry, Exploration, FileTable
+from stagelens.snapshot.layers import ImageLayers, Layer
+from stagelens.views import SizeCompare, image_measure
+from stagelens.views.measure import stage_measures
+
+DOCKERFILE = """\
+FROM jdk AS builder
+RUN mvn package
+FROM builder AS tested
+FROM jre
+COPY --from=builder /src/app.jar /app/
+"""
+LIBC = Entry("lib/libc.so", "file", size=10, mtime=1)
+JDK = [LIBC, Entry("usr/lib/jvm/javac", "file", size=500, mtime=1)]
+WORK = [
+    Entry("root/.m2/repository/spring.jar", "file", size=300),
+    Entry("root/.cache/index", "file", size=7),
+    Entry("usr/bin/mvn", "file", size=40),
+    Entry("src/Main.java", "file", size=3),
+    Entry("src/app.jar", "file", size=60, mtime=9),
+    Entry("src/<b>", "symlink", link_target="app.jar"),
+]
+FINAL = [
+    LIBC,
+    Entry("app/app.jar", "file", size=60, mtime=9),
+    Entry("app/node_modules/x/y.js", "file", size=5),
+]
+
+
+@pytest.fixture(scope="module")
+def build(explored: Callable[..., Exploration]) -> Exploration:
+    built = [*JDK, *WORK]
+    return explored(DOCKERFILE, [JDK, built], [built], [[LIBC], FINAL])
+
+
+def test_a_builders_bytes_are_told_apart(build: Exploration) -> None:
+    builder, tested, final = stage_measures(build)
+    assert builder.sizes == {"base": 10, "dependencies": 300, "tools": 547, "app": 63}
+    assert tested.sizes == builder.sizes
+    assert final.sizes == {"base": 10, "dependencies": 5, "tools": 0, "app": 60}
+    assert (builder.files, builder.final, final.final) == (8, False, True)
+
+
+def test_groups_add_up_to_the_whole(build: Exploration) -> None:
+    for measure in stage_measures(build):
+        for category, size in measure.sizes.items():
+            assert sum(g.size for g in measure.groups if g.category == category) == size
+
+
+def test_many_folders_are_told_as_the_largest_and_a_rest(explored: Callable[..., Exploration]) -> None:
+    many = [Entry(f"srv/d{n}/f", "file", size=n + 1) for n in range(100)]
+    (measure,) = stage_measures(explored("FROM base\nRUN x\n", [[], many]))
+    assert len(measure.groups) == 25
+    assert measure.groups[0].size == 100
+    assert measure.groups[-1].folder == ""
+    assert sum(group.size for group in measure.groups) == measure.size == 5050
+
+
+def layer(index: int, *entries: Entry) -> Layer:
+    return Layer(f"sha256:{index:064}", 0, FileTable.from_entries(entries), index=index, created_by="")
+
+
+def test_what_an_image_shares_with_its_base_is_base() -> None:
+    base = ImageLayers("base", (layer(0, LIBC),))
+    image = ImageLayers("image", (*base.layers, layer(1, Entry("app", "file", size=9))))
+    assert image_measure("app", image, base).sizes == {"base": 10, "dependencies": 0, "tools": 0, "app": 9}
+    assert image_measure("app", image).sizes["base"] == 0
+    assert image_measure("none", ImageLayers("none", ())).size == 0
+
+
+def test_the_still_picture_and_the_text_say_the_same(build: Exploration) -> None:
+    view = SizeCompare(build)
+    assert str(view).splitlines() == [
+        "builder: 920 B (base image 10 B, dependencies 300 B, build tools 547 B, app 63 B)",
+        "tested: 920 B (base image 10 B, dependencies 300 B, build tools 547 B, app 63 B)",
+        "stage-2: 75 B (base image 10 B, dependencies 5 B, app 60 B)",
+    ]
+    html = view._repr_html_()
+    assert "<script" not in html
+    assert "build tools" in html
+    assert "빌드 도구" in SizeCompare(build, language="ko")._repr_html_()
