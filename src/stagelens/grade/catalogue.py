@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stagelens.grade.checks import WAYS
 from stagelens.grade.model import Check, Edit, Exercise, ExerciseInvalid, Limits
 
 ROOT = Path(__file__).parents[3]
@@ -72,5 +73,7 @@ def _exercise(name: str, root: Path, given: Mapping[str, Any]) -> Exercise:
 
 
 def _check(row: Mapping[str, Any]) -> Check:
+    if row["kind"] not in WAYS:
+        raise ValueError(f"check {row['id']!r}: no kind {row['kind']!r}; there are: {', '.join(WAYS)}")
     own = {key: value for key, value in row.items() if key not in _CHECK}
     return Check(**{key: row[key] for key in _CHECK}, options=own)

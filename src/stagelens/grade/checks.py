@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from stagelens.build import Vertex
 from stagelens.grade.lab import Lab, Outcome
 from stagelens.grade.words import excerpt, harmless
 from stagelens.views.markup import size
@@ -141,14 +142,30 @@ def spared(lab: Lab, options: Options) -> Seen:
     if step is None:
         return Seen(False, expected, f"no step fails where {options['step']} must fail: it does not happen")
     again = [v for v in outcome.ran if (v.stage, v.instruction) == step]
-    shown = ", ".join(harmless(v.name) for v in (again or outcome.ran))
-    return Seen(not again, expected, f"ran again: {shown}")
+    return Seen(not again, expected, _steps(again or outcome.ran))
+
+
+def repeated(lab: Lab, options: Options) -> Seen:
+    """After the edit `edit` the step that the edit `breaks` makes fail runs again."""
+    edit = lab.exercise.edits[options["edit"]]
+    expected = f"{edit.file} changes: {options['step']} runs again"
+    step = failing_step(lab.edited(options["breaks"]))
+    if step is None:
+        return Seen(False, expected, f"no step fails where {options['step']} must fail: it does not happen")
+    outcome = lab.edited(options["edit"])
+    if outcome.problem is not None:
+        return Seen(False, expected, f"the build fails after the edit: {lab.explain(outcome.problem)}")
+    again = [v for v in outcome.ran if (v.stage, v.instruction) == step]
+    return Seen(bool(again), expected, _steps(again or outcome.ran))
 
 
 def renewed(lab: Lab, options: Options) -> Seen:
-    """After the edit `edit` a RUN step runs, and the container answers with what the edit put there."""
-    edit = lab.exercise.edits[options["edit"]]
-    expected = f"{edit.file} changes: {options['step']} runs again, and the page shows the change"
+    """After the edit `edit` the container answers with what the edit put there.
+
+    With a `step` a RUN has to run for that, too.
+    """
+    edit, step = lab.exercise.edits[options["edit"]], options.get("step")
+    expected = f"{edit.file} changes: " + (f"{step} runs again, and " if step else "") + "the page shows it"
     port = int(options.get("port", 80))
     before = lab.answer("first", None, port)
     if before.body is None:
@@ -156,16 +173,17 @@ def renewed(lab: Lab, options: Options) -> Seen:
     outcome = lab.edited(options["edit"])
     if outcome.problem is not None:
         return Seen(False, expected, f"the build fails after the edit: {lab.explain(outcome.problem)}")
-    if not outcome.ran:
+    if step and not outcome.ran:
         return Seen(False, expected, "no RUN ran again")
     answer = lab.answer(options["edit"], None, port)
     if answer.body is None:
         return Seen(False, expected, answer.why)
     fresh = lab.token in answer.body
-    ran = ", ".join(harmless(v.name) for v in outcome.ran)
-    return Seen(
-        fresh, expected, f"ran again: {ran}" if fresh else "the page still shows the old program's text"
-    )
+    return Seen(fresh, expected, _steps(outcome.ran) if fresh else "the page still shows the text of before")
+
+
+def _steps(ran: Sequence[Vertex]) -> str:
+    return "ran again: " + (", ".join(harmless(v.name) for v in ran) or "no RUN")
 
 
 WAYS: Mapping[str, Way] = {
@@ -181,6 +199,7 @@ WAYS: Mapping[str, Way] = {
         beside,
         answers,
         spared,
+        repeated,
         renewed,
     )
 }
