@@ -21,6 +21,7 @@ LESSON_IMAGES: dict[str, tuple[str, ...]] = {
     "03-node-access-log": ("diamol/base", "diamol/node"),
     "04-go-image-gallery": NAMES,
     "05-why-multi-stage": NAMES,
+    "06-exercise": ("diamol/golang", "diamol/base"),
 }
 
 

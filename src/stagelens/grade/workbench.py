@@ -1,0 +1,143 @@
+"""The exercise in a notebook: an editor for the Dockerfile, a Check button, hints, before and after."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+
+from stagelens import engine as engines
+from stagelens import images
+from stagelens.errors import StagelensError
+from stagelens.grade import work
+from stagelens.grade.catalogue import exercise
+from stagelens.grade.grade import grade_folder, needed_images
+from stagelens.grade.lab import Lab
+from stagelens.grade.model import Report
+from stagelens.grade.results.markup import check_table
+from stagelens.views.markup import size, table
+
+
+class NotSolved(StagelensError):
+    """An answer was begun and is not right yet."""
+
+
+class Workbench:
+    """One exercise and the learner's own copy of it, which the first `save` makes.
+
+    `folder` is that copy; until it is there, the project as it was given is looked at.
+    """
+
+    def __init__(self, name: str, folder: Path | None = None) -> None:
+        self.exercise = exercise(name)
+        self.folder = folder or work.work_folder(self.exercise)
+        self._hints = 0
+
+    @property
+    def place(self) -> Path:
+        """The folder that is checked: the learner's copy, or what was given."""
+        return self.folder if self.folder.is_dir() else self.exercise.folder
+
+    @property
+    def begun(self) -> bool:
+        """Whether the Dockerfile is another one than the given."""
+        return self.text != (self.exercise.folder / "Dockerfile").read_text(encoding="utf-8")
+
+    @property
+    def text(self) -> str:
+        """The Dockerfile by now."""
+        path = self.place / "Dockerfile"
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    def save(self, text: str) -> Path:
+        """Write the learner's Dockerfile; what is there already keeps a copy as Dockerfile.before."""
+        if not self.folder.is_dir():
+            work.start(self.exercise, self.folder)
+        path = self.folder / "Dockerfile"
+        if path.is_file() and path.read_text(encoding="utf-8") != text:
+            path.replace(path.with_name("Dockerfile.before"))
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def check(self) -> Report:
+        """Grade the answer as it is by now. Raises EngineNotFound."""
+        found = engines.connect()
+        try:
+            return grade_folder(self.exercise, self.place, engine=found)
+        finally:
+            found.api.close()
+
+    def hint(self, report: Report) -> str:
+        """The hint of one check that failed, another one each time."""
+        failed = [check for check in report.checks if not check.passed]
+        if not failed:
+            return "Everything is right."
+        check = failed[self._hints % len(failed)]
+        self._hints += 1
+        return f"{check.title}: {check.hint} (see {check.lesson})"
+
+    def must_be_right(self, report: Report) -> str:
+        """What `pytest --nbval-lax` asks: an answer that was begun must be right.
+
+        Raises
+        ------
+        NotSolved: it is not, or it could not be graded.
+        """
+        if report.passed:
+            return f"Right: {report.earned:g} of {report.points:g} points."
+        if not self.begun and report.error is None:
+            return "Not begun yet: change the Dockerfile, and run this notebook again."
+        failed = ", ".join(check.title for check in report.checks if not check.passed)
+        raise NotSolved("The answer is not right yet.", why=report.error or failed)
+
+    def compare(self, edit: str) -> widgets.HTML:
+        """The project as it was given beside the answer: size, files, and what an edit makes run again."""
+        found = engines.connect()
+        try:
+            images.ensure(found, needed_images(self.exercise))
+            rows = [self._row(found, label, folder, edit) for label, folder in self._both()]
+        finally:
+            found.api.close()
+        file = self.exercise.edits[edit].file
+        head = ["", "size of the image", "files in it", f"RUN steps after a change of {file}"]
+        return widgets.HTML(table(head, rows))
+
+    def editor(self) -> widgets.VBox:
+        """The Dockerfile to edit, with a Save, a Check and a Hint button."""
+        area = widgets.Textarea(self.text, layout=widgets.Layout(width="100%", height="22em"))
+        area.add_class("stagelens-editor")
+        shown = widgets.HTML()
+        last: list[Report] = []
+
+        def save(_: Any) -> None:
+            shown.value = f"Saved: {escape(str(self.save(area.value)))}"
+
+        def check(_: Any) -> None:
+            self.save(area.value)
+            shown.value = "Building and asking: this takes a few seconds."
+            try:
+                last[:] = [self.check()]
+                shown.value = check_table(last[0])
+            except StagelensError as error:
+                shown.value = f"<pre>{escape(error.render())}</pre>"
+
+        def hint(_: Any) -> None:
+            shown.value = escape(self.hint(last[0]) if last else "Check first: hints are about what fails.")
+
+        buttons: list[widgets.Widget] = []
+        for label, action in (("Save", save), ("Check", check), ("Hint", hint)):
+            button = widgets.Button(description=label)
+            button.on_click(action)
+            buttons.append(button)
+        return widgets.VBox([area, widgets.HBox(buttons), shown])
+
+    def _both(self) -> list[tuple[str, Path]]:
+        return [("as given", self.exercise.folder), ("yours", self.place)]
+
+    def _row(self, found: engines.Engine, label: str, folder: Path, edit: str) -> list[str]:
+        with Lab(self.exercise, folder, found) as lab:
+            if lab.first.problem is not None:
+                return [label, "does not build", "", ""]
+            return [label, size(int(lab.image["Size"])), str(len(lab.files)), str(len(lab.edited(edit).ran))]
