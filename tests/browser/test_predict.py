@@ -39,9 +39,11 @@ def test_a_learner_marks_steps_and_sees_which_were_right(
     picture: Callable[[Page | Locator, str], None],
 ) -> None:
     output = lab.open(page, "predict", PREPARE.replace("{unique}", unique))
-    expect(output.get_by_role("button", name="runs")).to_have_count(3, timeout=60_000)
+    expect(output.get_by_role("radio", name="runs")).to_have_count(3, timeout=60_000)
     expect(output).to_contain_text("COPY page.html .")
-    output.get_by_role("button", name="runs").nth(1).click()
+    second = output.get_by_role("radiogroup").nth(1)
+    second.get_by_role("radio", checked=True).press("ArrowRight")
+    expect(second.get_by_role("radio", checked=True)).to_have_text("runs")
     picture(page, "predict-asked")
     page.evaluate(
         """async (code) => {

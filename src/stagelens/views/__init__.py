@@ -9,22 +9,21 @@ from stagelens.views.i18n import language
 
 if TYPE_CHECKING:
     from stagelens.views.build import BuildView
+    from stagelens.views.editor import DockerfileEditor
     from stagelens.views.explorer import StageExplorer
-    from stagelens.views.layers import LayerExplorer, LayersView
+    from stagelens.views.layers import LayerExplorer
     from stagelens.views.measure import image_measure
     from stagelens.views.predict import PredictCache
     from stagelens.views.sizes import SizeCompare
-    from stagelens.views.stages import StageView
     from stagelens.views.why import WhyView
 
 __all__ = [
     "BuildView",
+    "DockerfileEditor",
     "LayerExplorer",
-    "LayersView",
     "PredictCache",
     "SizeCompare",
     "StageExplorer",
-    "StageView",
     "WhyView",
     "image_measure",
     "language",
@@ -32,12 +31,11 @@ __all__ = [
 
 _MODULES = {
     "BuildView": "build",
+    "DockerfileEditor": "editor",
     "LayerExplorer": "layers",
-    "LayersView": "layers",
     "PredictCache": "predict",
     "SizeCompare": "sizes",
     "StageExplorer": "explorer",
-    "StageView": "stages",
     "WhyView": "why",
     "image_measure": "measure",
 }

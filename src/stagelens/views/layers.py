@@ -158,10 +158,6 @@ class LayerExplorer(View):
         return "\n".join([self._told(), *rows])
 
 
-class LayersView(LayerExplorer):
-    """A `LayerExplorer` under its first name, for lessons that are not switched over yet."""
-
-
 def _has(image: ImageLayers, layer: Layer) -> bool:
     return any(other.diff_id == layer.diff_id for other in image.layers)
 

@@ -2,51 +2,70 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-import ipywidgets
+import traitlets as t
 
 from stagelens.cache import (
     BuildRecord,
     Inputs,
     Marked,
+    MarkedStep,
     Prediction,
     Question,
     forecast,
     mark,
     questions,
 )
-from stagelens.views import markup, why
+from stagelens.views import markup, text, why
+from stagelens.views.base import STATIC, View
 
-_CHOICES = (("CACHED", True), ("runs", False))
 
-
-class PredictCache:
+class PredictCache(View):
     """Choose for every instruction whether it will be CACHED or run, build, then `mark` the answer.
 
-    Without a choice everything counts as CACHED, which is what a notebook without a reader says. `str()`
-    and the static HTML show the same as the buttons.
+    Without a choice everything counts as CACHED, which is what a notebook without a reader says.
+
+    Traits
+    ------
+    questions: an instruction each: stage, line, label, title (read only).
+    choices: for each question whether it will be CACHED.
+    result: after `mark` a row for each step that the build reached, else empty (read only).
+    score: how many marks were right; -1 before `mark` (read only).
     """
 
-    def __init__(self, before: BuildRecord | None, now: Inputs) -> None:
+    _esm = STATIC / "predict_cache.js"
+
+    questions = t.List().tag(sync=True)
+    choices = t.List(t.Bool()).tag(sync=True)
+    result = t.List().tag(sync=True)
+    score = t.Int(-1).tag(sync=True)
+
+    def __init__(self, before: BuildRecord | None, now: Inputs, **traits: Any) -> None:
         """`before` is the build to compare with, `now` what the next one is made from."""
         self._before = before
         self._now = now
-        self._questions = questions(now)
+        self._asked = questions(now)
         self._marked: Marked | None = None
-        self._buttons = [_button(question) for question in self._questions]
-        self._box = ipywidgets.VBox(self._rows())
+        rows = [_question(question) for question in self._asked]
+        super().__init__(questions=rows, choices=[True] * len(rows), **traits)
 
     @property
     def prediction(self) -> Prediction:
         """The marks as they are now."""
-        pairs = zip(self._questions, self._buttons, strict=True)
-        return Prediction({question.key: bool(button.value) for question, button in pairs})
+        pairs = zip(self._asked, self.choices, strict=True)
+        return Prediction({question.key: bool(cached) for question, cached in pairs})
 
     @prediction.setter
     def prediction(self, value: Prediction) -> None:
-        for question, button in zip(self._questions, self._buttons, strict=True):
-            button.value = value.marks.get(question.key, True)
+        self.choices = [value.marks.get(question.key, True) for question in self._asked]
+
+    @t.validate("choices")
+    def _one_each(self, proposal: dict[str, Any]) -> list[bool]:
+        """The front end's choices count only while there is nothing to compare them with."""
+        value: list[bool] = proposal["value"]
+        fits = self._marked is None and len(value) == len(self._asked)
+        return value if fits else self.choices
 
     def hint(self) -> why.WhyView:
         """What stagelens itself expects."""
@@ -60,61 +79,65 @@ class PredictCache:
     def mark(self, after: BuildRecord) -> PredictCache:
         """Hold the marks against a build; the view shows the result from then on."""
         self._marked = mark(self.prediction, self._before, after)
-        for button in self._buttons:
-            button.disabled = True
-        self._box.children = (ipywidgets.HTML(self._repr_html_()),)
+        with self.hold_sync():
+            self.result = [_result(row) for row in self._marked.rows]
+            self.score = self._marked.score
         return self
-
-    def _rows(self) -> tuple[ipywidgets.Widget, ...]:
-        return tuple(
-            ipywidgets.HBox([button, ipywidgets.HTML(markup.frame(_label(question)))])
-            for question, button in zip(self._questions, self._buttons, strict=True)
-        )
-
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        found = cast("dict[str, Any]", self._box._repr_mimebundle_(**options))  # pyright: ignore[reportPrivateUsage]
-        return found | {"text/html": self._repr_html_(), "text/plain": str(self)}
 
     def _repr_html_(self) -> str:
         return markup.frame(f'<div class="sl-card">{self._table()}</div>')
 
     def _table(self) -> str:
         if self._marked is None:
-            marks = self.prediction.marks
-            rows = [(_said(marks[question.key]), _label(question)) for question in self._questions]
-            return markup.table(("you say", "instruction"), rows)
+            rows = [
+                (self._said(cached), _label(question))
+                for question, cached in zip(self._asked, self.choices, strict=True)
+            ]
+            return markup.table((self.say("you say"), self.say("instruction")), rows)
         rows = self._marked.rows
-        cells = [
-            (_sign(row.right), _said(row.cached) if row.cached is not None else "no mark") for row in rows
-        ]
-        head = markup.heading(f"{self._marked.score} of {self._marked.total} right")
-        return head + why.table([row.verdict for row in rows], ("", "you said"), cells)
+        cells = [(_sign(row.right), self._said(row.cached)) for row in rows]
+        score = self.say("{right} of {all} right", right=self._marked.score, all=self._marked.total)
+        return markup.heading(score) + why.table([r.verdict for r in rows], ("", self.say("you said")), cells)
+
+    def _said(self, cached: bool | None) -> str:
+        if cached is None:
+            return self.say("no mark")
+        return "CACHED" if cached else self.say("runs")
 
     def __str__(self) -> str:
         if self._marked is not None:
             return str(self._marked)
-        marks = self.prediction.marks
-        return "\n".join(
-            f"{'CACHED' if marks[q.key] else 'runs':>8}  line {q.line:<3} {q.title}" for q in self._questions
-        )
+        pairs = zip(self._asked, self.choices, strict=True)
+        return "\n".join(f"{'CACHED' if c else 'runs':>8}  line {q.line:<3} {q.title}" for q, c in pairs)
 
 
-def _button(question: Question) -> ipywidgets.ToggleButtons:
-    return ipywidgets.ToggleButtons(
-        options=_CHOICES,
-        value=True,
-        tooltips=[f"line {question.line} comes from the cache", f"line {question.line} runs again"],
-        style={"button_width": "92px"},
-    )
+def _question(question: Question) -> dict[str, Any]:
+    return {
+        "stage": question.stage,
+        "line": question.line,
+        "label": text.prose(question.label, 60),
+        "title": text.prose(question.title, 120),
+    }
+
+
+def _result(row: MarkedStep) -> dict[str, Any]:
+    verdict = row.verdict
+    return {
+        "stage": verdict.stage,
+        "line": verdict.line,
+        "label": text.prose(verdict.label, 60),
+        "title": text.prose(verdict.title, 120),
+        "outcome": verdict.outcome,
+        "said": row.cached,
+        "right": row.right,
+        "seconds": verdict.seconds,
+        "why": text.prose(verdict.why, 1000),
+    }
 
 
 def _label(question: Question) -> str:
     where = f"{markup.html_text(question.label)}, line {question.line}"
     return f'<code>{markup.html_text(question.title)}</code> <span class="sl-soft">{where}</span>'
-
-
-def _said(cached: bool) -> str:
-    return "CACHED" if cached else "runs"
 
 
 def _sign(right: bool) -> str:

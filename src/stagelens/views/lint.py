@@ -1,0 +1,62 @@
+"""What is wrong with a Dockerfile, line by line: our parser, and hadolint where its program is there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from stagelens.dockerfile import DockerfileError, parse
+
+Level = Literal["error", "warning", "info"]
+_LEVELS: dict[str, Level] = {"error": "error", "warning": "warning", "info": "info", "style": "info"}
+_SECONDS = 10
+_MOST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding; `line` counts from 1, `rule` is hadolint's code or "" for our parser's own."""
+
+    line: int
+    level: Level
+    message: str
+    rule: str = ""
+
+
+def check(text: str) -> tuple[Problem, ...]:
+    """The problems of a Dockerfile's text, in order of its lines."""
+    found = [*_parsed(text), *_hadolint(text)]
+    return tuple(sorted(found, key=lambda problem: problem.line)[:_MOST])
+
+
+def _parsed(text: str) -> list[Problem]:
+    try:
+        parse(text)
+    except DockerfileError as error:
+        remedy = f" Next: {error.remedy}" if error.remedy else ""
+        return [Problem(max(1, error.line), "error", error.reason + remedy)]
+    return []
+
+
+def _hadolint(text: str) -> list[Problem]:
+    """hadolint's findings; none where it is not there, takes too long, or says something else than JSON."""
+    program = shutil.which("hadolint")
+    if program is None:
+        return []
+    command = [program, "--no-fail", "--format", "json", "-"]
+    try:
+        done = subprocess.run(
+            command, input=text.encode(), capture_output=True, timeout=_SECONDS, check=False
+        )
+        rows: Any = json.loads(done.stdout)
+        return [_finding(cast("dict[str, Any]", row)) for row in rows if row["code"] != "DL1000"]
+    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError):
+        return []
+
+
+def _finding(row: dict[str, Any]) -> Problem:
+    level = _LEVELS.get(str(row["level"]), "info")
+    return Problem(int(row["line"]), level, str(row["message"]), str(row["code"]))

@@ -1,0 +1,58 @@
+"""The Dockerfile editor in JupyterLab: problems beside their lines, then a real build from its button."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+if TYPE_CHECKING:
+    from conftest import Lab
+
+pytestmark = [pytest.mark.browser, pytest.mark.engine]
+
+TEXT = "# <img src=x onerror=window.hacked=1>\nFROM diamol/base AS one\nRUN echo hello\nRUNN nothing\n"
+CELL = """
+from stagelens.views import DockerfileEditor
+editor = DockerfileEditor({context!r}, tags=[{tag!r}])
+editor
+"""
+
+
+def test_problems_are_mended_and_the_text_is_built(
+    page: Page,
+    lab: Lab,
+    axe: str,
+    unique: str,
+    clean: object,
+    tmp_path: Path,
+    picture: Callable[[Page | Locator, str], None],
+) -> None:
+    (tmp_path / "Dockerfile").write_text(TEXT)
+    output = lab.open(page, "editor", CELL.format(context=str(tmp_path), tag=f"{unique}-editor"))
+    view = output.locator(".sl-editor")
+    problem = view.get_by_role("region", name="Problems").get_by_role("button")
+    expect(problem).to_contain_text("line 4", timeout=60_000)
+    expect(view.locator(".sl-at-error")).to_contain_text("RUNN nothing")
+    expect(view.locator(".sl-is-comment")).to_have_text("# <img src=x onerror=window.hacked=1>")
+    picture(output, "dockerfile-editor")
+    page.evaluate(axe)
+    found = page.evaluate("axe.run('.sl', {resultTypes: ['violations']})")
+    serious = [rule for rule in found["violations"] if rule["impact"] in ("serious", "critical")]
+    assert not serious, [(r["id"], [n["html"][:200] for n in r["nodes"][:3]]) for r in serious]
+
+    # The problem leads to its line, and what is typed takes its place.
+    problem.click()
+    page.keyboard.type("RUN echo mended")
+    expect(problem).to_have_count(0)
+    expect(view.get_by_role("status")).to_have_text("not saved yet")
+    assert page.evaluate("window.hacked") is None
+    page.keyboard.press("Control+Enter")
+    expect(view.get_by_role("status")).to_have_text("saved")
+    build = output.locator(".sl-build")
+    expect(build.locator(".sl-title")).to_have_text("Built", timeout=60_000)
+    expect(build.locator(".sl-lane")).to_contain_text("RUN echo mended")
+    assert (tmp_path / "Dockerfile").read_text() == TEXT.replace("RUNN nothing", "RUN echo mended")

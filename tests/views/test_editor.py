@@ -1,0 +1,101 @@
+"""The Dockerfile editor without a browser: problems by line, saving, refusing."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stagelens.errors import StagelensError
+from stagelens.views import DockerfileEditor, lint
+
+GOOD = "FROM busybox AS one\nRUN echo '<b>'\n"
+BAD = "FROM busybox\nNONSENSE here\n"
+
+
+@pytest.fixture(autouse=True)
+def without_hadolint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text(GOOD)
+    return folder
+
+
+def ask(view: DockerfileEditor, name: str, **arguments: object) -> Any:
+    return view._channel.answer({"type": "request", "id": 1, "name": name, "arguments": arguments})
+
+
+def hadolint(tmp_path: Path, script: str) -> None:
+    program = tmp_path / "bin" / "hadolint"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+
+
+def test_the_parsers_refusal_is_a_problem_of_its_line() -> None:
+    assert lint.check(GOOD) == ()
+    (problem,) = lint.check(BAD)
+    assert (problem.line, problem.level, problem.rule) == (2, "error", "")
+    assert "NONSENSE" in problem.message
+
+
+def test_hadolints_findings_are_told_where_it_is_there(tmp_path: Path) -> None:
+    row = {"line": 2, "level": "warning", "code": "DL3059", "message": "Many RUN", "column": 1, "file": "-"}
+    hadolint(tmp_path, f"while read -r _; do :; done\necho '{json.dumps([row])}'")
+    assert lint.check(GOOD) == (lint.Problem(2, "warning", "Many RUN", "DL3059"),)
+
+
+@pytest.mark.parametrize("script", ["echo no json", "exit 9", "echo '[{}]'", "echo 7"])
+def test_a_hadolint_that_says_nothing_useful_is_passed_over(script: str, tmp_path: Path) -> None:
+    hadolint(tmp_path, script)
+    assert lint.check(GOOD) == ()
+
+
+def test_edits_are_checked_and_saved_when_told(context: Path) -> None:
+    view = DockerfileEditor(context)
+    view.source = BAD
+    assert [row[0] for row in view.problems] == [2]
+    assert not view.saved
+    assert (context / "Dockerfile").read_text() == GOOD
+    (context / "Dockerfile").chmod(0o640)
+    assert "error" not in ask(view, "save", source=BAD + "# more\n")
+    assert view.saved
+    assert (context / "Dockerfile").read_text() == BAD + "# more\n"
+    assert stat.S_IMODE((context / "Dockerfile").stat().st_mode) == 0o640
+    assert [path.name for path in context.iterdir()] == ["Dockerfile"]
+
+
+def test_a_broken_text_is_not_built_but_kept(context: Path) -> None:
+    view = DockerfileEditor(context)
+    answer = ask(view, "build", source=BAD)
+    assert answer["error"]["what"] == "The Dockerfile cannot be read."
+    assert "line 2" in answer["error"]["where"]
+    assert view.view.phase == "waiting"
+
+
+def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StagelensError, match="cannot be read"):
+        DockerfileEditor(tmp_path)
+    (tmp_path / "Dockerfile").write_bytes(b"\xff\xfe")
+    with pytest.raises(StagelensError, match="cannot be read"):
+        DockerfileEditor(tmp_path)
+    (tmp_path / "Dockerfile").write_bytes(b"#" * ((1 << 20) + 1))
+    with pytest.raises(StagelensError, match="too large"):
+        DockerfileEditor(tmp_path)
+
+
+def test_the_still_picture_shows_lines_with_their_problems(context: Path) -> None:
+    view = DockerfileEditor(context)
+    assert "RUN echo &#x27;&lt;b&gt;&#x27;" in view._repr_html_()
+    assert str(view).endswith("Dockerfile: 1 stage, 0 problems")
+    view.source = BAD
+    assert str(view).splitlines()[-1].startswith("2: ")
+    assert "NONSENSE" in view._repr_html_()

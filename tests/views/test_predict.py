@@ -1,0 +1,50 @@
+"""Predictions without a browser: marks, their result, and forms for pages without a kernel."""
+
+from __future__ import annotations
+
+from stagelens.build import BuildTrace, Vertex
+from stagelens.cache import BuildRecord, Inputs, Prediction
+from stagelens.dockerfile import parse
+from stagelens.views import PredictCache
+
+DOCKERFILE = parse("FROM scratch\nCOPY <<E /a\nx\nE\nRUN make <b>\n")
+INPUTS = Inputs(DOCKERFILE, {}, {})
+FIRST, SECOND = (0, 1), (0, 2)
+
+
+def record(*cached: bool) -> BuildRecord:
+    steps = tuple(
+        Vertex(f"{n}", f"step {n}", cached=hit, started=0.0, completed=1.0, stage=0, instruction=n)
+        for n, hit in enumerate(cached, 1)
+    )
+    return BuildRecord(INPUTS, BuildTrace(DOCKERFILE, steps, "session", "sha256:0"))
+
+
+def test_everything_counts_as_cached_until_it_is_marked() -> None:
+    view = PredictCache(None, INPUTS)
+    assert [row["line"] for row in view.questions] == [2, 5]
+    assert view.prediction == Prediction({FIRST: True, SECOND: True})
+    view.choices = [True, False]
+    assert view.prediction.marks[SECOND] is False
+    view.choices = [True]
+    assert view.choices == [True, False], "what does not fit the questions is not taken"
+
+
+def test_marks_are_held_against_a_build_and_then_stay() -> None:
+    view = PredictCache(record(False, False), INPUTS)
+    view.prediction = Prediction({FIRST: True, SECOND: True})
+    view.mark(record(True, False))
+    assert view.score == 1
+    assert [(row["outcome"], row["right"]) for row in view.result] == [("cached", True), ("ran", False)]
+    view.choices = [True, False]
+    assert view.choices == [True, True]
+
+
+def test_the_still_picture_asks_and_answers() -> None:
+    view = PredictCache(record(False, False), INPUTS, language="ko")
+    assert "RUN make &lt;b&gt;" in view._repr_html_()
+    assert "예측" in view._repr_html_()
+    view.mark(record(True, False))
+    html = view._repr_html_()
+    assert "2개 중 1개 맞음" in html
+    assert "<b>" not in html.replace('<b class="', "")
