@@ -38,6 +38,10 @@ def test_problems_are_mended_and_the_text_is_built(
     expect(problem).to_contain_text("line 4", timeout=60_000)
     expect(view.locator(".sl-at-error")).to_contain_text("RUNN nothing")
     expect(view.locator(".sl-is-comment")).to_have_text("# <img src=x onerror=window.hacked=1>")
+    # Another widget below brings the shared styles again: they must not win over this one's own.
+    button = view.get_by_role("button", name="Build", exact=True)
+    colours = button.evaluate("e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]")
+    assert colours[0] != colours[1]
     picture(output, "dockerfile-editor")
     page.evaluate(axe)
     found = page.evaluate("axe.run('.sl', {resultTypes: ['violations']})")

@@ -162,6 +162,24 @@ def test_a_file_is_read_and_followed_to_the_final_image(build: Locator) -> None:
     expect(content).not_to_contain_text("Testing")
 
 
+def test_rows_of_another_point_cannot_be_chosen(build: Locator, page: Page) -> None:
+    stage(build, "builder")
+    build.get_by_role("searchbox").fill("build.txt")
+    expect(row(build, "build.txt")).to_have_attribute("aria-level", "2")
+    # Chosen at once after the stage: the old rows are still there, and must not count.
+    build.get_by_role("searchbox").fill("")
+    expect(build.locator(".sl-tree")).to_have_attribute("aria-busy", "false")
+    page.evaluate(
+        """() => {
+            const view = document.querySelector(".sl-explorer");
+            const stages = [...view.querySelectorAll(".sl-stage")];
+            stages.find((each) => each.textContent.startsWith("tester")).click();
+        }"""
+    )
+    row(build, "build.txt").click()
+    expect(build.get_by_role("region", name="File").locator(".sl-path").first).to_have_text("/build.txt")
+
+
 def test_what_was_left_behind_is_told_with_its_size(build: Locator) -> None:
     stage(build, "builder")
     build.get_by_role("button", name="Left behind").click()

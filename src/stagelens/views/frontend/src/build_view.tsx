@@ -116,4 +116,4 @@ function Cancel({ phase }: { phase: string }) {
   );
 }
 
-export default widget(BuildView, controls + styles);
+export default widget(BuildView, controls + styles, "build");

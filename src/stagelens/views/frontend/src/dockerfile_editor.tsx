@@ -112,4 +112,4 @@ function Paper({ text, problems }: { text: string; problems: Finding[] }) {
   );
 }
 
-export default widget(DockerfileEditor, controls + styles);
+export default widget(DockerfileEditor, controls + styles, "editor");

@@ -166,6 +166,7 @@ function Files({ layer }: { layer: Layer }) {
       <TreeRows
         label={t("Files")}
         rows={found.rows}
+        busy={found.busy}
         height={360}
         classes={(row) => (row.mark ? `sl-is-${row.mark}` : "")}
         draw={(row) => <FileCells row={row} largest={largest} />}
@@ -178,4 +179,4 @@ function Files({ layer }: { layer: Layer }) {
   );
 }
 
-export default widget(LayerExplorer, controls + styles);
+export default widget(LayerExplorer, controls + styles, "layers");

@@ -131,4 +131,4 @@ function Answer({ row }: { row: Result }) {
   );
 }
 
-export default widget(PredictCache, controls + styles);
+export default widget(PredictCache, controls + styles, "predict");

@@ -182,4 +182,4 @@ function Map({ subject }: { subject: Subject }) {
   );
 }
 
-export default widget(SizeCompare, controls + styles);
+export default widget(SizeCompare, controls + styles, "sizes");

@@ -38,4 +38,4 @@ function StageExplorer() {
   );
 }
 
-export default widget(StageExplorer, tree + styles);
+export default widget(StageExplorer, tree + styles, "stages");

@@ -9,19 +9,20 @@ interface Answer {
 }
 
 interface State {
+  /** The query that these folders answer. */
+  key: string;
   folders: Map<string, Folder>;
   open: Set<string>;
   totals: { rows: number; bytes: number };
 }
 
-const NOTHING: State = { folders: new Map(), open: new Set(), totals: { rows: 0, bytes: 0 } };
+const NOTHING: State = { key: "", folders: new Map(), open: new Set(), totals: { rows: 0, bytes: 0 } };
 
 /** The rows of a tree; `query` says which tree, in the words of the widget's `list` request. */
 export function useFolders(query: Record<string, unknown>) {
   const channel = useChannel();
   const [state, setState] = useState<State>(NOTHING);
   const [error, setError] = useState<Error>();
-  const [busy, setBusy] = useState(true);
   // What the reader opened by hand stays open from instruction to instruction.
   const kept = useRef(new Set<string>());
   const current = useRef(0);
@@ -48,12 +49,10 @@ export function useFolders(query: Record<string, unknown>) {
 
   useEffect(() => {
     current.current++;
-    setBusy(true);
     setError(undefined);
     void ask({ paths: null }, (answer) => {
       const folders = new Map(Object.entries(answer.folders));
-      setState({ folders, open: new Set(folders.keys()), totals: answer.totals ?? NOTHING.totals });
-      setBusy(false);
+      setState({ key, folders, open: new Set(folders.keys()), totals: answer.totals ?? NOTHING.totals });
       const missing = [...kept.current].filter((path) => !folders.has(path));
       if (missing.length) void ask({ paths: missing.slice(0, 50) }, add);
     });
@@ -83,6 +82,8 @@ export function useFolders(query: Record<string, unknown>) {
         });
   };
 
+  // Until the answer is there the rows are those of another tree: they are seen, but mean nothing.
+  const busy = state.key !== key && !error;
   return { rows: flatten(state.folders, state.open), totals: state.totals, busy, error, toggle, more };
 }
 

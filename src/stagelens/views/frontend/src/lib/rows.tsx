@@ -18,6 +18,8 @@ interface Given<R extends TreeRow> {
   rows: R[];
   height: number;
   chosen?: string;
+  /** The rows are of another tree than the one asked for: nothing can be done with them. */
+  busy: boolean;
   draw(row: R): ComponentChildren;
   classes(row: R): string;
   toggle(row: R): void;
@@ -68,7 +70,7 @@ export function TreeRows<R extends TreeRow>(given: Given<R>) {
   };
   const key = (event: KeyboardEvent) => {
     const act = keys[event.key];
-    if (!act || event.ctrlKey || event.altKey || event.metaKey || at < 0) return;
+    if (!act || given.busy || event.ctrlKey || event.altKey || event.metaKey || at < 0) return;
     event.preventDefault();
     act(rows[at]);
   };
@@ -99,8 +101,9 @@ export function TreeRows<R extends TreeRow>(given: Given<R>) {
   return (
     <div
       ref={box}
-      class="sl-tree"
+      class={given.busy ? "sl-tree sl-busy" : "sl-tree"}
       role="tree"
+      aria-busy={given.busy}
       tabIndex={0}
       aria-label={given.label}
       aria-activedescendant={at >= 0 && at >= first && at < last ? `${name}-${at}` : undefined}

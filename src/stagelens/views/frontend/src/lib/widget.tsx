@@ -54,15 +54,16 @@ export function useWords(): Words {
   };
 }
 
-/** An anywidget module that draws `App`. */
-export function widget(App: ComponentType, styles: string) {
+/** An anywidget module that draws `App`. Its own rules begin with `.sl.sl-view-NAME`: several widgets are in one
+ *  page, each with the shared rules, and what stands later must not win. */
+export function widget(App: ComponentType, styles: string, name: string) {
   return {
     render({ model, el }: { model: Model; el: HTMLElement }) {
       const channel = new Channel(model);
       const speak = () => el.setAttribute("lang", model.get("language"));
       speak();
       model.on("change:language", speak);
-      el.classList.add("sl");
+      el.classList.add("sl", `sl-view-${name}`);
       // JupyterLab's keys for cells (arrows; D, D deletes one) are not meant here. It looks at the focused
       // element before any that holds it, so that one must say so itself.
       const own = (event: FocusEvent) =>

@@ -69,6 +69,7 @@ export function Files(given: Given) {
       <TreeRows
         label={t("Files")}
         rows={found.rows}
+        busy={found.busy}
         height={408}
         chosen={given.path}
         classes={(row) => (row.mark ? `sl-is-${row.mark}` : "")}
