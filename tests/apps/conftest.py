@@ -106,6 +106,14 @@ def wait_for(condition: Callable[[], bool], app: App, seconds: float = 120) -> N
     pytest.fail(f"{app.name} never got ready:\n{app.logs()}")
 
 
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    """Wait until `condition` holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "this never came true"
+        time.sleep(0.1)
+
+
 @pytest.fixture(scope="session")
 def images(engine: Engine) -> Iterator[dict[str, str]]:
     """The three images, built as the chapter builds them, by the names of their folders."""
@@ -125,6 +133,16 @@ def images(engine: Engine) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def town(engine: Engine, images: dict[str, str]) -> Iterator[Town]:
     """An empty network for one test."""
+    made = Town(engine, images)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def shared_town(engine: Engine, images: dict[str, str]) -> Iterator[Town]:
+    """A network for the containers that several tests of a module share."""
     made = Town(engine, images)
     try:
         yield made

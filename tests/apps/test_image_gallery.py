@@ -11,9 +11,8 @@ from .conftest import App, Town
 
 pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.timeout(1200)]
 
-# An image API that makes no sense, in as many ways as its environment's MODE says.
+# Services that make no sense, in as many ways as their paths say.
 STRANGE = r"""
-const mode = process.env.MODE;
 const image = (fields) => JSON.stringify(Object.assign({url: '/p', caption: 'c', copyright: 'o'}, fields));
 const bodies = {
   junk: '<html>', number: '7', list: '[1]', empty: '{}', scheme: image({url: 'file:///etc/passwd'}),
@@ -22,6 +21,7 @@ const bodies = {
   hostile: image({caption: '<script>alert(1)</script>" onload="x', copyright: '{{.}} </p><b>'}),
 };
 require('http').createServer((req, res) => {
+  const mode = req.url.split('/')[1];
   if (req.url === '/health') return res.end('ok');
   if (mode === 'error') { res.statusCode = 500; return res.end('{}'); }
   if (mode === 'slow') return;
@@ -36,8 +36,17 @@ require('http').createServer((req, res) => {
 """
 
 
-def strange(town: Town, mode: str, alias: str) -> App:
-    return town.start("diamol/node", alias, command=["node", "-e", STRANGE], environment={"MODE": mode})
+@pytest.fixture(scope="module")
+def strange(shared_town: Town) -> Town:
+    shared_town.start("diamol/node", "strange", command=["node", "-e", STRANGE])
+    return shared_town
+
+
+def gallery_beside(strange: Town, mode: str) -> App:
+    """The gallery, with strange services in place of the other two."""
+    url = f"http://strange/{mode}/"
+    environment = {"IMAGE_API_URL": url, "ACCESS_API_URL": url}
+    return strange.start("image-gallery", f"gallery-{mode}", environment=environment)
 
 
 def lines(app: App, request_id: str) -> list[dict[str, object]]:
@@ -104,10 +113,8 @@ def test_the_page_answers_when_it_is_alone(town: Town) -> None:
     "mode",
     ["junk", "number", "list", "empty", "scheme", "script", "type", "huge", "error", "slow", "drip", "reset"],
 )
-def test_strange_answers_of_both_services_are_told_politely(town: Town, mode: str) -> None:
-    strange(town, mode, "iotd")
-    strange(town, mode, "accesslog")
-    gallery = town.start("image-gallery", "gallery")
+def test_strange_answers_of_both_services_are_told_politely(strange: Town, mode: str) -> None:
+    gallery = gallery_beside(strange, mode)
     page = gallery.get("/")
     assert page.status_code == 200
     assert "not on the wall yet" in page.text
@@ -115,9 +122,8 @@ def test_strange_answers_of_both_services_are_told_politely(town: Town, mode: st
     assert "panic" not in gallery.logs()
 
 
-def test_a_hostile_caption_stays_text_and_a_page_is_no_picture(town: Town) -> None:
-    strange(town, "hostile", "iotd")
-    gallery = town.start("image-gallery", "gallery")
+def test_a_hostile_caption_stays_text_and_a_page_is_no_picture(strange: Town) -> None:
+    gallery = gallery_beside(strange, "hostile")
     page = gallery.get("/")
     assert "<script>" not in page.text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page.text
