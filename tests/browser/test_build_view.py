@@ -89,6 +89,10 @@ def test_a_build_is_followed_live_then_read(build: Any, page: Page, axe: str, pi
     expect(log).to_contain_text("packing part 300")
     expect(title).to_have_text("Built")
     expect(view.locator(".sl-lane button.sl-done")).to_have_count(4)
+    # The static twin is there for a page without a kernel, and is not seen beside the widget.
+    twin = page.locator("[class*=sl-twin-]")
+    expect(twin).to_be_attached()
+    expect(twin).to_be_hidden()
     expect(step(view, "mkdir /out").locator(".sl-critical")).to_be_visible()
     graph = view.locator("svg[role=img]")
     expect(graph).to_have_attribute("aria-label", "builder → stage-2: /out/app; assets → stage-2: /assets")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import uuid
 from collections.abc import Generator
 from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import traitlets as t
 
@@ -19,9 +20,6 @@ from stagelens.errors import StagelensError
 from stagelens.views import buildhtml, progress, text
 from stagelens.views.base import STATIC, View
 from stagelens.views.channel import Handler
-
-if TYPE_CHECKING:
-    from IPython.display import DisplayHandle
 
 _SECONDS_BETWEEN = 0.1
 _SECONDS_TO_STOP = 20.0
@@ -45,6 +43,7 @@ class BuildView(View):
     problem: what went wrong, as a StagelensError tells it (read only).
     chosen: the step whose log is shown, its `id`; empty for the one that runs or failed.
     search: what is looked for in that log.
+    twin: what the static twin's element is called, so that the widget can hide it (read only).
     """
 
     _esm = STATIC / "build_view.js"
@@ -56,6 +55,7 @@ class BuildView(View):
     problem = t.Dict().tag(sync=True)
     chosen = t.Unicode().tag(sync=True)
     search = t.Unicode().tag(sync=True)
+    twin = t.Unicode().tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
         """`traits` are those of the widget."""
@@ -67,18 +67,23 @@ class BuildView(View):
         self._told: dict[str, int] = {}
         self._cancel = Cancel()
         self._ended: Future[BuildTrace] = Future()
-        self._handle: DisplayHandle | None = None
-        super().__init__(**traits)
+        self._shown = self._settled = False
+        super().__init__(twin=f"sl-twin-{uuid.uuid4().hex}", **traits)
 
     def handlers(self) -> dict[str, Handler]:
         """A step's log, and stopping the build."""
         return {"log": self._log, "cancel": self.cancel}
 
     def show(self) -> BuildView:
-        """Display the view now; its last state is what a saved notebook keeps."""
+        """Display the view now; at the build's end its static twin is put below, for pages without a kernel.
+
+        (A display that is updated would be drawn anew under the reader's hands.)
+        """
         from IPython.display import display  # slow to import, and nobody needs it outside a notebook
 
-        self._handle = display(self, display_id=True)
+        bundle, metadata = super()._repr_mimebundle_()
+        display(bundle | {"text/plain": "", "text/html": ""}, metadata=metadata, raw=True)
+        self._shown = True
         return self
 
     def build(self, context: str | Path, **options: Any) -> BuildView:
@@ -118,7 +123,7 @@ class BuildView(View):
 
     def __await__(self) -> Generator[Any, Any, BuildTrace]:
         """`result` for a cell that lets other messages in; the view is displayed if it was not yet."""
-        if self._handle is None:
+        if not self._shown:
             self.show()
         return self._follow().__await__()
 
@@ -175,7 +180,7 @@ class BuildView(View):
                 self._tell(vertex)
 
     def _begin(self, outline: dict[str, Any]) -> None:
-        self.vertices, self.trace, self._told = {}, None, {}
+        self.vertices, self.trace, self._told, self._settled = {}, None, {}, False
         self._begun = time.time()
         self._cancel, self._ended = Cancel(), Future()
         with self.hold_sync():
@@ -211,9 +216,12 @@ class BuildView(View):
             self.flush()
 
     def _settle(self) -> None:
-        """Have the saved form of the display say the last state."""
-        if self._handle is not None:
-            self._handle.update(self)
+        """Leave the last state for pages without a kernel; where the widget lives it hides its twin."""
+        if self._shown and not self._settled:
+            from IPython.display import display
+
+            self._settled = True
+            display({"text/html": self._repr_html_(), "text/plain": str(self)}, raw=True)
 
     def _tell(self, vertex: Vertex) -> None:
         told = self._told.get(vertex.digest, 0)

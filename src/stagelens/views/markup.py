@@ -19,9 +19,10 @@ def html_text(shown: str, limit: int = 300) -> str:
     return html.escape(text.prose(shown, limit))
 
 
-def frame(body: str) -> str:
-    """A view's outer element with its styles."""
-    return f'<style>{_theme()}</style><div class="sl">{body}</div>'
+def frame(body: str, name: str = "") -> str:
+    """A view's outer element with its styles; `name` is one more class of it."""
+    classes = f"sl {name}".strip()
+    return f'<style>{_theme()}</style><div class="{classes}">{body}</div>'
 
 
 def heading(title: str, facts: str = "", badge: str = "", *, stage: int | None = None) -> str:

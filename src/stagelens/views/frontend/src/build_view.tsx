@@ -20,6 +20,7 @@ function BuildView() {
   const [totals] = useTrait<Totals>("totals");
   const [problem] = useTrait<Record<string, string>>("problem");
   const [chosen, setChosen] = useTrait<string>("chosen");
+  const [twin] = useTrait<string>("twin");
   const runs = phase === "running" || phase === "cancelling";
   const clock = useClock(totals.seconds ?? 0, runs);
   const step = steps.find((each) => each.id === chosen) ?? telling(steps);
@@ -27,6 +28,8 @@ function BuildView() {
   const title = step && (outline.stages?.[step.stage ?? -1]?.steps[step.instruction ?? -1]?.text ?? step.name);
   return (
     <div class="sl-card sl-build">
+      {/* Here the widget lives: its twin, below for pages without a kernel, has nothing to add. */}
+      <style>{`.${twin} { display: none }`}</style>
       <Head phase={phase} totals={totals} clock={clock} />
       {problem.what && <Problem error={new Refused(problem as { what: string })} />}
       <Graph outline={outline} steps={steps} />
