@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
+import zipfile
 
 import pytest
 
-from .conftest import App, Town, wait_for
+from stagelens.engine import Engine
+
+from .conftest import LABEL, App, Town, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.timeout(1200)]
 
@@ -75,3 +80,20 @@ def test_without_a_picture_from_nasa_the_catalogue_serves_and_the_key_is_not_log
     assert iotd.get("/image").json()["url"].startswith("/pictures/")
     wait_for(lambda: "NASA gave no picture" in iotd.logs(), iotd, 60)
     assert "secret-key" not in iotd.logs()
+
+
+def test_its_classes_run_on_java_11(engine: Engine, images: dict[str, str]) -> None:
+    container = engine.api.create_container(images["image-of-the-day"], labels={LABEL: "classes"})
+    try:
+        stream, _ = engine.api.get_archive(container, "/app/iotd-service-0.1.0.jar")
+        packed = io.BytesIO(b"".join(stream))
+    finally:
+        engine.api.remove_container(container)
+    with tarfile.open(fileobj=packed) as tar:
+        jar = tar.extractfile("iotd-service-0.1.0.jar")
+        assert jar is not None
+        with zipfile.ZipFile(io.BytesIO(jar.read())) as archive:
+            ours = [name for name in archive.namelist() if name.startswith("BOOT-INF/classes/stagelens/")]
+            versions = {archive.read(name)[6:8] for name in ours if name.endswith(".class")}
+    # Java Virtual Machine Specification, table 4.1-A: 55 is Java 11's.
+    assert versions == {(55).to_bytes(2, "big")}

@@ -58,10 +58,13 @@ def _hops(app: App, path: str, lines: Mapping[str, list[Line]]) -> list[Hop]:
     spent = _seconds(page.get("ms"))
     url = (app.service(GALLERY).url or f"http://{GALLERY}") + path
     ended = seconds(page.get("ts")) or 0.0
-    first = Hop(GALLERY, _text(page.get("method")), url, _status(page), ended - spent, spent, spent)
     calls = page.get("calls")
     made = [call for call in calls[:_MOST] if isinstance(call, dict)] if isinstance(calls, list) else []
-    return [first, *sorted((_hop(call, lines) for call in made), key=lambda hop: hop.started)]
+    called = sorted((_hop(call, lines) for call in made), key=lambda hop: hop.started)
+    # Logged times are whole milliseconds: by them a call may seem to begin before its cause.
+    started = min([ended - spent, *(hop.started for hop in called)])
+    first = Hop(GALLERY, _text(page.get("method")), url, _status(page), started, spent, spent)
+    return [first, *called]
 
 
 def _hop(call: Line, lines: Mapping[str, list[Line]]) -> Hop:
