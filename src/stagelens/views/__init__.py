@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stagelens.views.i18n import language
 
 if TYPE_CHECKING:
+    from stagelens.views.app import AppView
     from stagelens.views.build import BuildView
     from stagelens.views.editor import DockerfileEditor
     from stagelens.views.explorer import StageExplorer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from stagelens.views.why import WhyView
 
 __all__ = [
+    "AppView",
     "BuildView",
     "DockerfileEditor",
     "LayerExplorer",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AppView": "app",
     "BuildView": "build",
     "DockerfileEditor": "editor",
     "LayerExplorer": "layers",

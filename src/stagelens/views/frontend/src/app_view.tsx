@@ -1,0 +1,236 @@
+// The application on its network, and a request on its way: see stagelens/views/app.py.
+import { useEffect, useState } from "preact/hooks";
+import { Code, Problem } from "./lib/ui";
+import { useChannel, useTrait, useWords, widget } from "./lib/widget";
+import styles from "./app_view.css";
+import controls from "./lib/tree.css";
+
+interface Service {
+  name: string;
+  image: string;
+  container: string;
+  state: string;
+  health: "healthy" | "unhealthy" | "unknown";
+  url: string | null;
+  note: string;
+}
+
+interface Hop {
+  service: string;
+  method: string;
+  url: string;
+  status: number | null;
+  start: number;
+  seconds: number;
+  inside: number | null;
+  error: string;
+}
+
+const milliseconds = (value: number) => `${(1000 * value).toFixed(value < 0.01 ? 1 : 0)} ms`;
+
+function AppView() {
+  const { t } = useWords();
+  const channel = useChannel();
+  const [network] = useTrait<string>("network");
+  const [services] = useTrait<Service[]>("services");
+  const [calls] = useTrait<[string, string][]>("calls");
+  const [hops] = useTrait<Hop[]>("hops");
+  const [request] = useTrait<string>("request_id");
+  const [chosen, choose] = useTrait<string>("chosen");
+  const [busy, setBusy] = useState("");
+  const [problem, setProblem] = useState<Error>();
+  const ask = (name: string) => {
+    setBusy(name);
+    setProblem(undefined);
+    channel
+      .request(name)
+      .catch(setProblem)
+      .finally(() => setBusy(""));
+  };
+  const running = services.filter((service) => service.state === "running").length;
+  return (
+    <div class="sl-card sl-app">
+      <div class="sl-head">
+        <p class="sl-title">{t("Network {name}", { name: network })}</p>
+        <span class="sl-soft sl-grow" role="status">
+          {t("{n} of {all} running", { n: running, all: services.length })}
+        </span>
+        <button type="button" class="sl-button" disabled={!!busy} onClick={() => ask("refresh")}>
+          {busy === "refresh" ? t("Asking…") : t("Refresh")}
+        </button>
+        <button type="button" class="sl-button sl-first" disabled={!!busy} onClick={() => ask("trace")}>
+          {busy === "trace" ? t("Following…") : t("Trace a request")}
+        </button>
+      </div>
+      {problem && <Problem error={problem} />}
+      <Net services={services} calls={calls} hops={hops} chosen={chosen} choose={choose} />
+      {hops.length > 0 && <Way hops={hops} request={request} services={services} />}
+      {chosen && <Log service={chosen} fresh={request} close={() => choose("")} />}
+    </div>
+  );
+}
+
+interface Drawn {
+  services: Service[];
+  calls: [string, string][];
+  hops: Hop[];
+  chosen: string;
+  choose(name: string): void;
+}
+
+/** Callers to the left of those they call; the learner's browser leftmost. */
+function Net({ services, calls, hops, chosen, choose }: Drawn) {
+  const { t } = useWords();
+  const called = new Set(calls.map(([, to]) => to));
+  const callers = services.filter((service) => !called.has(service.name));
+  const others = services.filter((service) => called.has(service.name));
+  const order = (name: string) => hops.findIndex((hop) => hop.service === name) + 1;
+  const columns = [callers, others].filter((column) => column.length);
+  return (
+    <div class="sl-net">
+      <div class="sl-column">
+        <div class="sl-browser">
+          <b>{t("Your browser")}</b>
+          <span class="sl-soft">{t("on this machine")}</span>
+        </div>
+      </div>
+      {columns.map((column, index) => (
+        <div class="sl-hop-column" key={index}>
+          <div class="sl-column sl-arrows" aria-hidden="true">
+            {column.map((service) => (
+              <span key={service.name} class={order(service.name) ? "sl-way-on" : ""}>
+                {/* A new key starts the animation anew with each traced request. */}
+                <i
+                  key={String(hops[0]?.seconds)}
+                  style={{ animationDelay: `${0.7 * Math.max(0, order(service.name) - 1)}s` }}
+                />
+              </span>
+            ))}
+          </div>
+          <ul class="sl-column" aria-label={index ? t("Called services") : t("Services that a browser reaches")}>
+            {column.map((service) => (
+              <li key={service.name}>
+                <Box service={service} order={order(service.name)} chosen={chosen} choose={choose} />
+              </li>
+            ))}
+          </ul>
+        </div>
+      ))}
+    </div>
+  );
+}
+
+function Box(given: { service: Service; order: number; chosen: string; choose(name: string): void }) {
+  const { t } = useWords();
+  const { service, order, chosen, choose } = given;
+  const healths = { healthy: t("healthy"), unhealthy: t("unhealthy"), unknown: t("health unknown") };
+  const tone = service.state !== "running" || service.health === "unhealthy" ? "sl-down" : "sl-up";
+  return (
+    <div class={`sl-service ${tone}`}>
+      <span class="sl-service-head">
+        <span class="sl-lamp" aria-hidden="true" />
+        <b>{service.name}</b>
+        {order > 0 && <span class="sl-order">{order}</span>}
+      </span>
+      <span class="sl-soft">
+        {service.state}
+        {service.state === "running" ? `, ${healths[service.health]}` : ""}
+      </span>
+      <Code>{service.image}</Code>
+      {service.url && (
+        <a href={service.url} target="_blank" rel="noopener noreferrer">
+          {service.url}
+        </a>
+      )}
+      {service.note && <span class="sl-soft">{service.note}</span>}
+      <button
+        type="button"
+        class="sl-button"
+        aria-pressed={chosen === service.name}
+        onClick={() => choose(chosen === service.name ? "" : service.name)}
+      >
+        {t("Log")} <span class="sl-hidden">{service.name}</span>
+      </button>
+    </div>
+  );
+}
+
+/** When each call began and how long it took, as its caller saw it and inside the service. */
+function Way({ hops, request, services }: { hops: Hop[]; request: string; services: Service[] }) {
+  const { t } = useWords();
+  const whole = Math.max(0.001, ...hops.map((hop) => hop.start + hop.seconds));
+  const colour = (name: string) => `var(--sl-stage-${Math.max(0, services.findIndex((s) => s.name === name)) % 6})`;
+  return (
+    <section class="sl-request" aria-label={t("The traced request")}>
+      <p>
+        {t("Request {id}", { id: request })} · {milliseconds(whole)}
+      </p>
+      <ol>
+        {hops.map((hop, index) => (
+          <li key={index} style={{ "--sl-stage": colour(hop.service) }}>
+            <b>
+              {index + 1} {hop.service}
+            </b>
+            <Code>
+              {hop.method} {hop.url}
+            </Code>
+            <span class={hop.status !== null && hop.status < 400 ? "sl-added" : "sl-removed"}>
+              {hop.status ?? hop.error}
+            </span>
+            <span class="sl-number">{milliseconds(hop.seconds)}</span>
+            <span class="sl-track" aria-hidden="true">
+              <span
+                style={{ left: `${(100 * hop.start) / whole}%`, width: `max(3px, ${(100 * hop.seconds) / whole}%)` }}
+              >
+                {hop.inside !== null && <i style={{ width: `${Math.min(100, (100 * hop.inside) / hop.seconds)}%` }} />}
+              </span>
+            </span>
+          </li>
+        ))}
+      </ol>
+      <p class="sl-soft">{t("Dark: the service itself worked on it. Light: its caller waited.")}</p>
+    </section>
+  );
+}
+
+function Log({ service, fresh, close }: { service: string; fresh: string; close(): void }) {
+  const { t } = useWords();
+  const channel = useChannel();
+  const [lines, setLines] = useState<[number, string][]>();
+  const [problem, setProblem] = useState<Error>();
+  useEffect(() => {
+    let stale = false;
+    setLines(undefined);
+    setProblem(undefined);
+    channel.request<[number, string][]>("log", { service }).then(
+      (answer) => stale || setLines(answer),
+      (error) => stale || setProblem(error),
+    );
+    return () => {
+      stale = true;
+    };
+  }, [service, fresh]);
+  return (
+    <section class="sl-app-log" aria-label={t("Log of {name}", { name: service })}>
+      <div class="sl-app-log-head">
+        <b class="sl-code">{t("Log of {name}", { name: service })}</b>
+        <button type="button" class="sl-button" onClick={close}>
+          {t("Close")}
+        </button>
+      </div>
+      {problem && <Problem error={problem} />}
+      {!lines && !problem && <p class="sl-pad sl-soft">{t("Reading the log…")}</p>}
+      {lines && (
+        <pre class="sl-code" tabIndex={0} aria-label={t("Log of {name}", { name: service })}>
+          {lines.map(([, line], index) => (
+            <div key={index} class={fresh && line.includes(fresh) ? "sl-traced" : ""}>
+              {line || " "}
+            </div>
+          ))}
+        </pre>
+      )}
+    </section>
+  );
+}
+
+export default widget(AppView, controls + styles, "app");
