@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import stagelens
-from stagelens.build import Backend, BuildFailed, LogLine, Vertex
-from stagelens.build.logs import clean
+from stagelens.build import Backend, BuildFailed, BuildTrace, LogLine, Vertex
+from stagelens.build.logs import MAX_LINES, clean
 from stagelens.buildkit import BuildCancelled, Cancel
-from stagelens.dockerfile import DockerfileError
+from stagelens.dockerfile import DockerfileError, parse
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 
@@ -99,6 +99,50 @@ def test_a_failing_run_is_told_with_stage_line_code_and_log(
         for row in engine.api.containers(all=True, filters={"status": "exited"}):
             if unique in row["Command"]:
                 engine.api.remove_container(row["Id"])
+
+
+@pytest.mark.engine
+def test_the_last_lines_of_an_endless_log_are_told(engine: Engine, tmp_path: Path, unique: str) -> None:
+    context = project(
+        tmp_path, f"FROM diamol/base\nRUN : {unique}; seq 30000; echo ü; echo the end; exit 3\n"
+    )
+    with pytest.raises(BuildFailed) as caught:
+        stagelens.build(context, engine=engine)
+    assert [line.text for line in caught.value.logs[-3:]] == ["30000", "ü", "the end"]
+    vertex = caught.value.trace.vertex(0, 1)
+    assert vertex is not None
+    texts = [line.text for line in vertex.logs]
+    assert len(texts) == MAX_LINES + 1
+    assert (texts[0], texts[MAX_LINES // 2]) == ("1", "[10002 lines left out]")
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "line", "advice"),
+    [
+        (
+            "FROM a\nRUN <<E\necho\nE\n",
+            "dockerfile parse error line 3: unknown instruction: ECHO",
+            3,
+            "syntax=",
+        ),
+        ("FROM a\nRUN x\n", "dockerfile parse error on line 2: no", 2, "newer engine"),
+    ],
+)
+def test_what_an_older_engine_cannot_read_is_told_with_its_line(
+    text: str, message: str, line: int, advice: str
+) -> None:
+    trace = BuildTrace(parse(text), (), "session", None)
+    failed = BuildFailed(f"failed to solve with frontend dockerfile.v0: {message}", trace)
+    assert failed.line == line
+    assert (failed.why or "").startswith("dockerfile parse error")
+    assert advice in (failed.remedy or "")
+
+
+@pytest.mark.engine
+def test_a_mistake_in_the_ignore_file_is_told_with_its_line(engine: Engine, tmp_path: Path) -> None:
+    context = project(tmp_path, "FROM scratch\nCOPY . /\n", **{".dockerignore": "a\n[b\n"})
+    with pytest.raises(StagelensError, match=r"dockerignore, line 2"):
+        stagelens.build(context, engine=engine)
 
 
 @pytest.mark.engine

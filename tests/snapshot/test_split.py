@@ -19,7 +19,14 @@ def planned(text: str, *stages: int) -> tuple[Plan, Dockerfile]:
 
 
 def listers(made: Plan) -> list[str]:
-    return re.findall(r"^RUN --mount=type=bind,from=\S+?,target=/m (.*)$", made.text, re.MULTILINE)
+    """What the listing steps run, without the names of the stages that they mount."""
+    runs = re.findall(r"^RUN (--mount=type=bind,from=stagelens.*)$", made.text, re.MULTILINE)
+    return [re.sub(r"from=[a-z0-9]+", "", run) for run in runs]
+
+
+def stage_of(made: Plan, point: Point) -> str:
+    """The name of the stage that repeats a stage up to a point."""
+    return "stagelens" + made.folders[point].replace("/", "x")
 
 
 def test_the_original_stays_at_the_top_and_each_point_repeats_its_stage() -> None:
@@ -27,7 +34,7 @@ def test_the_original_stays_at_the_top_and_each_point_repeats_its_stage() -> Non
     made, probe = planned(text)
     assert made.text.startswith(text)
     assert [stage.name for stage in probe.stages[:2]] == ["one", None]
-    copy = probe.stage(f"stagelens{made.folders[Point(0, 4)]}")
+    copy = probe.stage(stage_of(made, Point(0, 4)))
     assert [i.source for i in copy.instructions[1:]] == ["ARG x=2", "RUN echo $x", "ENV y=3", "COPY b c"]
     assert copy.base == "a:1"
     assert made.folders[Point(1, 0)] == made.folders[Point(0, 4)], "FROM one begins with its files"
@@ -42,10 +49,19 @@ def test_an_image_is_listed_once_and_scratch_not_at_all() -> None:
     assert len(listers(made)) == 4
 
 
+def test_a_long_stage_is_listed_in_steps_so_that_an_edit_at_its_end_lists_little_anew() -> None:
+    lines = [f"RUN {number}" for number in range(10)]
+    before, _ = planned("\n".join(["FROM a", *lines]))
+    assert [len(set(before.folders)), len(listers(before))] == [11, 4]
+    after, _ = planned("\n".join(["FROM a", *lines[:-1], "RUN other"]))
+    assert [text.count("list /o/") for text in (before.text, after.text)] == [4, 4]
+    assert before.text.split("RUN 8")[0] == after.text.split("RUN 8")[0]
+
+
 def test_a_listing_is_asked_for_in_the_same_words_whatever_stands_before_it() -> None:
     """Else a listing would be made anew after every edit above it."""
     short, _ = planned("FROM a\nRUN 1\n")
-    long, _ = planned("FROM b AS new\nRUN 2\nFROM a\nCOPY --from=new x y\nRUN 1\n")
+    long, _ = planned("FROM b AS new\nRUN 2\nFROM a\nRUN 1\n", 0, 1)
     assert len(set(listers(short) + listers(long))) == 1
 
 
@@ -64,7 +80,7 @@ def test_a_last_line_that_wants_to_go_on_takes_nothing_of_ours(ending: str) -> N
 def test_here_documents_come_along_to_the_letter() -> None:
     text = "FROM a\nCOPY <<-E /x\n\tone \\\n# no comment\n\tE\nRUN <<A <<B\n1\nA\n2\nB"
     made, probe = planned(text)
-    last = probe.stage(f"stagelens{made.folders[Point(0, 2)]}")
+    last = probe.stage(stage_of(made, Point(0, 2)))
     assert [i.source for i in last.instructions[1:]] == [
         "COPY <<-E /x\n\tone \\\n# no comment\n\tE",
         "RUN <<A <<B\n1\nA\n2\nB",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -16,9 +17,24 @@ from stagelens.dockerfile import Dockerfile, locate
 
 @dataclass(slots=True)
 class _Log:
-    lines: list[LogLine] = field(default_factory=list[LogLine])
-    rest: dict[int, str] = field(default_factory=dict[int, str])
+    """A step's lines: the first and the last ones, since its error is at the end."""
+
+    first: list[LogLine] = field(default_factory=list[LogLine])
+    last: deque[LogLine] = field(default_factory=lambda: deque[LogLine](maxlen=MAX_LINES // 2))
+    rest: dict[int, bytes] = field(default_factory=dict[int, bytes])
     dropped: int = 0
+
+    def add(self, line: LogLine) -> None:
+        if len(self.first) < MAX_LINES // 2:
+            self.first.append(line)
+            return
+        self.dropped += len(self.last) == self.last.maxlen
+        self.last.append(line)
+
+    def lines(self) -> tuple[LogLine, ...]:
+        gap = self.last[0].time if self.dropped else 0.0
+        left_out = [LogLine(gap, 1, f"[{self.dropped} lines left out]")] if self.dropped else []
+        return (*self.first, *left_out, *self.last)
 
 
 class Collector:
@@ -50,7 +66,7 @@ class Collector:
         for digest, log in self._logs.items():
             for stream, rest in log.rest.items():
                 if rest:
-                    self._append(digest, log.lines[-1].time if log.lines else 0.0, stream, b"\n")
+                    self._append(digest, lines[-1].time if (lines := log.lines()) else 0.0, stream, b"\n")
         return tuple(self._with_logs(vertex) for vertex in self._vertices.values())
 
     def _merge(self, wire: WireVertex) -> Vertex:
@@ -73,16 +89,16 @@ class Collector:
 
     def _with_logs(self, vertex: Vertex) -> Vertex:
         log = self._logs.get(vertex.digest)
-        return replace(vertex, logs=tuple(log.lines)) if log else vertex
+        return replace(vertex, logs=log.lines()) if log else vertex
 
     def _append(self, digest: str, time: float, stream: int, data: bytes) -> list[LogLine]:
         log = self._logs.setdefault(digest, _Log())
-        text = log.rest.get(stream, "") + data.decode("utf-8", "replace")
-        *lines, rest = text.split("\n")
+        # Whole lines are decoded: a message may end within a character.
+        *lines, rest = (log.rest.get(stream, b"") + data).split(b"\n")
         log.rest[stream] = rest[-64 * 1024 :]
-        made = [LogLine(time, stream, *styled(self._mask(line))) for line in lines]
-        room = MAX_LINES - len(log.lines)
-        log.lines += made[: max(room, 0)]
+        made = [LogLine(time, stream, *styled(self._mask(line.decode("utf-8", "replace")))) for line in lines]
+        for line in made:
+            log.add(line)
         return made
 
 

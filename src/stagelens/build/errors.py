@@ -9,6 +9,7 @@ from stagelens.build.trace import BuildTrace, LogLine
 from stagelens.dockerfile.model import Instruction, Stage
 from stagelens.errors import StagelensError
 
+_FRONTEND = re.compile(r"(?:failed to solve(?: with frontend \S+)?|failed to create LLB definition): ")
 _EXIT_CODE = re.compile(r"exit code: (\d+)|returned a non-zero code: (\d+)")
 # What BuildKit's Dockerfile frontend refuses before it runs anything (frontend/dockerfile/parser/errors.go).
 _REFUSED_LINE = re.compile(r"dockerfile parse error (?:on )?line (\d+)")
@@ -40,19 +41,19 @@ class BuildFailed(StagelensError):
         self.stage = stage
         self.instruction = instruction
         refused = _REFUSED_LINE.search(message) if instruction is None else None
-        self.line = instruction.start_line if instruction else int(refused[1]) if refused else None
+        self.line = int(refused[1]) if refused else instruction and instruction.start_line
         self.trace = trace
         self.logs = logs[-LAST_LINES:]
         found = _EXIT_CODE.search(message)
         self.exit_code = int(found[1] or found[2]) if found else None
-        mend = f"mend line {self.line} of the Dockerfile, then build again" if self.line else None
-        if registry is not None and _DENIED.search(message):
-            mend = f"docker login {registry}   then build again"
+        message = clean(message.replace("\n", " "))
+        while begin := _FRONTEND.match(message):
+            message = message[begin.end() :]
         super().__init__(
             self._what(),
             where=self._place(trace.dockerfile.path),
-            why=self._why(clean(message.replace("\n", " "))),
-            remedy=f"{mend}; {_NEWER_FRONTEND}" if refused else mend,
+            why=self._why(message),
+            remedy=self._remedy(message, registry),
         )
 
     def _what(self) -> str:
@@ -66,6 +67,14 @@ class BuildFailed(StagelensError):
         if self.stage is None:
             return f"{path}, line {self.line}" if self.line else path
         return f"{path}, line {self.line}, stage {self.stage.label}"
+
+    def _remedy(self, message: str, registry: str | None) -> str | None:
+        if registry is not None:
+            if _DENIED.search(message):
+                return f"docker login {registry}   then build again"
+            return "check the image's name and the network; the chapter's own come from: stagelens images"
+        mend = f"mend line {self.line} of the Dockerfile, then build again" if self.line else None
+        return f"{mend}; {_NEWER_FRONTEND}" if mend and self.instruction is None else mend
 
     def _why(self, message: str) -> str:
         lines = [f"    {line.text}" for line in self.logs]

@@ -30,6 +30,7 @@ from stagelens.buildkit import (
     shared_key,
     solve,
 )
+from stagelens.buildkit.context import load_ignore
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.buildkit.services import Service
 from stagelens.dockerfile import Dockerfile, full_name, load, parse
@@ -160,6 +161,8 @@ class _Run:
             request = replace(request, remote=upload.add("context", iter(counted)))
             services.append(upload)
         else:
+            # The engine reads the ignore file itself; a mistake in it is told here, with its line.
+            load_ignore(job.context, job.dockerfile)
             request = replace(request, dockerfile=job.dockerfile.name)
             sync = FileSync({"context": Source(job.context), "dockerfile": job.dockerfile_tree()})
             services.append(sync)

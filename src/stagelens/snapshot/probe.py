@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stagelens.build import BuildTrace, Job, run
+from stagelens.build import BuildFailed, BuildTrace, Job, run
 from stagelens.build.run import OnVertex
 from stagelens.buildkit import BuildRequest, Cancel, FileSend
 from stagelens.dockerfile import Instruction, Stage, parse
@@ -29,8 +29,25 @@ from stagelens.snapshot.table import FileTable
 
 PROBE_IMAGE = "diamol/base"
 CONTENT_BYTES = 64 * 1024
+# A BuildKit under load gives up where many steps want the same thing at once (util/flightcontrol, its
+# errRetryTimeout; seen with Engine 20.10 and 60 steps).
+_HICCUP = "flightcontrol: exceeded retry timeout"
+_ATTEMPTS = 4
 _MAX_RESULT_BYTES = 2 * 1024**3
 _EMPTY = FileTable.from_entries(())
+
+
+class ProbeFailed(StagelensError):
+    """The build that lists files failed; `failed` is its error, in terms of the probe's own Dockerfile."""
+
+    def __init__(self, failed: BuildFailed) -> None:
+        self.failed = failed
+        super().__init__(
+            "The engine could not look into the stages.",
+            where=failed.instruction.source[:200] if failed.instruction else None,
+            why=failed.why,
+            remedy="build the project again: its steps must be in the engine's cache; then stagelens doctor",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +131,7 @@ def explore(
 
     Raises
     ------
-    BuildFailed: the probe's build failed, for example since the context changed meanwhile and its build
+    ProbeFailed: the probe's build failed, for example since the context changed meanwhile and its build
         fails now. StagelensError: the engine has no BuildKit.
     """
     _check(trace, Path(context))
@@ -188,7 +205,7 @@ def list_image(engine: Engine, image: str, cancel: Cancel | None = None) -> File
 
     Raises
     ------
-    BuildFailed: the probe's build failed. BuildCancelled: `cancel` was called.
+    ProbeFailed: the probe's build failed. BuildCancelled: `cancel` was called.
     """
     text = (
         f"FROM {PROBE_IMAGE} AS lister\n"
@@ -210,13 +227,20 @@ def _run(
     on_vertex: OnVertex | None,
     cancel: Cancel | None,
 ) -> io.BytesIO:
-    output = io.BytesIO()
-    job = Job(
-        context, replace(request, target=todo.target), todo.text, output=FileSend(output, _MAX_RESULT_BYTES)
-    )
-    run(engine, job, parse(todo.text, request.dockerfile), on_vertex, cancel, "session")
-    output.seek(0)
-    return output
+    request = replace(request, target=todo.target)
+    parsed = parse(todo.text, request.dockerfile)
+    for attempt in range(_ATTEMPTS):
+        output = io.BytesIO()
+        job = Job(context, request, todo.text, output=FileSend(output, _MAX_RESULT_BYTES))
+        try:
+            run(engine, job, parsed, on_vertex, cancel, "session")
+        except BuildFailed as failed:
+            if _HICCUP in str(failed) and attempt + 1 < _ATTEMPTS:
+                continue  # what was done by now comes from the cache
+            raise ProbeFailed(failed) from failed
+        output.seek(0)
+        return output
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _read_tar(file: io.BytesIO) -> dict[str, bytes]:

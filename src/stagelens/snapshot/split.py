@@ -1,4 +1,4 @@
-"""A Dockerfile that lists files: the original, plus a stage for each point, plus a stage that lists each.
+"""A Dockerfile that lists files: the original, plus a stage for each point, plus stages that list them.
 
 Each point is a stage that repeats its stage's text up to that instruction. BuildKit's cache keys hold no
 stage names, so every such step is answered from the cache of the real build, and a step that two points
@@ -16,6 +16,9 @@ from stagelens.dockerfile.lines import continuation
 from stagelens.snapshot.listing import list_command
 
 _CHANGES_FILES = frozenset({"FROM", "RUN", "COPY", "ADD", "WORKDIR"})
+# How many points one step lists. A container's start costs as much as listing some 15,000 files, so the first
+# look is cheaper with more in one; an edit lists anew what stands in one step with it, and what follows.
+TOGETHER = 4
 _NAME = "stagelens"  # BuildKit of Engine 20.10 allows no underscore in a stage's name
 
 
@@ -65,21 +68,26 @@ def plan(dockerfile: Dockerfile, stages: tuple[int, ...], probe_image: str) -> P
     parts: list[str] = []
     for index in stages:
         stage = dockerfile.stages[index]
+        own: list[Point] = []
         for point in points(stage):
             source = source_point(dockerfile, point)
-            base = (stage.base, stage.platform or "")
             if source is None:
                 folders[point] = ""
             elif source != point:
                 folders[point] = folders[source]
-            elif point.instruction == 0 and base in bases:
-                # An image is listed once, however many stages begin with it.
-                folders[point] = bases[base]
+            elif point.instruction:
+                own.append(point)
             else:
-                folder = folders[point] = str(len(parts))
-                if point.instruction == 0:
-                    bases[base] = folder
-                parts.append(_lister(dockerfile, point, f"{name}{folder}", probe_image))
+                # An image is listed once, however many stages begin with it.
+                key = (stage.base, stage.platform or "")
+                if key not in bases:
+                    bases[key] = f"{len(parts)}/0"
+                    parts.append(_lister(dockerfile, [point], f"{name}{len(parts)}", probe_image))
+                folders[point] = bases[key]
+        for start in range(0, len(own), TOGETHER):
+            group = own[start : start + TOGETHER]
+            folders |= {point: f"{len(parts)}/{place}" for place, point in enumerate(group)}
+            parts.append(_lister(dockerfile, group, f"{name}{len(parts)}", probe_image))
     copies = [f"COPY --from={name}{number}list /o/ /{number}/" for number in range(len(parts))]
     result = "\n".join([f"FROM scratch AS {name}result", *copies])
     return Plan("\n".join([_original(dockerfile), *parts, result, ""]), f"{name}result", folders)
@@ -105,12 +113,12 @@ def _free_name(dockerfile: Dockerfile) -> str:
     return name
 
 
-def _lister(dockerfile: Dockerfile, point: Point, name: str, probe_image: str) -> str:
-    return (
-        f"{_prefix(dockerfile, point, name)}\n"
-        f"FROM {probe_image} AS {name}list\n"
-        f"RUN --mount=type=bind,from={name},target=/m {list_command('/m', '/o')}"
-    )
+def _lister(dockerfile: Dockerfile, group: list[Point], name: str, probe_image: str) -> str:
+    prefixes = [_prefix(dockerfile, point, f"{name}x{place}") for place, point in enumerate(group)]
+    mounts = [f"--mount=type=bind,from={name}x{n},target=/m/{n}" for n in range(len(group))]
+    script = " && ".join(list_command(f"/m/{n}", f"/o/{n}") for n in range(len(group)))
+    lister = f"FROM {probe_image} AS {name}list\nRUN {' '.join(mounts)} {script}"
+    return "\n".join([*prefixes, lister])
 
 
 def _prefix(dockerfile: Dockerfile, point: Point, name: str) -> str:
