@@ -111,17 +111,12 @@ class Lab:
         return page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-OutputArea")
 
 
-@pytest.fixture(scope="session")
-def theme() -> Callable[[Page, str], None]:
-    """Changes JupyterLab's theme to "Light" or "Dark"."""
-
-    def change(page: Page, name: str) -> None:
-        command = "apputils:change-theme"
-        page.evaluate(f"window.jupyterapp.commands.execute('{command}', {{theme: 'JupyterLab {name}'}})")
-        light = "true" if name == "Light" else "false"
-        expect(page.locator(f"body[data-jp-theme-light={light}]")).to_be_attached()
-
-    return change
+def _change_theme(page: Page, name: str) -> None:
+    """Change JupyterLab's theme to "Light" or "Dark"."""
+    command = "apputils:change-theme"
+    page.evaluate(f"window.jupyterapp.commands.execute('{command}', {{theme: 'JupyterLab {name}'}})")
+    light = "true" if name == "Light" else "false"
+    expect(page.locator(f"body[data-jp-theme-light={light}]")).to_be_attached()
 
 
 @pytest.fixture(scope="session")
@@ -172,10 +167,16 @@ def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 @pytest.fixture(scope="session")
 def picture() -> Callable[[Page | Locator, str], None]:
-    """Keeps a screenshot where SCREENSHOTS names a folder."""
+    """Keeps screenshots where SCREENSHOTS names a folder: of a widget one in each theme."""
 
     def take(target: Page | Locator, name: str) -> None:
-        if folder := os.environ.get("SCREENSHOTS"):
+        folder = os.environ.get("SCREENSHOTS")
+        if folder and isinstance(target, Page):
             target.screenshot(path=Path(folder) / f"{name}.png")
+        elif folder:
+            for theme in ("Dark", "Light"):
+                _change_theme(target.page, theme)
+                target.page.wait_for_timeout(500)  # the theme's style sheet is on its way
+                target.screenshot(path=Path(folder) / f"{name}-{theme.lower()}.png")
 
     return take

@@ -98,7 +98,6 @@ def test_a_build_is_followed_live_then_read(build: Any, page: Page, axe: str, pi
     expect(graph).to_have_attribute("aria-label", "builder → stage-2: /out/app; assets → stage-2: /assets")
     picture(view, "build-view")
 
-    log.press("Home")
     log.evaluate("box => { box.scrollTop = 0; }")
     red = log.locator(".sl-ansi-red")
     expect(red).to_have_text("red <img src=x onerror=window.hacked=1>")

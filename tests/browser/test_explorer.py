@@ -224,10 +224,11 @@ def test_a_folder_of_50000_costs_one_round_trip_and_a_screen_of_rows(notebook: t
     expect(large.get_by_role("status")).to_contain_text("21 entries")
 
 
-def test_axe_finds_nothing_serious(build: Locator, page: Page, axe: str) -> None:
+def test_axe_finds_nothing_serious(build: Locator, page: Page, axe: str, picture: Any) -> None:
     stage(build, "tester")
     row(build, "build.txt").click()
     expect(build.locator(".sl-content")).to_be_visible()
+    picture(build, "stage-explorer")
     page.evaluate(axe)
     found = page.evaluate("axe.run('.sl', {resultTypes: ['violations']})")
     serious = [rule for rule in found["violations"] if rule["impact"] in ("serious", "critical")]

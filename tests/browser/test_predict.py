@@ -44,7 +44,7 @@ def test_a_learner_marks_steps_and_sees_which_were_right(
     second = output.get_by_role("radiogroup").nth(1)
     second.get_by_role("radio", checked=True).press("ArrowRight")
     expect(second.get_by_role("radio", checked=True)).to_have_text("runs")
-    picture(page, "predict-asked")
+    picture(output.locator(".sl-predict"), "predict-cache")
     page.evaluate(
         """async (code) => {
             const notebook = window.jupyterapp.shell.currentWidget.content;
@@ -58,4 +58,4 @@ def test_a_learner_marks_steps_and_sees_which_were_right(
     expect(result).to_contain_text("2 of 3 right", timeout=60_000)
     expect(result).to_contain_text("page.html has other content.")
     expect(result).to_contain_text("It builds on line 3 (COPY page.html .), which ran again")
-    picture(page, "predict-marked")
+    picture(result.locator(".sl-predict"), "predict-marked")
