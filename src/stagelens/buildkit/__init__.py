@@ -4,6 +4,7 @@ Usable without the rest of stagelens; docs/buildkit.md describes the protocol.
 """
 
 from stagelens.buildkit.auth import Auth
+from stagelens.buildkit.control import CacheRecord, Control
 from stagelens.buildkit.errors import (
     BuildCancelled,
     BuildError,
@@ -16,9 +17,9 @@ from stagelens.buildkit.errors import (
 )
 from stagelens.buildkit.filesync import FileSync, Source, Texts, Transfer, Tree
 from stagelens.buildkit.results import FileSend, LocalFolder, Output, TarFile
-from stagelens.buildkit.services import Env, Secrets, SshAgents, Upload
+from stagelens.buildkit.services import Env, Secrets, Service, SshAgents, Upload
 from stagelens.buildkit.session import Session, shared_key
-from stagelens.buildkit.solve import BuildRequest, Cancel, solve
+from stagelens.buildkit.solve import BuildRequest, Cancel, cancel_build, solve
 
 __all__ = [
     "Auth",
@@ -26,8 +27,10 @@ __all__ = [
     "BuildError",
     "BuildKitError",
     "BuildRequest",
+    "CacheRecord",
     "Cancel",
     "ConnectionLost",
+    "Control",
     "Env",
     "FileSend",
     "FileSync",
@@ -36,6 +39,7 @@ __all__ = [
     "ResultError",
     "RpcError",
     "Secrets",
+    "Service",
     "Session",
     "Source",
     "SshAgents",
@@ -46,6 +50,7 @@ __all__ = [
     "Tree",
     "UpgradeRefused",
     "Upload",
+    "cancel_build",
     "shared_key",
     "solve",
 ]

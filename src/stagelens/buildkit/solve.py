@@ -98,6 +98,25 @@ class BuildRequest:
         }
         return query | {name: value for name, value in options.items() if value is not None}
 
+    def frontend_attributes(self) -> dict[str, str]:
+        """The same as attributes of BuildKit's Dockerfile frontend (frontend/dockerfile/builder)."""
+        attributes = {
+            "filename": self.dockerfile,
+            **{f"build-arg:{name}": value for name, value in self.build_args.items() if value is not None},
+            **{f"label:{name}": value for name, value in self.labels.items()},
+        }
+        options = {
+            "target": self.target,
+            "no-cache": "" if self.no_cache else None,
+            "image-resolve-mode": "pull" if self.pull else None,
+            "force-network-mode": self.network,
+            "platform": self.platform,
+            "add-hosts": ",".join(host.replace(":", "=", 1) for host in self.extra_hosts) or None,
+            "cache-from": ",".join(self.cache_from) or None,
+            "context": self.remote,
+        }
+        return attributes | {name: value for name, value in options.items() if value is not None}
+
 
 def solve(
     api: docker.APIClient,
@@ -107,17 +126,18 @@ def solve(
     body: Iterator[bytes] | IO[bytes] | None = None,
     on_status: OnStatus | None = None,
     cancel: Cancel | None = None,
+    ref: str | None = None,
 ) -> str | None:
     """Run a build and return the image's id (None where the result is exported).
 
     With `session` the engine takes the context from it, unless the request has a `remote`; without one
-    `body` is the context's tar.
+    `body` is the context's tar. `ref` names the build for `cancel_build`.
 
     Raises
     ------
     BuildError: the build failed; BuildCancelled: `cancel` was called; ConnectionLost: no engine.
     """
-    build_id = uuid.uuid4().hex
+    build_id = ref or uuid.uuid4().hex
     query = request.query() | {"buildid": build_id}
     if session is not None:
         query |= {"remote": request.remote or "client-session", "session": session}
@@ -182,9 +202,14 @@ def _registry_config(api: docker.APIClient) -> str | None:
     return base64.urlsafe_b64encode(json.dumps(credentials).encode()).decode()
 
 
-def _stop(api: docker.APIClient, build_id: str, response: requests.Response) -> None:
+def cancel_build(api: docker.APIClient, ref: str) -> None:
+    """Tell the engine to stop the build that somebody, maybe another program, began with this `ref`."""
     with contextlib.suppress(requests.RequestException, OSError):
-        api.post(dockerpy.url(api, "/build/cancel"), params={"id": build_id}, timeout=10)
+        api.post(dockerpy.url(api, "/build/cancel"), params={"id": ref}, timeout=10).close()
+
+
+def _stop(api: docker.APIClient, build_id: str, response: requests.Response) -> None:
+    cancel_build(api, build_id)
     with contextlib.suppress(Exception):
         # The reading thread is inside the socket: shutting it down is what wakes it.
         dockerpy.wake_reader(response)
