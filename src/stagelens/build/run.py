@@ -172,7 +172,7 @@ class _Run:
             services.append(job.output)
             request = replace(request, outputs=({"Type": job.output.exporter, "Attrs": {}},))
         with Session(self._api, services, shared_key=shared_key(job.context)) as session:
-            image = self._solving("session", lambda: self._solve(request, session.id), session.errors)
+            image = self._solving("session", lambda: self._solve(request, session.id), session)
         # Newer engines ask for the Dockerfile each time: they look at no kept copy of it.
         sent = sum(transfer.content_bytes for transfer in sync.transfers if transfer.name == "context")
         return self._trace("session", image, sent + counted.count)
@@ -216,13 +216,15 @@ class _Run:
                 self._on_vertex(vertex, lines)
 
     def _solving(
-        self, backend: Backend, work: Callable[[], str | None], errors: Sequence[BaseException] = ()
+        self, backend: Backend, work: Callable[[], str | None], session: Session | None = None
     ) -> str | None:
         try:
             return work()
         except BuildError as error:
-            if errors:
-                raise errors[0] from None
+            if session is not None:
+                session.close()  # what our side failed with is complete then
+                if session.errors:
+                    raise session.errors[0] from None
             raise self._failed(error, self._trace(backend, None, 0)) from None
 
     def _failed(self, error: BuildError, trace: BuildTrace) -> BuildFailed:

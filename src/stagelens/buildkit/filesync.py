@@ -159,6 +159,8 @@ class _Sender:
             packet = Packet.FromString(message)
             if packet.type == Packet.REQ:
                 self._guard(partial(self._send_content, packet.id))
+                if self._failure is not None:
+                    return
             elif packet.type == Packet.FIN:
                 self._channel.send(Packet(type=Packet.FIN).SerializeToString())
                 return
