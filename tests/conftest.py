@@ -35,10 +35,21 @@ _TEMPORARY = pytest.StashKey[Path]()
 def listing(api: docker.APIClient) -> set[str]:
     """Every container, image tag, network and volume of an engine, as `kind name`."""
     containers = {f"container {row['Names'][0].lstrip('/')}" for row in api.containers(all=True)}
-    tags = {f"image {tag}" for row in api.images() for tag in row.get("RepoTags") or []}
+    names = {tag for row in api.images() for tag in row.get("RepoTags") or []}
+    tags = {f"image {name}" for name in names - {"<none>:<none>"}}
     networks = {f"network {row['Name']}" for row in api.networks()}
     volumes = {f"volume {row['Name']}" for row in api.volumes().get("Volumes") or []}
     return containers | tags | networks | volumes
+
+
+# The first lesson leaves its image on purpose: a learner goes on with it in a terminal.
+LESSON_IMAGE = "multi-stage:latest"
+
+
+def _remove_lesson_image(before: set[str]) -> None:
+    with suppress(EngineNotFound, APIError):
+        if f"image {LESSON_IMAGE}" not in before:
+            connect(start=False).api.remove_image(LESSON_IMAGE)
 
 
 def _engine_listing() -> set[str]:
@@ -79,6 +90,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     folder = session.config.stash.get(_TEMPORARY, None)
     if folder is None:
         return
+    _remove_lesson_image(session.config.stash[_BEFORE])
     left = leftovers(session.config.stash[_BEFORE], _engine_listing(), folder)
     left += [f"process {' '.join(child.cmdline())[:200]}" for child in _running_children()]
     shutil.rmtree(folder, ignore_errors=True)

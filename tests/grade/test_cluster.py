@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -67,18 +67,27 @@ def until(condition: Any, what: str) -> None:
         time.sleep(0.05)
 
 
-def kernels() -> list[psutil.Process]:
-    found: list[psutil.Process] = []
-    for child in psutil.Process().children(recursive=True):
-        try:
-            if "ipykernel_launcher" in " ".join(child.cmdline()):
-                found.append(child)
-        except psutil.NoSuchProcess:
-            continue
-    return found
+@pytest.fixture
+def kernels() -> Callable[[], list[psutil.Process]]:
+    """The kernels that run since the test began; those of other tests' JupyterLab are not ours."""
+
+    def running() -> list[psutil.Process]:
+        found: list[psutil.Process] = []
+        for child in psutil.Process().children(recursive=True):
+            try:
+                if "ipykernel_launcher" in " ".join(child.cmdline()):
+                    found.append(child)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    before = set(running())
+    return lambda: [process for process in running() if process not in before]
 
 
-def test_a_worker_that_dies_loses_nothing(classroom: Room, address: str, tmp_path: Path) -> None:
+def test_a_worker_that_dies_loses_nothing(
+    classroom: Room, address: str, tmp_path: Path, kernels: Callable[[], list[psutil.Process]]
+) -> None:
     mark = tmp_path / "mark"
     names = {f"l{count}": "right" if count % 2 else "wrong" for count in range(8)}
     classroom.submit(ann=f"once {mark}", **names)
@@ -162,7 +171,7 @@ def a_task(room: Room, learner: str) -> Task:
 
 
 def test_leaving_a_cluster_run_early_interrupts_what_runs_there(
-    classroom: Room, address: str, tmp_path: Path
+    classroom: Room, address: str, tmp_path: Path, kernels: Callable[[], list[psutil.Process]]
 ) -> None:
     mark = tmp_path / "mark"
     classroom.submit(ann="right", bob=f"wait {mark} 600")
