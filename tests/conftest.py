@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import cast
 
@@ -47,9 +47,10 @@ LESSON_IMAGE = "multi-stage:latest"
 
 
 def _remove_lesson_image(before: set[str]) -> None:
-    with suppress(EngineNotFound, APIError):
-        if f"image {LESSON_IMAGE}" not in before:
-            connect(start=False).api.remove_image(LESSON_IMAGE)
+    if f"image {LESSON_IMAGE}" in before:
+        return
+    with suppress(EngineNotFound, APIError), closing(connect(start=False).api) as api:
+        api.remove_image(LESSON_IMAGE)
 
 
 def _engine_listing() -> set[str]:

@@ -212,9 +212,7 @@ def test_a_file_that_vanishes_after_its_announcement_is_named(
 
     text = f"FROM scratch\nCOPY . /{os.urandom(4).hex()}\n"
     trees = {"context": Source(tmp_path), "dockerfile": Texts({"Dockerfile": text.encode()})}
-    files = FileSync(
-        trees, on_bytes=lambda transfer: remove(transfer) if transfer.name == "context" else None
-    )
+    files = FileSync(trees, on_bytes=remove)
     session = Session(engine.api, [files], shared_key=os.urandom(8).hex())
     with session, pytest.raises(StagelensError):
         solve(engine.api, BuildRequest(), session=session.id)

@@ -5,34 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import dask
-import psutil
 import pytest
 from distributed import LocalCluster
+from stagelens_testing.classroom import PATIENCE, Room, a_task, kernels, until
 
-from stagelens.grade.intake import Submission, pack
 from stagelens.grade.runner import ClassRun, ClusterFailed, ClusterScheduler, cluster
-from stagelens.grade.runner.task import Task
-
-PATIENCE = 120  # seconds for what takes two on an idle machine
-
-
-class Room(Protocol):
-    submissions: Path
-    out: Path
-    exercise: Any
-    notebook: str
-
-    def submit(self, **words: str) -> None: ...
-    def results(self) -> Mapping[str, Mapping[str, Any]]: ...
-
 
 ENGINES = ("tcp://first.example:2375", "tcp://second.example:2375")
 
@@ -60,34 +44,8 @@ def run(room: Room, address: str) -> None:
     ).run()
 
 
-def until(condition: Any, what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen"
-        time.sleep(0.05)
-
-
-@pytest.fixture
-def kernels() -> Callable[[], list[psutil.Process]]:
-    """The kernels that run since the test began; those of other tests' JupyterLab are not ours."""
-
-    def running() -> list[psutil.Process]:
-        found: list[psutil.Process] = []
-        for child in psutil.Process().children(recursive=True):
-            try:
-                if "ipykernel_launcher" in " ".join(child.cmdline()):
-                    found.append(child)
-            except psutil.NoSuchProcess:
-                continue
-        return found
-
-    before = set(running())
-    return lambda: [process for process in running() if process not in before]
-
-
-def test_a_worker_that_dies_loses_nothing(
-    classroom: Room, address: str, tmp_path: Path, kernels: Callable[[], list[psutil.Process]]
-) -> None:
+def test_a_worker_that_dies_loses_nothing(classroom: Room, address: str, tmp_path: Path) -> None:
+    before = kernels()
     mark = tmp_path / "mark"
     names = {f"l{count}": "right" if count % 2 else "wrong" for count in range(8)}
     classroom.submit(ann=f"once {mark}", **names)
@@ -124,7 +82,7 @@ def test_a_worker_that_dies_loses_nothing(
         "zoe": None,
         **{name: 2.0 if words == "right" else 0.0 for name, words in names.items()},
     }
-    until(lambda: not kernels(), "the end of the workers' kernels")
+    until(lambda: kernels() <= before, "the end of the workers' kernels")
 
 
 def test_a_submission_that_every_worker_dies_of_is_an_error_of_its_own(classroom: Room, address: str) -> None:
@@ -165,14 +123,10 @@ def test_an_engine_that_is_named_is_everyones(classroom: Room, address: str) -> 
     assert seen == {"engine tcp://third.example:1"}
 
 
-def a_task(room: Room, learner: str) -> Task:
-    packed = pack(Submission(learner, learner, room.submissions / learner))
-    return Task(learner, packed, room.exercise.id, room.notebook, seconds=PATIENCE)
-
-
 def test_leaving_a_cluster_run_early_interrupts_what_runs_there(
-    classroom: Room, address: str, tmp_path: Path, kernels: Callable[[], list[psutil.Process]]
+    classroom: Room, address: str, tmp_path: Path
 ) -> None:
+    before = kernels()
     mark = tmp_path / "mark"
     classroom.submit(ann="right", bob=f"wait {mark} 600")
     tasks = [a_task(classroom, "ann"), a_task(classroom, "bob")]
@@ -180,7 +134,7 @@ def test_leaving_a_cluster_run_early_interrupts_what_runs_there(
         assert next(outcomes).learner == "ann"
         until(mark.exists, "bob's grading")
     until(lambda: mark.read_text() == "cleaned", "the interrupt")
-    until(lambda: not kernels(), "the end of the workers' kernels")
+    until(lambda: kernels() <= before, "the end of the workers' kernels")
 
 
 def test_a_scheduler_that_is_not_there_is_told_with_what_to_start(

@@ -6,37 +6,24 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import closing, suppress
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import nbformat
 import psutil
 import pytest
 from filelock import FileLock
+from stagelens_testing.classroom import PATIENCE, Room, a_task, kernels, until
 
 from stagelens.errors import StagelensError
-from stagelens.grade.intake import Submission, pack
 from stagelens.grade.results import Result
 from stagelens.grade.runner import ClassRun, Listener, LocalScheduler, grading_notebook
 from stagelens.grade.runner.kernel import WarmKernel
 from stagelens.grade.runner.task import Outcome, Task, carry_out
 from stagelens.grade.runner.validate import validate
-
-PATIENCE = 120  # seconds for what takes two on an idle machine
-
-
-class Room(Protocol):
-    submissions: Path
-    out: Path
-    exercise: Any
-    notebook: str
-
-    def submit(self, **words: str) -> None: ...
-    def results(self) -> Mapping[str, Mapping[str, Any]]: ...
 
 
 class Heard(Listener):
@@ -70,23 +57,6 @@ def run(room: Room, scheduler: Any) -> Heard:
     heard = Heard()
     ClassRun(room.submissions, room.exercise, room.out, scheduler, room.notebook, seconds=PATIENCE).run(heard)
     return heard
-
-
-def kernels() -> set[int]:
-    """The process ids of the kernels that this process started."""
-    found: set[int] = set()
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if "ipykernel_launcher" in " ".join(child.cmdline()):
-                found.add(child.pid)
-    return found
-
-
-def until(condition: Any, what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen"
-        time.sleep(0.05)
 
 
 def test_each_submission_gets_its_own_result_whatever_the_others_do(classroom: Room) -> None:
@@ -220,11 +190,6 @@ def test_two_runs_never_write_into_one_folder(classroom: Room, one_kernel: OneKe
     with FileLock(classroom.out / ".lock"), pytest.raises(StagelensError, match="Another run"):
         run(classroom, one_kernel)
     assert not (classroom.out / "learners").exists()
-
-
-def a_task(room: Room, learner: str) -> Task:
-    packed = pack(Submission(learner, learner, room.submissions / learner))
-    return Task(learner, packed, room.exercise.id, room.notebook, seconds=PATIENCE)
 
 
 def test_leaving_a_local_run_early_interrupts_what_runs_and_leaves_no_kernel(

@@ -9,12 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
 import pytest
+from stagelens_testing.classroom import until
 from typer.testing import CliRunner
 
 from stagelens.cli import app
@@ -79,13 +79,6 @@ def running(command: str) -> bool:
         if " ".join(process.info["cmdline"] or []) == command:
             return True
     return False
-
-
-def until(condition: Any, what: str) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen"
-        time.sleep(0.1)
 
 
 @pytest.mark.engine
