@@ -131,6 +131,7 @@ def test_the_slider_walks_through_a_stage_by_keyboard(build: Locator) -> None:
 def test_the_tree_opens_and_closes_by_keyboard(build: Locator) -> None:
     stage(build, "builder")
     tree = build.get_by_role("tree")
+    expect(tree).to_have_attribute("aria-busy", "false")
     tree.press("Home")
     folder = tree.locator(".sl-cursor")
     expect(folder).to_have_attribute("aria-expanded", "false")
@@ -141,6 +142,32 @@ def test_the_tree_opens_and_closes_by_keyboard(build: Locator) -> None:
     tree.press("ArrowLeft")
     tree.press("ArrowLeft")
     expect(folder).to_have_attribute("aria-expanded", "false")
+
+
+def test_keys_pressed_before_a_stages_answer_act_on_its_rows(build: Locator) -> None:
+    stage(build, "tester")
+    expect(row(build, "build.txt")).to_have_attribute("aria-level", "1")
+    tree = build.get_by_role("tree")
+    tree.press("End")
+    # As soon as the tree is busy, which is before any answer can be there.
+    pressed = tree.evaluate(
+        """(tree) => new Promise((done) => {
+            new MutationObserver((_, observer) => {
+                observer.disconnect();
+                const busy = tree.getAttribute("aria-busy");
+                for (const key of ["Home", "ArrowRight", "ArrowRight"])
+                    tree.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+                done(busy);
+            }).observe(tree, {attributeFilter: ["aria-busy"]});
+            const stages = [...tree.closest(".sl-explorer").querySelectorAll(".sl-stage")];
+            stages.find((each) => each.textContent.startsWith("builder")).click();
+        })"""
+    )
+    assert pressed == "true"
+    expect(tree.locator(".sl-cursor")).to_have_attribute("aria-level", "2")
+    tree.press("ArrowLeft")
+    tree.press("ArrowLeft")
+    expect(tree.locator(".sl-cursor")).to_have_attribute("aria-expanded", "false")
 
 
 def test_a_file_is_read_and_followed_to_the_final_image(build: Locator) -> None:

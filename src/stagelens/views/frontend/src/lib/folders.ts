@@ -13,10 +13,19 @@ interface State {
   key: string;
   folders: Map<string, Folder>;
   open: Set<string>;
+  /** Opened by hand, their rows on the way. */
+  opening: Set<string>;
   totals: { rows: number; bytes: number };
 }
 
-const NOTHING: State = { key: "", folders: new Map(), open: new Set(), totals: { rows: 0, bytes: 0 } };
+const TOTALS = { rows: 0, bytes: 0 };
+const NOTHING: State = { key: "", folders: new Map(), open: new Set(), opening: new Set(), totals: TOTALS };
+
+function without(paths: Set<string>, path: string): Set<string> {
+  const rest = new Set(paths);
+  rest.delete(path);
+  return rest;
+}
 
 /** The rows of a tree; `query` says which tree, in the words of the widget's `list` request. */
 export function useFolders(query: Record<string, unknown>) {
@@ -34,16 +43,19 @@ export function useFolders(query: Record<string, unknown>) {
       const answer = await channel.request<Answer>("list", { ...query, ...given });
       if (turn === current.current) take(answer);
     } catch (problem) {
-      if (turn === current.current) setError(problem as Error);
+      if (turn !== current.current) return;
+      setError(problem as Error);
+      setState((old) => (old.key === key ? { ...old, opening: new Set() } : { ...NOTHING, key }));
     }
   };
 
   const add = (answer: Answer) => {
-    const found = Object.entries(answer.folders).filter(([, folder]) => folder.total);
+    const found = Object.entries(answer.folders);
     setState((old) => ({
       ...old,
       folders: new Map([...old.folders, ...found]),
       open: new Set([...old.open, ...found.map(([path]) => path)]),
+      opening: found.reduce((rest, [path]) => without(rest, path), old.opening),
     }));
   };
 
@@ -52,22 +64,24 @@ export function useFolders(query: Record<string, unknown>) {
     setError(undefined);
     void ask({ paths: null }, (answer) => {
       const folders = new Map(Object.entries(answer.folders));
-      setState({ key, folders, open: new Set(folders.keys()), totals: answer.totals ?? NOTHING.totals });
+      setState({ ...NOTHING, key, folders, open: new Set(folders.keys()), totals: answer.totals ?? TOTALS });
       const missing = [...kept.current].filter((path) => !folders.has(path));
       if (missing.length) void ask({ paths: missing.slice(0, 50) }, add);
     });
   }, [key]);
 
-  const toggle = (row: FileRow) => {
-    if (state.open.has(row.path)) {
-      kept.current.delete(row.path);
-      const open = new Set(state.open);
-      open.delete(row.path);
-      setState({ ...state, open });
+  const toggle = ({ path }: FileRow) => {
+    if (state.opening.has(path)) return;
+    if (state.open.has(path)) {
+      kept.current.delete(path);
+      setState((old) => ({ ...old, open: without(old.open, path) }));
     } else {
-      kept.current.add(row.path);
-      if (state.folders.has(row.path)) setState({ ...state, open: new Set([...state.open, row.path]) });
-      else void ask({ paths: [row.path] }, add);
+      kept.current.add(path);
+      if (state.folders.has(path)) setState((old) => ({ ...old, open: new Set([...old.open, path]) }));
+      else {
+        setState((old) => ({ ...old, opening: new Set([...old.opening, path]) }));
+        void ask({ paths: [path] }, add);
+      }
     }
   };
 
@@ -83,8 +97,8 @@ export function useFolders(query: Record<string, unknown>) {
   };
 
   // Until the answer is there the rows are those of another tree: they are seen, but mean nothing.
-  const busy = state.key !== key && !error;
-  return { rows: flatten(state.folders, state.open), totals: state.totals, busy, error, toggle, more };
+  const busy = state.key !== key;
+  return { rows: flatten(state.folders, state.open, state.opening), totals: state.totals, busy, error, toggle, more };
 }
 
 /** A value that follows another one once that stays the same for a moment. */

@@ -8,6 +8,8 @@ export interface TreeRow {
   level: number;
   /** undefined for a row that cannot be opened. */
   open?: boolean;
+  /** It was opened, and its rows are on their way. */
+  opening?: boolean;
   /** Place among its siblings, from 1, and their number. */
   place: number;
   of: number;
@@ -30,6 +32,7 @@ interface Given<R extends TreeRow> {
 
 const ROW = 24;
 const SPARE = 8;
+const HELD = 50;
 let trees = 0;
 
 export function TreeRows<R extends TreeRow>(given: Given<R>) {
@@ -38,6 +41,9 @@ export function TreeRows<R extends TreeRow>(given: Given<R>) {
   const [name] = useState(() => `sl-tree-${++trees}`);
   const [top, setTop] = useState(0);
   const [cursor, setCursor] = useState(0);
+  // Each key acts on the rows that the one before it led to; those of a busy tree wait for its answer.
+  const pressed = useRef<string[]>([]);
+  const [, wake] = useState(0);
   const at = Math.min(cursor, rows.length - 1);
   const first = Math.max(0, Math.floor(top / ROW) - SPARE);
   const last = Math.min(rows.length, Math.ceil((top + given.height) / ROW) + SPARE);
@@ -68,11 +74,19 @@ export function TreeRows<R extends TreeRow>(given: Given<R>) {
     Enter: (row) => (row.open === undefined ? given.choose(row) : given.toggle(row)),
     " ": (row) => given.choose(row),
   };
+  const waits = (name: string) => given.busy || (name === "ArrowRight" && rows[at]?.opening);
+  useLayoutEffect(() => {
+    const [next] = pressed.current;
+    if (!next || waits(next)) return;
+    pressed.current.shift();
+    if (at >= 0) keys[next](rows[at]);
+    wake((times) => times + 1);
+  });
   const key = (event: KeyboardEvent) => {
-    const act = keys[event.key];
-    if (!act || given.busy || event.ctrlKey || event.altKey || event.metaKey || at < 0) return;
+    if (!keys[event.key] || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
-    act(rows[at]);
+    if (pressed.current.push(event.key) > HELD) pressed.current.shift();
+    wake((times) => times + 1);
   };
   const row = (row: R, index: number) => (
     <div
@@ -83,6 +97,7 @@ export function TreeRows<R extends TreeRow>(given: Given<R>) {
       aria-posinset={row.place}
       aria-setsize={row.of}
       aria-expanded={row.open}
+      aria-busy={row.opening}
       aria-selected={row.id === given.chosen}
       class={`sl-row ${given.classes(row)}${index === at ? " sl-cursor" : ""}`}
       style={{ top: `${index * ROW}px`, paddingLeft: `${row.level * 16 - 8}px` }}

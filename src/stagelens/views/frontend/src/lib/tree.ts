@@ -23,7 +23,7 @@ export interface FileRow extends TreeRow {
 }
 
 /** The rows of all open folders, top down; without recursion, since paths may be deep. */
-export function flatten(folders: Map<string, Folder>, open: Set<string>): FileRow[] {
+export function flatten(folders: Map<string, Folder>, open: Set<string>, opening: Set<string>): FileRow[] {
   const made: FileRow[] = [];
   const waiting: { path: string; level: number; index: number }[] = [{ path: "", level: 1, index: 0 }];
   while (waiting.length) {
@@ -38,7 +38,8 @@ export function flatten(folders: Map<string, Folder>, open: Set<string>): FileRo
     const path = here.path ? `${here.path}/${name}` : name;
     const isOpen = kind === "dir" ? open.has(path) : undefined;
     const place = { level: here.level, place: here.index, of: folder.total };
-    made.push({ id: path, path, name, kind, size, mark, inside, mode, target, open: isOpen, ...place });
+    const states = { open: isOpen, opening: opening.has(path) || undefined };
+    made.push({ id: path, path, name, kind, size, mark, inside, mode, target, ...states, ...place });
     if (isOpen && folders.has(path)) waiting.push({ path, level: here.level + 1, index: 0 });
   }
   return made;
