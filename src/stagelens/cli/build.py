@@ -12,15 +12,16 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
 from stagelens import build as build_context
 from stagelens import cache, images
 from stagelens.build import BuildTrace, LogLine, Vertex
-from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.buildkit import BuildCancelled, Cancel, FileSend, Output
 from stagelens.cli import engine as engine_commands
-from stagelens.cli import verdicts
+from stagelens.cli import flags, verdicts
 from stagelens.cli.console import err, out, working
 from stagelens.snapshot import Entry, Exploration, StageFiles, explore
 from stagelens.snapshot.probe import PROBE_IMAGE
@@ -30,6 +31,24 @@ Context = Annotated[Path, typer.Argument(help="The build context: a folder with 
 BuildArgs = Annotated[list[str] | None, typer.Option("--build-arg", help="NAME=VALUE; may be repeated.")]
 Target = Annotated[str | None, typer.Option(help="The stage to stop at.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SecretOption = Annotated[
+    list[flags.GivenSecret] | None,
+    typer.Option(parser=flags.secret, metavar="id=ID,src=FILE|env=NAME", help="For RUN --mount=type=secret."),
+]
+SshOption = Annotated[
+    list[flags.Agent] | None,
+    typer.Option(parser=flags.agent, metavar="default|ID=SOCKET", help="For RUN --mount=type=ssh."),
+]
+OutputOption = Annotated[
+    Output | None,
+    typer.Option(
+        "--output",
+        "-o",
+        parser=flags.output,
+        metavar="FOLDER|-|type=tar,dest=FILE",
+        help="Where the result goes instead of an image; - is a tar on the standard output.",
+    ),
+]
 _SHOWN_CHANGES = 12
 
 
@@ -45,10 +64,16 @@ def build_command(
     target: Target = None,
     build_arg: BuildArgs = None,
     no_cache: Annotated[bool, typer.Option(help="Run every step again.")] = False,
+    secret: SecretOption = None,
+    ssh: SshOption = None,
+    output: OutputOption = None,
     why: Annotated[bool, typer.Option("--why", help="Say why each step ran or was cached.")] = False,
     as_json: Json = False,
 ) -> None:
     """Build a folder and say what every step did."""
+    piped = isinstance(output, FileSend)
+    if piped and as_json:
+        raise typer.BadParameter("the standard output takes the result or JSON, not both")
     engine = engine_commands.find()
     history = cache.History()
     before = history.last(context, target=target)
@@ -59,6 +84,9 @@ def build_command(
             tags=tag or (),
             build_args=arguments(build_arg),
             no_cache=no_cache,
+            secrets={given.id: given.value for given in secret or ()},
+            ssh={given.id: given.socket for given in ssh or ()},
+            output=output,
             engine=engine,
             on_vertex=lambda vertex, lines: _progress(vertex, lines, say),
             cancel=cancel,
@@ -69,9 +97,10 @@ def build_command(
         reasons = {"why": verdicts.as_json(steps)} if why else {}
         out.print_json(json.dumps(_trace_json(record.trace) | reasons))
         return
+    console = err if piped else out
     if why:
-        verdicts.print_steps(steps)
-    _print_trace(record.trace, steps=not why)
+        verdicts.print_steps(steps, console)
+    _print_trace(record.trace, console, steps=not why)
 
 
 def explore_command(
@@ -147,15 +176,15 @@ def _progress(vertex: Vertex, lines: tuple[LogLine, ...], say: Callable[[str], N
     say(lines[-1].text if lines else vertex.name)
 
 
-def _print_trace(trace: BuildTrace, *, steps: bool = True) -> None:
+def _print_trace(trace: BuildTrace, console: Console, *, steps: bool = True) -> None:
     for vertex in trace.vertices:
         if vertex.instruction is None or not steps:
             continue
         state = "CACHED" if vertex.cached else f"{vertex.seconds or 0:.1f} s"
-        out.print(f"{state:>8}  {escape(vertex.name)}", soft_wrap=True)
+        console.print(f"{state:>8}  {escape(vertex.name)}", soft_wrap=True)
     cached = sum(v.cached for v in trace.vertices)
     sent = markup.size(trace.context_bytes)
-    out.print(f"{trace.image_id or 'no image'}  {trace.seconds:.1f} s, {cached} cached, {sent} sent")
+    console.print(f"{trace.image_id or 'no image'}  {trace.seconds:.1f} s, {cached} cached, {sent} sent")
     for line in trace.missing:
         err.print(f"note: {line}", style="yellow", markup=False)
 

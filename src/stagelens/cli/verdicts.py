@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from rich.console import Console
 from rich.markup import escape
 
 from stagelens.cache import StepForecast, StepVerdict
@@ -13,13 +14,15 @@ from stagelens.cli.console import out
 _COLOURS = {"CACHED": "green", "ran": "yellow", "runs": "yellow", "depends": "cyan", "not reached": "dim"}
 
 
-def print_steps(steps: Iterable[StepVerdict | StepForecast]) -> None:
+def print_steps(steps: Iterable[StepVerdict | StepForecast], console: Console = out) -> None:
     """A line for each step, and below it why."""
     for step in steps:
         state = state_of(step)
         mark = f"[{_COLOURS[state]}]{state:>11}[/]"
-        out.print(f"{mark}  {_safe(f'{step.label}, line {step.line}')}  {_safe(step.title)}", soft_wrap=True)
-        out.print(f"{'':>13}[dim]{_safe(step.why)}[/dim]", soft_wrap=True)
+        console.print(
+            f"{mark}  {_safe(f'{step.label}, line {step.line}')}  {_safe(step.title)}", soft_wrap=True
+        )
+        console.print(f"{'':>13}[dim]{_safe(step.why)}[/dim]", soft_wrap=True)
 
 
 def state_of(step: StepVerdict | StepForecast) -> str:

@@ -1,0 +1,170 @@
+"""`stagelens build` with secrets, agents and results in files, in docker's own words."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from stagelens.buildkit import Env, FileSend, LocalFolder, TarFile
+from stagelens.cli import flags
+from stagelens.engine import Engine
+
+FILED, IN_ENVIRONMENT = "correct-horse", "battery-staple"
+
+
+def build(context: Path, *options: str | Path) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "stagelens.cli", "build", context, *options]
+    wide = os.environ | {"COLUMNS": "200"}
+    return subprocess.run(command, env=wide, capture_output=True, check=False, timeout=300)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with a secret in a file and one in a variable."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TOKEN", IN_ENVIRONMENT)
+    (tmp_path / "a,b").write_text(FILED)
+    (tmp_path / "file").write_text(FILED)
+    return tmp_path
+
+
+def test_a_secret_is_a_file_or_a_variable(files: Path) -> None:
+    for text in ("id=x,src=file", "src=file,id=x,type=file", "id=x,source=file", "ID=x,src=file"):
+        assert flags.secret(text) == flags.GivenSecret("x", Path("file")), text
+    assert flags.secret('id=x,"src=a,b"').value == Path("a,b")
+    for text in ("id=x,env=TOKEN", "type=env,id=x,src=TOKEN"):
+        assert flags.secret(text) == flags.GivenSecret("x", Env("TOKEN")), text
+    assert flags.secret("id=TOKEN").value == Env("TOKEN"), "an id alone is a variable of that name"
+    assert flags.secret("id=file").value == Path("file"), "or else a file"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (IN_ENVIRONMENT, "part 1 is none of id="),
+        (f"id=x,value={IN_ENVIRONMENT}", "part 2 is none of"),
+        ("src=file", "no id"),
+        ("", "no id"),
+        ("id=x,type=disk,src=file", "file or env"),
+        ("id=x,src=file,env=TOKEN", "not from both"),
+        (f"id=x,src={IN_ENVIRONMENT}", "not there"),
+        (f"id=x,env={IN_ENVIRONMENT}", "not set"),
+        ("id=x,src=.", "not there"),
+    ],
+)
+def test_a_mistake_is_told_without_what_may_be_the_secret(files: Path, text: str, told: str) -> None:
+    with pytest.raises(typer.BadParameter, match=told) as caught:
+        flags.secret(text)
+    assert IN_ENVIRONMENT not in str(caught.value)
+    assert FILED not in repr(flags.GivenSecret("x", FILED.encode()))
+
+
+def test_an_agent_is_named_by_its_id(files: Path) -> None:
+    assert flags.agent("default") == flags.Agent("default", "")
+    assert flags.agent("git=/run/s") == flags.Agent("git", "/run/s")
+    for text in ("git=", "git=/one,/two"):
+        with pytest.raises(typer.BadParameter, match="socket"):
+            flags.agent(text)
+
+
+def test_a_result_goes_to_a_folder_or_a_tar(files: Path) -> None:
+    for text in ("out=1", "type=local,dest=out=1"):
+        found = flags.output(text)
+        assert isinstance(found, LocalFolder)
+        assert found.path == Path("out=1")
+    found = flags.output("type=tar,dest=x.tar")
+    assert isinstance(found, TarFile)
+    assert found.path == Path("x.tar")
+    for text in ("type=local", "type=local,dest=-", ""):
+        with pytest.raises(typer.BadParameter, match="folder"):
+            flags.output(text)
+    with pytest.raises(typer.BadParameter, match="--tag"):
+        flags.output("type=image,name=x")
+    with pytest.raises(typer.BadParameter, match="part 1 is none of dest="):
+        flags.output("type=tar,path=x")
+
+
+def test_a_tar_is_not_for_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Screen(io.TextIOWrapper):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdout", Screen(io.BytesIO()))
+    for text in ("-", "type=tar", "type=tar,dest=-"):
+        with pytest.raises(typer.BadParameter, match="terminal"):
+            flags.output(text)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
+    assert isinstance(flags.output("-"), FileSend)
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Path]:
+    """An agent's socket that nobody talks to."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen()
+        yield tmp_path / "s"
+
+
+@pytest.mark.engine
+def test_secrets_and_agents_reach_their_steps_and_the_result_goes_where_it_should(
+    engine: Engine, files: Path, agent: Path, unique: str
+) -> None:
+    context = files / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text(
+        "FROM diamol/base AS work\n"
+        f"RUN --mount=type=secret,id=one --mount=type=secret,id=two : {unique};"
+        " cat /run/secrets/one; echo; cat /run/secrets/two; cat /run/secrets/* | wc -c > /size\n"
+        'RUN --mount=type=ssh,required test -S "$SSH_AUTH_SOCK"\n'
+        "FROM scratch\nCOPY --from=work /size /size\n"
+    )
+    given = ["--secret", "id=one,src=file", "--secret", "id=two,env=TOKEN"]
+    given += ["--ssh", f"default={agent}"]
+    piped = build(context, *given, "--output", "-")
+    assert piped.returncode == 0, piped.stderr
+    with tarfile.open(fileobj=io.BytesIO(piped.stdout)) as tar:
+        size = tar.extractfile("size")
+        assert size is not None
+        assert int(size.read()) == len(FILED + IN_ENVIRONMENT)
+    assert b"no image" in piped.stderr, "what the build did is told beside the result"
+
+    # Nothing runs again: the files come from the cache.
+    shown = piped.stderr
+    for target in ("out", "type=tar,dest=out.tar"):
+        done = build(context, *given, "-o", target)
+        assert done.returncode == 0, done.stderr
+        shown += done.stdout + done.stderr
+    with tarfile.open(files / "out.tar") as tar:
+        assert tar.getnames() == ["size"]
+    assert (files / "out/size").read_text().strip() == str(len(FILED + IN_ENVIRONMENT))
+    assert b"***" in shown
+    for value in (FILED, IN_ENVIRONMENT):
+        assert value.encode() not in shown
+
+
+@pytest.mark.engine
+def test_what_does_not_go_together_is_refused_before_anything_is_built(engine: Engine, files: Path) -> None:
+    (files / "Dockerfile").write_text("FROM scratch\nCOPY file /\n")
+    both = build(files, "-o", "-", "--json")
+    assert both.returncode == 2
+    assert b"not both" in both.stderr
+    wrong = build(files, "--secret", f"pw={IN_ENVIRONMENT}")
+    assert wrong.returncode == 2
+    assert b"--secret" in wrong.stderr
+    assert IN_ENVIRONMENT.encode() not in wrong.stderr
+    tagged = build(files, "-o", "out", "-t", "x")
+    assert tagged.returncode == 1
+    assert b"takes no tags" in tagged.stderr
+    no_agent = build(files, "--ssh", f"default={files}/file")
+    assert no_agent.returncode == 1
+    assert b"ssh-add" in no_agent.stderr
