@@ -64,9 +64,10 @@ def test_the_still_picture_says_the_same(view: AppView) -> None:
     assert "refused" in html
     assert str(view).splitlines() == [
         "nat: 2 of 3 running",
-        "iotd: running http://127.0.0.1:800",
+        "iotd: running, healthy http://127.0.0.1:800",
         "accesslog: exited",
-        "image-gallery: running http://127.0.0.1:802",
+        "image-gallery: running, unhealthy http://127.0.0.1:802",
     ]
     view.language = "ko"
     assert "3개 중 2개 실행 중" in view._repr_html_()
+    assert "종료됨" in view._repr_html_()

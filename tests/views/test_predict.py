@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stagelens.build import BuildTrace, Vertex
 from stagelens.cache import BuildRecord, Inputs, Prediction
 from stagelens.dockerfile import parse
@@ -38,6 +40,27 @@ def test_marks_are_held_against_a_build_and_then_stay() -> None:
     assert [(row["outcome"], row["right"]) for row in view.result] == [("cached", True), ("ran", False)]
     view.choices = [True, False]
     assert view.choices == [True, True]
+
+
+def test_reasons_are_said_in_the_learners_language_and_follow_it() -> None:
+    edited = Inputs(parse("FROM scratch\nCOPY <<E /a\ny\nE\nRUN make <b>\n"), {}, {})
+    before, after = record(False, False), replace(record(False, False), inputs=edited)
+    view = PredictCache(before, edited)
+    assert "The instruction itself was edited." in str(view.hint())
+    view.mark(after)
+    assert [row["why"] for row in view.result] == [
+        "The instruction itself was edited.",
+        "It builds on line 2 (COPY <<E /a y), which ran again: the instruction itself was edited.",
+    ]
+    view.language = "ko"
+    assert [row["why"] for row in view.result] == [
+        "명령어 자체가 수정되었습니다.",
+        "2번째 줄(COPY <<E /a y)의 결과를 이어받는데, "
+        "그 단계가 다시 실행되었습니다: 명령어 자체가 수정되었습니다.",
+    ]
+    assert "실행됨" in str(view)
+    assert "5번째 줄" in view._repr_html_()
+    assert "명령어 자체가 수정되었습니다." in str(view.hint())
 
 
 def test_the_still_picture_asks_and_answers() -> None:

@@ -14,6 +14,7 @@ from stagelens.build import Vertex
 from stagelens.cache import words
 from stagelens.cache.compare import Cause, Comparison, vertices
 from stagelens.cache.model import BuildRecord, Key
+from stagelens.cache.sentence import Reason
 from stagelens.cache.steps import Step
 
 Outcome = Literal["cached", "ran", "not reached"]
@@ -26,7 +27,8 @@ class StepVerdict:
 
     `stage` and `instruction` are indexes, `line` the Dockerfile's, `label` the stage's name, `title` the
     instruction in a line. `causes` say why a step ran; () for one that came from the cache. `root` is the
-    first step on the way back that had a cause of its own. `why` is all of that in a sentence or two.
+    first step on the way back that had a cause of its own. `reason` is all of that in a sentence or two,
+    for any language, and `why` the same in English.
     """
 
     stage: int
@@ -38,7 +40,12 @@ class StepVerdict:
     seconds: float | None
     causes: tuple[Cause, ...]
     root: Key | None
-    why: str
+    reason: Reason
+
+    @property
+    def why(self) -> str:
+        """The reason in English."""
+        return str(self.reason)
 
     @property
     def key(self) -> Key:
@@ -90,7 +97,7 @@ class _Explainer:
             seconds=vertex.seconds if vertex is not None else None,
             causes=causes,
             root=self._root(step.key) if outcome == "ran" else None,
-            why=self._sentence(step, outcome, causes),
+            reason=self._reason(step, outcome, causes),
         )
 
     def _doubt(self, step: Step, outcome: Outcome) -> Doubt:
@@ -134,9 +141,9 @@ class _Explainer:
                 return key
             key = following
 
-    def _sentence(self, step: Step, outcome: Outcome, causes: tuple[Cause, ...]) -> str:
+    def _reason(self, step: Step, outcome: Outcome, causes: tuple[Cause, ...]) -> Reason:
         if outcome == "not reached":
-            return words.NOT_REACHED
+            return Reason((words.NOT_REACHED,))
         if outcome == "cached":
             return self._cached(step)
         return words.because(causes, self._trail)
@@ -145,14 +152,14 @@ class _Explainer:
         root = self._root(key)
         return self._comparison.step(root), self._causes.get(root, ()), self._ran(root)
 
-    def _cached(self, step: Step) -> str:
+    def _cached(self, step: Step) -> Reason:
         changed = [s.step for s in step.sources if s.step is not None and self._doubts[s.step] != "same"]
         if self._direct[step.key]:
             return words.known(self._direct[step.key])
         if changed:
             name = self._after.inputs.dockerfile.stages[changed[0][0]].label
-            return words.same_files(name, ran=self._ran(changed[0]))
-        return words.UNCHANGED if self._doubts[step.key] == "same" else words.KNOWN
+            return Reason((words.same_files(name, ran=self._ran(changed[0])),))
+        return Reason((words.UNCHANGED if self._doubts[step.key] == "same" else words.KNOWN,))
 
 
 def _outcome(vertex: Vertex | None) -> Outcome:

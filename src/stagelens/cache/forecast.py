@@ -8,6 +8,7 @@ from typing import Literal
 from stagelens.cache import words
 from stagelens.cache.compare import Cause, Comparison
 from stagelens.cache.model import BuildRecord, Inputs, Key
+from stagelens.cache.sentence import Reason
 from stagelens.cache.steps import Step
 
 Expected = Literal["cached", "runs", "depends"]
@@ -28,7 +29,12 @@ class StepForecast:
     title: str
     expected: Expected
     causes: tuple[Cause, ...]
-    why: str
+    reason: Reason
+
+    @property
+    def why(self) -> str:
+        """The reason in English."""
+        return str(self.reason)
 
     @property
     def key(self) -> Key:
@@ -56,13 +62,13 @@ def forecast(before: BuildRecord | None, now: Inputs) -> tuple[StepForecast, ...
             root = _root(key, found)
             return comparison.step(root), found[root].causes, True
 
-        why = words.because(causes, trail, "runs")
+        reason = words.because(causes, trail, over=False) if causes else Reason((words.UNCHANGED,))
         if expected == "depends":
             source = causes[0].step
-            why = words.if_the_same(causes[0], comparison.step(source) if source else None, trail, why)
+            reason = words.if_the_same(causes[0], comparison.step(source) if source else None, trail, reason)
         label = now.dockerfile.stages[step.key[0]].label
         found[step.key] = StepForecast(
-            *step.key, step.line, label, words.title(step), expected, causes, why or words.UNCHANGED
+            *step.key, step.line, label, words.title(step), expected, causes, reason
         )
     return tuple(found.values())
 

@@ -4,39 +4,65 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from stagelens.cache.compare import Cause
-from stagelens.cache.model import FileChange, Key
+from stagelens.cache.compare import Cause, CauseKind
+from stagelens.cache.model import ChangeKind, FileChange, Key
+from stagelens.cache.sentence import Reason, Sentence, say
 from stagelens.cache.steps import Step
 
 # From a step that another one depends on: the step where that began, its causes, and whether it runs again.
 Trail = Callable[[Key], tuple[Step, Sequence[Cause], bool]]
 
-NOT_REACHED = "The build ended before this step."
-UNCHANGED = "Nothing that this step depends on has changed."
-KNOWN = "What it builds on came from the cache, and so did this step."
+NOT_REACHED = say("The build ended before this step.")
+UNCHANGED = say("Nothing that this step depends on has changed.")
+KNOWN = say("What it builds on came from the cache, and so did this step.")
 _LISTED = 3
-_CHANGES = {
-    "added": "is new",
-    "removed": "is no longer in the build context",
-    "content": "has other content",
-    "mode": "has other permissions",
-    "kind": "is of another type",
-    "target": "is a link to elsewhere",
+# Of one file, and of several.
+_CHANGES: dict[ChangeKind, tuple[Sentence, Sentence]] = {
+    "added": (say("{path} is new."), say("{n} files are new: {paths}.")),
+    "removed": (
+        say("{path} is no longer in the build context."),
+        say("{n} files are no longer in the build context: {paths}."),
+    ),
+    "content": (say("{path} has other content."), say("{n} files have other content: {paths}.")),
+    "mode": (say("{path} has other permissions."), say("{n} files have other permissions: {paths}.")),
+    "kind": (say("{path} is of another type."), say("{n} files are of another type: {paths}.")),
+    "target": (say("{path} is a link to elsewhere."), say("{n} files are a link to elsewhere: {paths}.")),
 }
-_FIXED = {
-    "no-cache": "The build was told not to use the cache.",
-    "first": "No earlier build of this project is known to compare with.",
-    "engine": "The earlier build was on another engine, and each engine has a cache of its own.",
-    "new": "This instruction was not in the Dockerfile of the build before.",
-    "unfinished": "The build before did not get this far.",
-    "instruction": "The instruction itself was edited.",
-    "network": "The build's network mode changed, which every RUN depends on.",
-    "platform": "The build is for another platform.",
-    "order": "It follows another instruction than before.",
-    "dropped": (
+_FIXED: dict[CauseKind, Sentence] = {
+    "no-cache": say("The build was told not to use the cache."),
+    "first": say("No earlier build of this project is known to compare with."),
+    "engine": say("The earlier build was on another engine, and each engine has a cache of its own."),
+    "new": say("This instruction was not in the Dockerfile of the build before."),
+    "unfinished": say("The build before did not get this far."),
+    "instruction": say("The instruction itself was edited."),
+    "network": say("The build's network mode changed, which every RUN depends on."),
+    "platform": say("The build is for another platform."),
+    "order": say("It follows another instruction than before."),
+    "dropped": say(
         "Nothing that is known of it has changed: the engine no longer has its result "
         "(its cache was pruned or grew too large)."
     ),
+}
+_NAMED: dict[CauseKind, Sentence] = {
+    "variable": say("The variable {names} has another value, and this step sees it."),
+    "setting": say("{names} is another than before."),
+    "base": say("The base image {names} is another than before."),
+    "image": say("The image {names}, which it copies from, is another than before."),
+    "remote": say("What {names} serves is not what it was, or could not be compared."),
+}
+# Whether the build is over, and whether the step ran before: the step that another one builds on …
+_WHICH = {
+    (True, False): say("which ran"),
+    (True, True): say("which ran again"),
+    (False, False): say("which runs"),
+    (False, True): say("which runs again"),
+}
+# … and the step that made other files.
+_BEGAN = {
+    (True, False): say("{place} ran"),
+    (True, True): say("{place} ran again"),
+    (False, False): say("{place} runs"),
+    (False, True): say("{place} runs again"),
 }
 
 
@@ -46,115 +72,121 @@ def title(step: Step, limit: int = 100) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def place(step: Step) -> str:
+def place(step: Step) -> Sentence:
     """The step as other sentences name it."""
-    return f"line {step.line} ({title(step, 60)})"
+    return say("line {line} ({title})", line=str(step.line), title=title(step, 60))
 
 
-def because(causes: Sequence[Cause], trail: Trail, ran: str = "ran") -> str:
-    """Why a step cannot come from the cache; `trail` leads from a step to where that began."""
+def because(causes: Sequence[Cause], trail: Trail, *, over: bool = True) -> Reason:
+    """Why a step cannot come from the cache; `trail` leads from a step to where that began.
+
+    `over`: the build has been; else it is foretold.
+    """
     own = any(cause.step is None for cause in causes)
-    sentences = [_one(cause, trail, ran, short=own) for cause in causes]
-    return " ".join(sentences)
+    return Reason(tuple(_one(cause, trail, over, short=own) for cause in causes))
 
 
-def if_the_same(cause: Cause, source: Step | None, trail: Trail, why: str) -> str:
+def if_the_same(cause: Cause, source: Step | None, trail: Trail, why: Reason) -> Reason:
     """What only a build can tell: `source` is the step that it hangs on; `why` is said of a download."""
     if source is None:
-        return f"{why} If it is the same, this step stays cached."
+        return why + Reason((say("If it is the same, this step stays cached."),))
     if cause.kind == "input":
-        return f"It builds on {place(source)}, and is cached if that is."
+        return Reason((say("It builds on {place}, and is cached if that is.", place=place(source)),))
     root, causes, _ = trail(source.key)
-    begun = f"Stage {listed(cause.names)} runs again from {place(root)}{_reasons(causes)}."
-    return f"{begun} If that gives the same files, this copy stays cached."
+    names, reasons = _listed(cause.names), _own(causes)
+    begun = say(
+        "Stage {names} runs again from {place}{reasons}.", names=names, place=place(root), reasons=reasons
+    )
+    return Reason((begun, say("If that gives the same files, this copy stays cached.")))
 
 
-def known(causes: Sequence[Cause]) -> str:
+def known(causes: Sequence[Cause]) -> Reason:
     """Why a step came from the cache although it is not what it was."""
     if causes[0].kind in ("first", "engine", "new", "unfinished"):
-        return "The engine knew this very step on the same files already, from another build."
-    return f"{_one(causes[0], None, 'ran')} But the engine still knows this result from an earlier build."
+        return Reason((say("The engine knew this very step on the same files already, from another build."),))
+    still = say("But the engine still knows this result from an earlier build.")
+    return Reason((_one(causes[0], None, over=True), still))
 
 
-def same_files(stage: str, *, ran: bool) -> str:
+def same_files(stage: str, *, ran: bool) -> Sentence:
     """Why a copy from a stage that is not what it was came from the cache."""
     if ran:
-        return f"Stage {stage} ran again and gave the same files, so the copy stayed cached."
-    return f"Stage {stage} changed, but the files that are taken from it are ones that the engine knows."
+        return say("Stage {stage} ran again and gave the same files, so the copy stayed cached.", stage=stage)
+    return say(
+        "Stage {stage} changed, but the files that are taken from it are ones that the engine knows.",
+        stage=stage,
+    )
 
 
-def listed(names: Sequence[str]) -> str:
-    """Some names and how many more there are."""
-    shown = ", ".join(names[:_LISTED])
-    return shown if len(names) <= _LISTED else f"{shown} and {len(names) - _LISTED} more"
-
-
-def changed_files(changes: Sequence[FileChange]) -> str:
+def changed_files(changes: Sequence[FileChange]) -> Sentence:
     """What happened to files of the context."""
+    one, many = _CHANGES[changes[0].kind]
     if len(changes) == 1:
-        return f"{changes[0].path} {_CHANGES[changes[0].kind]}."
-    kinds = {change.kind for change in changes}
-    paths = listed([change.path for change in changes])
-    if len(kinds) == 1:
-        verb = _CHANGES[changes[0].kind].replace("is ", "are ", 1).replace("has ", "have ", 1)
-        return f"{len(changes)} files {verb}: {paths}."
-    return f"{len(changes)} files changed: {paths}."
+        return one.of(path=changes[0].path)
+    if len({change.kind for change in changes}) > 1:
+        many = say("{n} files changed: {paths}.")
+    return many.of(n=str(len(changes)), paths=_listed([change.path for change in changes]))
 
 
-def _one(cause: Cause, trail: Trail | None, ran: str, *, short: bool = False) -> str:
+def _listed(names: Sequence[str]) -> str | Sentence:
+    shown = ", ".join(names[:_LISTED])
+    more = len(names) - _LISTED
+    return shown if more <= 0 else say("{names} and {n} more", names=shown, n=str(more))
+
+
+def _one(cause: Cause, trail: Trail | None, over: bool, *, short: bool = False) -> Sentence:
     if cause.kind in _FIXED:
         return _FIXED[cause.kind]
-    names = listed(cause.names)
-    where = f" (line {cause.line})" if cause.line is not None else ""
+    names = _listed(cause.names)
+    if cause.kind in _NAMED:
+        at = names if cause.line is None else say("{names} (line {line})", names=names, line=str(cause.line))
+        return _NAMED[cause.kind].of(names=at)
     match cause.kind:
         case "files":
             return changed_files(cause.changes)
+        case "build-arg" if len(cause.names) == 1:
+            return say("The build argument {names} has another value.", names=names)
         case "build-arg":
-            if len(cause.names) == 1:
-                return f"The build argument {names} has another value."
-            return f"Build arguments have other values: {names}."
-        case "variable":
-            return f"The variable {names}{where} has another value, and this step sees it."
-        case "setting":
-            return f"{names}{where} is another than before."
-        case "base":
-            return f"The base image {names}{where} is another than before."
-        case "image":
-            return f"The image {names}, which it copies from, is another than before."
-        case "remote":
-            return f"What {names} serves is not what it was, or could not be compared."
+            return say("Build arguments have other values: {names}.", names=names)
         case "stage":
-            return f"It copies other files from stage {names} than before{_copied(cause, trail, ran)}."
+            began = _began(cause, trail, over)
+            return say(
+                "It copies other files from stage {names} than before{reasons}.", names=names, reasons=began
+            )
         case _:
-            also = "It also builds" if short else "It builds"
-            return f"{also} on {_built_on(cause, trail, ran, short=short)}."
+            return _built_on(cause, trail, over, short=short)
 
 
-def _copied(cause: Cause, trail: Trail | None, ran: str) -> str:
+def _began(cause: Cause, trail: Trail | None, over: bool) -> Reason:
+    """The step of another stage where the difference began."""
     if cause.step is None or trail is None:
-        return ""
-    root, causes, again = trail(cause.step)
-    return f": {place(root)} {_again(ran, causes)}{_reasons(causes)}" if again else ""
-
-
-def _built_on(cause: Cause, trail: Trail | None, ran: str, *, short: bool) -> str:
-    if cause.step is None or trail is None:
-        return "another step"
+        return Reason()
     root, causes, again = trail(cause.step)
     if not again:
-        return f"{place(root)}, which is not what it was in the build before"
-    return f"{place(root)}, which {_again(ran, causes)}{'' if short else _reasons(causes)}"
+        return Reason()
+    ran = _BEGAN[over, _ran_before(causes)].of(place=place(root))
+    return Reason((say("{ran}{reasons}.", ran=ran, reasons=_own(causes)),))
 
 
-def _again(ran: str, causes: Sequence[Cause]) -> str:
-    return ran if any(cause.kind in ("new", "first", "unfinished") for cause in causes) else f"{ran} again"
+def _built_on(cause: Cause, trail: Trail | None, over: bool, *, short: bool) -> Sentence:
+    """`short`: another cause was told before this one, so the reasons are left out."""
+    if cause.step is None or trail is None:
+        return say("It builds on another step.")
+    root, causes, again = trail(cause.step)
+    if not again:
+        return say("It builds on {place}, which is not what it was in the build before.", place=place(root))
+    which = _WHICH[over, _ran_before(causes)]
+    if short:
+        return say("It also builds on {place}, {which}.", place=place(root), which=which)
+    return say(
+        "It builds on {place}, {which}{reasons}.", place=place(root), which=which, reasons=_own(causes)
+    )
 
 
-def _reasons(causes: Sequence[Cause]) -> str:
-    """The root's own causes, as the rest of a sentence."""
-    texts = [_one(other, None, "") for other in causes if other.step is None]
-    if not texts:
-        return ""
-    text = " ".join(texts).rstrip(".")
-    begins = text.split(" ")[0] in ("The", "This", "Nothing", "It", "No", "Build", "What")
-    return ": " + (text[0].lower() + text[1:] if begins else text)
+def _ran_before(causes: Sequence[Cause]) -> bool:
+    return not any(cause.kind in ("new", "first", "unfinished") for cause in causes)
+
+
+def _own(causes: Sequence[Cause]) -> Reason:
+    """What is said of a step itself, whatever became of those that it depends on."""
+    return Reason(tuple(_one(other, None, over=True) for other in causes if other.step is None))

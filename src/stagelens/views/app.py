@@ -100,12 +100,11 @@ class AppView(View):
         return [[entry.stream, text.prose(entry.text, 1000)] for entry in found]
 
     def _repr_html_(self) -> str:
-        words = {"healthy": self.say("healthy"), "unhealthy": self.say("unhealthy"), "unknown": ""}
         rows = [
             (
                 f"<b>{markup.html_text(row['name'])}</b>",
                 f"<code>{markup.html_text(row['image'])}</code>",
-                f"{markup.html_text(row['state'])} {words[row['health']]}",
+                markup.html_text(self._state(row)),
                 markup.html_text(f"{row['url'] or ''} {row['note']}"),
             )
             for row in self.services
@@ -129,12 +128,26 @@ class AppView(View):
         head = markup.heading(self.say("Request {id}", id=self.request_id))
         return f'<div class="sl-card">{head}{markup.table(heads, rows)}</div>'
 
+    def _state(self, row: dict[str, Any]) -> str:
+        states = {
+            "created": self.say("created"),
+            "dead": self.say("dead"),
+            "exited": self.say("exited"),
+            "missing": self.say("missing"),
+            "paused": self.say("paused"),
+            "restarting": self.say("restarting"),
+            "running": self.say("running"),
+        }
+        healths = {"healthy": self.say("healthy"), "unhealthy": self.say("unhealthy")}
+        parts = [states.get(row["state"], row["state"]), healths.get(row["health"], "")]
+        return ", ".join(filter(None, parts))
+
     def _told(self) -> str:
         up = sum(row["state"] == "running" for row in self.services)
         return self.say("{n} of {all} running", n=up, all=len(self.services))
 
     def __str__(self) -> str:
-        rows = [f"{row['name']}: {row['state']} {row['url'] or ''}".rstrip() for row in self.services]
+        rows = [f"{row['name']}: {self._state(row)} {row['url'] or ''}".rstrip() for row in self.services]
         return "\n".join([f"{self.network}: {self._told()}", *rows])
 
 

@@ -10,6 +10,7 @@ import gettext as _gettext
 from functools import cache
 from pathlib import Path
 
+from stagelens.cache.sentence import Reason
 from stagelens.errors import StagelensError
 from stagelens.settings import Settings
 
@@ -56,6 +57,11 @@ def _catalogue(code: str) -> _gettext.NullTranslations:
 def gettext(text: str, code: str | None = None, /, **values: object) -> str:
     """A text in the language, its `{names}` filled with `values`."""
     return _catalogue(code or language()).gettext(text).format(**values)
+
+
+def told(reason: Reason, code: str | None = None, /) -> str:
+    """Why a step ran or came from the cache, in the language."""
+    return reason.told(_catalogue(code or language()).gettext)
 
 
 def ngettext(one: str, many: str, count: int, code: str | None = None, /, **values: object) -> str:

@@ -17,7 +17,7 @@ from stagelens.cache import (
     mark,
     questions,
 )
-from stagelens.views import markup, text, why
+from stagelens.views import i18n, markup, text, why
 from stagelens.views.base import STATIC, View
 
 
@@ -69,7 +69,7 @@ class PredictCache(View):
 
     def hint(self) -> why.WhyView:
         """What stagelens itself expects."""
-        return why.WhyView(forecast(self._before, self._now))
+        return why.WhyView(forecast(self._before, self._now), language=self.language)
 
     @property
     def marked(self) -> Marked | None:
@@ -80,9 +80,17 @@ class PredictCache(View):
         """Hold the marks against a build; the view shows the result from then on."""
         self._marked = mark(self.prediction, self._before, after)
         with self.hold_sync():
-            self.result = [_result(row) for row in self._marked.rows]
+            self._show(self._marked)
             self.score = self._marked.score
         return self
+
+    def _show(self, marked: Marked) -> None:
+        self.result = [_result(row, self.language) for row in marked.rows]
+
+    @t.observe("language")
+    def _say_why_anew(self, _: object) -> None:
+        if self._marked is not None:
+            self._show(self._marked)
 
     def _repr_html_(self) -> str:
         return markup.frame(f'<div class="sl-card">{self._table()}</div>')
@@ -90,14 +98,19 @@ class PredictCache(View):
     def _table(self) -> str:
         if self._marked is None:
             rows = [
-                (self._said(cached), _label(question))
+                (self._said(cached), self._label(question))
                 for question, cached in zip(self._asked, self.choices, strict=True)
             ]
             return markup.table((self.say("you say"), self.say("instruction")), rows)
         rows = self._marked.rows
         cells = [(_sign(row.right), self._said(row.cached)) for row in rows]
-        score = self.say("{right} of {all} right", right=self._marked.score, all=self._marked.total)
-        return markup.heading(score) + why.table([r.verdict for r in rows], ("", self.say("you said")), cells)
+        score = self._score(self._marked)
+        heads = ("", self.say("you said"))
+        return markup.heading(score) + why.table([r.verdict for r in rows], self.language, heads, cells)
+
+    def _label(self, question: Question) -> str:
+        where = why.where(question.label, question.line, self.language)
+        return f"<code>{markup.html_text(question.title)}</code> {where}"
 
     def _said(self, cached: bool | None) -> str:
         if cached is None:
@@ -106,9 +119,19 @@ class PredictCache(View):
 
     def __str__(self) -> str:
         if self._marked is not None:
-            return str(self._marked)
+            return "\n".join([self._score(self._marked), *map(self._told, self._marked.rows)])
         pairs = zip(self._asked, self.choices, strict=True)
-        return "\n".join(f"{'CACHED' if c else 'runs':>8}  line {q.line:<3} {q.title}" for q, c in pairs)
+        return "\n".join(
+            f"{self._said(c):>8}  {self.say('line {line}', line=f'{q.line:<3}')} {q.title}" for q, c in pairs
+        )
+
+    def _told(self, row: MarkedStep) -> str:
+        sign = self.say("right") if row.right else self.say("wrong")
+        said = self.say("you said: {mark}", mark=self._said(row.cached))
+        return f"{sign}, {said}\n{why.line(row.verdict, self.language)}"
+
+    def _score(self, marked: Marked) -> str:
+        return self.say("{right} of {all} right", right=marked.score, all=marked.total)
 
 
 def _question(question: Question) -> dict[str, Any]:
@@ -120,7 +143,7 @@ def _question(question: Question) -> dict[str, Any]:
     }
 
 
-def _result(row: MarkedStep) -> dict[str, Any]:
+def _result(row: MarkedStep, language: str) -> dict[str, Any]:
     verdict = row.verdict
     return {
         "stage": verdict.stage,
@@ -131,13 +154,8 @@ def _result(row: MarkedStep) -> dict[str, Any]:
         "said": row.cached,
         "right": row.right,
         "seconds": verdict.seconds,
-        "why": text.prose(verdict.why, 1000),
+        "why": text.prose(i18n.told(verdict.reason, language), 1000),
     }
-
-
-def _label(question: Question) -> str:
-    where = f"{markup.html_text(question.label)}, line {question.line}"
-    return f'<code>{markup.html_text(question.title)}</code> <span class="sl-soft">{where}</span>'
 
 
 def _sign(right: bool) -> str:

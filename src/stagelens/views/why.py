@@ -6,47 +6,82 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stagelens.cache import StepForecast, StepVerdict
-from stagelens.views import markup
+from stagelens.views import i18n, markup
 
-_BADGES = {"cached": ("CACHED", "sl-added"), "depends": ("depends", "sl-soft")}
+Step = StepVerdict | StepForecast
+_COLOURS = {"cached": "sl-added", "depends": "sl-soft"}
 
 
 class WhyView:
     """The verdicts of `stagelens.explain`, or the steps of `stagelens.cache.forecast`, a row each."""
 
-    def __init__(self, steps: Iterable[StepVerdict | StepForecast]) -> None:
+    def __init__(self, steps: Iterable[Step], *, language: str | None = None) -> None:
+        """`language`: "en" or "ko"; the chosen one unless given."""
         self._steps = tuple(steps)
+        self._language = i18n.known(language or i18n.language())
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"text/html": self._repr_html_(), "text/plain": str(self)}
 
     def _repr_html_(self) -> str:
-        return markup.frame(f'<div class="sl-card">{table(self._steps)}</div>')
+        return markup.frame(f'<div class="sl-card">{table(self._steps, self._language)}</div>')
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self._steps))
+        return "\n".join(line(step, self._language) for step in self._steps)
 
 
 def table(
-    steps: Sequence[StepVerdict | StepForecast], head: Sequence[str] = (), cells: Sequence[Sequence[str]] = ()
+    steps: Sequence[Step],
+    language: str,
+    head: Sequence[str] = (),
+    cells: Sequence[Sequence[str]] = (),
 ) -> str:
     """Rows for steps; `head` and `cells` (HTML) are columns before the others."""
-    rows = [
-        (
-            *(cells[number] if cells else ()),
-            badge(step),
-            f'<span class="sl-soft" style="white-space:nowrap">{markup.html_text(step.label)}, '
-            f"line {step.line}</span>",
-            f"<code>{markup.html_text(step.title)}</code>"
-            f'<div class="sl-soft">{markup.html_text(step.why, 1000)}</div>',
-        )
-        for number, step in enumerate(steps)
-    ]
-    return markup.table((*head, "step", "where", "instruction, and why"), rows)
+    rows = [(*(cells[number] if cells else ()), *_cells(step, language)) for number, step in enumerate(steps)]
+
+    def say(text: str) -> str:
+        return i18n.gettext(text, language)
+
+    return markup.table((*head, say("step"), say("where"), say("instruction, and why")), rows)
 
 
-def badge(step: StepVerdict | StepForecast) -> str:
-    """The step's state as a mark."""
-    state = step.outcome if isinstance(step, StepVerdict) else step.expected
-    word, colour = _BADGES.get(state, (state, "sl-changed"))
-    return f'<span class="sl-badge {colour}">{word}</span>'
+def line(step: Step, language: str) -> str:
+    """The step in plain text: its state and instruction, and below them why."""
+    at = i18n.gettext("line {line}", language, line=f"{step.line:<3}")
+    return f"{state(step, language):>8}  {at} {step.title}\n{'':>10}{i18n.told(step.reason, language)}"
+
+
+def where(label: str, number: int, language: str) -> str:
+    """A stage's name and a line, as HTML."""
+    at = i18n.gettext("line {line}", language, line=number)
+    return f'<span class="sl-soft" style="white-space:nowrap">{markup.html_text(label)}, {at}</span>'
+
+
+def state(step: Step, language: str) -> str:
+    """What became of the step, or what is expected; CACHED is docker's own word."""
+
+    def say(text: str) -> str:
+        return i18n.gettext(text, language)
+
+    words = {
+        "cached": "CACHED",
+        "ran": say("ran"),
+        "runs": say("runs"),
+        "depends": say("depends"),
+        "not reached": say("not reached"),
+    }
+    return words[_state(step)]
+
+
+def _state(step: Step) -> str:
+    return step.outcome if isinstance(step, StepVerdict) else step.expected
+
+
+def _cells(step: Step, language: str) -> tuple[str, ...]:
+    colour = _COLOURS.get(_state(step), "sl-changed")
+    reason = markup.html_text(i18n.told(step.reason, language), 1000)
+    return (
+        f'<span class="sl-badge {colour}">{state(step, language)}</span>',
+        where(step.label, step.line, language),
+        f'<code>{markup.html_text(step.title)}</code><div class="sl-soft">{reason}</div>',
+    )

@@ -11,22 +11,24 @@ from babel.messages.pofile import read_po, write_po
 
 HERE = Path(__file__).parent
 VIEWS = HERE.parent
+_ROOMS = (VIEWS, VIEWS.parent / "cache")
 _METHODS = [("frontend/src/**.ts*", "javascript"), ("*.py", "python")]
 _KEYWORDS = {"t": None, "tn": (1, 2), "say": None, "count": (1, 2)}
 
 
 def texts() -> Catalog:
-    """All texts of the views, as the sources have them."""
+    """All texts of the views and of the reasons that they show, as the sources have them."""
     found = Catalog(project="stagelens", charset="utf-8")
     options = {"frontend/src/**.ts*": {"jsx_support": True, "parse_template_string": True}}
-    for file, line, message, _, _ in extract_from_dir(
-        VIEWS,
-        _METHODS,
-        options,
-        keywords=_KEYWORDS,
-        directory_filter=lambda folder: "node_modules" not in folder,
-    ):
-        found.add(message, locations=[(file, line)])
+    for room in _ROOMS:
+        for file, line, message, _, _ in extract_from_dir(
+            room,
+            _METHODS,
+            options,
+            keywords=_KEYWORDS,
+            directory_filter=lambda folder: "node_modules" not in folder,
+        ):
+            found.add(message, locations=[(file, line)])
     return found
 
 

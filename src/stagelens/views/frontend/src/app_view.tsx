@@ -124,6 +124,15 @@ function Box(given: { service: Service; order: number; chosen: string; choose(na
   const { t } = useWords();
   const { service, order, chosen, choose } = given;
   const healths = { healthy: t("healthy"), unhealthy: t("unhealthy"), unknown: t("health unknown") };
+  const states: Record<string, string> = {
+    created: t("created"),
+    dead: t("dead"),
+    exited: t("exited"),
+    missing: t("missing"),
+    paused: t("paused"),
+    restarting: t("restarting"),
+    running: t("running"),
+  };
   const tone = service.state !== "running" || service.health === "unhealthy" ? "sl-down" : "sl-up";
   return (
     <div class={`sl-service ${tone}`}>
@@ -133,7 +142,7 @@ function Box(given: { service: Service; order: number; chosen: string; choose(na
         {order > 0 && <span class="sl-order">{order}</span>}
       </span>
       <span class="sl-soft">
-        {service.state}
+        {states[service.state] ?? service.state}
         {service.state === "running" ? `, ${healths[service.health]}` : ""}
       </span>
       <Code>{service.image}</Code>
