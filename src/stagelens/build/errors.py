@@ -37,11 +37,12 @@ class BuildFailed(StagelensError):
         instruction: Instruction | None = None,
         logs: tuple[LogLine, ...] = (),
         registry: str | None = None,
+        line: int | None = None,
     ) -> None:
         self.stage = stage
         self.instruction = instruction
         refused = _REFUSED_LINE.search(message) if instruction is None else None
-        self.line = int(refused[1]) if refused else instruction and instruction.start_line
+        self.line = int(refused[1]) if refused else line or (instruction and instruction.start_line)
         self.trace = trace
         self.logs = logs[-LAST_LINES:]
         found = _EXIT_CODE.search(message)
@@ -50,13 +51,15 @@ class BuildFailed(StagelensError):
         while begin := _FRONTEND.match(message):
             message = message[begin.end() :]
         super().__init__(
-            self._what(),
+            self._what(registry),
             where=self._place(trace.dockerfile.path),
             why=self._why(message),
             remedy=self._remedy(message, registry),
         )
 
-    def _what(self) -> str:
+    def _what(self, registry: str | None) -> str:
+        if self.instruction is None and registry is not None:
+            return "The frontend that # syntax= names cannot be pulled."
         if self.instruction is None:
             return "The engine cannot read the Dockerfile." if self.line else "The build failed."
         first = clean(self.instruction.source.splitlines()[0])

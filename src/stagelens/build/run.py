@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -41,6 +42,8 @@ OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
 _UNREADABLE_UPLOAD = "failed to read downloaded context"
 # Names of vertices that look an image up: frontend/dockerfile/dockerfile2llb/convert.go.
 _METADATA = "[internal] load metadata for "
+# The same of a frontend's image: frontend/gateway/gateway.go and client/llb; older engines name no scheme.
+_FRONTEND = re.compile(r"resolve image config for (?:docker-image://)?(?P<image>\S+)")
 UPLOAD_MISSING = (
     "without a session the engine cannot pull through our credentials, and there is no # syntax=, "
     "no secrets and no ssh; the whole context is sent each time",
@@ -246,7 +249,16 @@ class _Run:
                 registry = vertex.name.removeprefix(_METADATA).partition("/")[0]
                 instruction = stage.instructions[edge.instruction]
                 return BuildFailed(vertex.error, trace, stage, instruction, registry=registry)
+        for vertex in trace.vertices:
+            if vertex.error and (found := _FRONTEND.match(vertex.name)):
+                registry = found["image"].partition("/")[0]
+                return BuildFailed(vertex.error, trace, registry=registry, line=self._syntax_line())
         return None
+
+    def _syntax_line(self) -> int | None:
+        # Nothing but directives stands before it.
+        lines = self._dockerfile.text.lower().split("\n") if self._dockerfile.syntax else []
+        return next((number for number, line in enumerate(lines, 1) if "syntax" in line), None)
 
     def _trace(
         self,
