@@ -28,8 +28,8 @@ if report is None:
     if order == "raise":
         raise ValueError("this submission breaks the grader")
     if order == "wait":
-        Path(rest[0]).write_text("running")
         try:
+            Path(rest[0]).write_text("running")
             time.sleep(float(rest[1]))
         finally:
             Path(rest[0]).write_text("cleaned")
@@ -40,7 +40,12 @@ if report is None:
         os.kill(os.getppid(), 9)
         time.sleep(600)
     if order == "engine":
-        words.append(engine)
+        words = [order, engine]
+    if order == "engine" and rest:
+        # Until another worker is at work, too.
+        Path(rest[0], str(os.getppid())).touch()
+        while len(list(Path(rest[0]).iterdir())) < 2:
+            time.sleep(0.05)
     earned = 2.0 if order in ("right", "once") else 0.0
     seen = " ".join(words)
     check = CheckResult("works", "It works", 2.0, earned, earned > 0, "<b>right</b>", seen, "try again", "01")

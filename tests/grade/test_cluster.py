@@ -106,10 +106,13 @@ def test_a_submission_comes_out_the_same_as_on_one_machine_and_is_kept(classroom
     assert classroom.results()["ann"] == first["ann"]
 
 
-def test_each_worker_grades_on_the_engine_of_its_own_environment(classroom: Room, address: str) -> None:
-    names = [f"l{count}" for count in range(12)]
-    classroom.submit(**dict.fromkeys(names, "engine"))
-    tasks = [a_task(classroom, name) for name in names]
+def test_each_worker_grades_on_the_engine_of_its_own_environment(
+    classroom: Room, address: str, tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    classroom.submit(ann=f"engine {here}", bob=f"engine {here}")
+    tasks = [a_task(classroom, name) for name in ("ann", "bob")]
     with closing(ClusterScheduler(address).run(tasks)) as outcomes:
         reports = [outcome.report for outcome in outcomes]
     assert {report.checks[0].seen for report in reports if report} == {f"engine {name}" for name in ENGINES}
@@ -135,6 +138,18 @@ def test_leaving_a_cluster_run_early_interrupts_what_runs_there(
         until(mark.exists, "bob's grading")
     until(lambda: mark.read_text() == "cleaned", "the interrupt")
     until(lambda: kernels() <= before, "the end of the workers' kernels")
+
+
+def test_two_runs_on_one_cluster_do_not_end_each_others_kernels(classroom: Room, address: str) -> None:
+    names = [f"l{count}" for count in range(6)]
+    classroom.submit(**dict.fromkeys(names, "right"))
+    tasks = [a_task(classroom, name) for name in names]
+    with closing(ClusterScheduler(address).run(tasks)) as first:
+        outcomes = [next(first)]
+        with closing(ClusterScheduler(address).run(tasks[:1])) as second:
+            assert [outcome.error for outcome in second] == [None]
+        outcomes += first
+    assert {outcome.learner: outcome.error for outcome in outcomes} == dict.fromkeys(names)
 
 
 def test_a_scheduler_that_is_not_there_is_told_with_what_to_start(

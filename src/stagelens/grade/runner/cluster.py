@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,35 +26,48 @@ class ClusterFailed(StagelensError):
 
 
 class Kernels:
-    """A Dask worker's warm kernels, one for each of its threads; a WorkerPlugin."""
+    """A Dask worker's warm kernels, one for each of its threads; a WorkerPlugin.
 
-    name = PLUGIN
+    name: the run's own, so that runs on one cluster do not take each other's kernels away.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def setup(self, worker: Worker) -> None:
         """Begin without a kernel; threads make theirs."""
         # Dask clears this folder, also after a worker that was killed.
         self._folder = Path(worker.local_directory)
-        self._kernels: list[WarmKernel] = []
-        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._kernels: dict[int, WarmKernel] = {}
+        self._over = False
 
-    def teardown(self, worker: Worker) -> None:
-        """End the kernels, interrupting what runs."""
-        for kernel in self._kernels:
+    async def teardown(self, worker: Worker) -> None:
+        """End the kernels, interrupting what runs, and wait until they have ended."""
+        with self._lock:
+            self._over = True
+        for kernel in self._kernels.values():
             kernel.stop()
+        await asyncio.gather(*(asyncio.to_thread(kernel.close) for kernel in self._kernels.values()))
 
     def mine(self) -> WarmKernel:
-        """The kernel of the calling thread."""
-        if not hasattr(self._local, "kernel"):
-            self._local.kernel = WarmKernel(self._folder)
-            self._kernels.append(self._local.kernel)
-        return self._local.kernel
+        """The kernel of the calling thread.
+
+        Raises
+        ------
+        KernelStopped: this was torn down.
+        """
+        with self._lock:
+            if self._over:
+                raise KernelStopped
+            return self._kernels.setdefault(threading.get_ident(), WarmKernel(self._folder))
 
 
-def on_worker(task: Task) -> Outcome:
+def on_worker(task: Task, plugin: str) -> Outcome:
     """Carry out a task in a Dask worker."""
     from distributed import Reschedule, get_worker
 
-    kernels = cast(Kernels, get_worker().plugins[PLUGIN])
+    kernels = cast(Kernels, get_worker().plugins[plugin])
     try:
         return carry_out(task, kernels.mine())
     except KernelStopped:
@@ -77,13 +92,14 @@ class ClusterScheduler:
         ClusterFailed: the cluster cannot be reached, has no workers, or went away.
         """
         client = self._connect()
+        name = f"{PLUGIN}-{secrets.token_hex(8)}"
         try:
-            client.register_plugin(_plugin())
-            yield from _outcomes(client, iter(tasks), self._address)
+            client.register_plugin(_plugin(name))
+            yield from _outcomes(client, iter(tasks), self._address, name)
         finally:
             # Ends what still runs, too, where this is left early.
             if client.status == "running":
-                client.unregister_worker_plugin(PLUGIN)
+                client.unregister_worker_plugin(name)
             client.close()
 
     def _connect(self) -> Client:
@@ -114,27 +130,32 @@ class ClusterScheduler:
         return client
 
 
-def _plugin() -> Any:
+def _plugin(name: str) -> Any:
     from distributed import WorkerPlugin
 
-    return type("KernelsPlugin", (Kernels, WorkerPlugin), {})()
+    return type("KernelsPlugin", (Kernels, WorkerPlugin), {})(name)
 
 
-def _outcomes(client: Client, tasks: Iterator[Task], address: str) -> Iterator[Outcome]:
+def _outcomes(client: Client, tasks: Iterator[Task], address: str, plugin: str) -> Iterator[Outcome]:
     from distributed import as_completed
 
     done = as_completed(loop=client.loop, raise_errors=False)
     waiting: dict[Any, Task] = {}
-    while True:
-        room = max(2, 2 * _threads(client)) - len(waiting)
-        for task in (task for _, task in zip(range(room), tasks, strict=False)):
-            future = client.submit(on_worker, task, key=f"stagelens-{task.learner}", pure=False)
-            waiting[future.key] = task
-            done.add(future)
-        if not waiting:
-            return
-        future = next(done)
-        yield _outcome(future, waiting.pop(future.key), address)
+    try:
+        while True:
+            room = max(2, 2 * _threads(client)) - len(waiting)
+            for task in (task for _, task in zip(range(room), tasks, strict=False)):
+                future = client.submit(on_worker, task, plugin, key=f"{plugin}-{task.learner}", pure=False)
+                waiting[future] = task
+                done.add(future)
+            if not waiting:
+                return
+            future = next(done)
+            yield _outcome(future, waiting.pop(future), address)
+    finally:
+        # What has not begun must not begin on a worker whose kernels end now.
+        if waiting and client.status == "running":
+            client.cancel(list(waiting))
 
 
 def _threads(client: Client) -> int:

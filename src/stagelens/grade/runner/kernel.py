@@ -11,9 +11,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import nbformat
 import papermill
@@ -28,6 +31,8 @@ from stagelens.grade.notebook import FORGET
 ENGINE = "stagelens-warm"
 START_SECONDS = 120
 GRACE_SECONDS = 30
+_POLL_SECONDS = 0.5
+_BEGIN_SECONDS = 0.2
 _SOCKET_PATH = 100  # bytes; a UNIX socket's path has 108 at most, on macOS 104
 # A kernel is left after so many notebooks, so that what they leak never adds up.
 NOTEBOOKS = 500
@@ -45,12 +50,16 @@ class WarmKernel:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
+        self.stopped = False
+        # Held by whoever runs or ends the kernel; ZeroMQ's sockets are for one thread at a time.
+        self._using = threading.Lock()
         self._manager: AsyncKernelManager | None = None
         self._client: Any = None
-        self._pid = 0
+        self._ready = False
         self._done = 0
-        self._busy = False
-        self._stopped = False
+        self._in_cell = False
+        self._interrupting = threading.Lock()
+        self._interrupted = False
 
     def run(
         self, notebook: nbformat.NotebookNode, output: Path, parameters: dict[str, Any], *, timeout: float
@@ -64,9 +73,20 @@ class WarmKernel:
         PapermillExecutionError: a cell failed. TimeoutError: one took too long; it was interrupted.
         nbclient's DeadKernelError: the kernel ended. KernelStopped: `stop` was called.
         """
-        if self._done >= NOTEBOOKS:
-            self.close()
-        self._busy = True
+        with self._using:
+            try:
+                if self._done >= NOTEBOOKS:
+                    self._end()
+                self._execute(notebook, output, parameters, timeout)
+                self._done += 1
+            except Exception:
+                if self.stopped:
+                    raise KernelStopped from None
+                raise
+
+    def _execute(
+        self, notebook: nbformat.NotebookNode, output: Path, parameters: dict[str, Any], timeout: float
+    ) -> None:
         try:
             papermill.execute_notebook(
                 notebook,
@@ -79,36 +99,48 @@ class WarmKernel:
                 folder=output.parent,
                 execution_timeout=timeout,
             )
-        except papermill.PapermillExecutionError:
-            if self._stopped:
-                raise KernelStopped from None
+        except (papermill.PapermillExecutionError, KernelStopped):
             raise
         except BaseException:
             # Whatever else happened, nobody knows what the kernel is doing now.
-            self._interrupt()
-            if self._client is not None:
+            if self._ready:
+                self._interrupt()
                 with suppress(Exception):
                     _wait(self._client, GRACE_SECONDS)
-            self.close()
+            self._end()
             raise
-        finally:
-            self._busy = False
-            if self._stopped:
-                self.close()
-        self._done += 1
 
     def stop(self) -> None:
-        """From any thread: end the kernel for good. A cell that runs is interrupted, so that it cleans up."""
-        self._stopped = True
-        if self._busy:
-            self._interrupt()
-        else:
-            self.close()
+        """From any thread, without waiting: end the kernel for good. `close` waits for that end.
+
+        No further cell begins, and the one that runs is interrupted once, so that it cleans up. What has not
+        ended after GRACE_SECONDS is killed, and at once a kernel that is only starting.
+        """
+        if not self.stopped:
+            self.stopped = True
+            threading.Thread(target=self._see_to_the_end, daemon=True, name="stagelens-stop").start()
+
+    def _see_to_the_end(self) -> None:
+        deadline = time.monotonic() + GRACE_SECONDS
+        self._interrupt_if_stopped()
+        while not self._using.acquire(timeout=_POLL_SECONDS):
+            # Just before a cell's first line an interrupt loses us its reply, and some cells take none.
+            if not self._ready or time.monotonic() > deadline:
+                self._kill()
+        try:
+            self._end()
+        finally:
+            self._using.release()
 
     def close(self) -> None:
-        """End the kernel; the next notebook gets a new one."""
+        """Wait for the notebook that runs, and end the kernel; the next notebook gets a new one."""
+        with self._using:
+            self._end()
+
+    def _end(self) -> None:
         manager, client, self._manager, self._client = self._manager, self._client, None, None
-        self._pid = self._done = 0
+        self._ready = False
+        self._done = 0
         if client is not None:
             client.stop_channels()
         if manager is not None:
@@ -116,21 +148,74 @@ class WarmKernel:
             self._place.cleanup()
 
     def connected(self) -> tuple[AsyncKernelManager, Any]:
-        """The running kernel's manager and client; starts one if there is none."""
-        if self._stopped:
-            raise KernelStopped
-        if self._manager is None:
+        """The running kernel's manager and client; starts one if there is none. For `run` alone.
+
+        Raises
+        ------
+        KernelStopped: `stop` was called.
+        """
+        if self._manager is None and not self.stopped:
             self._place = tempfile.TemporaryDirectory(prefix="k-", dir=self.folder)
-            manager = _manager(Path(self._place.name).resolve())
-            self._manager = manager
-            self._client = _start(manager)
-            self._pid = int(cast(Any, manager.provisioner).pid)
+            self._manager = _manager(Path(self._place.name).resolve())
+            self._client = _start(self._manager)
+            _wait(self._client, START_SECONDS)
+            self._ready = True
+        if self.stopped or self._manager is None:
+            raise KernelStopped
         return self._manager, self._client
 
+    @contextmanager
+    def cell(self) -> Generator[Callable[[], None]]:
+        """Around a cell; what it yields is to be called when the kernel says that the cell begins.
+
+        A kernel that is between cells forgets an interrupt, so a stop's waits until then.
+
+        Raises
+        ------
+        KernelStopped: `stop` was called; the cell must not begin.
+        """
+        if self.stopped:
+            raise KernelStopped
+        try:
+            yield self._begins
+        finally:
+            self._in_cell = False
+
+    def _begins(self) -> None:
+        self._in_cell = True
+        if self.stopped:
+            # From that word to the cell's first line the kernel has a little to do.
+            time.sleep(_BEGIN_SECONDS)
+            self._interrupt_if_stopped()
+
+    def _interrupt_if_stopped(self) -> None:
+        with self._interrupting:
+            # A second one would end the cleaning up after the first.
+            if self.stopped and self._in_cell and not self._interrupted:
+                self._interrupted = True
+                self._interrupt()
+
     def _interrupt(self) -> None:
-        if self._pid:
-            with suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGINT)
+        process = self._process()
+        if process is not None:
+            process.send_signal(signal.SIGINT)
+
+    def _kill(self) -> None:
+        """Kill the kernel's process and its children, if they are there by now."""
+        process = self._process()
+        if process is None or process.poll() is not None:
+            return
+        with suppress(ProcessLookupError):
+            if sys.platform == "win32":
+                process.kill()
+            else:
+                # jupyter_client starts a kernel in a session of its own.
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def _process(self) -> subprocess.Popen[bytes] | None:
+        manager = self._manager
+        provisioner = manager.provisioner if manager is not None else None
+        return getattr(provisioner, "process", None)
 
 
 def _manager(folder: Path) -> AsyncKernelManager:
@@ -150,7 +235,6 @@ async def _start_async(manager: AsyncKernelManager) -> Any:
     client = manager.client()
     client.start_channels()
     client.allow_stdin = False
-    await _wait_async(client, START_SECONDS)
     return client
 
 
@@ -169,6 +253,24 @@ _wait = run_sync(_wait_async)
 _shutdown = run_sync(_shutdown_async)
 
 
+class _Client(PapermillNotebookClient):
+    """Tells the kernel when a cell begins and ends."""
+
+    warm: WarmKernel
+    begins: Callable[[], None]
+
+    def execute_cell(self, *args: Any, **options: Any) -> Any:
+        """Execute a cell; see `WarmKernel.cell`."""
+        with self.warm.cell() as self.begins:
+            return super().execute_cell(*args, **options)
+
+    def process_message(self, *args: Any, **options: Any) -> Any:
+        """Take a message of the kernel; `execute_input` is its word for a cell that begins."""
+        if args[0]["msg_type"] == "execute_input":
+            self.begins()
+        return super().process_message(*args, **options)
+
+
 class WarmEngine(NBClientEngine):
     """papermill's own way of running cells, in a kernel that is there already."""
 
@@ -185,7 +287,8 @@ class WarmEngine(NBClientEngine):
     ) -> None:
         """Forget what the last notebook did, go to `folder`, and run the cells."""
         manager, connection = warm.connected()
-        client = PapermillNotebookClient(nb_man, km=manager, timeout=execution_timeout, record_timing=False)
+        client = _Client(nb_man, km=manager, timeout=execution_timeout, record_timing=False)
+        client.warm = warm
         client.kc = connection
         forget = FORGET.format(folder=str(folder))
         reply = client.wait_for_reply(connection.execute(forget, silent=True, store_history=False))

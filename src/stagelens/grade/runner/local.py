@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from stagelens.grade.runner.kernel import GRACE_SECONDS, KernelStopped, WarmKernel
+from stagelens.grade.runner.kernel import KernelStopped, WarmKernel
 from stagelens.grade.runner.task import Outcome, Task, carry_out
 
 
@@ -83,7 +83,16 @@ class _Worker:
         with closing(self._kernel), suppress(KernelStopped):
             while not self._stopped and (task := self._inbox.get()) is not None:
                 own = replace(task, engine=self._engine or task.engine)
-                self._outbox.put(carry_out(own, self._kernel))
+                self._outbox.put(self._outcome(own))
+
+    def _outcome(self, task: Task) -> Outcome:
+        try:
+            return carry_out(task, self._kernel)
+        except KernelStopped:
+            raise
+        except Exception as error:
+            # A full disk, say. Somebody waits for an outcome, and other tasks for this worker.
+            return Outcome(task.learner, error=f"The grader failed: {type(error).__name__}: {error}")
 
     def stop(self) -> None:
         self._stopped = True
@@ -92,8 +101,5 @@ class _Worker:
         self._kernel.stop()
 
     def join(self) -> None:
-        self._thread.join(GRACE_SECONDS)
-        if self._thread.is_alive():
-            # The interrupt came between two cells, where nothing takes it.
-            self._kernel.stop()
-            self._thread.join(GRACE_SECONDS)
+        # A kernel that was stopped ends, whatever it does; so this ends, too.
+        self._thread.join()
