@@ -43,7 +43,7 @@ class Machine:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def stagelens(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def stagelens(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         command = [
             "nsenter",
             f"--net=/run/netns/{self.name}",
@@ -52,7 +52,8 @@ class Machine:
             "stagelens.cli",
             *arguments,
         ]
-        return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+        environment = self._environment | variables
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     def network(self) -> list[str]:
         """Links and rules, without counters."""
@@ -250,3 +251,44 @@ def test_a_folder_too_long_for_a_socket(tmp_path: Path) -> None:
     assert len(os.fsencode(long.run / "exec/containerd/containerd.sock.ttrpc")) < 108
     assert long.name in str(long.run)
     assert PrivateEngine(tmp_path / ("y" * 60) / "engine").run != long.run
+
+
+def doctor(machine: Machine, **variables: str) -> tuple[int, dict[str, dict[str, str]]]:
+    done = machine.stagelens("doctor", "--json", **variables)
+    return done.returncode, {row["name"]: row for row in json.loads(done.stdout)["findings"]}
+
+
+def test_the_doctor_on_a_machine_where_much_is_wrong(machine: Machine) -> None:
+    code, found = doctor(machine)
+    assert (code, found["engine"]["state"]) == (1, "problem")
+    assert f"{machine.private.address} (private engine): no such socket" in found["engine"]["text"]
+    assert found["engine"]["remedy"] == "./stagelens doctor --fix"
+
+    home = machine.private.folder.parent
+    home.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m", "tmpfs", home], check=True)
+    listen = "import socket; s = socket.create_server(('127.0.0.1', 800)); print(flush=True); input()"
+    try:
+        assert machine.stagelens("engine", "start").returncode == 0
+        inside = ["nsenter", f"--net=/run/netns/{machine.name}", sys.executable, "-c", listen]
+        with subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as listener:
+            assert listener.stdout is not None
+            listener.stdout.readline()
+            code, found = doctor(machine, HTTPS_PROXY="http://me:s3cret@proxy.example:1")
+            listener.communicate(b"\n")
+    finally:
+        machine.stagelens("engine", "stop")
+        subprocess.run(["umount", home], check=True)
+    assert code == 1
+    assert (found["engine"]["state"], found["builds"]["state"]) == ("ok", "ok")
+    assert found["disk"]["state"] == "problem"
+    assert "docker builder prune" in found["disk"]["remedy"]
+    assert (found["diamol/base"]["state"], found["diamol/base"]["remedy"]) == (
+        "problem",
+        "stagelens images diamol/base",
+    )
+    # It was started without the proxy, which its pulls would need.
+    assert found["the engine's proxies"]["state"] == "note"
+    assert "engine stop" in found["the engine's proxies"]["remedy"]
+    assert (found["port 800"]["state"], found["port 801"]["state"]) == ("note", "ok")
+    assert "s3cret" not in json.dumps(found)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -17,24 +15,16 @@ from stagelens import engine as engines
 from stagelens import images
 from stagelens.buildkit import BuildKitError, Session
 from stagelens.cli import engine as engine_commands
-from stagelens.cli import requirements
+from stagelens.cli import requirements, surroundings
 from stagelens.cli.console import out, working
-from stagelens.settings import Settings
+from stagelens.cli.findings import Finding, State, show
+from stagelens.errors import StagelensError
+from stagelens.settings import Settings, SettingsInvalid
 from stagelens.views.markup import size
 
-State = Literal["ok", "note", "problem"]
-_PORTS = (800, 801, 802)
-_FREE_BYTES = 3 * 1000**3
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at: a `problem` keeps lessons from running, a `note` does not."""
-
-    name: str
-    state: State
-    text: str
-    remedy: str | None = None
+_LOW_BYTES = 3 * 1000**3
+# Less than this, and not even the first lesson's build has room.
+_FULL_BYTES = 200 * 1000**2
 
 
 def register(app: typer.Typer) -> None:
@@ -44,115 +34,131 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, as docs/doctor.md describes it.")
+    ] = False,
 ) -> None:
-    """Check that lessons can run here; exit 0 only if they can."""
-    if fix:
-        engine = engine_commands.find()
-        requirements.provide_replica_tools(engine, images.NAMES)
-        with working("base images") as report:
-            images.ensure(engine, report=report)
-        engine.api.close()
-    findings = list(examine())
+    """Check that lessons can run here; exit 0 only if they can.
+
+    --fix starts a private engine where none answers and provides the base images; it removes and replaces
+    nothing.
+    """
+    findings = [*(_fix() if fix else ()), *examine()]
     well = all(finding.state != "problem" for finding in findings)
     if as_json:
         out.print_json(json.dumps({"ok": well, "findings": [asdict(f) for f in findings]}))
     else:
         for finding in findings:
-            _print(finding)
+            show(finding)
     raise typer.Exit(0 if well else 1)
+
+
+def _fix() -> Iterator[Finding]:
+    """Mend what can be mended; what cannot is told, and what is still wrong then, `examine` finds."""
+    try:
+        engine = engine_commands.find()
+        try:
+            requirements.provide_replica_tools(engine, images.NAMES)
+            with working("base images") as report:
+                images.ensure(engine, report=report)
+        finally:
+            engine.api.close()
+    except StagelensError as error:
+        text = f"{error.what} {error.why or ''}".rstrip()
+        yield Finding("fix", "note", text, error.remedy)
 
 
 def examine() -> Iterator[Finding]:
     """All findings, the engine first; nothing is changed."""
     try:
+        Settings()
+    except SettingsInvalid as error:
+        yield Finding("settings", "problem", f"{error.what} {error.where}: {error.why}", error.remedy)
+        return
+    try:
         engine = engines.connect(start=False)
     except engines.EngineNotFound as error:
-        tried = "".join(f"\n           {s.address} ({s.origin}): {s.reason}" for s in error.tried)
-        yield Finding("engine", "problem", f"{error.what}{tried}", error.remedy)
-    else:
+        yield _no_engine(error)
+        yield from surroundings.look(None)
+        return
+    try:
         yield from _engine(engine)
         yield from _images(engine)
+        yield from surroundings.look(engine)
+    finally:
         engine.api.close()
-    yield from _surroundings()
+
+
+def _no_engine(error: engines.EngineNotFound) -> Finding:
+    tried = "".join(f"\n           {s.address} ({s.origin}): {s.reason}" for s in error.tried)
+    facts = {"tried": [asdict(place) for place in error.tried]}
+    return Finding("engine", "problem", f"{error.what}{tried}", error.remedy, facts)
 
 
 def _engine(engine: engines.Engine) -> Iterator[Finding]:
     info = engine.info
     kind = "Podman" if info.podman else "Docker"
-    yield Finding("engine", "ok", f"{kind} {info.version}, API {info.api_version}, by {engine.origin}")
+    facts = {"address": engine.address, "origin": engine.origin} | asdict(info)
+    # They have findings of their own, without passwords.
+    del facts["proxies"], facts["mirrors"]
+    text = f"{kind} {info.version}, API {info.api_version}, by {engine.origin}"
+    yield Finding("engine", "ok", text, facts=facts)
     for place in engine.skipped:
         if place.chosen:
             text = f"{place.origin} ({place.address}) was passed over: {place.reason}"
-            yield Finding("engine", "note", text, place.remedy or "start that engine, or choose another")
+            remedy = place.remedy or "start that engine, or choose another"
+            yield Finding("engine", "note", text, remedy, asdict(place))
     yield _backend(engine)
     yield _storage(info)
-    if Path(info.root_dir).is_dir():
-        free = shutil.disk_usage(info.root_dir).free
-        low = free < _FREE_BYTES
-        remedy = "free some: docker builder prune" if low else None
-        yield Finding("disk", "note" if low else "ok", f"{size(free)} free for the engine", remedy)
-    else:
-        yield Finding("disk", "note", "the engine's disk is on another machine and was not looked at")
+    yield _disk(info)
 
 
 def _storage(info: engines.EngineInfo) -> Finding:
     store = "containerd image store" if info.containerd_store else "classic image store"
     text = f"{info.storage_driver}, {store}"
+    facts = {"driver": info.storage_driver, "containerd": info.containerd_store}
     if info.storage_driver == "vfs":
         # vfs copies every file of the parent for each layer.
         remedy = "install fuse-overlayfs, or set STAGELENS_HOME to a folder on ext4 or xfs"
-        return Finding("storage", "note", f"{text}: slow, and takes much space", remedy)
-    return Finding("storage", "ok", text)
+        return Finding("storage", "note", f"{text}: slow, and takes much space", remedy, facts)
+    return Finding("storage", "ok", text, facts=facts)
+
+
+def _disk(info: engines.EngineInfo) -> Finding:
+    if not Path(info.root_dir).is_dir():
+        return Finding("disk", "ok", "the engine's disk is not on this machine and was not looked at")
+    free = shutil.disk_usage(info.root_dir).free
+    facts = {"folder": info.root_dir, "free": free}
+    text = f"{size(free)} free for the engine in {info.root_dir}"
+    if free >= _LOW_BYTES:
+        return Finding("disk", "ok", text, facts=facts)
+    remedy = "free some space there: docker builder prune, then docker image prune"
+    state: State = "problem" if free < _FULL_BYTES else "note"
+    return Finding("disk", state, text, remedy, facts)
 
 
 def _backend(engine: engines.Engine) -> Finding:
+    if engine.info.os == "windows":
+        remedy = "switch to Linux containers in Docker Desktop's menu"
+        return Finding("builds", "problem", "this engine runs Windows containers", remedy)
     if not engine.info.buildkit:
         remedy = "use Docker Engine 18.09 or newer for lessons that look into stages"
         return Finding("builds", "problem", "classic builder: this engine has no BuildKit", remedy)
     try:
         Session(engine.api).close()
     except BuildKitError as error:
-        return Finding("builds", "note", f"BuildKit, contexts uploaded: no session ({error.what})")
-    return Finding("builds", "ok", "BuildKit, through a session")
+        text = f"BuildKit, contexts uploaded: no session ({error.what})"
+        remedy = "reach the engine by its socket, or without the proxy between"
+        return Finding("builds", "note", text, remedy, {"buildkit": True, "session": False})
+    return Finding("builds", "ok", "BuildKit, through a session", facts={"buildkit": True, "session": True})
 
 
 def _images(engine: engines.Engine) -> Iterator[Finding]:
     for image in images.describe(engine):
+        facts = asdict(image)
         if image.origin == "missing":
             needed = any(image.name in names for names in images.LESSON_IMAGES.values())
             state: State = "problem" if needed else "note"
-            yield Finding(image.name, state, "not there", f"stagelens images {image.name}")
+            yield Finding(image.name, state, "not there", f"stagelens images {image.name}", facts)
         else:
-            yield Finding(image.name, "ok", f"{image.origin}, {size(image.size)}")
-
-
-def _surroundings() -> Iterator[Finding]:
-    proxies = sorted(n for n in os.environ if n.lower() in ("http_proxy", "https_proxy", "no_proxy"))
-    yield Finding("proxies", "ok", ", ".join(proxies) or "none set")
-    extra = Settings().extra_ca
-    if extra is not None and not extra.exists():
-        yield Finding("extra CA", "problem", f"{extra} is not there", "correct STAGELENS_EXTRA_CA")
-    else:
-        yield Finding("extra CA", "ok", str(extra) if extra else "none set")
-    for port in _PORTS:
-        yield _port(port)
-
-
-def _port(port: int) -> Finding:
-    with socket.socket() as trial:
-        try:
-            trial.bind(("127.0.0.1", port))
-        except PermissionError:
-            return Finding(f"port {port}", "note", "needs privileges; the engine usually has them")
-        except OSError:
-            return Finding(f"port {port}", "note", "in use", "stop what uses it, or choose another port")
-    return Finding(f"port {port}", "ok", "free")
-
-
-def _print(finding: Finding) -> None:
-    colour = {"ok": "green", "note": "yellow", "problem": "red"}[finding.state]
-    out.print(f"[{colour}]{finding.state:>7}[/{colour}]  {finding.name}: ", end="")
-    out.print(finding.text, markup=False, soft_wrap=True)
-    if finding.remedy:
-        out.print(f"         next: {finding.remedy}", markup=False, soft_wrap=True)
+            yield Finding(image.name, "ok", f"{image.origin}, {size(image.size)}", facts=facts)

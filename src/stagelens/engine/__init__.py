@@ -74,6 +74,8 @@ def connect(host: str | None = None, start: bool = True, report: Report | None =
 
 
 def _remedy() -> str:
+    if os.environ.get("DOCKER_HOST"):
+        return "start the engine that DOCKER_HOST names, or: unset DOCKER_HOST   then run this again"
     if sys.platform != "linux":
         return "install and start Docker Desktop or Podman, then run this again"
     if os.geteuid() != 0:

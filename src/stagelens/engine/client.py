@@ -18,6 +18,8 @@ PROBE_SECONDS = 3.0
 SSH_PROBE_SECONDS = 15.0
 # Between two bytes of an answer, not for a whole one: a commit or a save of a large image may pause long.
 READ_SECONDS = 600
+# Fields of `GET /info` -> the variables that would set them for a program.
+_PROXIES = {"HttpProxy": "HTTP_PROXY", "HttpsProxy": "HTTPS_PROXY", "NoProxy": "NO_PROXY"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ def _describe(api: docker.APIClient) -> EngineInfo:
         memory=int(info.get("MemTotal") or 0),
         root_dir=str(info.get("DockerRootDir") or ""),
         id=str(info.get("ID") or ""),
+        proxies=tuple((name, str(info[key])) for key, name in _PROXIES.items() if info.get(key)),
+        mirrors=tuple(str(each) for each in (info.get("RegistryConfig") or {}).get("Mirrors") or ()),
     )
 
 

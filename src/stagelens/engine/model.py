@@ -14,7 +14,9 @@ class EngineInfo:
     """What the engine says of itself; `memory` is in bytes, `root_dir` a path on the engine's machine.
 
     `containerd_store` is true where images are kept by containerd (Docker Desktop, Engine 29). `id` is the
-    engine's own name for its data, "" where it has none: two engines never share a build cache.
+    engine's own name for its data, "" where it has none: two engines never share a build cache. `proxies` are
+    the engine's own, for its pulls, as pairs of a variable's name and its value; `mirrors` are its registry
+    mirrors.
     """
 
     version: str
@@ -29,6 +31,8 @@ class EngineInfo:
     memory: int
     root_dir: str
     id: str = ""
+    proxies: tuple[tuple[str, str], ...] = ()
+    mirrors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
