@@ -193,6 +193,26 @@ def test_the_error_names_every_place_and_its_reason(home: Path) -> None:
     assert "next: " in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("system", "release", "user", "words"),
+    [
+        ("darwin", "24.1", 501, "Docker Desktop"),
+        ("linux", "5.15-microsoft-standard-WSL2", 1000, "WSL integration"),
+        ("linux", "6.1", 1000, "sudo systemctl start docker"),
+        ("linux", "6.1", 0, "./stagelens doctor --fix"),
+    ],
+)
+def test_the_remedy_fits_the_system_and_the_user(
+    home: Path, monkeypatch: pytest.MonkeyPatch, system: str, release: str, user: int, words: str
+) -> None:
+    monkeypatch.setattr("sys.platform", system)
+    monkeypatch.setattr("platform.release", lambda: release)
+    monkeypatch.setattr("os.geteuid", lambda: user, raising=False)
+    with pytest.raises(EngineNotFound) as caught:
+        connect(start=False)
+    assert words in (caught.value.remedy or "")
+
+
 def test_a_named_engine_that_is_dead_is_not_replaced_by_a_new_one(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

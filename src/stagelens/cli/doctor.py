@@ -63,6 +63,8 @@ def _fix() -> Iterator[Finding]:
                 images.ensure(engine, report=report)
         finally:
             engine.api.close()
+    except engines.EngineNotFound:
+        return
     except StagelensError as error:
         text = f"{error.what} {error.why or ''}".rstrip()
         yield Finding("fix", "note", text, error.remedy)

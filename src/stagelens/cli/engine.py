@@ -30,6 +30,9 @@ def find() -> engines.Engine:
         if os.environ.get("DOCKER_HOST") or any(place.remedy for place in error.tried):
             raise
         requirements.provide(requirements.ENGINE)
+        if engines.can_start() is not None:
+            # The error says why none is started here.
+            engines.connect()
         with working("starting a private engine") as report:
             engine = engines.connect(report=report)
     for place in engine.skipped:

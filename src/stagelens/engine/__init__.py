@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 
 from stagelens.engine.client import Candidate, probe
@@ -74,12 +75,18 @@ def connect(host: str | None = None, start: bool = True, report: Report | None =
 
 
 def _remedy() -> str:
+    """What to install or start on this system, and what to run then."""
     if os.environ.get("DOCKER_HOST"):
         return "start the engine that DOCKER_HOST names, or: unset DOCKER_HOST   then run this again"
     if sys.platform != "linux":
-        return "install and start Docker Desktop or Podman, then run this again"
+        return "install Docker Desktop or Podman, start it, then run this again"
+    own = "run this as root, which starts a private engine"
+    if "microsoft" in platform.release().lower():
+        integration = "turn on Docker Desktop's WSL integration for this distribution, then run this again"
+        return f"{integration}   (or {own})"
     if os.geteuid() != 0:
-        return "sudo systemctl start docker   (or run this as root, which starts a private engine)"
+        group = "sudo usermod -aG docker $USER, log out and in, then run this again"
+        return f"install Docker, then: sudo systemctl start docker, {group}   (or {own})"
     return "./stagelens doctor --fix"
 
 
