@@ -29,6 +29,12 @@ FLAGS = [
     "--disable-sync",
 ]
 _SECONDS = 90
+_RUN = """async (code) => {
+    const notebook = window.jupyterapp.shell.currentWidget.content;
+    notebook.model.sharedModel.addCell({cell_type: 'code', source: code});
+    notebook.activeCellIndex = notebook.widgets.length - 1;
+    await window.jupyterapp.commands.execute('notebook:run-cell');
+}"""
 _TOKEN = "browser-tests"
 expect.set_options(timeout=30_000)  # a loaded machine is no failure
 
@@ -68,9 +74,17 @@ def frontend(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def axe(frontend: Path) -> str:
-    """axe-core's source, to be run in a page."""
-    return (frontend / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
+def accessible(frontend: Path) -> Callable[[Page], None]:
+    """Asserts that axe-core finds nothing serious in the widgets of a page, in its theme."""
+    axe = (frontend / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
+
+    def check(page: Page) -> None:
+        page.evaluate(axe)
+        found = page.evaluate("axe.run('.sl', {resultTypes: ['violations']})")
+        serious = [rule for rule in found["violations"] if rule["impact"] in ("serious", "critical")]
+        assert not serious, [(r["id"], [n["html"][:200] for n in r["nodes"][:3]]) for r in serious]
+
+    return check
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +124,15 @@ class Lab:
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         return page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-OutputArea")
 
+    def theme(self, page: Page, name: str) -> None:
+        """Change to "Light" or "Dark"."""
+        _change_theme(page, name)
+
+    def run(self, page: Page, code: str) -> Locator:
+        """Run one more cell in the notebook that is open; returns its output area."""
+        page.evaluate(_RUN, code)
+        return page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-OutputArea")
+
 
 def _change_theme(page: Page, name: str) -> None:
     """Change JupyterLab's theme to "Light" or "Dark"."""
@@ -117,6 +140,7 @@ def _change_theme(page: Page, name: str) -> None:
     page.evaluate(f"window.jupyterapp.commands.execute('{command}', {{theme: 'JupyterLab {name}'}})")
     light = "true" if name == "Light" else "false"
     expect(page.locator(f"body[data-jp-theme-light={light}]")).to_be_attached()
+    page.wait_for_timeout(500)  # the theme's style sheet is on its way
 
 
 @pytest.fixture(scope="session")
@@ -176,7 +200,6 @@ def picture() -> Callable[[Page | Locator, str], None]:
         elif folder:
             for theme in ("Dark", "Light"):
                 _change_theme(target.page, theme)
-                target.page.wait_for_timeout(500)  # the theme's style sheet is on its way
                 target.screenshot(path=Path(folder) / f"{name}-{theme.lower()}.png")
 
     return take

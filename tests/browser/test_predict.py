@@ -45,16 +45,7 @@ def test_a_learner_marks_steps_and_sees_which_were_right(
     second.get_by_role("radio", checked=True).press("ArrowRight")
     expect(second.get_by_role("radio", checked=True)).to_have_text("runs")
     picture(output.locator(".sl-predict"), "predict-cache")
-    page.evaluate(
-        """async (code) => {
-            const notebook = window.jupyterapp.shell.currentWidget.content;
-            notebook.model.sharedModel.addCell({cell_type: 'code', source: code});
-            notebook.activeCellIndex = notebook.widgets.length - 1;
-            await window.jupyterapp.commands.execute('notebook:run-cell');
-        }""",
-        MARK.replace("{unique}", unique),
-    )
-    result = page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-OutputArea")
+    result = lab.run(page, MARK.replace("{unique}", unique))
     expect(result).to_contain_text("2 of 3 right", timeout=60_000)
     expect(result).to_contain_text("page.html has other content.")
     expect(result).to_contain_text("It builds on line 3 (COPY page.html .), which ran again")

@@ -1,5 +1,6 @@
 // The application on its network, and a request on its way: see stagelens/views/app.py.
 import { useEffect, useState } from "preact/hooks";
+import { Call, duration, failed, type Hop, milliseconds, pace, slowness, usePlayed } from "./app/motion";
 import { Code, Problem } from "./lib/ui";
 import { useChannel, useTrait, useWords, widget } from "./lib/widget";
 import styles from "./app_view.css";
@@ -14,19 +15,6 @@ interface Service {
   url: string | null;
   note: string;
 }
-
-interface Hop {
-  service: string;
-  method: string;
-  url: string;
-  status: number | null;
-  start: number;
-  seconds: number;
-  inside: number | null;
-  error: string;
-}
-
-const milliseconds = (value: number) => `${(1000 * value).toFixed(value < 0.01 ? 1 : 0)} ms`;
 
 function AppView() {
   const { t } = useWords();
@@ -63,7 +51,7 @@ function AppView() {
         </button>
       </div>
       {problem && <Problem error={problem} />}
-      <Net services={services} calls={calls} hops={hops} chosen={chosen} choose={choose} />
+      <Net services={services} calls={calls} hops={hops} request={request} chosen={chosen} choose={choose} />
       {hops.length > 0 && <Way hops={hops} request={request} services={services} />}
       {chosen && <Log service={chosen} fresh={request} close={() => choose("")} />}
     </div>
@@ -74,17 +62,19 @@ interface Drawn {
   services: Service[];
   calls: [string, string][];
   hops: Hop[];
+  request: string;
   chosen: string;
   choose(name: string): void;
 }
 
 /** Callers to the left of those they call; the learner's browser leftmost. */
-function Net({ services, calls, hops, chosen, choose }: Drawn) {
+function Net(given: Drawn) {
+  const { services, calls, hops, request } = given;
   const { t } = useWords();
   const called = new Set(calls.map(([, to]) => to));
   const callers = services.filter((service) => !called.has(service.name));
   const others = services.filter((service) => called.has(service.name));
-  const order = (name: string) => hops.findIndex((hop) => hop.service === name) + 1;
+  const to = (name: string) => hops.filter((hop) => hop.service === name);
   const columns = [callers, others].filter((column) => column.length);
   return (
     <div class="sl-net">
@@ -98,19 +88,17 @@ function Net({ services, calls, hops, chosen, choose }: Drawn) {
         <div class="sl-hop-column" key={index}>
           <div class="sl-column sl-arrows" aria-hidden="true">
             {column.map((service) => (
-              <span key={service.name} class={order(service.name) ? "sl-way-on" : ""}>
-                {/* A new key starts the animation anew with each traced request. */}
-                <i
-                  key={String(hops[0]?.seconds)}
-                  style={{ animationDelay: `${0.7 * Math.max(0, order(service.name) - 1)}s` }}
-                />
+              <span key={service.name} class={to(service.name).length ? "sl-way-on" : ""}>
+                {to(service.name).map((hop, n) => (
+                  <Call key={n} hop={hop} hops={hops} request={request} />
+                ))}
               </span>
             ))}
           </div>
           <ul class="sl-column" aria-label={index ? t("Called services") : t("Services that a browser reaches")}>
             {column.map((service) => (
               <li key={service.name}>
-                <Box service={service} order={order(service.name)} chosen={chosen} choose={choose} />
+                <Box service={service} {...given} />
               </li>
             ))}
           </ul>
@@ -120,9 +108,16 @@ function Net({ services, calls, hops, chosen, choose }: Drawn) {
   );
 }
 
-function Box(given: { service: Service; order: number; chosen: string; choose(name: string): void }) {
+function Box({ service, hops, request, chosen, choose }: Drawn & { service: Service }) {
   const { t } = useWords();
-  const { service, order, chosen, choose } = given;
+  const order = hops.findIndex((hop) => hop.service === service.name) + 1;
+  const box = usePlayed<HTMLDivElement>(request, (element) => {
+    for (const hop of hops.filter((each) => each.service === service.name && each.inside !== null)) {
+      const { arrive, leave } = pace(hop, hops);
+      const ring = { boxShadow: "0 0 0 3px var(--sl-accent)" };
+      element.animate([ring, ring], { delay: arrive, duration: leave - arrive });
+    }
+  });
   const healths = { healthy: t("healthy"), unhealthy: t("unhealthy"), unknown: t("health unknown") };
   const states: Record<string, string> = {
     created: t("created"),
@@ -135,7 +130,7 @@ function Box(given: { service: Service; order: number; chosen: string; choose(na
   };
   const tone = service.state !== "running" || service.health === "unhealthy" ? "sl-down" : "sl-up";
   return (
-    <div class={`sl-service ${tone}`}>
+    <div ref={box} class={`sl-service ${tone}`}>
       <span class="sl-service-head">
         <span class="sl-lamp" aria-hidden="true" />
         <b>{service.name}</b>
@@ -167,7 +162,8 @@ function Box(given: { service: Service; order: number; chosen: string; choose(na
 /** When each call began and how long it took, as its caller saw it and inside the service. */
 function Way({ hops, request, services }: { hops: Hop[]; request: string; services: Service[] }) {
   const { t } = useWords();
-  const whole = Math.max(0.001, ...hops.map((hop) => hop.start + hop.seconds));
+  const whole = duration(hops);
+  const slow = slowness(hops);
   const colour = (name: string) => `var(--sl-stage-${Math.max(0, services.findIndex((s) => s.name === name)) % 6})`;
   return (
     <section class="sl-request" aria-label={t("The traced request")}>
@@ -183,7 +179,7 @@ function Way({ hops, request, services }: { hops: Hop[]; request: string; servic
             <Code>
               {hop.method} {hop.url}
             </Code>
-            <span class={hop.status !== null && hop.status < 400 ? "sl-added" : "sl-removed"}>
+            <span class={failed(hop) ? "sl-removed" : "sl-added"}>
               {hop.status ?? hop.error}
             </span>
             <span class="sl-number">{milliseconds(hop.seconds)}</span>
@@ -197,7 +193,12 @@ function Way({ hops, request, services }: { hops: Hop[]; request: string; servic
           </li>
         ))}
       </ol>
-      <p class="sl-soft">{t("Dark: the service itself worked on it. Light: its caller waited.")}</p>
+      <p class="sl-soft">
+        {t("Dark: the service itself worked on it. Light: its caller waited.")}{" "}
+        {slow > 1.5 && (
+          <span class="sl-moving">{t("The dots above move {n} times slower than the request did.", { n: Math.round(slow) })}</span>
+        )}
+      </p>
     </section>
   );
 }

@@ -1,0 +1,206 @@
+"""What holds for all seven widgets, side by side in one notebook: themes, widths, languages, keys, motion.
+
+SCREENSHOTS=folder keeps pictures of all of them in both languages and at all widths.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from stagelens.engine import Engine
+
+pytestmark = [pytest.mark.browser, pytest.mark.engine]
+
+DOCKERFILE = """FROM diamol/base AS builder
+WORKDIR /src
+COPY main.c .
+RUN mkdir -p /usr/lib/compiler /out && head -c 900000 /dev/zero > /usr/lib/compiler/cc && cp main.c /out/app
+FROM diamol/base
+COPY --from=builder /out/app /app
+RUN chmod +x /app && rm /etc/passwd
+CMD ["/app"]
+"""
+CELLS = (
+    """
+import stagelens
+from stagelens import run
+from stagelens.cache import read_inputs
+from stagelens.engine import connect
+from stagelens.snapshot.layers import read_layers
+from stagelens.views import *
+first = stagelens.record({context!r}, tags=[{tag!r}])
+open({context!r} + "/main.c", "a").write("edited")
+building = BuildView()
+trace = await building.build({context!r}, tags=[{tag!r}])
+""",
+    "lens = stagelens.explore({context!r}, trace)\nexploring = StageExplorer(lens)\nexploring",
+    """
+api = connect(start=False).api
+layers, base = read_layers(api, trace.image_id), read_layers(api, "diamol/base")
+layering = LayerExplorer(layers, shared={{"diamol/base": base}}, name="lesson:1")
+layering
+""",
+    "sizing = SizeCompare(lens)\nsizing",
+    "asking = PredictCache(first, read_inputs({context!r}))\nasking",
+    "marking = PredictCache(first, read_inputs({context!r}))\n"
+    "marking.mark(stagelens.record({context!r}, tags=[{tag!r}]))",
+    """
+names = {{"iotd": "image-of-the-day", "accesslog": "access-log", "image-gallery": "image-gallery"}}
+services = tuple(
+    run.Service(name, image, name, *state)
+    for (name, image), state in zip(names.items(), (
+        ("running", "healthy", "http://127.0.0.1:800"),
+        ("exited", "unknown", None, "a note that is as long as notes are"),
+        ("running", "unhealthy", "http://127.0.0.1:802"),
+    ))
+)
+hops = (
+    run.Hop("image-gallery", "GET", "http://127.0.0.1:802/", 200, 100.0, 0.05, 0.05),
+    run.Hop("iotd", "GET", "http://iotd/image", 200, 100.01, 0.02, 0.015),
+    run.Hop("accesslog", "POST", "http://accesslog/access-log", None, 100.04, 0.005, None, "refused"),
+)
+app = AppView(run.App(None, "nat", services, connect(start=False)), run.RequestTrace("trace-1", hops))
+app
+""",
+    "editing = DockerfileEditor({context!r})\nediting",
+    "every = [building, exploring, layering, sizing, asking, marking, app, editing, editing.view]",
+)
+VIEWS = {"build", "stages", "layers", "sizes", "predict", "app", "editor"}
+SPEAK = "for view in every: view.language = {code!r}"
+
+# The parts of a view that stick out of it, and do not scroll in a part of their own.
+WIDER = """() => [...document.querySelectorAll(".sl[class*=sl-view-]")].flatMap((view) => {
+  const edge = view.getBoundingClientRect().right + 1;
+  const clips = (e) => getComputedStyle(e).overflowX !== "visible";
+  const scrolls = (e) => e !== view && (clips(e) || scrolls(e.parentElement));
+  return [...view.querySelectorAll("*")]
+    .filter((e) => e.getBoundingClientRect().right > edge && !scrolls(e.parentElement))
+    .map((e) => e.outerHTML.slice(0, 100));
+})"""
+
+# Watches where Tab leads from a view's first control on; the number of its controls.
+WATCH = """(selector) => {
+  const view = document.querySelector(selector);
+  const controls = 'a[href], button:enabled, input:enabled, select, textarea, summary, [tabindex="0"]';
+  const wanted = [...view.querySelectorAll(controls)].filter((e) => e.tabIndex >= 0 && e.checkVisibility());
+  const unseen = new Set(wanted);
+  const look = (e) => {
+    const style = getComputedStyle(e);
+    if (style.outlineStyle !== "none") unseen.delete(e);
+  };
+  view.addEventListener("focusin", ({target}) => look(target));
+  window.missed = () => [...unseen].map((e) => e.outerHTML.slice(0, 150));
+  wanted[0]?.focus({focusVisible: true});
+  return wanted.length;
+}"""
+# Keeps what is animated from then on: the element's kind, its delay and its duration.
+RECORD = """() => {
+  window.played = [];
+  window.animated ??= Element.prototype.animate;
+  Element.prototype.animate = function (frames, {delay = 0, duration}) {
+    window.played.push([this.tagName, Math.round(delay), Math.round(duration)]);
+    return window.animated.call(this, frames, {delay, duration});
+  };
+}"""
+AGAIN = "app.take(run.RequestTrace({request!r}, hops))"
+
+
+@pytest.fixture(scope="module")
+def page(
+    browser: Browser, lab: Any, engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Page]:
+    context: Path = tmp_path_factory.mktemp("every")
+    (context / "Dockerfile").write_text(DOCKERFILE)
+    (context / "main.c").write_text(context.parent.name)
+    tag = f"sltest-{context.parent.parent.name}-every".lower()
+    place = browser.new_context(viewport={"width": 1280, "height": 1000})
+    found = place.new_page()
+    try:
+        lab.open(found, "every", *(cell.format(context=str(context), tag=tag) for cell in CELLS))
+        expect(found.locator(".sl-editor")).to_be_visible(timeout=90_000)
+        expect(found.locator(".sl-area").first).to_be_visible()
+        expect(found.get_by_role("treeitem").first).to_be_visible()
+        yield found
+    finally:
+        place.close()
+        for image in engine.api.images(tag):
+            engine.api.remove_image(image["Id"], force=True)
+
+
+@pytest.fixture
+def keep(page: Page) -> Callable[[str], None]:
+    """Keeps a picture of each widget."""
+
+    def take(name: str) -> None:
+        if folder := os.environ.get("SCREENSHOTS"):
+            for number, view in enumerate(page.locator(".sl[class*=sl-view-]").all()):
+                view.screenshot(path=Path(folder) / f"{name}-{number}.png")
+
+    return take
+
+
+@pytest.fixture(params=["en", "ko"])
+def language(page: Page, lab: Any, request: pytest.FixtureRequest) -> str:
+    lab.run(page, SPEAK.format(code=request.param))
+    expect(page.locator(f".sl[class*=sl-view-][lang={request.param}]")).to_have_count(9)
+    return request.param
+
+
+@pytest.mark.parametrize("width", [320, 1280, 3840])
+def test_they_fit_from_a_telephone_to_a_wall(page: Page, language: str, width: int, keep: Any) -> None:
+    page.set_viewport_size({"width": width, "height": 1000})
+    page.wait_for_timeout(300)
+    keep(f"every-{language}-{width}")
+    assert page.evaluate(WIDER) == []
+
+
+@pytest.mark.parametrize("theme", ["Dark", "Light"])
+def test_axe_finds_nothing_serious_in_either_theme(
+    page: Page, lab: Any, theme: str, accessible: Callable[[Page], None]
+) -> None:
+    lab.theme(page, theme)
+    accessible(page)
+
+
+@pytest.mark.parametrize("name", sorted(VIEWS))
+def test_every_control_is_reached_by_tab_and_shows_it(page: Page, name: str) -> None:
+    wanted = page.evaluate(WATCH, f".sl-view-{name}")
+    assert wanted
+    for _ in range(wanted - 1):
+        page.keyboard.press("Tab")
+    assert page.evaluate("window.missed()") == []
+
+
+def test_what_moves_is_the_request_as_it_was_measured(page: Page, lab: Any) -> None:
+    page.evaluate(RECORD)
+    lab.run(page, AGAIN.format(request="trace-2"))
+    expect(page.locator(".sl-request").get_by_text("trace-2")).to_be_visible()
+    # Of 50 ms, played in 4 s: the calls began after 0, 10 and 40 ms, and the first two took 50 and 20.
+    dots = page.evaluate("window.played.filter((each) => each[0] === 'I')")
+    assert [each[1:] for each in dots] == [[0, 4000], [800, 1600], [3200, 450]]
+    # The services work for as long as they said; the one that gave no answer does not.
+    assert len(page.evaluate("window.played.filter((each) => each[0] === 'DIV')")) == 2
+
+
+def test_nothing_moves_for_who_wants_no_motion(page: Page, lab: Any) -> None:
+    moving = """document.getAnimations().filter(({effect}) =>
+        effect.target.closest(".sl") && effect.getComputedTiming().activeDuration > 0).length"""
+    lab.run(page, "building.phase = 'running'")
+    expect(page.locator(".sl-view-build .sl-phase-running").first).to_be_visible()
+    assert page.evaluate(moving) > 0
+    page.emulate_media(reduced_motion="reduce")
+    try:
+        page.evaluate(RECORD)
+        lab.run(page, AGAIN.format(request="trace-3"))
+        expect(page.locator(".sl-request").get_by_text("trace-3")).to_be_visible()
+        assert page.evaluate("window.played") == []
+        assert page.evaluate(moving) == 0
+    finally:
+        page.emulate_media(reduced_motion="no-preference")
+        lab.run(page, "building.phase = 'done'")
