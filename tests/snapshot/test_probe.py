@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 import stagelens
+from stagelens.build import Vertex
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.images import ensure
@@ -114,13 +116,91 @@ def test_probe_and_saved_layers_agree(engine: Engine, unique: str, clean: object
 
 
 def compared(entry: Entry) -> tuple[object, ...]:
-    """What is known of a file but for its time, and of a folder also but for its size.
-
-    BuildKit's cache keys hold no times: a COPY of the probe may be answered by a record of the same files
-    at other times.
-    """
+    """All that is known of a file; of a folder not its size and time, which the file system makes."""
     facts = (entry.kind, entry.mode, entry.uid, entry.gid, entry.link_target)
-    return facts if entry.kind == "dir" else (*facts, entry.size)
+    return facts if entry.kind == "dir" else (*facts, entry.size, entry.mtime)
+
+
+@pytest.mark.engine
+def test_each_listing_is_of_the_very_snapshot_even_if_another_has_the_same_contents(
+    engine: Engine, tmp_path: Path, unique: str
+) -> None:
+    """BuildKit's keys hold contents and no times: a listing of the older snapshot would answer."""
+    for seconds in (1000, 2000):
+        (tmp_path / "Dockerfile").write_text(
+            f"FROM diamol/base AS old\nRUN echo {unique} > /f; touch -d @{seconds} /f\n"
+            f"RUN : {seconds}; echo > /g\nFROM scratch\nCOPY --from=old /g /g\n"
+        )
+        old = explore(engine, tmp_path, stagelens.build(tmp_path, engine=engine)).stage("old")
+        assert [entry.mtime for table in old.tables[1:] if (entry := table.get("f"))] == [seconds] * 2
+        assert [entry.path for entry in old.changes(2).added] == ["g"]
+        assert not old.changes(2).changed, "an unchanged file is no change"
+
+
+@pytest.mark.engine
+def test_steps_that_somebody_ran_again_without_the_cache_are_listed_anew(
+    engine: Engine, tmp_path: Path, unique: str
+) -> None:
+    """The definitions of the steps are the same then, and so are BuildKit's keys."""
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM diamol/base AS first\nRUN : {unique}; touch /id-$(cat /proc/sys/kernel/random/uuid)\n"
+        "FROM scratch\nCOPY --from=first /etc/passwd /\n"
+    )
+    seen: set[str] = set()
+    for no_cache in (False, True):
+        built = [stagelens.build(tmp_path, engine=engine, no_cache=no_cache, target="first")]
+        built += [stagelens.build(tmp_path, engine=engine) for _ in range(2)]
+        found = set[str]()
+        for trace in built:
+            lens = explore(engine, tmp_path, trace)
+            found |= {entry.path for entry in lens.stage("first").changes(1).added}
+        (name,) = found - seen
+        assert read_file(lens, "first", None, name).size == 0
+        seen.add(name)
+
+
+def listed(engine: Engine, context: Path, keep: Path) -> list[bool]:
+    """Explore a build; for each listing that the engine was asked for, whether it had it already."""
+    steps: dict[str, bool] = {}
+
+    def note(vertex: Vertex, _: object) -> None:
+        if "-print0" in vertex.name:
+            steps[vertex.digest] = vertex.cached
+
+    explore(engine, context, stagelens.build(context, engine=engine), on_vertex=note, keep=keep)
+    return sorted(steps.values())
+
+
+@pytest.mark.engine
+def test_what_has_not_changed_is_not_listed_again(engine: Engine, tmp_path: Path, unique: str) -> None:
+    context, keep = tmp_path / "context", tmp_path / "keep"
+    context.mkdir()
+    text = f"FROM diamol/base AS one\nCOPY a /a\nRUN echo {unique} > /1\nFROM one\nRUN echo 2 > /2\n"
+    (context / "Dockerfile").write_text(text)
+    (context / "a").write_text(unique)
+    assert listed(engine, context, keep)[:3] == [False] * 3
+    assert listed(engine, context, keep) == [], "nothing has changed: the engine is not asked"
+    (context / "Dockerfile").write_text(text.replace("echo 2", "echo 3"))
+    assert listed(engine, context, keep) == [False, True, True, True], "only what follows the edit"
+    (context / "a").write_text(f"{unique} other")
+    assert listed(engine, context, keep)[:3] == [False] * 3
+
+
+@pytest.mark.engine
+def test_an_edit_that_is_undone_brings_the_former_files_back(
+    engine: Engine, tmp_path: Path, unique: str
+) -> None:
+    """Though every step is cached by then, and the image is the same all along."""
+    (tmp_path / "Dockerfile").write_text(
+        "FROM diamol/base AS one\nCOPY a /a\nFROM scratch\nCOPY --from=one /etc/passwd /\n"
+    )
+    sizes: list[int] = []
+    for text in (unique, f"{unique} edited", unique):
+        (tmp_path / "a").write_text(text)
+        os.utime(tmp_path / "a", (1000, 1000))
+        lens = explore(engine, tmp_path, stagelens.build(tmp_path, engine=engine))
+        sizes += [entry.size for entry in lens.stage("one").changes(1).added]
+    assert sizes == [len(unique), len(unique) + len(" edited"), len(unique)]
 
 
 @pytest.mark.engine

@@ -177,8 +177,12 @@ class _Run:
         with Session(self._api, services, shared_key=shared_key(job.context)) as session:
             image = self._solving("session", lambda: self._solve(request, session.id), session)
         # Newer engines ask for the Dockerfile each time: they look at no kept copy of it.
-        sent = sum(transfer.content_bytes for transfer in sync.transfers if transfer.name == "context")
-        return self._trace("session", image, sent + counted.count)
+        context = [transfer for transfer in sync.transfers if transfer.name == "context"]
+        sent = sum(transfer.content_bytes for transfer in context)
+        trace = self._trace("session", image, sent + counted.count)
+        if job.is_archive or not all(transfer.digest for transfer in context):
+            return trace
+        return replace(trace, context_digest="-".join(transfer.digest for transfer in context))
 
     def with_upload(self) -> BuildTrace:
         name, body = self._job.archive()

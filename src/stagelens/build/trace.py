@@ -58,7 +58,8 @@ class BuildTrace:
     """A finished build: its Dockerfile, its vertices and what came out.
 
     `missing` lists in plain words what the chosen backend could not tell (the classic builder knows no
-    graph, say). `context_bytes` counts the content of context files sent to the engine for this build.
+    graph, say). `context_bytes` counts the content of context files sent to the engine for this build;
+    `context_digest` stands for their paths, modes, sizes and times, None where nobody knows them.
     `request` is what was asked of the engine: build arguments, network, platform.
     """
 
@@ -71,6 +72,7 @@ class BuildTrace:
     started: float = 0.0
     completed: float = 0.0
     context_bytes: int = 0
+    context_digest: str | None = None
     missing: tuple[str, ...] = field(default=())
     request: BuildRequest = field(default_factory=BuildRequest)
 

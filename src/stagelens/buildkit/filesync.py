@@ -8,6 +8,7 @@ ends with FIN from each side. ERR carries a text.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -82,12 +83,16 @@ class Texts:
 
 @dataclass(slots=True)
 class Transfer:
-    """Counts of one transfer: paths announced, files asked for, and bytes of content sent."""
+    """Counts of one transfer: paths announced, files asked for, and bytes of content sent.
+
+    `digest` stands for all that was announced: paths, modes, sizes, times; "" until that is complete.
+    """
 
     name: str
     paths: int = 0
     files: int = 0
     content_bytes: int = 0
+    digest: str = ""
 
 
 class FileSync:
@@ -180,14 +185,18 @@ class _Sender:
                 self._channel.send(Packet(type=Packet.ERR, data=str(error).encode()).SerializeToString())
 
     def _walk(self) -> None:
+        announced = hashlib.sha256()
         for index, entry in enumerate(self._entries):
             if self._done:
                 return
             if entry.is_regular:
                 # Known before it is announced: the engine may ask at once.
                 self._files[index] = entry.path
-            self._channel.send(_stat_packet(entry), flush=False)
+            packet = _stat_packet(entry)
+            announced.update(packet)
+            self._channel.send(packet, flush=False)
             self._transfer.paths += 1
+        self._transfer.digest = announced.hexdigest()
         self._channel.send(Packet(type=Packet.STAT).SerializeToString())
 
     def _send_content(self, index: int) -> None:

@@ -5,15 +5,13 @@ The folder stays below a size: the layers used longest ago go first.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import struct
-import tempfile
 from pathlib import Path
 
 from stagelens.snapshot.archive import LayerFiles
+from stagelens.snapshot.keep import Keep
 from stagelens.snapshot.table import FileTable
 
 _MAGIC = b"stagelens-layer\x01"
@@ -24,44 +22,24 @@ MAX_BYTES = 256 << 20  # some three million files
 
 def load(folder: Path, diff_id: str) -> LayerFiles | None:
     """The kept layer, or None where there is none or its file is damaged or of another version."""
-    file = folder / _name(diff_id)
+    data = _keep(folder).load(_name(diff_id))
     try:
-        layer = _decode(file.read_bytes(), diff_id)
-        os.utime(file)  # says when it was last used
-        return layer
-    except (OSError, ValueError, TypeError, KeyError, struct.error):
+        return _decode(data, diff_id) if data is not None else None
+    except (ValueError, TypeError, KeyError, struct.error):
         return None
 
 
 def store(folder: Path, layer: LayerFiles) -> None:
     """Keep a layer. The file appears whole or not at all; where it can't be written, nothing is kept."""
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".layer-", dir=folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(_encode(layer))
-            Path(name).replace(folder / _name(layer.diff_id))
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        _trim(folder, keep=_name(layer.diff_id))
+    _keep(folder).store(_name(layer.diff_id), [_encode(layer)])
 
 
-def _trim(folder: Path, keep: str) -> None:
-    """Remove the layers used longest ago until the rest fits in MAX_BYTES; never the one just kept."""
-    files = [(file.stat(), file) for file in folder.glob("*.layer")]
-    total = sum(facts.st_size for facts, _ in files)
-    for facts, file in sorted(files, key=lambda row: row[0].st_mtime_ns):
-        if total <= MAX_BYTES:
-            return
-        if file.name != keep:
-            file.unlink(missing_ok=True)
-            total -= facts.st_size
+def _keep(folder: Path) -> Keep:
+    return Keep(folder, ".layer", MAX_BYTES)
 
 
 def _name(diff_id: str) -> str:
-    return diff_id.removeprefix("sha256:") + ".layer"
+    return diff_id.removeprefix("sha256:")
 
 
 def _encode(layer: LayerFiles) -> bytes:

@@ -37,17 +37,19 @@ class ListingError(StagelensError):
     """A probe's listing is cut short or does not fit together."""
 
 
-def list_command(root: str, out: str) -> str:
+def list_command(root: str, out: str, busybox: str = "") -> str:
     """Shell commands (busybox) that list the tree at `root` into files in the folder `out`.
 
-    The tree is walked once, since walking it costs more than all the rest; `stat` is run for thousands of
-    files at a time, its output apart from the names that find itself writes.
+    `busybox` are words that run an applet, where none is on the PATH. The tree is walked once, since walking
+    it costs more than all the rest; `stat` is run for thousands of files at a time, its output apart from
+    the names that find itself writes.
     """
-    facts = "exec stat -c '%f %u %g %s %Y' \"$@\" >&3"
-    links = 'exec stat -c %N "$@" >&4'
-    walk = 'find . -xdev -print0 -exec sh -c "$F" f {} + -type l -exec sh -c "$L" l {} +'
+    run = f"{busybox} " if busybox else ""
+    facts = f"exec {run}stat -c '%f %u %g %s %Y' \"$@\" >&3"
+    links = f'exec {run}stat -c %N "$@" >&4'
+    walk = f'{run}find . -xdev -print0 -exec {run}sh -c "$F" f {{}} + -type l -exec {run}sh -c "$L" l {{}} +'
     return (
-        f"mkdir -p {out} && cd {root} && F={shlex.quote(facts)} L={shlex.quote(links)}"
+        f"{run}mkdir -p {out} && cd {root} && F={shlex.quote(facts)} L={shlex.quote(links)}"
         f" && export F L && {walk} > {out}/names 3> {out}/facts 4> {out}/links"
     )
 

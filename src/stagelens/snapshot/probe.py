@@ -1,30 +1,33 @@
 """Files of every stage after every instruction, without exporting an image.
 
 The probe (see split.py) is a build like any other; BuildKit runs only what it has not run before, and a
-listing that it has made once comes from its cache. Listings that are known here are not parsed again.
+listing that it has made once comes from its cache. Such a listing is taken only if it is of the very snapshot
+that the engine has now; else it is made again, under a key that holds the snapshot's identity. Where nothing
+can have changed since an earlier exploration, the engine is not asked at all (see known.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import secrets
 import tarfile
 import tempfile
-import threading
-from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stagelens.build import BuildFailed, BuildTrace, Job, run
 from stagelens.build.run import OnVertex
 from stagelens.buildkit import BuildRequest, Cancel, FileSend
-from stagelens.dockerfile import Instruction, Stage, parse
+from stagelens.dockerfile import Dockerfile, Instruction, Stage, parse
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
+from stagelens.paths import cache_dir
 from stagelens.snapshot.diff import Diff, diff
-from stagelens.snapshot.listing import PARTS, ListingError, list_command, read_listing
-from stagelens.snapshot.split import Plan, Point, plan, points, single
+from stagelens.snapshot.known import Known, Snapshot, build_key
+from stagelens.snapshot.listing import list_command
+from stagelens.snapshot.split import Plan, Point, listed_points, plan, single, source_point, tips_of
 from stagelens.snapshot.table import FileTable
 
 PROBE_IMAGE = "diamol/base"
@@ -33,6 +36,8 @@ CONTENT_BYTES = 64 * 1024
 # errRetryTimeout; seen with Engine 20.10 and 60 steps).
 _HICCUP = "flightcontrol: exceeded retry timeout"
 _ATTEMPTS = 4
+# How often a listing is asked for again because the project was built anew meanwhile.
+_ROUNDS = 4
 _MAX_RESULT_BYTES = 2 * 1024**3
 _EMPTY = FileTable.from_entries(())
 
@@ -73,13 +78,17 @@ class StageFiles:
 
 @dataclass(frozen=True, slots=True)
 class Exploration:
-    """A build with the files of its stages, in order of the Dockerfile; `engine` serves file contents."""
+    """A build with the files of its stages, in order of the Dockerfile; `engine` serves file contents.
+
+    `identities` names the engine's snapshot of each point, where it is known.
+    """
 
     trace: BuildTrace
     stages: tuple[StageFiles, ...]
     context: Path
     request: BuildRequest
     engine: Engine
+    identities: Mapping[Point, str] = field(default_factory=dict[Point, str])
 
     def stage(self, reference: str | int | None = None) -> StageFiles:
         """The files of the stage with that name or index; the target's without one.
@@ -126,8 +135,11 @@ def explore(
     platform: str | None = None,
     on_vertex: OnVertex | None = None,
     cancel: Cancel | None = None,
+    keep: Path | None = None,
 ) -> Exploration:
     """List the files of every stage that `trace`'s build needed; pass the build's own arguments again.
+
+    What was listed is kept in the folder `keep`, by default one in the user's cache, for the next time.
 
     Raises
     ------
@@ -143,22 +155,28 @@ def explore(
         platform=platform,
     )
     needed = dockerfile.needed(trace.target)
-    todo = plan(dockerfile, needed, PROBE_IMAGE)
-    found = _run(engine, Path(context), request, todo, on_vertex, cancel)
-    listings = _read_tar(found)
+    known = Known(keep or cache_dir() / "stages")
+    key = build_key(engine, trace, request, Path(context))
+    sources = listed_points(dockerfile, needed)
+    snapshots = known.build(key, trace)
+    if snapshots is None or {point for point in sources.values() if point} - snapshots.keys():
+        probe = _Probe(engine, Path(context), request, on_vertex, cancel)
+        snapshots = probe.snapshots(dockerfile, needed, sources, known)
+        known.keep_build(key, probe.time, snapshots)
     stages: list[StageFiles] = []
     for index in needed:
         stage = dockerfile.stages[index]
-        changing = {point.instruction: todo.folders[point] for point in points(stage)}
         tables: list[FileTable] = []
         for instruction in stage.instructions:
-            folder = changing.get(instruction.index)
-            if folder is None:
-                tables.append(tables[-1])
+            point = Point(index, instruction.index)
+            if point in sources:
+                source = sources[point]
+                tables.append(snapshots[source].table if source else _EMPTY)
             else:
-                tables.append(_table(listings, folder) if folder else _EMPTY)
+                tables.append(tables[-1])
         stages.append(StageFiles(stage, tuple(tables)))
-    return Exploration(trace, tuple(stages), Path(context), request, engine)
+    identities = {point: snapshots[source].identity for point, source in sources.items() if source}
+    return Exploration(trace, tuple(stages), Path(context), request, engine, identities)
 
 
 def _check(trace: BuildTrace, context: Path) -> None:
@@ -193,10 +211,13 @@ def read_file(exploration: Exploration, stage: str | int, instruction: int | Non
         raise StagelensError(f"{path!r} is a {entry.kind}, it has no content.", where=place)
     name = "".join(f"\\0{byte:03o}" for byte in entry.path.encode("utf-8", "surrogateescape"))
     # The x keeps a name's last newline, which $(...) would drop.
-    command = f"p=$(printf '%bx' '{name}') && head -c {CONTENT_BYTES} \"/m/${{p%x}}\" > /o/content"
-    todo = single(exploration.trace.dockerfile, Point(files.stage.index, index), PROBE_IMAGE, command)
-    result = _run(exploration.engine, exploration.context, exploration.request, todo, None, None)
-    data = _read_tar(result)["content"]
+    command = f"p=$(printf '%bx' '{name}') && $B head -c {CONTENT_BYTES} \"./${{p%x}}\" > $O/content"
+    dockerfile = exploration.trace.dockerfile
+    point = source_point(dockerfile, Point(files.stage.index, index)) or Point(files.stage.index, index)
+    mark = exploration.identities.get(point, "")
+    todo = single(dockerfile, point, PROBE_IMAGE, command, mark)
+    probe = _Probe(exploration.engine, exploration.context, exploration.request)
+    data = probe.run(todo)["content"]
     return FileContent(data, entry.size, _is_binary(data))
 
 
@@ -214,33 +235,109 @@ def list_image(engine: Engine, image: str, cancel: Cancel | None = None) -> File
     )
     with tempfile.TemporaryDirectory(prefix="stagelens-") as empty:
         request = BuildRequest(network="none")
-        todo = Plan(text, "listed", {})
-        parts = _read_tar(_run(engine, Path(empty), request, todo, None, cancel))
-    return _table({f"o/{name}": content for name, content in parts.items()}, "o")
+        todo = Plan(text, "listed", {}, {})
+        parts = _Probe(engine, Path(empty), request, cancel=cancel).run(todo)
+    return Known(cache_dir() / "stages").snapshot(parts, "").table
 
 
-def _run(
-    engine: Engine,
-    context: Path,
-    request: BuildRequest,
-    todo: Plan,
-    on_vertex: OnVertex | None,
-    cancel: Cancel | None,
-) -> io.BytesIO:
-    request = replace(request, target=todo.target)
-    parsed = parse(todo.text, request.dockerfile)
-    for attempt in range(_ATTEMPTS):
-        output = io.BytesIO()
-        job = Job(context, request, todo.text, output=FileSend(output, _MAX_RESULT_BYTES))
-        try:
-            run(engine, job, parsed, on_vertex, cancel, "session")
-        except BuildFailed as failed:
-            if _HICCUP in str(failed) and attempt + 1 < _ATTEMPTS:
-                continue  # what was done by now comes from the cache
-            raise ProbeFailed(failed) from failed
-        output.seek(0)
-        return output
-    raise AssertionError("the last attempt returns or raises")
+class _Probe:
+    """Builds a project's probes; `time` is when the last one ended, by the engine's clock (Unix seconds)."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        context: Path,
+        request: BuildRequest,
+        on_vertex: OnVertex | None = None,
+        cancel: Cancel | None = None,
+    ) -> None:
+        self._engine = engine
+        self._context = context
+        self._request = request
+        self._on_vertex = on_vertex
+        self._cancel = cancel
+        self.time = 0.0
+
+    def snapshots(
+        self,
+        dockerfile: Dockerfile,
+        stages: Sequence[int],
+        sources: Mapping[Point, Point | None],
+        known: Known,
+    ) -> dict[Point, Snapshot]:
+        """The snapshots at the points that are listed, each as the engine has it now."""
+        tips = tips_of(dockerfile, stages)
+        ends = {source: tips[point.stage] for point, source in sources.items() if source}
+        wanted = dict.fromkeys(ends, "")
+        found: dict[Point, Snapshot] = {}
+        for _ in range(_ROUNDS):
+            if not wanted:
+                return found
+            todo = plan(dockerfile, wanted, ends, PROBE_IMAGE, now := secrets.token_hex(8))
+            result = _folders(self.run(todo))
+            for point, folder in todo.folders.items():
+                chain = _chain(result.get(folder, {}))
+                last = _chain(result.get(todo.tips[point], {}))
+                if chain == last[-len(chain) :] if chain else wanted[point]:
+                    found[point] = known.snapshot(result[folder], _identity(chain))
+                    del wanted[point]
+                else:
+                    # An engine that does not say which snapshot is which lists anew each time.
+                    wanted[point] = _identity(last) or now
+        raise StagelensError(
+            "The stages are being built anew all the time.",
+            where=dockerfile.path,
+            remedy="explore again when the other builds of this project have ended",
+        )
+
+    def run(self, todo: Plan) -> dict[str, bytes]:
+        """The files that a probe made, by their paths.
+
+        Raises
+        ------
+        ProbeFailed, BuildCancelled, ConnectionLost.
+        """
+        request = replace(self._request, target=todo.target)
+        parsed = parse(todo.text, request.dockerfile)
+        for attempt in range(_ATTEMPTS):
+            output = io.BytesIO()
+            job = Job(self._context, request, todo.text, output=FileSend(output, _MAX_RESULT_BYTES))
+            try:
+                trace = run(self._engine, job, parsed, self._on_vertex, self._cancel, "session")
+            except BuildFailed as failed:
+                if _HICCUP in str(failed) and attempt + 1 < _ATTEMPTS:
+                    continue  # what was done by now comes from the cache
+                raise ProbeFailed(failed) from failed
+            self.time = max((vertex.completed or 0.0 for vertex in trace.vertices), default=0.0)
+            output.seek(0)
+            return _read_tar(output)
+        raise AssertionError("the last attempt returns or raises")
+
+
+def _folders(files: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
+    found: dict[str, dict[str, bytes]] = {}
+    for path, content in files.items():
+        folder, _, name = path.partition("/")
+        found.setdefault(folder, {})[name] = content
+    return found
+
+
+def _chain(parts: Mapping[str, bytes]) -> tuple[bytes, ...]:
+    """The layers below a step's root, the uppermost first, by the engine's names for them.
+
+    From /proc/self/mounts; () where the root is no overlay. Newer kernels write each layer as `lowerdir+=`.
+    """
+    for line in parts.get("mounts", b"").splitlines():
+        fields = line.split(b" ")
+        if len(fields) > 3 and fields[1] == b"/":
+            options = [option.partition(b"=") for option in fields[3].split(b",")]
+            lower = [value for name, _, value in options if name in (b"lowerdir", b"lowerdir+")]
+            return tuple(layer for value in lower for layer in value.split(b":"))
+    return ()
+
+
+def _identity(chain: Sequence[bytes]) -> str:
+    return hashlib.sha256(b":".join(chain)).hexdigest()[:32] if chain else ""
 
 
 def _read_tar(file: io.BytesIO) -> dict[str, bytes]:
@@ -262,39 +359,3 @@ def _is_binary(data: bytes) -> bool:
         # A character that the cut went through is no sign.
         return error.start < len(data) - 4
     return False
-
-
-class _Known:
-    """Tables of listings that were read before, the last used ones kept."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._tables: OrderedDict[bytes, FileTable] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, names: bytes, facts: bytes, links: bytes) -> FileTable:
-        digest = hashlib.sha256()
-        for part in (names, facts, links):
-            digest.update(len(part).to_bytes(8, "big") + part)
-        key = digest.digest()
-        with self._lock:
-            if key in self._tables:
-                self._tables.move_to_end(key)
-                return self._tables[key]
-        table = read_listing(names, facts, links)
-        with self._lock:
-            self._tables[key] = table
-            if len(self._tables) > self._limit:
-                self._tables.popitem(last=False)
-        return table
-
-
-_known = _Known(64)
-
-
-def _table(listings: Mapping[str, bytes], folder: str) -> FileTable:
-    try:
-        names, facts, links = (listings[f"{folder}/{part}"] for part in PARTS)
-    except KeyError as error:
-        raise ListingError("The probe's result lacks a listing.", where=folder) from error
-    return _known.get(names, facts, links)

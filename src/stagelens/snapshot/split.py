@@ -2,13 +2,21 @@
 
 Each point is a stage that repeats its stage's text up to that instruction. BuildKit's cache keys hold no
 stage names, so every such step is answered from the cache of the real build, and a step that two points
-share runs once. A listing's own step reads the same whatever the stages are called and wherever they stand,
-so it too comes from the cache until the files change. The originals stay at the top, so that names, indexes
-and ARGs mean what they meant.
+share runs once. The originals stay at the top, so that names, indexes and ARGs mean what they meant.
+
+A listing's step runs *on* the point, in a repetition of it, and mounts the same point to list it: what is
+both a step's root and a mount has its key from the steps that made it, where any other mount is hashed,
+content by content, which costs far more than to list it (solver/llbsolver/ops/exec.go,
+NoContentBasedHash). The tools are mounted too, since a point may have none.
+
+Such a key does not tell two runs of the same steps apart (`--no-cache`). So each listing says of which
+snapshot it is, and for each chain of stages a step that is never cached says which ones there are now.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stagelens.dockerfile import Dockerfile, Instruction, Stage, split_words
@@ -16,9 +24,14 @@ from stagelens.dockerfile.lines import continuation
 from stagelens.snapshot.listing import list_command
 
 _CHANGES_FILES = frozenset({"FROM", "RUN", "COPY", "ADD", "WORKDIR"})
-# How many points one step lists. A container's start costs as much as listing some 15,000 files, so the first
-# look is cheaper with more in one; an edit lists anew what stands in one step with it, and what follows.
-TOGETHER = 4
+_PLACE = "/.stagelens"  # in the points' own trees, whatever these hold
+_BUSYBOX = f"{_PLACE}/tools/env {_PLACE}/tools/busybox"
+# A busybox that needs a loader is started by it, since a point may have none: `env` is that loader, and else
+# busybox's own applet of that name, which runs its arguments just so.
+_TOOLS = (
+    "RUN mkdir /tools && cp /bin/busybox /tools/busybox"
+    " && { cp /lib/ld-musl-*.so.1 /tools/env 2> /dev/null || cp /bin/busybox /tools/env; }"
+)
 _NAME = "stagelens"  # BuildKit of Engine 20.10 allows no underscore in a stage's name
 
 
@@ -34,12 +47,13 @@ class Point:
 class Plan:
     """What to build and to which stage, and in which folder of the result each point's listing lies.
 
-    A point without any file has the folder "".
+    `tips` has for each of these points the folder in which the last snapshot of its chain is told.
     """
 
     text: str
     target: str
     folders: dict[Point, str]
+    tips: dict[Point, str]
 
 
 def points(stage: Stage) -> list[Point]:
@@ -60,49 +74,76 @@ def source_point(dockerfile: Dockerfile, point: Point) -> Point | None:
     return source_point(dockerfile, points(dockerfile.stages[stage.base_stage])[-1])
 
 
-def plan(dockerfile: Dockerfile, stages: tuple[int, ...], probe_image: str) -> Plan:
-    """The probe's Dockerfile for the stages with these indexes; `probe_image` brings sh, find and stat."""
+def listed_points(dockerfile: Dockerfile, stages: Iterable[int]) -> dict[Point, Point | None]:
+    """For each point of these stages the one to list: an image is listed once, scratch (None) not at all."""
+    images: dict[tuple[str, str], Point] = {}
+    found: dict[Point, Point | None] = {}
+    for point in (point for index in stages for point in points(dockerfile.stages[index])):
+        source = source_point(dockerfile, point)
+        if source is not None and source.instruction == 0:
+            stage = dockerfile.stages[source.stage]
+            source = images.setdefault((stage.base, stage.platform or ""), source)
+        found[point] = source
+    return found
+
+
+def plan(
+    dockerfile: Dockerfile,
+    wanted: Mapping[Point, str],
+    tips: Mapping[Point, Point],
+    probe_image: str,
+    now: str,
+) -> Plan:
+    """The probe's Dockerfile for the points `wanted`, each with words that its listing's key holds besides.
+
+    `tips` says for each of them the last point of its chain; `now` is new each time. `probe_image` brings
+    busybox.
+    """
     name = _free_name(dockerfile)
+    parts = [f"FROM {probe_image} AS {name}tools\n{_TOOLS}"]
     folders: dict[Point, str] = {}
-    bases: dict[tuple[str, str], str] = {}
-    parts: list[str] = []
-    for index in stages:
-        stage = dockerfile.stages[index]
-        own: list[Point] = []
-        for point in points(stage):
-            source = source_point(dockerfile, point)
-            if source is None:
-                folders[point] = ""
-            elif source != point:
-                folders[point] = folders[source]
-            elif point.instruction:
-                own.append(point)
-            else:
-                # An image is listed once, however many stages begin with it.
-                key = (stage.base, stage.platform or "")
-                if key not in bases:
-                    bases[key] = f"{len(parts)}/0"
-                    parts.append(_lister(dockerfile, [point], f"{name}{len(parts)}", probe_image))
-                folders[point] = bases[key]
-        for start in range(0, len(own), TOGETHER):
-            group = own[start : start + TOGETHER]
-            folders |= {point: f"{len(parts)}/{place}" for place, point in enumerate(group)}
-            parts.append(_lister(dockerfile, group, f"{name}{len(parts)}", probe_image))
-    copies = [f"COPY --from={name}{number}list /o/ /{number}/" for number in range(len(parts))]
-    result = "\n".join([f"FROM scratch AS {name}result", *copies])
-    return Plan("\n".join([_original(dockerfile), *parts, result, ""]), f"{name}result", folders)
-
-
-def single(dockerfile: Dockerfile, point: Point, probe_image: str, command: str) -> Plan:
-    """A probe that runs `command` with the files of one point at /m; what it puts in /o is the result."""
-    name = _free_name(dockerfile)
-    parts = [
-        _prefix(dockerfile, point, f"{name}point"),
-        f"FROM {probe_image} AS {name}run\n"
-        f"RUN --mount=type=bind,from={name}point,target=/m mkdir /o && {command}",
-        f"FROM scratch AS {name}result\nCOPY --from={name}run /o/ /",
+    last: dict[Point, str] = {}
+    for point, mark in wanted.items():
+        folders[point] = str(len(folders))
+        script = f"{list_command(f'{_PLACE}/files', f'{_PLACE}/out', _BUSYBOX)} && {_mounts(mark)}"
+        parts.append(_step(dockerfile, point, name, f"{name}{folders[point]}", script))
+        last.setdefault(tips[point], f"tip{len(last)}")
+    for tip, folder in last.items():
+        script = f"{_BUSYBOX} mkdir -p {_PLACE}/out && {_mounts(now)}"
+        parts.append(_step(dockerfile, tip, name, f"{name}{folder}", script, files=False))
+    copies = [
+        f"COPY --from={name}{folder}run {_PLACE}/out/ /{folder}/"
+        for folder in (*folders.values(), *last.values())
     ]
-    return Plan("\n".join([_original(dockerfile), *parts, ""]), f"{name}result", {})
+    result = "\n".join([f"FROM scratch AS {name}result", *copies])
+    text = "\n".join([_original(dockerfile), *parts, result, ""])
+    return Plan(text, f"{name}result", folders, {point: last[tips[point]] for point in wanted})
+
+
+def single(dockerfile: Dockerfile, point: Point, probe_image: str, command: str, mark: str = "") -> Plan:
+    """A probe that runs `command` in the files of one point; what it puts in "$O" is the result.
+
+    `command` may run applets with $B; `mark` is what its key holds besides.
+    """
+    name = _free_name(dockerfile)
+    script = f": {mark}; B='{_BUSYBOX}' O={_PLACE}/out && $B mkdir -p $O && cd {_PLACE}/files && {command}"
+    parts = [
+        f"FROM {probe_image} AS {name}tools\n{_TOOLS}",
+        _step(dockerfile, point, name, f"{name}point", script),
+        f"FROM scratch AS {name}result\nCOPY --from={name}pointrun {_PLACE}/out/ /",
+    ]
+    return Plan("\n".join([_original(dockerfile), *parts, ""]), f"{name}result", {}, {})
+
+
+def tips_of(dockerfile: Dockerfile, stages: Sequence[int]) -> dict[int, Point]:
+    """For each stage the last point of a chain of stages that goes through all of it."""
+    found: dict[int, Point] = {}
+    for index in sorted(stages, reverse=True):
+        stage = dockerfile.stages[index]
+        tip = found.setdefault(index, points(stage)[-1])
+        if stage.base_stage is not None:
+            found.setdefault(stage.base_stage, tip)
+    return found
 
 
 def _free_name(dockerfile: Dockerfile) -> str:
@@ -113,12 +154,21 @@ def _free_name(dockerfile: Dockerfile) -> str:
     return name
 
 
-def _lister(dockerfile: Dockerfile, group: list[Point], name: str, probe_image: str) -> str:
-    prefixes = [_prefix(dockerfile, point, f"{name}x{place}") for place, point in enumerate(group)]
-    mounts = [f"--mount=type=bind,from={name}x{n},target=/m/{n}" for n in range(len(group))]
-    script = " && ".join(list_command(f"/m/{n}", f"/o/{n}") for n in range(len(group)))
-    lister = f"FROM {probe_image} AS {name}list\nRUN {' '.join(mounts)} {script}"
-    return "\n".join([*prefixes, lister])
+def _step(
+    dockerfile: Dockerfile, point: Point, name: str, own: str, script: str, *, files: bool = True
+) -> str:
+    """Stages that run a script on a point, as root and without its variables for the loader."""
+    mounts = [f"--mount=type=bind,from={name}tools,source=/tools,target={_PLACE}/tools"]
+    if files:
+        mounts.append(f"--mount=type=bind,from={own},target={_PLACE}/files")
+    command = json.dumps([*_BUSYBOX.split(), "sh", "-c", script])
+    step = f"USER 0:0\nENV LD_PRELOAD= LD_LIBRARY_PATH=\nRUN {' '.join(mounts)} {command}"
+    before = [_prefix(dockerfile, point, own)] if files else []
+    return "\n".join([*before, _prefix(dockerfile, point, f"{own}run"), step])
+
+
+def _mounts(mark: str) -> str:
+    return f": {mark}; {_BUSYBOX} cat /proc/self/mounts > {_PLACE}/out/mounts"
 
 
 def _prefix(dockerfile: Dockerfile, point: Point, name: str) -> str:

@@ -1,0 +1,181 @@
+"""What was listed before, kept in memory and on disk: tables by their listing, explorations by their build.
+
+A table is a listing's, whoever made it. An exploration is known where nothing can have changed since: the
+same Dockerfile, arguments and context, every step cached or run before it was made, and the same image, whose
+configuration says when each of its layers was made. Only a project's last exploration is known, so one of
+another target in between, which may have run steps again, is a reason to ask the engine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from docker.errors import APIError
+
+from stagelens.build import BuildTrace
+from stagelens.buildkit import BuildRequest
+from stagelens.engine import Engine
+from stagelens.snapshot.keep import Keep
+from stagelens.snapshot.listing import PARTS, ListingError, read_listing
+from stagelens.snapshot.split import Point
+from stagelens.snapshot.table import FileTable
+
+MAX_BYTES = 256 << 20  # some three million files
+_MAX_INDEX_BYTES = 16 << 20
+_MAX_TABLES = 64
+_VERSION = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The files at a point, which is the snapshot `identity` in the engine ("" where it does not say)."""
+
+    table: FileTable
+    digest: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildKey:
+    """What stands for a project, and for one build of it; None where not all that went into that is known."""
+
+    project: str
+    build: str | None
+
+
+class Known:
+    """Snapshots of earlier probes, those used last in memory and all that there is room for in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = Keep(folder, ".files", MAX_BYTES)
+        self._builds = Keep(folder, ".build", _MAX_INDEX_BYTES)
+
+    def snapshot(self, listing: Mapping[str, bytes], identity: str) -> Snapshot:
+        """What a listing says; it is parsed only if it never was.
+
+        Raises
+        ------
+        ListingError: it lacks a part, or is none.
+        """
+        try:
+            parts = [listing[part] for part in PARTS]
+        except KeyError as error:
+            raise ListingError("The probe's result lacks a listing.") from error
+        found = hashlib.sha256()
+        for part in parts:
+            found.update(len(part).to_bytes(8, "big") + part)
+        digest = found.hexdigest()
+        table = self._table(digest)
+        if table is None:
+            table = read_listing(*parts)
+            self._files.store(digest, [table.to_bytes()])
+            _recent.put(digest, table)
+        return Snapshot(table, digest, identity)
+
+    def build(self, key: BuildKey, trace: BuildTrace) -> dict[Point, Snapshot] | None:
+        """The snapshots of a build that was explored last and after its steps last ran, else None."""
+        data = self._builds.load(key.project)
+        try:
+            kept = json.loads(data) if data is not None else None
+            if kept is None or key.build is None or kept["build"] != key.build:
+                return None
+            if kept["time"] < _last_run(trace):
+                return None
+            found: dict[Point, Snapshot] = {}
+            for stage, instruction, digest, identity in kept["points"]:
+                if (table := self._table(digest)) is None:
+                    return None
+                found[Point(stage, instruction)] = Snapshot(table, digest, identity)
+        except (ValueError, TypeError, KeyError):
+            return None  # damaged, or of another version
+        return found
+
+    def keep_build(self, key: BuildKey, time: float, snapshots: Mapping[Point, Snapshot]) -> None:
+        """Keep the snapshots of a build as they were at a time of the engine's clock (Unix seconds)."""
+        points = [
+            (point.stage, point.instruction, snapshot.digest, snapshot.identity)
+            for point, snapshot in snapshots.items()
+        ]
+        facts = {"build": key.build, "time": time, "points": points}
+        self._builds.store(key.project, [json.dumps(facts).encode()])
+
+    def _table(self, digest: str) -> FileTable | None:
+        if (table := _recent.get(digest)) is not None:
+            return table
+        data = self._files.load(digest)
+        try:
+            table = FileTable.from_bytes(data) if data is not None else None
+        except ValueError:
+            return None
+        if table is not None:
+            _recent.put(digest, table)
+        return table
+
+
+def build_key(engine: Engine, trace: BuildTrace, request: BuildRequest, context: Path) -> BuildKey:
+    """What stands for a build with all that went into it."""
+    dockerfile = trace.dockerfile
+    project = [_VERSION, engine.info.id, str(context.absolute()), request.dockerfile]
+    if trace.image_id is None or trace.context_digest is None or not engine.info.id:
+        return BuildKey(_digest(project), None)
+    images = sorted({edge.source for edge in dockerfile.edges if isinstance(edge.source, str)})
+    facts = [
+        trace.image_id,
+        trace.context_digest,
+        dockerfile.text,
+        trace.target,
+        sorted(request.build_args.items()),
+        request.network,
+        request.platform,
+        [(name, _image_id(engine, name)) for name in images],
+        sorted(vertex.digest for vertex in trace.vertices if vertex.instruction == 0),
+    ]
+    return BuildKey(_digest(project), _digest(facts))
+
+
+def _digest(facts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _image_id(engine: Engine, name: str) -> str:
+    """The id of an image in the engine's store; "" where BuildKit alone has it, or nobody."""
+    try:
+        return str(engine.api.inspect_image(name)["Id"])
+    except APIError:
+        return ""
+
+
+def _last_run(trace: BuildTrace) -> float:
+    """When the build's last step ended that was not cached, by the engine's clock in Unix seconds."""
+    ran = [v.completed or 0.0 for v in trace.vertices if v.stage is not None and not v.cached]
+    return max(ran, default=0.0)
+
+
+class _Recent:
+    """The tables used last, by digest."""
+
+    def __init__(self) -> None:
+        self._tables: OrderedDict[str, FileTable] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, digest: str) -> FileTable | None:
+        with self._lock:
+            if digest in self._tables:
+                self._tables.move_to_end(digest)
+            return self._tables.get(digest)
+
+    def put(self, digest: str, table: FileTable) -> None:
+        with self._lock:
+            self._tables[digest] = table
+            if len(self._tables) > _MAX_TABLES:
+                self._tables.popitem(last=False)
+
+
+_recent = _Recent()
