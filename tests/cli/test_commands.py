@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def stagelens(*arguments: str) -> subprocess.CompletedProcess[str]:
+def stagelens(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "stagelens.cli", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120, env=env
+    )
 
 
 @pytest.mark.engine
@@ -32,6 +35,32 @@ def test_explore_json_of_one_stage() -> None:
     assert stage["name"] == "test-stage"
     assert [i["line"] for i in stage["instructions"]] == [4, 5, 6]
     assert stage["instructions"][2]["changed"][0]["path"] == "build.txt"
+
+
+@pytest.mark.parametrize(
+    ("command", "stages"),
+    [
+        (("explore", "--stage", "zz"), "build-stage, test-stage, stage-2"),
+        (("explore", "--target", "zz"), "build-stage, test-stage, stage-2"),
+        (("build", "--target", "zz"), "build-stage, test-stage, stage-2"),
+        (("explore", "--target", "build-stage", "--stage", "test-stage"), "build-stage\n"),
+    ],
+)
+def test_a_stage_that_is_not_there_is_refused_before_any_engine_is_asked(
+    command: tuple[str, ...], stages: str
+) -> None:
+    nowhere = os.environ | {"DOCKER_HOST": "tcp://127.0.0.1:1"}
+    name, *options = command
+    done = stagelens(name, "ch04/exercises/multi-stage", *options, env=nowhere)
+    assert done.returncode == 1
+    assert f"There is no stage {options[-1]!r}." in done.stderr
+    assert f"take one of these: {stages}" in done.stderr
+
+
+@pytest.mark.engine
+def test_a_stage_without_a_name_is_a_target_by_its_label() -> None:
+    done = stagelens("explore", "ch04/exercises/multi-stage", "--target", "stage-2", "--json")
+    assert json.loads(done.stdout)["stages"][-1]["name"] == "stage-2", done.stderr
 
 
 @pytest.mark.engine

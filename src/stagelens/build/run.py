@@ -87,7 +87,8 @@ def build(
 
     Raises
     ------
-    DockerfileError: the Dockerfile cannot be read. BuildFailed: the build failed, with stage and line.
+    DockerfileError: the Dockerfile cannot be read. StageNotFound: it has no such target.
+    BuildFailed: the build failed, with stage and line.
     BuildCancelled: `cancel` was called. EngineNotFound: there is no engine.
     """
     place = Path(context)
@@ -96,7 +97,7 @@ def build(
     request = BuildRequest(
         dockerfile=path,
         tags=tuple(tags),
-        target=target,
+        target=_target(parsed, target),
         build_args=dict(build_args or {}),
         labels=dict(labels or {}),
         cache_from=tuple(cache_from),
@@ -285,6 +286,16 @@ class _Run:
             missing=missing,
             request=self._job.request,
         )
+
+
+def _target(dockerfile: Dockerfile, target: str | None) -> str | None:
+    """The target as BuildKit knows it: a stage without a name by its index (older ones only as the last)."""
+    if target is None:
+        return None
+    stage = dockerfile.stage(target)
+    if stage.name is not None:
+        return target
+    return None if stage is dockerfile.stages[-1] else str(stage.index)
 
 
 def _upload_refused(error: BuildFailed) -> StagelensError:

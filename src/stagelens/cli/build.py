@@ -23,6 +23,7 @@ from stagelens.buildkit import BuildCancelled, Cancel, FileSend, Output
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import flags, verdicts
 from stagelens.cli.console import err, out, working
+from stagelens.dockerfile import StageNotFound, load
 from stagelens.snapshot import Entry, Exploration, StageFiles, explore
 from stagelens.snapshot.probe import PROBE_IMAGE
 from stagelens.views import markup
@@ -111,6 +112,7 @@ def explore_command(
     as_json: Json = False,
 ) -> None:
     """Build a folder and show what every instruction did to its stage's files."""
+    _check_stages(context, build_arg, target, stage)
     engine = engine_commands.find()
     build_args = arguments(build_arg)
     with cancellable() as cancel, working(f"building {context}") as say:
@@ -125,11 +127,7 @@ def explore_command(
         )
         say("looking into the stages")
         exploration = explore(engine, context, trace, build_args=build_args, cancel=cancel)
-    try:
-        chosen = exploration.stages if stage is None else (exploration.stage(stage),)
-    except KeyError:
-        names = ", ".join(files.stage.label for files in exploration.stages)
-        raise typer.BadParameter(f"no stage {stage!r}; this build has {names}") from None
+    chosen = exploration.stages if stage is None else (exploration.stage(stage),)
     if as_json:
         out.print_json(json.dumps(_exploration_json(exploration, chosen)))
         return
@@ -144,6 +142,20 @@ def arguments(pairs: list[str] | None) -> dict[str, str | None]:
         name, has_value, value = pair.partition("=")
         found[name] = value if has_value else os.environ.get(name)
     return found
+
+
+def _check_stages(
+    context: Path, build_arg: list[str] | None, target: str | None, stage: str | None = None
+) -> None:
+    """Refuse stages that the Dockerfile does not have, before an engine is asked for anything."""
+    if target is None and stage is None:
+        return
+    given = {name: value for name, value in arguments(build_arg).items() if value is not None}
+    dockerfile = load(context / "Dockerfile", given)
+    needed = dockerfile.needed(target)
+    if stage is not None and dockerfile.stage(stage).index not in needed:
+        labels = [dockerfile.stages[index].label for index in needed]
+        raise StageNotFound(stage, dockerfile.path, labels, "the build does not need it")
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Text to Dockerfile: stages, instructions, edges. Pure: no engine, no network."""
 
-from stagelens.dockerfile.errors import DockerfileError
+from stagelens.dockerfile.errors import DockerfileError, StageNotFound
 from stagelens.dockerfile.expand import expand
 from stagelens.dockerfile.model import Dockerfile, Edge, EdgeKind, Flag, Heredoc, Instruction, Stage
 from stagelens.dockerfile.parse import load, parse
@@ -17,6 +17,7 @@ __all__ = [
     "Heredoc",
     "Instruction",
     "Stage",
+    "StageNotFound",
     "expand",
     "full_name",
     "load",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from stagelens.dockerfile.errors import StageNotFound
+
 EdgeKind = Literal["from", "copy", "add", "mount"]
 
 
@@ -108,7 +110,7 @@ class Dockerfile:
 
         Raises
         ------
-        KeyError: there is no such stage.
+        StageNotFound (a KeyError): there is no such stage.
         """
         text = str(reference)
         for stage in reversed(self.stages):
@@ -119,7 +121,7 @@ class Dockerfile:
         for stage in self.stages:
             if stage.label == text:
                 return stage
-        raise KeyError(reference)
+        raise StageNotFound(reference, self.path, [stage.label for stage in self.stages])
 
     def needed(self, target: str | int | None = None) -> tuple[int, ...]:
         """Indexes of the stages that building `target` (the last stage unless told) needs, in order."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from stagelens.build import BuildFailed, BuildTrace, Job, run
 from stagelens.build.run import OnVertex
 from stagelens.buildkit import BuildRequest, Cancel, FileSend
-from stagelens.dockerfile import Dockerfile, Instruction, Stage, parse
+from stagelens.dockerfile import Dockerfile, Instruction, Stage, StageNotFound, parse
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.paths import cache_dir
@@ -95,7 +95,7 @@ class Exploration:
 
         Raises
         ------
-        KeyError: there is no such stage, or the build did not need it.
+        StageNotFound (a KeyError): there is no such stage, or the build did not need it.
         """
         if reference is None:
             return self.stages[-1]
@@ -103,7 +103,9 @@ class Exploration:
         for files in self.stages:
             if files.stage.index == index:
                 return files
-        raise KeyError(reference)
+        built = [files.stage.label for files in self.stages]
+        why = "this build does not need it"
+        raise StageNotFound(reference, self.trace.dockerfile.path, built, why)
 
 
 @dataclass(frozen=True, slots=True)
