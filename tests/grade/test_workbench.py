@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
-import ipywidgets as widgets
 import pytest
+from stagelens_testing.classroom import PATIENCE
 
 from stagelens import grade
 from stagelens.engine import Engine
@@ -62,21 +63,41 @@ def test_an_answer_that_was_begun_must_be_right(tmp_path: Path) -> None:
 
 @pytest.mark.engine
 def test_the_buttons(engine: Engine, tmp_path: Path) -> None:
-    bench = Workbench("multi-stage-go", tmp_path / "mine")
-    area, row, shown = bench.editor().children
-    assert isinstance(row, widgets.HBox)
-    save, check, hint = row.children
-    hint.click()
-    assert "Check first" in shown.value
-    area.value = "FROM <b>nowhere</b>\n"
-    save.click()
-    assert bench.text == area.value
-    check.click()
-    assert "0/1" in shown.value
-    assert "<b>nowhere" not in shown.value
-    area.value = ANSWER
-    check.click()
-    assert shown.value.count("passed") == len(GO.checks)
+    editor = Workbench("multi-stage-go", tmp_path / "mine").editor()
+    editor.hint_button.click()
+    assert "Check first" in editor.shown.value
+    editor.area.value = "FROM <b>nowhere</b>\n"
+    editor.save_button.click()
+    assert (tmp_path / "mine/Dockerfile").read_text() == editor.area.value
+    editor.check_button.click()
+    editor.wait(PATIENCE)
+    assert "0/1" in editor.shown.value
+    assert "<b>nowhere" not in editor.shown.value
+    editor.area.value = ANSWER
+    said: list[str] = []
+    editor.doing.observe(lambda change: said.append(change["new"]), "value")
+    editor.check_button.click()
+    report = editor.wait(PATIENCE)
+    assert report is not None
+    assert report.passed
+    assert editor.shown.value.count("passed") == len(GO.checks)
+    assert set(said) >= {check.title for check in GO.checks}, "it is followed live"
+
+
+@pytest.mark.engine
+def test_a_check_leaves_the_kernel_free_and_is_cancelled(engine: Engine, tmp_path: Path) -> None:
+    editor = Workbench("multi-stage-go", tmp_path / "mine").editor()
+    editor.area.value = "FROM diamol/base\nRUN sleep 600\n"
+    building = threading.Event()
+    editor.doing.observe(lambda change: change["new"] == "building" and building.set(), "value")
+    editor.check_button.click()
+    assert building.wait(PATIENCE), "the button came back, and the check goes on"
+    assert editor.check_button.disabled
+    editor.cancel_button.click()
+    assert editor.wait(PATIENCE) is None
+    assert editor.shown.value == "Cancelled. Nothing was graded."
+    assert (editor.check_button.disabled, editor.cancel_button.disabled) == (False, True)
+    assert editor.doing.value == ""
 
 
 @pytest.mark.engine

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
-from typing import Any
 
 import ipywidgets as widgets
 
 from stagelens import engine as engines
 from stagelens import images
+from stagelens.buildkit import Cancel
 from stagelens.errors import StagelensError
 from stagelens.grade import work
+from stagelens.grade.bench_editor import BenchEditor
 from stagelens.grade.catalogue import exercise
-from stagelens.grade.grade import grade_folder, needed_images
+from stagelens.grade.grade import Progress, grade_folder, needed_images
 from stagelens.grade.lab import Lab
 from stagelens.grade.model import Report
-from stagelens.grade.results.markup import check_table
 from stagelens.views.markup import size, table
 
 
@@ -61,11 +60,16 @@ class Workbench:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def check(self) -> Report:
-        """Grade the answer as it is by now. Raises EngineNotFound."""
+    def check(self, *, cancel: Cancel | None = None, report: Progress | None = None) -> Report:
+        """Grade the answer as it is by now.
+
+        Raises
+        ------
+        EngineNotFound: there is no engine. BuildCancelled: `cancel` was called.
+        """
         found = engines.connect()
         try:
-            return grade_folder(self.exercise, self.place, engine=found)
+            return grade_folder(self.exercise, self.place, engine=found, cancel=cancel, report=report)
         finally:
             found.api.close()
 
@@ -93,7 +97,7 @@ class Workbench:
         raise NotSolved("The answer is not right yet.", why=report.error or failed)
 
     def compare(self, edit: str) -> widgets.HTML:
-        """The project as it was given beside the answer: size, files, and what an edit makes run again."""
+        """The project as given, beside the answer once it was begun: size, files, what an edit runs again."""
         found = engines.connect()
         try:
             images.ensure(found, needed_images(self.exercise))
@@ -104,37 +108,13 @@ class Workbench:
         head = ["", "size of the image", "files in it", f"RUN steps after a change of {file}"]
         return widgets.HTML(table(head, rows))
 
-    def editor(self) -> widgets.VBox:
-        """The Dockerfile to edit, with a Save, a Check and a Hint button."""
-        area = widgets.Textarea(self.text, layout=widgets.Layout(width="100%", height="22em"))
-        area.add_class("stagelens-editor")
-        shown = widgets.HTML()
-        last: list[Report] = []
-
-        def save(_: Any) -> None:
-            shown.value = f"Saved: {escape(str(self.save(area.value)))}"
-
-        def check(_: Any) -> None:
-            self.save(area.value)
-            shown.value = "Building and asking: this takes a few seconds."
-            try:
-                last[:] = [self.check()]
-                shown.value = check_table(last[0])
-            except StagelensError as error:
-                shown.value = f"<pre>{escape(error.render())}</pre>"
-
-        def hint(_: Any) -> None:
-            shown.value = escape(self.hint(last[0]) if last else "Check first: hints are about what fails.")
-
-        buttons: list[widgets.Widget] = []
-        for label, action in (("Save", save), ("Check", check), ("Hint", hint)):
-            button = widgets.Button(description=label)
-            button.on_click(action)
-            buttons.append(button)
-        return widgets.VBox([area, widgets.HBox(buttons), shown])
+    def editor(self) -> BenchEditor:
+        """The Dockerfile to edit, with buttons that save and check it."""
+        return BenchEditor(self)
 
     def _both(self) -> list[tuple[str, Path]]:
-        return [("as given", self.exercise.folder), ("yours", self.place)]
+        given = [("as given", self.exercise.folder)]
+        return [*given, ("yours", self.place)] if self.begun else given
 
     def _row(self, found: engines.Engine, label: str, folder: Path, edit: str) -> list[str]:
         with Lab(self.exercise, folder, found) as lab:

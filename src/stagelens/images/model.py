@@ -22,6 +22,8 @@ LESSON_IMAGES: dict[str, tuple[str, ...]] = {
     "04-go-image-gallery": NAMES,
     "05-why-multi-stage": NAMES,
     "06-exercise": ("diamol/golang", "diamol/base"),
+    "07-node-dependencies": ("diamol/node", "diamol/base"),
+    "08-java-order": ("diamol/maven", "diamol/openjdk", "diamol/base"),
 }
 
 
