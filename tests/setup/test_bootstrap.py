@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -77,7 +78,7 @@ class Project:
         return subprocess.Popen(
             [sys.executable, script or self.root / "stagelens", *arguments],
             cwd=cwd,
-            env=os.environ | {"PATH": NO_UV},
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PATH": NO_UV},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -181,6 +182,55 @@ def test_an_interrupted_installation_is_taken_up_again(project: Project) -> None
 
     (project.root / "slow").unlink()
     assert project.run()[0] == 0
+
+
+def test_a_killed_installation_begins_anew(project: Project) -> None:
+    (project.root / "slow").touch()
+    process = project.start()
+    project.wait_for_build()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    # A package that pip was about to unpack.
+    half = project.root / ".venv/half"
+    half.touch()
+
+    (project.root / "slow").unlink()
+    assert project.run()[0] == 0
+    assert not half.exists()
+    assert not (project.root / ".venv/stagelens-tmp").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="becomes another user")
+def test_a_checkout_that_may_not_be_written(bare: Project) -> None:
+    for folder in (bare.root, *list(bare.root.parents)[:3]):
+        folder.chmod(0o755)
+    python = next((p for p in ("/usr/bin/python3", sys.executable) if readable_by_all(Path(p))), None)
+    if python is None:
+        pytest.skip("no Python that others may run")
+    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", python, bare.root / "stagelens"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"error: the installation into {bare.root}/.venv failed" in done.stderr
+    assert "next: clone stagelens into a folder that you may write to" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def readable_by_all(path: Path) -> bool:
+    real = path.resolve()
+    return real.exists() and all(folder.stat().st_mode & 0o001 for folder in (real, *real.parents))
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        ("urllib3 NewConnectionError refused", "check the network, a proxy"),
+        ("SSLError CERTIFICATE_VERIFY_FAILED", "name the CA"),
+        ("OSError: No space left on device", "free some space"),
+        ("something else", "check the network and pip's settings"),
+    ],
+)
+def test_the_remedy_fits_what_pip_said(words: str, remedy: str) -> None:
+    assert remedy in runpy.run_path(str(SCRIPT))["remedy_for"](words)
 
 
 def test_a_failed_installation_shows_what_pip_said(project: Project) -> None:
