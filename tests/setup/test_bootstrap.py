@@ -249,5 +249,18 @@ def test_a_venv_without_a_python_is_made_anew(bare: Project) -> None:
     assert (code, out) == (0, str(bare.root / ".venv"))
 
 
+def test_an_interrupt_while_the_command_line_is_imported(project: Project) -> None:
+    project.run()
+    (project.root / "src/stagelens/cli/__init__.py").write_text(
+        "import time; print('importing', flush=True); time.sleep(60)"
+    )
+    process = project.start()
+    assert process.stdout is not None
+    assert process.stdout.readline() == "importing\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "")
+
+
 def test_an_old_python_can_read_the_script() -> None:
     ast.parse(SCRIPT.read_text(), feature_version=(3, 6))

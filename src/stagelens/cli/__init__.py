@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import typer
@@ -39,6 +40,9 @@ for _group in _GROUPS:
 
 def main() -> None:
     """Run the command line; a StagelensError is told in its own words, without a traceback."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        # ./stagelens has another one in place while this is imported.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         app()
     except StagelensError as error:
@@ -46,3 +50,5 @@ def main() -> None:
             f"error: {error.render()}", style="red", markup=False, highlight=False, soft_wrap=True
         )
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

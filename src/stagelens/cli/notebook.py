@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +42,7 @@ def run_command(
     os.environ["DOCKER_HOST"] = engine.address
     out_dir.mkdir(parents=True, exist_ok=True)
     executed = out_dir / f"{source.stem}.ipynb"
-    with working(f"running {source.stem}"):
+    with working(f"running {source.stem}"), _temporary_files():
         try:
             papermill.execute_notebook(
                 str(source), str(executed), cwd=str(source.parent), progress_bar=False, log_output=False
@@ -55,6 +58,21 @@ def run_command(
     page.write_text(still_page(executed), encoding="utf-8")
     out.print(str(executed), markup=False, soft_wrap=True)
     out.print(str(page), markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _temporary_files() -> Generator[None]:
+    """A folder for temporary files, removed at the end: an interrupted papermill leaves some."""
+    before = os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="stagelens-run-", ignore_cleanup_errors=True) as folder:
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = None
+            del os.environ["TMPDIR"]
+            if before is not None:
+                os.environ["TMPDIR"] = before
 
 
 def still_page(executed: Path) -> str:
