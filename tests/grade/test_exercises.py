@@ -92,7 +92,7 @@ def test_what_is_left_of_a_submission_that_is_refused(engine: Engine, tmp_path: 
     report = grade.grade_folder(EXERCISES["multi-stage-go"], tmp_path, engine=engine)
     assert report.error is None
     assert report.earned == 0
-    assert "no plain file" in report.checks[0].seen
+    assert "A link leads out of the submission" in report.checks[0].seen
     with pytest.raises(grade.SubmissionRefused), Lab(EXERCISES["multi-stage-go"], tmp_path, engine):
         pass
 

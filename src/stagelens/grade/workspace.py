@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from stagelens.grade.intake import Refused
+from stagelens.grade.intake.admit import check_link, show
 from stagelens.grade.model import Edit, Exercise, ExerciseInvalid, SubmissionRefused
 
 MAX_FILES = 2000
@@ -20,12 +22,12 @@ _IGNORED = frozenset({".git", ".ipynb_checkpoints", "__pycache__", ".DS_Store", 
 def compose(exercise: Exercise, folder: Path, target: Path) -> tuple[str, ...]:
     """Copy a submission to `target`, which must not exist; notes for the learner come back.
 
-    Only plain files and folders are taken. Files of the exercise that are not the learner's to change are
-    laid anew, so that a check tries the very program that the exercise gave.
+    Files, folders, and links that stay inside are taken, as the intake does. Files of the exercise that are
+    not the learner's to change are laid anew, so that a check tries the very program that the exercise gave.
 
     Raises
     ------
-    SubmissionRefused: no Dockerfile, a link or device, too many files or too many bytes.
+    SubmissionRefused: no Dockerfile, a link that leads out, a device, too many files or too many bytes.
     """
     target.mkdir(parents=True)
     total = count = 0
@@ -37,7 +39,8 @@ def compose(exercise: Exercise, folder: Path, target: Path) -> tuple[str, ...]:
         place = target / path.relative_to(folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place, follow_symlinks=False)
-        place.chmod(0o755 if info.st_mode & 0o111 else 0o644)
+        if not place.is_symlink():
+            place.chmod(0o755 if info.st_mode & 0o111 else 0o644)
     if not (target / "Dockerfile").is_file():
         raise SubmissionRefused(
             "There is no Dockerfile.",
@@ -58,13 +61,23 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
                 waiting.append((Path(entry.path), depth + 1))
             elif stat.S_ISREG(info.st_mode):
                 yield Path(entry.path), info
+            elif stat.S_ISLNK(info.st_mode):
+                _check_link(Path(entry.path), folder)
+                yield Path(entry.path), info
             else:
-                name = os.fsencode(Path(entry.path).relative_to(folder)).decode("utf-8", "replace")
                 raise SubmissionRefused(
                     "The submission holds something that is no plain file.",
-                    where=name[:200],
-                    remedy="hand in files and folders only, no links",
+                    where=show(Path(entry.path).relative_to(folder).as_posix()),
+                    remedy="hand in files and folders only",
                 )
+
+
+def _check_link(path: Path, folder: Path) -> None:
+    try:
+        check_link(path.relative_to(folder).as_posix(), str(path.readlink()))
+    except Refused as refused:
+        remedy = "hand in the file itself, or a link to a file of your own"
+        raise SubmissionRefused(refused.what, where=refused.where, remedy=remedy) from refused
 
 
 def _lay(exercise: Exercise, target: Path) -> Iterator[str]:
@@ -73,14 +86,17 @@ def _lay(exercise: Exercise, target: Path) -> Iterator[str]:
         if any(fnmatchcase(PurePosixPath(relative).as_posix(), p) for p in exercise.changeable):
             continue
         place = target / relative
-        if place.is_dir():
-            shutil.rmtree(place)
-        for parent in reversed(relative.parents):
-            if (target / parent).is_file():
-                (target / parent).unlink()
         content = path.read_bytes()
         if place.is_file() and place.read_bytes() != content:
             yield f"{relative.as_posix()} is the exercise's own: it was graded as the exercise gives it"
+        # Through a link the exercise's text would be written over another file of the learner's.
+        for parent in (target / parent for parent in reversed(relative.parents[:-1])):
+            if parent.is_symlink() or parent.is_file():
+                parent.unlink()
+        if place.is_symlink():
+            place.unlink()
+        elif place.is_dir():
+            shutil.rmtree(place)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
         place.chmod(0o755 if path.stat().st_mode & 0o111 else 0o644)
@@ -93,7 +109,7 @@ def edited(source: Path, target: Path, edit: Edit, token: str) -> None:
     ------
     ExerciseInvalid: the text to be replaced is not in the file.
     """
-    shutil.copytree(source, target)
+    shutil.copytree(source, target, symlinks=True)
     place = target / edit.file
     text = place.read_text(encoding="utf-8")
     if edit.find not in text:
