@@ -1,7 +1,8 @@
 """Grades as CSV: a Moodle grading worksheet with further columns, and a Canvas gradebook.
 
 Moodle (assignfeedback_offline) reads the columns `Identifier`, `Grade` and `Last modified (grade)`, and
-`Feedback comments` where that is on; it passes over others, and over empty grades. Canvas (GradebookImporter)
+`Feedback comments` where that is on; it passes over others, and over empty grades. Of an identifier it drops
+the first twelve characters, unseen, and takes the rest for a participant's number. Canvas (GradebookImporter)
 wants `Student`, `ID`, optionally both SIS columns, then `Section`, and takes every further column for an
 assignment; a row `Points Possible` may come first; an empty cell changes nothing.
 """
@@ -14,8 +15,10 @@ from collections.abc import Iterable, Sequence
 
 from stagelens.grade.results.model import ClassResults, Result
 
+# Excel knows UTF-8 only by it. Moodle cuts it off, and Canvas looks for `Student` anywhere in a cell.
+BOM = "\ufeff"
 # What a spreadsheet takes for a formula. Names come from others.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 
 
 def moodle(found: ClassResults) -> str:
@@ -31,16 +34,17 @@ def moodle(found: ClassResults) -> str:
 def _moodle_row(result: Result, points: float, checks: Sequence[str]) -> list[str]:
     number = result.ids.get("moodle")
     earned = (
-        {c.id: f"{c.earned:g}" for c in result.report.checks}
+        {c.id: _number(c.earned) for c in result.report.checks}
         if result.earned is not None and result.report
         else {}
     )
     return [
-        f"Participant {number}" if number else result.learner,
+        # A learner's name in its place could end as somebody else's number.
+        f"Participant {number}" if number else "",
         result.name,
         result.status,
-        "" if result.earned is None else f"{result.earned:g}",
-        f"{points:g}",
+        _number(result.earned),
+        _number(points),
         "-",
         _comment(result),
         result.learner,
@@ -52,11 +56,8 @@ def _moodle_row(result: Result, points: float, checks: Sequence[str]) -> list[st
 def canvas(found: ClassResults) -> str:
     """grades-canvas.csv: a gradebook with one assignment, named as the exercise is."""
     head = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", found.exercise.title]
-    possible = ["    Points Possible", "", "", "", "", f"{found.exercise.points:g}"]
-    rows = [
-        [r.name, r.ids.get("canvas", ""), "", "", "", "" if r.earned is None else f"{r.earned:g}"]
-        for r in found.results
-    ]
+    possible = ["    Points Possible", "", "", "", "", _number(found.exercise.points)]
+    rows = [[r.name, r.ids.get("canvas", ""), "", "", "", _number(r.earned)] for r in found.results]
     return _csv([head, possible, *rows])
 
 
@@ -65,6 +66,11 @@ def _comment(result: Result) -> str:
         return f"No grade: {(result.error or result.status).splitlines()[0]}"
     failed = [check for check in result.report.checks if not check.passed]
     return "; ".join(f"{check.title}: {check.hint}" for check in failed) or "Every check passed."
+
+
+def _number(value: float | None) -> str:
+    """With a point, as both read it in any language, and never with an exponent, which neither reads."""
+    return "" if value is None else f"{value:.4f}".rstrip("0").rstrip(".")
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> str:
@@ -77,5 +83,7 @@ def _csv(rows: Iterable[Sequence[str]]) -> str:
 def _cell(value: str) -> str:
     """A cell that no spreadsheet takes for a formula; a lone `-` is Moodle's own "never"."""
     plain = "".join(character if character.isprintable() else " " for character in value)
-    harmless = plain == "-" or not value.startswith(_FORMULA)
+    # PHP, which Moodle is written in, takes a quote after a backslash for a part of the text.
+    plain = plain.replace("\\", "/")
+    harmless = plain == "-" or not plain.lstrip().startswith(_FORMULA)
     return plain if harmless else f"'{plain}"

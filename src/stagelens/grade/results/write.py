@@ -40,8 +40,8 @@ def write_class(folder: Path, found: ClassResults) -> None:
         "ignored": list(found.ignored),
     }
     write_whole(folder / "results.json", dump(document))
-    write_whole(folder / "grades.csv", tables.moodle(found))
-    write_whole(folder / "grades-canvas.csv", tables.canvas(found))
+    write_whole(folder / "grades.csv", tables.BOM + tables.moodle(found))
+    write_whole(folder / "grades-canvas.csv", tables.BOM + tables.canvas(found))
     write_whole(folder / "junit.xml", junit(found))
     write_whole(folder / "index.html", pages.overview(found))
 
