@@ -1,10 +1,7 @@
 // An image's layers and their files: see stagelens/views/layers.py.
-import { useState } from "preact/hooks";
-import { FileCells } from "./lib/file";
-import { useFolders, useSettled } from "./lib/folders";
+import { FileTree } from "./lib/files";
 import { size } from "./lib/format";
-import { TreeRows } from "./lib/rows";
-import { Choices, Facts, Instruction, Problem } from "./lib/ui";
+import { Facts, Instruction } from "./lib/ui";
 import { useTrait, useWords, widget } from "./lib/widget";
 import styles from "./layer_explorer.css";
 import controls from "./lib/tree.css";
@@ -119,63 +116,24 @@ function Stack({ layers, at, choose }: { layers: Layer[]; at: number; choose(ind
 }
 
 function Files({ layer }: { layer: Layer }) {
-  const { t, tn } = useWords();
+  const { t } = useWords();
   const [mode, setMode] = useTrait<string>("mode");
-  const [typed, setTyped] = useState("");
-  const [sort, setSort] = useState("name");
-  const needle = useSettled(typed, 200);
-  const found = useFolders({ layer: layer.index, mode, needle, sort });
-  const largest = Math.max(1, ...found.rows.filter((row) => row.level === 1).map((row) => row.size));
   return (
-    <div class="sl-files">
-      <div class="sl-bar">
-        <Choices
-          label={t("Show")}
-          value={mode}
-          options={[
-            ["layer", t("This layer")],
-            ["upto", t("All up to it")],
-          ]}
-          choose={setMode}
-        />
-        <input
-          class="sl-input sl-filter"
-          type="search"
-          placeholder={t("Filter, such as *.jar")}
-          aria-label={t("Filter by path")}
-          value={typed}
-          onInput={(event) => setTyped(event.currentTarget.value)}
-        />
-        <Choices
-          label={t("Sort")}
-          value={sort}
-          options={[
-            ["name", t("Name")],
-            ["size", t("Size")],
-          ]}
-          choose={setSort}
-        />
-      </div>
-      <p class="sl-summary" role="status">
-        {found.busy ? t("Reading files…") : `${tn("{n} entry", "{n} entries", found.totals.rows)} · ${size(found.totals.bytes)}`}
+    <FileTree
+      query={{ layer: layer.index, mode }}
+      shown={mode}
+      options={[
+        ["layer", t("This layer")],
+        ["upto", t("All up to it")],
+      ]}
+      show={setMode}
+      height={360}
+      beside={
         <code class="sl-code sl-soft sl-digest" title={layer.digest}>
           {layer.digest}
         </code>
-      </p>
-      {found.error && <Problem error={found.error} />}
-      <TreeRows
-        label={t("Files")}
-        rows={found.rows}
-        busy={found.busy}
-        height={360}
-        classes={(row) => (row.mark ? `sl-is-${row.mark}` : "")}
-        draw={(row) => <FileCells row={row} largest={largest} />}
-        toggle={found.toggle}
-        choose={() => {}}
-        end={found.more}
-      />
-      {!found.rows.length && !found.busy && <p class="sl-empty sl-soft">{t("No files to show here.")}</p>}
-    </div>
+      }
+    />
   );
 }
 

@@ -1,10 +1,6 @@
 // The compared tree with its switches.
 import { useState } from "preact/hooks";
-import { FileCells } from "../lib/file";
-import { useFolders, useSettled } from "../lib/folders";
-import { size } from "../lib/format";
-import { TreeRows } from "../lib/rows";
-import { Choices, Problem } from "../lib/ui";
+import { FileTree } from "../lib/files";
 import { useWords } from "../lib/widget";
 import type { Build, Point } from "./model";
 
@@ -18,68 +14,29 @@ interface Given {
 }
 
 export function Files(given: Given) {
-  const { t, tn } = useWords();
+  const { t } = useWords();
   const [show, setShow] = useState("all");
-  const [typed, setTyped] = useState("");
-  const [sort, setSort] = useState("name");
-  const needle = useSettled(typed, 200);
   const final = given.builds[given.point[0]].stages[given.point[1]].final;
   // Nothing of the final image is left behind: the choice is offered for the other stages alone.
   const shown = show === "left" && final ? "all" : show;
-  const query = { point: given.point, against: given.against.length ? given.against : null };
-  const found = useFolders({ ...query, show: shown, needle, sort });
   const options: [string, string][] = [
     ["all", t("All files")],
     ["changes", t("Only changes")],
   ];
   if (!final) options.push(["left", t("Left behind")]);
-  const largest = Math.max(1, ...found.rows.filter((row) => row.level === 1).map((row) => row.size));
-  const summary = `${tn("{n} entry", "{n} entries", found.totals.rows)} · ${size(found.totals.bytes)}`;
   return (
-    <div class="sl-files">
-      <div class="sl-bar">
-        <Choices label={t("Show")} value={shown} options={options} choose={setShow} />
-        <input
-          class="sl-input sl-filter"
-          type="search"
-          placeholder={t("Filter, such as *.jar")}
-          aria-label={t("Filter by path")}
-          value={typed}
-          onInput={(event) => setTyped(event.currentTarget.value)}
-        />
-        <Choices
-          label={t("Sort")}
-          value={sort}
-          options={[
-            ["name", t("Name")],
-            ["size", t("Size")],
-          ]}
-          choose={setSort}
-        />
-        <Against {...given} />
-      </div>
-      <p class="sl-summary" role="status">
-        {shown === "left"
-          ? t("Not in the final image: {summary}", { summary })
-          : found.busy
-            ? t("Reading files…")
-            : summary}
-      </p>
-      {found.error && <Problem error={found.error} />}
-      <TreeRows
-        label={t("Files")}
-        rows={found.rows}
-        busy={found.busy}
-        height={408}
-        chosen={given.path}
-        classes={(row) => (row.mark ? `sl-is-${row.mark}` : "")}
-        draw={(row) => <FileCells row={row} largest={largest} />}
-        toggle={found.toggle}
-        choose={(row) => row.kind !== "dir" && given.choose(row.path)}
-        end={found.more}
-      />
-      {!found.rows.length && !found.busy && <p class="sl-empty sl-soft">{t("No files to show here.")}</p>}
-    </div>
+    <FileTree
+      query={{ point: given.point, against: given.against.length ? given.against : null, show: shown }}
+      shown={shown}
+      options={options}
+      show={setShow}
+      height={408}
+      summary={(figures) => (shown === "left" ? t("Not in the final image: {summary}", { summary: figures }) : figures)}
+      path={given.path}
+      choose={given.choose}
+    >
+      <Against {...given} />
+    </FileTree>
   );
 }
 
