@@ -8,8 +8,6 @@ from __future__ import annotations
 import io
 import os
 import random
-import selectors
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from stagelens_testing.cutter import Cutter
 
 from stagelens.buildkit import (
     BuildCancelled,
@@ -63,63 +62,6 @@ def nothing_left(engine: Engine) -> Iterator[None]:
         time.sleep(0.05)
     assert ours() == set()
     assert descriptors() <= before
-
-
-class Cutter:
-    """A proxy before the engine's socket that cuts every connection once `limit` bytes have passed in all."""
-
-    def __init__(self, place: Path, engine: str, limit: int) -> None:
-        self._engine = engine
-        self._left = limit
-        self._listening = socket.socket(socket.AF_UNIX)
-        self._listening.bind(str(place))
-        self._listening.listen()
-        self._peers: dict[socket.socket, socket.socket] = {}
-        self._stop, self._stopped = socket.socketpair()
-        self._thread = threading.Thread(target=self._run, name="cutter", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._listening, selectors.EVENT_READ)
-            selector.register(self._stopped, selectors.EVENT_READ)
-            while True:
-                for key, _ in selector.select():
-                    if key.fileobj is self._stopped:
-                        return
-                    if key.fileobj is self._listening:
-                        self._accept(selector)
-                    elif key.fileobj in self._peers:
-                        self._pass(selector, key.fileobj)  # pyright: ignore[reportArgumentType]
-
-    def _accept(self, selector: selectors.BaseSelector) -> None:
-        near, _ = self._listening.accept()
-        far = socket.socket(socket.AF_UNIX)
-        far.connect(self._engine)
-        for one, other in ((near, far), (far, near)):
-            self._peers[one] = other
-            selector.register(one, selectors.EVENT_READ)
-
-    def _pass(self, selector: selectors.BaseSelector, one: socket.socket) -> None:
-        data = b""
-        if self._left > 0:
-            try:
-                data = one.recv(min(65536, self._left))
-                self._peers[one].sendall(data)
-            except OSError:
-                data = b""
-        self._left -= len(data)
-        if not data or self._left <= 0:
-            for end in (one, self._peers[one]):
-                selector.unregister(end)
-                del self._peers[end]
-                end.close()
-
-    def close(self) -> None:
-        self._stop.close()
-        self._thread.join()
-        for end in (*self._peers, self._listening, self._stopped):
-            end.close()
 
 
 @pytest.fixture(scope="module")

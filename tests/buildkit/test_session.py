@@ -8,8 +8,14 @@ import tarfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
+import docker
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
 import pytest
 
 from stagelens.buildkit import (
@@ -105,6 +111,49 @@ def test_garbage_ends_the_connection_with_an_error() -> None:
     theirs.close()
     server.close()
     wait_for_no_threads()
+
+
+def test_an_answer_that_comes_before_the_question_is_out_is_heard() -> None:
+    """As grpc-go refuses a call: the status, and then a reset without an error."""
+    ours, theirs = socket.socketpair()
+    client = Client(theirs)
+    call = client.call("/x")
+    peer = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+    peer.initiate_connection()
+    while not any(isinstance(e, h2.events.RequestReceived) for e in peer.receive_data(ours.recv(65536))):
+        pass
+    status = [(":status", "200"), ("grpc-status", "9"), ("grpc-message", "not now")]
+    peer.send_headers(1, status, end_stream=True)
+    peer.reset_stream(1, h2.errors.ErrorCodes.NO_ERROR)
+    ours.sendall(peer.data_to_send())
+    call._stream.wait_headers()  # pyright: ignore[reportPrivateUsage]
+    call.ask(BytesMessage(data=b"late"))
+    assert list(call.receive()) == []
+    with pytest.raises(RpcError, match="not now"):
+        call.check()
+    client.close()
+    ours.close()
+
+
+def test_a_build_whose_answer_is_cut_in_its_header_has_not_succeeded(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen()
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encod")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with (
+            closing(docker.APIClient(f"unix://{tmp_path}/s", version="1.41")) as api,
+            pytest.raises(ConnectionLost),
+        ):
+            solve(api, BuildRequest())
+        thread.join()
 
 
 def test_the_generated_messages_are_those_of_the_proto_file(tmp_path: Path) -> None:

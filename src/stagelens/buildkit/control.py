@@ -179,8 +179,7 @@ class _Events:
 
     def _run(self, ref: str) -> None:
         try:
-            self._call.send(StatusRequest(ref=ref).SerializeToString())
-            self._call.finish()
+            self._call.ask(StatusRequest(ref=ref))
             for message in self._call.receive():
                 self._on_status(StatusResponse.FromString(message))
         except BuildKitError:
@@ -198,8 +197,7 @@ class _Events:
 
 
 def _answer(call: Call, message: SolveRequest) -> dict[str, str]:
-    call.send(message.SerializeToString())
-    call.finish()
+    call.ask(message)
     answers = list(call.receive())
     call.check()
     return dict(SolveResponse.FromString(answers[0]).exporter_response) if answers else {}

@@ -7,6 +7,7 @@ build context of 10,000 files is 10,000 messages, but some 60 frames.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import threading
 import urllib.parse
@@ -164,6 +165,12 @@ class Call(Channel):
         super().__init__(stream)
         self._path = path
 
+    def ask(self, request: Message) -> None:
+        """Send the one message of this call; an answer may come before all of it is out, an error's say."""
+        with contextlib.suppress(StreamReset):
+            self.send(request.SerializeToString())
+            self.finish()
+
     def finish(self) -> None:
         """End our half: no more messages from us."""
         self.flush()
@@ -207,8 +214,7 @@ class Client:
         """
         call = self.call(path)
         try:
-            call.send(request.SerializeToString())
-            call.finish()
+            call.ask(request)
             for message in call.receive():
                 yield response.FromString(message)
             call.check()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import cast
 
 import h2.config
 import h2.connection
@@ -102,6 +102,8 @@ class Stream:
             case h2.events.StreamEnded():
                 self._ended = True
                 self.received_headers.set()
+            case h2.events.StreamReset(error_code=h2.errors.ErrorCodes.NO_ERROR) if self._ended:
+                pass  # a server that has answered and wants no more of the request (RFC 9113, 8.1)
             case h2.events.StreamReset():
                 self.fail(StreamReset("The other side cancelled the stream."))
             case _:
@@ -137,6 +139,7 @@ class Connection:
         self._h2 = h2.connection.H2Connection(config)
         self.changed = threading.Condition(threading.Lock())
         self._writing = threading.Lock()
+        self._queued: list[bytes] = []
         self._streams: dict[int, Stream] = {}
         self._closed = False
         self.error: ConnectionLost | None = None
@@ -271,13 +274,17 @@ class Connection:
         One thread writes at a time and takes along what the others queue meanwhile, so that the reading
         thread is never held up by a slow `sendall` of another thread.
         """
-        while self._pending():
+        with self.changed:
+            self._collect()
+        while self._queued:
             if not self._writing.acquire(blocking=False):
                 return
             try:
                 while True:
                     with self.changed:
-                        data = self._h2.data_to_send()
+                        self._collect()
+                        data = b"".join(self._queued)
+                        self._queued.clear()
                     if not data:
                         break
                     self._sock.sendall(data)
@@ -290,8 +297,10 @@ class Connection:
             finally:
                 self._writing.release()
 
-    def _pending(self) -> bool:
-        return bool(cast(Any, self._h2)._data_to_send)  # asking through its method would take the data
+    def _collect(self) -> None:
+        """Take over what h2 has to send; with the lock held."""
+        if data := self._h2.data_to_send():
+            self._queued.append(data)
 
     def _read_loop(self) -> None:
         error = ConnectionLost("The engine closed the connection.")

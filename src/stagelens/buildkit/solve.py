@@ -188,6 +188,10 @@ def _post(
             except (ValueError, KeyError, TypeError):
                 text = response.text[:2000]
         raise BuildError(str(text))
+    if not any(name in response.headers for name in ("Transfer-Encoding", "Content-Length")):
+        # Its header was cut: where the events end would look like the end of the build.
+        response.close()
+        raise ConnectionLost("The connection to the engine broke as the build began.")
     return response
 
 

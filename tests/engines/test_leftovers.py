@@ -1,0 +1,132 @@
+"""What builds leave in the engine and in our process: nothing, however they end."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import docker
+import psutil
+import pytest
+from stagelens_testing import engines
+from stagelens_testing.cutter import Cutter
+
+from stagelens.buildkit import (
+    BuildRequest,
+    Cancel,
+    Control,
+    FileSend,
+    FileSync,
+    Session,
+    Source,
+    Texts,
+    solve,
+)
+from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
+from stagelens.engine import Engine
+from stagelens.errors import StagelensError
+
+pytestmark = pytest.mark.engine
+DEADLINE = 120.0
+TO_TAR = BuildRequest(outputs=({"Type": "tar", "Attrs": {}},))
+
+
+def ours() -> tuple[set[str], int, int]:
+    """Our threads' names, how many descriptors are open, how many child processes there are."""
+    names = {thread.name for thread in threading.enumerate() if thread.name.startswith("stagelens")}
+    process = psutil.Process()
+    return names, process.num_fds(), len(process.children(recursive=True))
+
+
+def connections(engine: Engine) -> int:
+    """How many connections the engine holds: it keeps a session as long as its connection, no longer."""
+    place = engine.address.removeprefix("unix://")
+    sockets = Path(f"/proc/{engines.pid_of(engine) or 'self'}/net/unix").read_text().splitlines()
+    return sum(row.split()[5] == "03" and row.endswith(f" {place}") for row in sockets[1:])
+
+
+@pytest.fixture
+def nothing_left(engine: Engine) -> Iterator[None]:
+    """Threads, sockets and processes are what they were, and so are the engine's connections.
+
+    docker-py's own pool is emptied for that. On an engine that others use, too, theirs are not counted.
+    """
+    alone = engines.pid_of(engine) is not None or os.environ.get("STAGELENS_TEST_ENGINE") == "own"
+    engine.api.close()
+    names, *before = (*ours(), connections(engine) if alone else 0)
+    assert names == set()
+    yield
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        engine.api.close()
+        names, *now = (*ours(), connections(engine) if alone else 0)
+        if not names and all(after <= first for first, after in zip(before, now, strict=True)):
+            return
+        left = f"threads {names}; descriptors, processes and connections {now}, before {before}"
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def build(api: docker.APIClient, context: Path, name: str, stop: Callable[[], None], at: str) -> None:
+    """A build that calls `stop` while its context is sent or while its step runs."""
+    seconds = 600 if at == "step" else 0
+    text = f"FROM diamol/base\nCOPY . /{name}\nRUN echo {name}; sleep {seconds}\n"
+    stopped = threading.Event()
+
+    def reached(moment: str) -> None:
+        if at == moment:
+            stopped.set()
+            stop()
+
+    def on_status(status: StatusResponse) -> None:
+        if any(name.encode() in log.msg for log in status.logs):
+            reached("step")
+
+    trees = {"context": Source(context), "dockerfile": Texts({"Dockerfile": text.encode()})}
+    files = FileSync(trees, on_bytes=lambda _: reached("transfer"))
+    cancel = stop if isinstance(stop, Cancel) else None
+    ends = nullcontext() if at == "never" else pytest.raises(StagelensError)
+    with Session(api, [files, FileSend(io.BytesIO())], shared_key=name) as session, ends:
+        solve(api, TO_TAR, session=session.id, on_status=on_status, cancel=cancel)
+    assert stopped.is_set() == (at != "never")
+
+
+def in_use(control: Control) -> set[str]:
+    return {record.id for record in control.disk_usage() if record.in_use}
+
+
+def test_builds_cancels_and_cuts_leave_nothing(
+    engine: Engine, tmp_path: Path, unique: str, nothing_left: None
+) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    for number in range(20):
+        (context / f"f{number}").write_bytes(os.urandom(200_000))
+    with Control(engine.api) as control:
+        before = in_use(control)
+        build(engine.api, context, f"{unique}-whole", lambda: None, "never")
+        for at in ("transfer", "step"):
+            build(engine.api, context, f"{unique}-{at}", Cancel(), at)
+            cut(engine, context, tmp_path / f"s-{at}", f"{unique}-cut-{at}", at)
+        pending = in_use(control) - before
+        deadline = time.monotonic() + DEADLINE
+        # Other builds may run on this engine: each record has to be seen at rest once.
+        while pending:
+            assert time.monotonic() < deadline, f"still in use: {pending}"
+            time.sleep(0.2)
+            pending &= in_use(control)
+
+
+def cut(engine: Engine, context: Path, place: Path, name: str, at: str) -> None:
+    cutter = Cutter(place, engine.address.removeprefix("unix://"))
+    api = docker.APIClient(f"unix://{place}", version=engine.info.api_version)
+    try:
+        build(api, context, name, cutter.cut, at)
+    finally:
+        api.close()
+        cutter.close()

@@ -1,0 +1,75 @@
+"""A proxy before an engine's socket that cuts connections."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+from pathlib import Path
+
+
+class Cutter:
+    """Cuts every connection once `limit` bytes have passed in all, or when it is told to."""
+
+    def __init__(self, place: Path, engine: str, limit: int = 1 << 62) -> None:
+        self._engine = engine
+        self._left = limit
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(place))
+        self._listening.listen()
+        self._peers: dict[socket.socket, socket.socket] = {}
+        self._stop, self._stopped = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name="cutter", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listening, selectors.EVENT_READ)
+            selector.register(self._stopped, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is self._stopped:
+                        if not self._stopped.recv(1):
+                            return
+                        self._left = 0
+                        self._cut(selector, *self._peers)
+                    if key.fileobj is self._listening:
+                        self._accept(selector)
+                    elif key.fileobj in self._peers:
+                        self._pass(selector, key.fileobj)  # pyright: ignore[reportArgumentType]
+
+    def _accept(self, selector: selectors.BaseSelector) -> None:
+        near, _ = self._listening.accept()
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(self._engine)
+        for one, other in ((near, far), (far, near)):
+            self._peers[one] = other
+            selector.register(one, selectors.EVENT_READ)
+
+    def _pass(self, selector: selectors.BaseSelector, one: socket.socket) -> None:
+        data = b""
+        if self._left > 0:
+            try:
+                data = one.recv(min(65536, self._left))
+                self._peers[one].sendall(data)
+            except OSError:
+                data = b""
+        self._left -= len(data)
+        if not data or self._left <= 0:
+            self._cut(selector, one, self._peers[one])
+
+    def _cut(self, selector: selectors.BaseSelector, *ends: socket.socket) -> None:
+        for end in ends:
+            selector.unregister(end)
+            del self._peers[end]
+            end.close()
+
+    def cut(self) -> None:
+        """Cut all connections; later ones are cut at once."""
+        self._stop.send(b"!")
+
+    def close(self) -> None:
+        self._stop.close()
+        self._thread.join()
+        for end in (*self._peers, self._listening, self._stopped):
+            end.close()
