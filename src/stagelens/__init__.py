@@ -18,7 +18,7 @@ from stagelens.cache import BuildRecord, explain, record
 from stagelens.errors import StagelensError
 from stagelens.snapshot import Exploration, history, read_file
 from stagelens.snapshot import explore as _explore
-from stagelens.snapshot.probe import PROBE_IMAGE
+from stagelens.snapshot.prober import PROBE_IMAGE
 
 __all__ = [
     "BuildCancelled",

@@ -25,7 +25,7 @@ from stagelens.cli import flags, verdicts
 from stagelens.cli.console import err, out, working
 from stagelens.dockerfile import StageNotFound, load
 from stagelens.snapshot import Entry, Exploration, StageFiles, explore
-from stagelens.snapshot.probe import PROBE_IMAGE
+from stagelens.snapshot.prober import PROBE_IMAGE
 from stagelens.views import markup
 
 Context = Annotated[Path, typer.Argument(help="The build context: a folder with a Dockerfile.")]

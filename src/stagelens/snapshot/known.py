@@ -122,10 +122,11 @@ class Known:
 def build_key(engine: Engine, trace: BuildTrace, request: BuildRequest, context: Path) -> BuildKey:
     """What stands for a build with all that went into it."""
     dockerfile = trace.dockerfile
-    project = [_VERSION, engine.info.id, str(context.absolute()), request.dockerfile]
-    if trace.image_id is None or trace.context_digest is None or not engine.info.id:
-        return BuildKey(_digest(project), None)
-    images = sorted({edge.source for edge in dockerfile.edges if isinstance(edge.source, str)})
+    project = _digest([_VERSION, engine.info.id, str(context.absolute()), request.dockerfile])
+    sources = {edge.source for edge in dockerfile.edges if isinstance(edge.source, str)}
+    images = [(name, _image_id(engine, name)) for name in sorted(sources - {"scratch"})]
+    if None in (trace.image_id, trace.context_digest, *(known for _, known in images)) or not engine.info.id:
+        return BuildKey(project, None)
     facts = [
         trace.image_id,
         trace.context_digest,
@@ -134,28 +135,29 @@ def build_key(engine: Engine, trace: BuildTrace, request: BuildRequest, context:
         sorted(request.build_args.items()),
         request.network,
         request.platform,
-        [(name, _image_id(engine, name)) for name in images],
-        sorted(vertex.digest for vertex in trace.vertices if vertex.instruction == 0),
+        images,
     ]
-    return BuildKey(_digest(project), _digest(facts))
+    return BuildKey(project, _digest(facts))
 
 
 def _digest(facts: list[Any]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _image_id(engine: Engine, name: str) -> str:
-    """The id of an image in the engine's store; "" where BuildKit alone has it, or nobody."""
+def _image_id(engine: Engine, name: str) -> str | None:
+    """The id of an image in the engine's store; None where BuildKit alone has it, or nobody."""
     try:
         return str(engine.api.inspect_image(name)["Id"])
     except APIError:
-        return ""
+        return None
 
 
 def _last_run(trace: BuildTrace) -> float:
-    """When the build's last step ended that was not cached, by the engine's clock in Unix seconds."""
-    ran = [v.completed or 0.0 for v in trace.vertices if v.stage is not None and not v.cached]
-    return max(ran, default=0.0)
+    """When the build's last step ended that was not cached, by the engine's clock in Unix seconds.
+
+    A FROM may count as run when its image is only looked up.
+    """
+    return max((v.completed or 0.0 for v in trace.vertices if v.instruction and not v.cached), default=0.0)
 
 
 class _Recent:

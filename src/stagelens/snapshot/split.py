@@ -16,7 +16,7 @@ snapshot it is, and for each chain of stages a step that is never cached says wh
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stagelens.dockerfile import Dockerfile, Instruction, Stage, split_words
@@ -47,13 +47,15 @@ class Point:
 class Plan:
     """What to build and to which stage, and in which folder of the result each point's listing lies.
 
-    `tips` has for each of these points the folder in which the last snapshot of its chain is told.
+    `tips` has for each of these points the folder in which the last snapshot of its chain is told; `steps`
+    for each folder the stage whose last step made it.
     """
 
     text: str
     target: str
     folders: dict[Point, str]
     tips: dict[Point, str]
+    steps: dict[str, str]
 
 
 def points(stage: Stage) -> list[Point]:
@@ -93,11 +95,15 @@ def plan(
     tips: Mapping[Point, Point],
     probe_image: str,
     now: str,
+    *,
+    new: Collection[Point] = (),
+    offline: bool = False,
 ) -> Plan:
     """The probe's Dockerfile for the points `wanted`, each with words that its listing's key holds besides.
 
-    `tips` says for each of them the last point of its chain; `now` is new each time. `probe_image` brings
-    busybox.
+    `tips` says for each of them the last point of its chain, and `now` is new each time. Those in `new` are
+    taken to be listed for the first time, and then tell of themselves. `probe_image` brings busybox.
+    `offline` steps have no network, which spares the engine a part of their costs; old engines know none.
     """
     name = _free_name(dockerfile)
     parts = [f"FROM {probe_image} AS {name}tools\n{_TOOLS}"]
@@ -106,18 +112,20 @@ def plan(
     for point, mark in wanted.items():
         folders[point] = str(len(folders))
         script = f"{list_command(f'{_PLACE}/files', f'{_PLACE}/out', _BUSYBOX)} && {_mounts(mark)}"
-        parts.append(_step(dockerfile, point, name, f"{name}{folders[point]}", script))
-        last.setdefault(tips[point], f"tip{len(last)}")
-    for tip, folder in last.items():
+        parts.append(_step(dockerfile, point, name, f"{name}{folders[point]}", script, offline=offline))
+    for tip in dict.fromkeys(tips[point] for point in wanted):
+        if tip in new and tip in folders:
+            last[tip] = folders[tip]
+            continue
+        last[tip] = f"tip{len(last)}"
         script = f"{_BUSYBOX} mkdir -p {_PLACE}/out && {_mounts(now)}"
-        parts.append(_step(dockerfile, tip, name, f"{name}{folder}", script, files=False))
-    copies = [
-        f"COPY --from={name}{folder}run {_PLACE}/out/ /{folder}/"
-        for folder in (*folders.values(), *last.values())
-    ]
+        own = f"{name}{last[tip]}"
+        parts.append(_step(dockerfile, tip, name, own, script, files=False, offline=offline))
+    steps = {folder: f"{name}{folder}run" for folder in (*folders.values(), *last.values())}
+    copies = [f"COPY --from={step} {_PLACE}/out/ /{folder}/" for folder, step in steps.items()]
     result = "\n".join([f"FROM scratch AS {name}result", *copies])
     text = "\n".join([_original(dockerfile), *parts, result, ""])
-    return Plan(text, f"{name}result", folders, {point: last[tips[point]] for point in wanted})
+    return Plan(text, f"{name}result", folders, {point: last[tips[point]] for point in wanted}, steps)
 
 
 def single(dockerfile: Dockerfile, point: Point, probe_image: str, command: str, mark: str = "") -> Plan:
@@ -132,7 +140,7 @@ def single(dockerfile: Dockerfile, point: Point, probe_image: str, command: str,
         _step(dockerfile, point, name, f"{name}point", script),
         f"FROM scratch AS {name}result\nCOPY --from={name}pointrun {_PLACE}/out/ /",
     ]
-    return Plan("\n".join([_original(dockerfile), *parts, ""]), f"{name}result", {}, {})
+    return Plan("\n".join([_original(dockerfile), *parts, ""]), f"{name}result", {}, {}, {})
 
 
 def tips_of(dockerfile: Dockerfile, stages: Sequence[int]) -> dict[int, Point]:
@@ -155,10 +163,19 @@ def _free_name(dockerfile: Dockerfile) -> str:
 
 
 def _step(
-    dockerfile: Dockerfile, point: Point, name: str, own: str, script: str, *, files: bool = True
+    dockerfile: Dockerfile,
+    point: Point,
+    name: str,
+    own: str,
+    script: str,
+    *,
+    files: bool = True,
+    offline: bool = False,
 ) -> str:
     """Stages that run a script on a point, as root and without its variables for the loader."""
     mounts = [f"--mount=type=bind,from={name}tools,source=/tools,target={_PLACE}/tools"]
+    if offline:
+        mounts.append("--network=none")
     if files:
         mounts.append(f"--mount=type=bind,from={own},target={_PLACE}/files")
     command = json.dumps([*_BUSYBOX.split(), "sh", "-c", script])
