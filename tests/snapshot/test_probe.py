@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from stagelens_testing.cutter import Cutter
 
 import stagelens
 from stagelens.build import Vertex
-from stagelens.engine import Engine
+from stagelens.buildkit import ConnectionLost
+from stagelens.engine import Engine, connect
 from stagelens.errors import StagelensError
 from stagelens.images import ensure
 from stagelens.snapshot import Entry, ProbeFailed, explore, history, read_file
@@ -222,6 +224,33 @@ def test_a_probe_that_fails_says_so_and_not_that_the_dockerfile_is_wrong(
     (tmp_path / "x").unlink()
     with pytest.raises(ProbeFailed, match="build the project again"):
         explore(engine, tmp_path, trace)
+
+
+@pytest.mark.engine
+def test_an_engine_that_is_gone_in_the_midst_of_a_probe_is_told_and_nothing_kept(
+    engine: Engine, tmp_path: Path, unique: str
+) -> None:
+    context, keep = tmp_path / "context", tmp_path / "keep"
+    context.mkdir()
+    (context / "Dockerfile").write_text(f"FROM diamol/base\nRUN echo {unique} > /f\n")
+    cutter = Cutter(tmp_path / "s", engine.address.removeprefix("unix://"))
+    cut = connect(f"unix://{tmp_path}/s", start=False)
+
+    def stop(vertex: Vertex, _: object) -> None:
+        if "-print0" in vertex.name:
+            cutter.cut()
+
+    try:
+        trace = stagelens.build(context, engine=cut)
+        with pytest.raises(ConnectionLost, match="connection to the engine broke"):
+            explore(cut, context, trace, on_vertex=stop, keep=keep)
+        assert not keep.exists()
+        with pytest.raises(StagelensError):
+            explore(cut, context, trace, keep=keep)  # nor does the engine come back
+    finally:
+        cut.api.close()
+        cutter.close()
+    assert explore(engine, context, trace, keep=keep).stages[-1].final.get("f")
 
 
 @pytest.mark.engine

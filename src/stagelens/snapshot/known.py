@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from docker.errors import APIError
+from requests.exceptions import RequestException
 
 from stagelens.build import BuildTrace
 from stagelens.buildkit import BuildRequest
@@ -145,10 +146,10 @@ def _digest(facts: list[Any]) -> str:
 
 
 def _image_id(engine: Engine, name: str) -> str | None:
-    """The id of an image in the engine's store; None where BuildKit alone has it, or nobody."""
+    """The id of an image in the engine's store; None where BuildKit alone has it, or nobody answers."""
     try:
         return str(engine.api.inspect_image(name)["Id"])
-    except APIError:
+    except (APIError, RequestException):
         return None
 
 
