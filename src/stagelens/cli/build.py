@@ -198,7 +198,7 @@ def _print_trace(trace: BuildTrace, console: Console, *, steps: bool = True) -> 
     sent = markup.size(trace.context_bytes)
     console.print(f"{trace.image_id or 'no image'}  {trace.seconds:.1f} s, {cached} cached, {sent} sent")
     for line in trace.missing:
-        err.print(f"note: {line}", style="yellow", markup=False)
+        err.print(f"note: {line}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _trace_json(trace: BuildTrace) -> dict[str, object]:

@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# In a pipe or a CI log nothing is wrapped or cut: whoever reads it has no window of 80 columns.
+_UNBOUNDED = 10_000
+
+
+def make(*, stderr: bool = False) -> Console:
+    """A console as wide as the terminal, or as COLUMNS says; elsewhere wide enough for every line."""
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _UNBOUNDED
+    return console
+
+
+out = make()
+err = make(stderr=True)
 
 
 @contextmanager
 def working(label: str) -> Generator[Callable[[str], None]]:
-    """Show `label` with a spinner and the seconds that passed; the yielded function changes the text.
+    """Show `label` with a spinner and the time that passed; the yielded function changes the text.
 
-    Without a terminal (CI, a pipe) each new text is a line.
+    Without a terminal (CI, a pipe) each text is a line, once; what follows " (" is a detail that makes no new
+    one.
     """
-    if err.is_terminal:
-        with err.status(label) as status:
-            yield lambda text: status.update(_safe(text))
+    if err.is_terminal and not err.is_dumb_terminal:
+        text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1))
+        columns = (SpinnerColumn(), text, TimeElapsedColumn())
+        with Progress(*columns, console=err, transient=True, expand=True) as progress:
+            task = progress.add_task(_safe(label), total=None)
+            yield lambda text: progress.update(task, description=_safe(text))
         return
-    err.print(_safe(label), markup=False)
-    last = label
+    said: set[str] = set()
 
     def say(text: str) -> None:
-        nonlocal last
-        words = text.split(" (")[0]
-        if words != last:
-            last = words
-            err.print(_safe(text), markup=False)
+        line = _safe(text)
+        key = line.split(" (")[0]
+        if key not in said:
+            said.add(key)
+            err.print(line, markup=False, soft_wrap=True)
 
+    say(label)
     yield say
 
 
