@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from stagelens.build import Backend, BuildFailed, BuildTrace, LogLine, Vertex
 from stagelens.build.logs import MAX_LINES, clean
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.dockerfile import DockerfileError, parse
-from stagelens.engine import Engine
+from stagelens.engine import Engine, connect
 from stagelens.errors import StagelensError
 
 BACKENDS: tuple[Backend, ...] = ("session", "upload", "classic")
@@ -257,3 +258,23 @@ def test_a_fifo_in_the_context_does_not_block(
     (context / "link").symlink_to("/etc/shadow")
     trace = stagelens.build(context, engine=engine, tags=[f"{unique}:x"])
     assert trace.image_id
+
+
+def test_two_builds_of_one_folder_at_once(engine: Engine, tmp_path: Path, unique: str, clean: object) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM diamol/base\nRUN echo {unique}\nARG WHO\nCOPY data /data\nRUN echo $WHO > /who\n"
+    )
+    (tmp_path / "data").write_bytes(os.urandom(1 << 20))
+
+    def one(who: str) -> BuildTrace:
+        own = connect(engine.address, start=False)
+        try:
+            return stagelens.build(tmp_path, engine=own, tags=[f"{unique}:{who}"], build_args={"WHO": who})
+        finally:
+            own.api.close()
+
+    with ThreadPoolExecutor() as pool:
+        traces = list(pool.map(one, ("a", "b")))
+    assert len({trace.image_id for trace in traces}) == 2
+    sizes = [engine.api.inspect_image(f"{unique}:{who}")["Size"] for who in ("a", "b")]
+    assert min(sizes) > 1 << 20

@@ -9,15 +9,19 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+from stagelens_testing.engines import copy_image
 
+from stagelens.build import BuildFailed, Vertex, build
 from stagelens.engine import Engine, can_start, connect
 from stagelens.engine.private import PrivateEngine
+from stagelens.errors import StagelensError
 
 pytestmark = [
     pytest.mark.engine,
@@ -264,11 +268,8 @@ def test_the_doctor_on_a_machine_where_much_is_wrong(machine: Machine) -> None:
     assert f"{machine.private.address} (private engine): no such socket" in found["engine"]["text"]
     assert found["engine"]["remedy"] == "./stagelens doctor --fix"
 
-    home = machine.private.folder.parent
-    home.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m", "tmpfs", home], check=True)
     listen = "import socket; s = socket.create_server(('127.0.0.1', 800)); print(flush=True); input()"
-    try:
+    with small_disk(machine):
         assert machine.stagelens("engine", "start").returncode == 0
         inside = ["nsenter", f"--net=/run/netns/{machine.name}", sys.executable, "-c", listen]
         with subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as listener:
@@ -276,9 +277,6 @@ def test_the_doctor_on_a_machine_where_much_is_wrong(machine: Machine) -> None:
             listener.stdout.readline()
             code, found = doctor(machine, HTTPS_PROXY="http://me:s3cret@proxy.example:1")
             listener.communicate(b"\n")
-    finally:
-        machine.stagelens("engine", "stop")
-        subprocess.run(["umount", home], check=True)
     assert code == 1
     assert (found["engine"]["state"], found["builds"]["state"]) == ("ok", "ok")
     assert found["disk"]["state"] == "problem"
@@ -292,3 +290,54 @@ def test_the_doctor_on_a_machine_where_much_is_wrong(machine: Machine) -> None:
     assert "engine stop" in found["the engine's proxies"]["remedy"]
     assert (found["port 800"]["state"], found["port 801"]["state"]) == ("note", "ok")
     assert "s3cret" not in json.dumps(found)
+
+
+@contextmanager
+def small_disk(machine: Machine) -> Generator[None]:
+    """150 MB for all that the machine's private engine keeps; it is stopped at the end."""
+    home = machine.private.folder.parent
+    home.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m", "tmpfs", home], check=True)
+    try:
+        yield
+    finally:
+        machine.stagelens("engine", "stop")
+        subprocess.run(["umount", home], check=True)
+
+
+@pytest.fixture
+def small(machine: Machine, engine: Engine) -> Iterator[Engine]:
+    """A private engine with diamol/base and 150 MB of disk."""
+    with small_disk(machine):
+        assert machine.stagelens("engine", "start").returncode == 0
+        found = machine.connect()
+        copy_image(engine, found, "diamol/base")
+        yield found
+        found.api.close()
+
+
+def test_an_engine_that_is_full_and_one_that_dies_in_a_build(
+    small: Engine, machine: Machine, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM diamol/base\nRUN dd if=/dev/zero of=/large bs=1M count=300\n")
+    with pytest.raises(BuildFailed) as full:
+        build(tmp_path, engine=small)
+    assert full.value.line == 2
+    assert "No space left on device" in (full.value.why or "")
+    assert "docker builder prune" in (full.value.remedy or "")
+
+    (tmp_path / "Dockerfile").write_text("FROM diamol/base\nRUN sleep 600\n")
+    pid = machine.private.pid()
+    assert pid is not None
+
+    def kill(vertex: Vertex, lines: object) -> None:
+        if vertex.instruction is not None and "sleep" in vertex.name and psutil.pid_exists(pid):
+            os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(StagelensError, match="connection to the engine broke") as died:
+        build(tmp_path, engine=small, on_vertex=kill)
+    assert "stagelens doctor" in (died.value.remedy or "")
+    # What the killed one ran goes with the next start, which serves again.
+    assert machine.stagelens("engine", "start").returncode == 0
+    (tmp_path / "Dockerfile").write_text("FROM diamol/base\nRUN true\n")
+    assert build(tmp_path, engine=small).image_id

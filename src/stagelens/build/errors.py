@@ -18,6 +18,7 @@ _NEWER_FRONTEND = (
     "# syntax=docker/dockerfile:1 the file's first line, or use a newer engine"
 )
 _DENIED = re.compile(r"\b401\b|unauthorized|denied|authorization failed|no basic auth", re.IGNORECASE)
+_FULL = re.compile("no space left on device", re.IGNORECASE)
 LAST_LINES = 20
 
 
@@ -72,6 +73,11 @@ class BuildFailed(StagelensError):
         return f"{path}, line {self.line}, stage {self.stage.label}"
 
     def _remedy(self, message: str, registry: str | None) -> str | None:
+        if any(_FULL.search(text) for text in (message, *(line.text for line in self.logs))):
+            return (
+                "free some of the engine's disk: docker builder prune, then docker image prune "
+                "(stagelens doctor tells where it is and how much is free)"
+            )
         if registry is not None:
             if _DENIED.search(message):
                 return f"docker login {registry}   then build again"

@@ -156,7 +156,9 @@ def solve(
         if isinstance(error, AttributeError):
             raise
         raise ConnectionLost(
-            "The connection to the engine broke during the build.", why=str(error)
+            "The connection to the engine broke during the build.",
+            why=str(error),
+            remedy="see whether it still runs (stagelens doctor), then build again",
         ) from error
     except BuildError:
         if cancel is not None and cancel.requested:

@@ -303,6 +303,8 @@ def _sweep(engine: PrivateEngine, user_bridges: tuple[str, ...]) -> None:
         limits.tear_down(engine.name)
     engine.pid_file.unlink(missing_ok=True)
     engine.socket.unlink(missing_ok=True)
+    # dockerd waits in vain for a killed containerd whose process id is still taken, by a zombie say.
+    (engine.run / "exec/containerd/containerd.pid").unlink(missing_ok=True)
     if engine.run != engine.folder:
         shutil.rmtree(engine.run, ignore_errors=True)
 
