@@ -25,7 +25,7 @@ from stagelens import grade, images
 from stagelens.engine import Engine, PrivateEngine
 from stagelens.engine.limits import CGROUPS, Limits
 from stagelens.grade import Check, Exercise, Report
-from stagelens.grade.lab import FOLDER, LABEL, REPOSITORY
+from stagelens.grade.lab import FOLDER, LABEL, REPOSITORY, UNTIL
 from stagelens.grade.sweep import sweep
 
 pytestmark = [
@@ -127,6 +127,9 @@ BUILDS = {
     "has the engine fetch by a variable": ("ARG A=http://127.0.0.1/\nADD ${A} /", "may not be used here"),
     "brings a frontend": ("# a comment", "another frontend"),
     "asks for the host's network": ("RUN --network=host true", "network"),
+    "asks for the host's rights": ("RUN --security=insecure true", "security"),
+    "has 100,000 instructions": ("RUN true\n" * 100_000, "So long a Dockerfile"),
+    "has more instructions than anybody reads": ("ENV A=1\n" * 600, "of 602 instructions"),
 }
 
 
@@ -149,6 +152,12 @@ CONTAINERS = {
     "fills a volume": "VOLUME /data\nCMD dd if=/dev/zero of=/data/big bs=1M; sleep 600",
     "eats the memory": "CMD tail /dev/zero",
     "logs without end": "CMD yes",
+    "fills one volume of many": "VOLUME "
+    + " ".join(f"/v{n}" for n in range(21))
+    + "\nCMD dd if=/dev/zero of=/v20/big bs=1M; sleep 600",
+    "is nobody that exists": "USER 99999999999:nobody\nCMD sleep 600",
+    "sends the asker elsewhere": "CMD while true; do "
+    "printf 'HTTP/1.0 302 Found\\r\\nLocation: http://172.30.0.1/\\r\\n\\r\\n' | nc -l -p 80; done",
     "answers without end": "CMD while true; do { echo 'HTTP/1.0 200 OK'; echo; yes; } | nc -l -p 80; done",
     "prints results": """CMD echo '{"passed": true, "earned": 4.0, "checks": []}'; sleep 600""",
     "serves itself alone": f"ENV USER=nobody\nCMD {PAGE.replace('-p 80', '-s 127.0.0.1 -p 80')}",
@@ -202,6 +211,25 @@ def test_a_stage_named_like_the_grader_s_own_changes_nothing(
     report = submit(limited, exercise, tmp_path, text)
     assert passed(report) == {"builds", "answers", "other"}
     assert said(report, "small") == "/b.go"
+
+
+def test_what_an_image_says_of_itself_is_neither_run_nor_believed(
+    limited: Engine, exercise: Exercise, tmp_path: Path
+) -> None:
+    boast = f"""
+        FROM diamol/base
+        ENV USER=nobody
+        LABEL {LABEL}=mine {UNTIL}=1 long={"x" * 40_000}
+        HEALTHCHECK --interval=1ms CMD touch /tmp/checked
+        ONBUILD RUN false
+        STOPSIGNAL SIGCONT
+        CMD while true; do printf 'HTTP/1.0 200 OK\\r\\n\\r\\nI am %s %s' "$USER" "$(ls /tmp)" | \\
+              nc -l -p 80; sleep 0.2; done
+        """
+    report = submit(limited, exercise, tmp_path, boast)
+    assert passed(report) == {"builds", "answers", "other", "small"}
+    assert "checked" not in said(report, "answers")
+    assert_unaffected(limited, exercise, tmp_path)
 
 
 def test_a_cache_mount_is_shared_with_nobody(limited: Engine, exercise: Exercise, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from docker.errors import APIError
 
 from stagelens.build import BuildFailed, BuildTrace, Vertex, build
 from stagelens.buildkit import BuildCancelled, Cancel
-from stagelens.dockerfile import DockerfileError, load
+from stagelens.dockerfile import DockerfileError
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.grade import container, policy, workspace
@@ -116,7 +116,7 @@ class Lab:
     def _look_at_dockerfile(self) -> StagelensError | None:
         path = self._root / "first/Dockerfile"
         try:
-            policy.check(load(path), self.exercise.images)
+            policy.check(policy.readable(path), self.exercise.images)
         except (NotAllowed, DockerfileError) as error:
             return error
         path.write_text(policy.without_syntax(path.read_text(encoding="utf-8")), encoding="utf-8")

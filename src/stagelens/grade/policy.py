@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from stagelens.build.logs import clean
-from stagelens.dockerfile import Dockerfile, Instruction, split_words
+from stagelens.dockerfile import Dockerfile, Instruction, load, split_words
 from stagelens.errors import StagelensError
 
+# An exercise's answer has some twenty lines.
+MAX_BYTES = 64 * 1024
+MAX_INSTRUCTIONS = 500
 # Docker's own frontend; the engine has it built in.
 _OFFICIAL = re.compile(r"(docker\.io/)?docker/dockerfile(:[\w.-]+)?")
 _SYNTAX = re.compile(r"^(\s*#\s*)syntax(\s*=)", re.IGNORECASE)
@@ -21,6 +25,22 @@ _REMOTE = re.compile(r"://|^git@|\$")
 
 class NotAllowed(StagelensError):
     """A Dockerfile names something that the exercise does not allow."""
+
+
+def readable(path: Path) -> Dockerfile:
+    """A submission's Dockerfile, unless reading and building it would keep the grader busy by itself.
+
+    Raises
+    ------
+    NotAllowed: it is too long. DockerfileError: it is no Dockerfile.
+    """
+    if path.stat().st_size > MAX_BYTES:
+        raise _no("So long a Dockerfile", 1, f"it may have {MAX_BYTES // 1024} KiB")
+    dockerfile = load(path)
+    count = sum(len(stage.instructions) + 1 for stage in dockerfile.stages)
+    if count > MAX_INSTRUCTIONS:
+        raise _no(f"A Dockerfile of {count} instructions", 1, f"it may have {MAX_INSTRUCTIONS}")
+    return dockerfile
 
 
 def check(dockerfile: Dockerfile, images: tuple[str, ...]) -> None:
@@ -44,8 +64,11 @@ def check(dockerfile: Dockerfile, images: tuple[str, ...]) -> None:
 
 
 def without_syntax(text: str) -> str:
-    """The Dockerfile with its `# syntax=` line as a mere comment: no frontend has to be pulled then."""
-    lines = text.splitlines(keepends=True)
+    """The Dockerfile with its `# syntax=` line as a mere comment: no frontend has to be pulled then.
+
+    BuildKit looks for it behind a byte order mark and a `#!` line, too, so the mark is left out.
+    """
+    lines = text.removeprefix("\ufeff").splitlines(keepends=True)
     for number, line in enumerate(lines):
         if not line.lstrip().startswith("#"):
             break
