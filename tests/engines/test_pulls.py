@@ -92,6 +92,24 @@ def test_a_login_is_taken_from_dockers_config_file(
     assert label(engine, unique) == unique
 
 
+def test_a_login_is_enough_for_a_registry_that_wants_tokens(
+    engine: Engine, token_registry: Registry, build: Build, configure, unique: str
+) -> None:
+    image = pushed(token_registry, engine, unique)
+    with pytest.raises(BuildFailed, match=f"docker login {token_registry.address}"):
+        build(image)
+    configure({"auths": {token_registry.address: login(USER, "wr0ng-one")}})
+    with pytest.raises(BuildFailed, match=f"docker login {token_registry.address}"):
+        build(image)
+    before = len(token_registry.granted())
+    configure({"auths": {token_registry.address: login(USER, PASSWORD)}})
+    build(image)
+    assert label(engine, unique) == unique
+    asked = token_registry.granted()[before:]
+    assert any(f" {USER} repository:course/{unique}:pull" in f" {row}" for row in asked), asked
+    assert PASSWORD not in token_registry.log.read_text()
+
+
 @pytest.mark.parametrize("key", ["credsStore", "credHelpers"])
 def test_a_login_is_taken_from_a_credential_helper(
     engine: Engine,

@@ -1,4 +1,4 @@
-"""A registry on loopback (Debian's docker-registry), open or with a login, in an engine's own network."""
+"""A registry on loopback (from Debian) in an engine's network: open, with a login or with tokens."""
 
 from __future__ import annotations
 
@@ -6,42 +6,56 @@ import json
 import re
 import secrets
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import bcrypt
 import pytest
+import trustme
 
 from stagelens.engine import Engine
-from stagelens_testing import engines, packages
+from stagelens_testing import engines, packages, tokens
 
 USER, PASSWORD = "learner", "right: ü"
 _SECONDS = 30
 
 
+Login = Literal["none", "password", "token"]
+
+
 @dataclass(frozen=True)
 class Registry:
-    """A running registry; `address` is host:port as an image's name has it, `log` what it prints."""
+    """A running registry; `address` is host:port as an image's name has it, `log` what it prints.
+
+    `tokens` is what its token server prints: each request as `token METHOD USER SCOPES GRANTED`.
+    """
 
     address: str
     log: Path
-    login: bool
+    login: Login
+    tokens: Path
 
     def push(self, engine: Engine, image: str, name: str) -> str:
         """Put an image of `engine` here under `name`; returns its full name. The engine keeps no such tag."""
         full = f"{self.address}/{name}"
         engine.api.tag(image, full)
         try:
-            login = {"username": USER, "password": PASSWORD} if self.login else {}
+            login = {"username": USER, "password": PASSWORD} if self.login != "none" else {}
             for line in engine.api.push(full, stream=True, decode=True, auth_config=login):
                 assert "error" not in line, line
         finally:
             engine.api.remove_image(full)
         return full
+
+    def granted(self) -> list[str]:
+        """The scopes that the token server has granted, each with how it was asked and by whom."""
+        return re.findall(r"^token (.*) True$", self.tokens.read_text(), re.MULTILINE)
 
     def requests(self) -> list[str]:
         """The requests so far, each as `METHOD path status`."""
@@ -50,38 +64,66 @@ class Registry:
 
 
 @contextmanager
-def registry(engine: Engine, login: bool = False) -> Generator[Registry]:
+def registry(engine: Engine, login: Login = "none") -> Generator[Registry]:
     """Start a registry that `engine` reaches as 127.0.0.1; everything of it goes at the end.
 
-    It listens in the network namespace of the engine: this machine's own where that is the running one.
+    It listens in the network namespace of the engine: this machine's own where that is the running one. With
+    "token" a token server beside it hands out what it wants.
     """
     program = packages.unpacked() / "usr/bin/docker-registry"
-    with tempfile.TemporaryDirectory(prefix="registry-") as name:
+    with tempfile.TemporaryDirectory(prefix="registry-") as name, ExitStack() as running:
         folder = Path(name)
         config: dict[str, object] = {
             "version": "0.1",
             "storage": {"filesystem": {"rootdirectory": f"{folder}/data"}},
             "http": {"addr": "127.0.0.1:0", "secret": secrets.token_hex()},
         }
-        if login:
+        if login == "password":
             password = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
             (folder / "users").write_text(f"{USER}:{password}\n")
             config["auth"] = {"htpasswd": {"realm": "tests", "path": f"{folder}/users"}}
+        elif login == "token":
+            config["auth"] = {"token": _token_server(engine, folder, running)}
         (folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
-        pid = engines.pid_of(engine)
-        inside = ["nsenter", f"--net=/proc/{pid}/ns/net"] if pid else []
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *inside, program, "serve", folder / "config.yml"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            yield Registry(_address(process, folder / "log"), folder / "log", login)
-        finally:
-            process.terminate()
-            process.wait()
+        command = [program, "serve", folder / "config.yml"]
+        address = running.enter_context(_server(engine, command, folder / "log"))
+        yield Registry(address, folder / "log", login, folder / "tokens")
+
+
+def _token_server(engine: Engine, folder: Path, running: ExitStack) -> dict[str, str]:
+    """Start one until `running` ends; what a registry's configuration says of it."""
+    authority = trustme.CA(key_type=trustme.KeyType.RSA)
+    leaf = authority.issue_cert("tokens.test", key_type=trustme.KeyType.RSA)
+    authority.cert_pem.write_to_path(folder / "authority.pem")
+    leaf.private_key_pem.write_to_path(folder / "key.pem")
+    leaf.cert_chain_pems[0].write_to_path(folder / "chain.pem")
+    command = [sys.executable, tokens.__file__, folder, USER, PASSWORD]
+    address = running.enter_context(_server(engine, command, folder / "tokens"))
+    return {
+        "realm": f"http://{address}/token",
+        "service": tokens.SERVICE,
+        "issuer": tokens.ISSUER,
+        "rootcertbundle": f"{folder}/authority.pem",
+    }
+
+
+@contextmanager
+def _server(engine: Engine, command: list[str | Path], log: Path) -> Generator[str]:
+    """A program that says where it listens; its address."""
+    pid = engines.pid_of(engine)
+    inside = ["nsenter", f"--net=/proc/{pid}/ns/net"] if pid else []
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *inside, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        yield _address(process, log)
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
@@ -90,7 +132,7 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
         if found := re.search(r"listening on (127\.0\.0\.1:\d+)", log.read_text()):
             return found[1]
         time.sleep(0.02)
-    raise RuntimeError("the registry did not start:\n" + log.read_text()[-2000:])
+    raise RuntimeError("the server did not start:\n" + log.read_text()[-2000:])
 
 
 @pytest.fixture(scope="session")
@@ -107,5 +149,14 @@ def login_registry(engine: Engine) -> Iterator[Registry]:
     """A registry beside the running engine that wants a login."""
     if reason := packages.lacking():
         pytest.skip(reason)
-    with registry(engine, login=True) as found:
+    with registry(engine, "password") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def token_registry(engine: Engine) -> Iterator[Registry]:
+    """A registry beside the running engine that wants tokens, which a login gets."""
+    if reason := packages.lacking():
+        pytest.skip(reason)
+    with registry(engine, "token") as found:
         yield found
