@@ -7,9 +7,11 @@ import socket
 
 import pytest
 from docker.errors import ImageNotFound
+from stagelens_testing.registry import Registry
 
 from stagelens import images
 from stagelens.engine import Engine
+from stagelens.images import pull
 from stagelens.images.model import LABEL
 
 pytestmark = pytest.mark.engine
@@ -114,10 +116,50 @@ def test_a_registry_that_says_nothing_is_given_up(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("STAGELENS_REGISTRY_MIRROR", f"127.0.0.1:{silent.getsockname()[1]}")
+        # The deadline, not a stopwatch: a loaded machine takes longer in all else.
+        assert pull.FIRST_EVENT_SECONDS <= 5
         with pytest.raises(images.PullFailed, match="STAGELENS_REGISTRY_MIRROR") as failure:
             base(engine, namespace, "pull")
     assert failure.value.unreachable
     assert images.describe(engine, namespace=namespace)[0].origin == "missing"
+
+
+@pytest.fixture
+def mirror(
+    engine: Engine, open_registry: Registry, unique: str, clean: object, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """A mirror that has diamol/base, in a folder of this test's; returns the published image's id."""
+    engine.api.import_image_from_data(b"\0" * 1024, repository=f"{unique}-made", tag="latest")
+    published = engine.api.inspect_image(f"{unique}-made")["Id"]
+    open_registry.push(engine, f"{unique}-made", f"{unique}/diamol/base")
+    engine.api.remove_image(f"{unique}-made")
+    monkeypatch.setenv("STAGELENS_REGISTRY_MIRROR", f"{open_registry.address}/{unique}")
+    return published
+
+
+def test_pulls_go_through_the_mirror_and_replace_a_replica_alone(
+    engine: Engine, open_registry: Registry, mirror: str, namespace: str, unique: str
+) -> None:
+    if os.geteuid() == 0:
+        assert base(engine, namespace, "replica").origin == "replica"
+    pulled = base(engine, namespace, "pull")
+    assert (pulled.origin, pulled.image_id) == ("published", mirror)
+    asked = [line for line in open_registry.requests() if f"/v2/{unique}/diamol/base/" in line]
+    assert any(line.startswith("GET") and "/blobs/" in line for line in asked)
+    # The mirror's name for it is not kept.
+    tags = engine.api.inspect_image(f"{namespace}/base")["RepoTags"]
+    assert tags == [f"{namespace}/base:latest"]
+    before = len(open_registry.requests())
+    assert base(engine, namespace, "pull") == base(engine, namespace, "replica") == pulled
+    assert len(open_registry.requests()) == before
+
+
+def test_an_image_that_the_mirror_lacks_is_not_taken_for_a_dead_one(
+    engine: Engine, mirror: str, namespace: str
+) -> None:
+    with pytest.raises(images.PullFailed) as failure:
+        images.ensure(engine, ["diamol/node"], "pull", namespace=namespace)
+    assert not failure.value.unreachable
 
 
 def test_an_unknown_name_is_refused(engine: Engine) -> None:

@@ -52,7 +52,7 @@ def index(rows: Iterable[Mapping[str, Any]]) -> dict[str, Present]:
     """The rows of the engine's image list by name, for tags `latest` only."""
     found: dict[str, Present] = {}
     for row in rows:
-        recipe = (row.get("Labels") or {}).get(LABEL)
+        recipe = (row.get("Labels") or {}).get(LABEL) or None
         for tag in row.get("RepoTags") or ():
             name, _, version = str(tag).rpartition(":")
             # Podman shows the registry's name, or localhost/, before the repository's.

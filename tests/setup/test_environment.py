@@ -1,0 +1,53 @@
+"""environment.yml, pyproject.toml, the bootstrap and the hooks say the same."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+from stagelens.cli.testing import _checks
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_conda_users_get_the_python_and_the_packages_of_pyproject() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == PROJECT["name"]
+    python, pip, packages = environment["dependencies"]
+    assert python == f"python{PROJECT['requires-python']}"
+    # pip reads the rest from pyproject.toml itself, so that nothing is listed twice.
+    (requirement,) = packages["pip"]
+    extra = re.fullmatch(r"-e \.\[(\w+)\]", requirement)
+    assert pip == "pip"
+    assert extra is not None
+    assert extra[1] in PROJECT["optional-dependencies"]
+
+
+def test_the_bootstrap_asks_for_the_python_of_pyproject() -> None:
+    needed = re.search(r"^NEEDED = \((\d+), (\d+)\)$", (ROOT / "stagelens").read_text(), re.MULTILINE)
+    assert needed is not None
+    assert PROJECT["requires-python"] == f">={needed[1]}.{needed[2]}"
+
+
+def test_the_hooks_run_what_the_test_command_runs() -> None:
+    configuration = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    (repository,) = configuration["repos"]
+    hooks = {hook["name"]: hook["entry"] for hook in repository["hooks"]}
+    assert hooks.keys() == _checks().keys()
+    for name, command in _checks().items():
+        words = [word for word in command if word != "--check"]
+        assert hooks[name].removesuffix(" --fix") == " ".join([".venv/bin/python", "-m", *words])
+    # Files that are named to ruff are not spared by its own settings.
+    spared = re.compile(configuration["exclude"])
+    assert spared.search("stagelens")
+    assert spared.search("src/stagelens/buildkit/proto/buildkit_pb2.py")
+    assert not spared.search("src/stagelens/cli/__init__.py")
+
+
+def test_every_requirement_has_a_lower_bound() -> None:
+    lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    assert [line for requirements in lists for line in requirements if ">=" not in line] == []
