@@ -15,6 +15,7 @@ import pytest
 
 from stagelens import run
 from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.paths import cache_dir
 from stagelens.run import ports
 
 from .conftest import Town
@@ -229,3 +230,4 @@ def test_ctrl_c_ends_a_program_that_waits_and_leaves_nothing(
     _, errors = program.communicate(timeout=60)
     assert "KeyboardInterrupt" in errors
     assert town.left() == []
+    assert not (cache_dir() / f"up-{town.network}.lock").exists()

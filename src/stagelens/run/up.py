@@ -9,15 +9,14 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from docker.errors import APIError
-from filelock import FileLock, Timeout
 
 from stagelens import engine as engines
 from stagelens import images
 from stagelens.build import LogLine, Vertex
 from stagelens.buildkit import Cancel
 from stagelens.dockerfile import load
-from stagelens.paths import cache_dir
-from stagelens.run.errors import AlreadyStarting, ImageMissing, RunError
+from stagelens.run.errors import ImageMissing, RunError
+from stagelens.run.lock import starting
 from stagelens.run.model import APPLICATIONS, App, Definition
 from stagelens.run.names import names_of
 from stagelens.run.start import Starter
@@ -79,14 +78,8 @@ def up(
         on_vertex=(lambda vertex, lines: calls.put(lambda: on_vertex(vertex, lines))) if on_vertex else None,
     )
     try:
-        with FileLock(cache_dir() / f"up-{names.network}.lock", timeout=0):
+        with starting(names.network):
             return _attended(lambda: starter.run(build), calls, starter.cancel)
-    except Timeout:
-        raise AlreadyStarting(
-            "These applications are being started by another program.",
-            where=f"network {names.network}",
-            remedy="wait until it is done, then look at stagelens status",
-        ) from None
     except APIError as error:
         raise RunError("The engine refused a step.", why=str(error.explanation or error)[:1000]) from error
 
