@@ -217,6 +217,17 @@ def test_twenty_stages_are_listed_even_by_a_busy_engine(engine: Engine, tmp_path
 
 
 @pytest.mark.engine
+def test_stages_that_are_the_same_step_by_step_are_all_listed(
+    engine: Engine, tmp_path: Path, unique: str
+) -> None:
+    twins = "".join(f"FROM diamol/base AS {name}\nRUN echo {unique} > /f\n" for name in "abcdef")
+    copies = "".join(f"COPY --from={name} /f /{name}\n" for name in "abcdef")
+    (tmp_path / "Dockerfile").write_text(f"{twins}FROM scratch\n{copies}")
+    lens = explore(engine, tmp_path, stagelens.build(tmp_path, engine=engine))
+    assert [len(files.changes(1).added) for files in lens.stages] == [1] * 7
+
+
+@pytest.mark.engine
 def test_a_probe_that_fails_says_so_and_not_that_the_dockerfile_is_wrong(
     engine: Engine, tmp_path: Path, unique: str
 ) -> None:

@@ -118,7 +118,8 @@ def plan(
             last[tip] = folders[tip]
             continue
         last[tip] = f"tip{len(last)}"
-        script = f"{_BUSYBOX} mkdir -p {_PLACE}/out && {_mounts(now)}"
+        # Each has words of its own: of two that are the same step, BuildKit tells one alone.
+        script = f"{_BUSYBOX} mkdir -p {_PLACE}/out && {_mounts(now + last[tip])}"
         own = f"{name}{last[tip]}"
         parts.append(_step(dockerfile, tip, name, own, script, files=False, offline=offline))
     steps = {folder: f"{name}{folder}run" for folder in (*folders.values(), *last.values())}
