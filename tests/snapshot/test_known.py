@@ -21,6 +21,7 @@ from stagelens.snapshot.split import Point
 
 TRACE = BuildTrace(parse("FROM a\nRUN b\n"), (), "session", "sha256:0")
 KEY = BuildKey("project", "build")
+TEXTS = {Point(0, 0): "FROM a", Point(0, 1): "RUN b"}
 
 
 def listing(name: str) -> dict[str, bytes]:
@@ -40,7 +41,7 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_build_comes_back_from_disk_with_the_files_of_its_points(tmp_path: Path) -> None:
     known = Known(tmp_path)
     made = {Point(0, 0): known.snapshot(listing("a"), "x"), Point(0, 1): known.snapshot(listing("b"), "y")}
-    known.keep_build(KEY, 10.0, made)
+    known.keep_build(KEY, 10.0, made, TEXTS)
     assert Known(tmp_path).build(KEY, TRACE) == made
     assert Known(tmp_path).build(replace(KEY, build="other"), TRACE) is None
     assert Known(tmp_path).build(replace(KEY, build=None), TRACE) is None
@@ -54,7 +55,7 @@ def test_a_step_that_ran_since_is_a_reason_to_ask_the_engine(
     tmp_path: Path, cached: bool, completed: float, told: bool
 ) -> None:
     known = Known(tmp_path)
-    known.keep_build(KEY, 10.0, {Point(0, 0): known.snapshot(listing("a"), "x")})
+    known.keep_build(KEY, 10.0, {Point(0, 0): known.snapshot(listing("a"), "x")}, TEXTS)
     step = Vertex("sha256:1", "RUN b", cached=cached, completed=completed, stage=0, instruction=1)
     assert (known.build(KEY, replace(TRACE, vertices=(step,))) is not None) == told
 
@@ -63,13 +64,13 @@ def test_only_a_project_s_last_exploration_is_known(tmp_path: Path) -> None:
     known = Known(tmp_path)
     for build in ("build", "of another target"):
         key = replace(KEY, build=build)
-        known.keep_build(key, 10.0, {Point(0, 0): known.snapshot(listing("a"), "x")})
+        known.keep_build(key, 10.0, {Point(0, 0): known.snapshot(listing("a"), "x")}, TEXTS)
     assert known.build(KEY, TRACE) is None
 
 
 def test_damaged_files_are_as_none(tmp_path: Path) -> None:
     known = Known(tmp_path)
-    known.keep_build(KEY, 10.0, {Point(0, 0): known.snapshot(listing("a"), "x")})
+    known.keep_build(KEY, 10.0, {Point(0, 0): known.snapshot(listing("a"), "x")}, TEXTS)
     for file in tmp_path.iterdir():
         good = file.read_bytes()
         for bad in (b"", b"[]", b"1", good[:-1], good[: len(good) // 2]):
@@ -82,6 +83,16 @@ def test_damaged_files_are_as_none(tmp_path: Path) -> None:
 def test_a_listing_without_a_part_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ListingError):
         Known(tmp_path).snapshot({"names": b".\0"}, "")
+
+
+def test_a_guess_is_worth_something_only_if_the_engine_has_that_snapshot(tmp_path: Path) -> None:
+    known = Known(tmp_path)
+    assert known.guesses(KEY) == {}
+    made = {Point(0, 0): known.snapshot(listing("a"), "x")}
+    known.keep_build(KEY, 10.0, made, TEXTS)
+    guess = Known(tmp_path).guesses(replace(KEY, build="after an edit"))["FROM a"]
+    assert known.guessed(guess, {"w", "x"}) == made[Point(0, 0)]
+    assert known.guessed(guess, {"w"}) is None
 
 
 @contextmanager
@@ -101,7 +112,7 @@ def test_on_a_full_disk_nothing_is_kept_and_nothing_is_left(tmp_path: Path) -> N
     known = Known(tmp_path)
     with no_room(20):
         made = {Point(0, 0): known.snapshot(listing("a"), "x")}
-        known.keep_build(KEY, 10.0, made)
+        known.keep_build(KEY, 10.0, made, TEXTS)
     assert made[Point(0, 0)].table.get("a")
     assert list(tmp_path.iterdir()) == []
     assert known.build(KEY, TRACE) is None

@@ -12,7 +12,7 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,14 @@ class Snapshot:
     """The files at a point, which is the snapshot `identity` in the engine ("" where it does not say)."""
 
     table: FileTable
+    digest: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What a point's snapshot was when its project was explored last: its table's digest, its identity."""
+
     digest: str
     identity: str
 
@@ -90,7 +98,7 @@ class Known:
             if kept["time"] < _last_run(trace):
                 return None
             found: dict[Point, Snapshot] = {}
-            for stage, instruction, digest, identity in kept["points"]:
+            for stage, instruction, digest, identity, _ in kept["points"]:
                 if (table := self._table(digest)) is None:
                     return None
                 found[Point(stage, instruction)] = Snapshot(table, digest, identity)
@@ -98,10 +106,29 @@ class Known:
             return None  # damaged, or of another version
         return found
 
-    def keep_build(self, key: BuildKey, time: float, snapshots: Mapping[Point, Snapshot]) -> None:
-        """Keep the snapshots of a build as they were at a time of the engine's clock (Unix seconds)."""
+    def guesses(self, key: BuildKey) -> dict[str, Guess]:
+        """What was known of a project's points, by the digests of their texts; it need not be so still."""
+        data = self._builds.load(key.project)
+        try:
+            kept = json.loads(data) if data is not None else {"points": ()}
+            return {text: Guess(digest, identity) for _, _, digest, identity, text in kept["points"]}
+        except (ValueError, TypeError, KeyError):
+            return {}
+
+    def guessed(self, guess: Guess, identities: Collection[str]) -> Snapshot | None:
+        """The guess as a snapshot, if the engine has that one, and its files are still known here."""
+        table = self._table(guess.digest) if guess.identity in identities else None
+        return Snapshot(table, guess.digest, guess.identity) if table is not None else None
+
+    def keep_build(
+        self, key: BuildKey, time: float, snapshots: Mapping[Point, Snapshot], texts: Mapping[Point, str]
+    ) -> None:
+        """Keep a build's snapshots as they were at a time of the engine's clock (Unix seconds).
+
+        `texts` are digests of the points' texts.
+        """
         points = [
-            (point.stage, point.instruction, snapshot.digest, snapshot.identity)
+            (point.stage, point.instruction, snapshot.digest, snapshot.identity, texts[point])
             for point, snapshot in snapshots.items()
         ]
         facts = {"build": key.build, "time": time, "points": points}

@@ -22,7 +22,7 @@ from stagelens.snapshot.diff import Diff, diff
 from stagelens.snapshot.known import Known, build_key
 from stagelens.snapshot.listing import list_command
 from stagelens.snapshot.prober import PROBE_IMAGE, Prober
-from stagelens.snapshot.split import Plan, Point, listed_points, single, source_point
+from stagelens.snapshot.split import Plan, Point, listed_points, single, source_point, text_digest
 from stagelens.snapshot.table import FileTable
 
 CONTENT_BYTES = 64 * 1024
@@ -134,11 +134,14 @@ def explore(
     known = Known(keep or cache_dir() / "stages")
     key = build_key(engine, trace, request, Path(context))
     sources = listed_points(dockerfile, needed)
+    texts = {point: text_digest(dockerfile, point) for point in sources.values() if point}
     snapshots = known.build(key, trace)
-    if snapshots is None or {point for point in sources.values() if point} - snapshots.keys():
+    if snapshots is None or texts.keys() - snapshots.keys():
+        last = known.guesses(key)
+        guesses = {point: last[text] for point, text in texts.items() if text in last}
         probe = Prober(engine, Path(context), request, on_vertex, cancel)
-        snapshots = probe.snapshots(trace, needed, sources, known)
-        known.keep_build(key, probe.time, snapshots)
+        snapshots = probe.snapshots(trace, needed, sources, known, guesses)
+        known.keep_build(key, probe.time, snapshots, texts)
     stages: list[StageFiles] = []
     for index in needed:
         stage = dockerfile.stages[index]

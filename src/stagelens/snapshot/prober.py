@@ -21,7 +21,7 @@ from stagelens.buildkit import BuildRequest, Cancel, FileSend
 from stagelens.dockerfile import Dockerfile, parse
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
-from stagelens.snapshot.known import Known, Snapshot
+from stagelens.snapshot.known import Guess, Known, Snapshot
 from stagelens.snapshot.split import Plan, Point, plan, tips_of
 
 PROBE_IMAGE = "diamol/base"
@@ -78,32 +78,42 @@ class Prober:
         stages: Sequence[int],
         sources: Mapping[Point, Point | None],
         known: Known,
+        guesses: Mapping[Point, Guess],
     ) -> dict[Point, Snapshot]:
-        """The snapshots at the points that are listed, each as the engine has it now."""
+        """The snapshots at the points that are listed, each as the engine has it now.
+
+        A point of `guesses` is not listed again if the engine has that very snapshot in its chain.
+        """
         tips = tips_of(build.dockerfile, stages)
         ends = {source: tips[point.stage] for point, source in sources.items() if source}
-        wanted = dict.fromkeys(ends, "")
+        wanted = {point: "" for point in ends if point not in guesses or _ran(build, point)}
         new = {tip for tip in tips.values() if _ran(build, tip)}
         offline = _knows_networks(self._engine, build.dockerfile)
         found: dict[Point, Snapshot] = {}
         for _ in range(_ROUNDS):
-            if not wanted:
+            waiting = {point: tip for point, tip in ends.items() if point not in found}
+            if not waiting:
                 return found
             now = secrets.token_hex(8)
-            todo = plan(build.dockerfile, wanted, ends, PROBE_IMAGE, now, new=new, offline=offline)
+            todo = plan(build.dockerfile, wanted, waiting, PROBE_IMAGE, now, new=new, offline=offline)
             result = _folders(self.run(todo))
-            for point, folder in todo.folders.items():
+            new = set[Point]()
+            for point in waiting:
                 if not self._made(todo, todo.tips[point]):
                     continue  # it was no new one after all
-                chain = _chain(result.get(folder, {}))
                 last = _chain(result.get(todo.tips[point], {}))
-                if chain == last[-len(chain) :] if chain else wanted[point]:
-                    found[point] = known.snapshot(result[folder], _identity(chain))
+                listing = result.get(todo.folders.get(point, ""), {})
+                chain = _chain(listing)
+                if point in wanted and (chain == last[-len(chain) :] if chain else wanted[point]):
+                    found[point] = known.snapshot(listing, _identity(chain))
                     del wanted[point]
-                else:
+                elif point in wanted:
                     # An engine that does not say which snapshot is which lists anew each time.
                     wanted[point] = _identity(last) or now
-            new = set()
+                elif snapshot := known.guessed(guesses[point], _identities(last)):
+                    found[point] = snapshot
+                else:
+                    wanted[point] = ""
         raise StagelensError(
             "The stages are being built anew all the time.",
             where=build.dockerfile.path,
@@ -173,6 +183,11 @@ def _chain(parts: Mapping[str, bytes]) -> tuple[bytes, ...]:
             lower = [value for name, _, value in options if name in (b"lowerdir", b"lowerdir+")]
             return tuple(layer for value in lower for layer in value.split(b":"))
     return ()
+
+
+def _identities(chain: Sequence[bytes]) -> set[str]:
+    """Those of all snapshots in a chain."""
+    return {_identity(chain[start:]) for start in range(len(chain))}
 
 
 def _identity(chain: Sequence[bytes]) -> str:

@@ -15,6 +15,7 @@ snapshot it is, and for each chain of stages a step that is never cached says wh
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,6 +90,11 @@ def listed_points(dockerfile: Dockerfile, stages: Iterable[int]) -> dict[Point, 
     return found
 
 
+def text_digest(dockerfile: Dockerfile, point: Point) -> str:
+    """What stands for a stage's text up to a point, wherever the stage stands and whatever it is called."""
+    return hashlib.sha256(_prefix(dockerfile, point, "").encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def plan(
     dockerfile: Dockerfile,
     wanted: Mapping[Point, str],
@@ -101,8 +107,9 @@ def plan(
 ) -> Plan:
     """The probe's Dockerfile for the points `wanted`, each with words that its listing's key holds besides.
 
-    `tips` says for each of them the last point of its chain, and `now` is new each time. Those in `new` are
-    taken to be listed for the first time, and then tell of themselves. `probe_image` brings busybox.
+    `tips` says for each of them, and for others that are to be told of, the last point of its chain; `now` is
+    new each time. Those in `new` are taken to be listed for the first time, and then tell of themselves.
+    `probe_image` brings busybox.
     `offline` steps have no network, which spares the engine a part of their costs; old engines know none.
     """
     name = _free_name(dockerfile)
@@ -113,7 +120,7 @@ def plan(
         folders[point] = str(len(folders))
         script = f"{list_command(f'{_PLACE}/files', f'{_PLACE}/out', _BUSYBOX)} && {_mounts(mark)}"
         parts.append(_step(dockerfile, point, name, f"{name}{folders[point]}", script, offline=offline))
-    for tip in dict.fromkeys(tips[point] for point in wanted):
+    for tip in dict.fromkeys(tips.values()):
         if tip in new and tip in folders:
             last[tip] = folders[tip]
             continue
@@ -126,7 +133,7 @@ def plan(
     copies = [f"COPY --from={step} {_PLACE}/out/ /{folder}/" for folder, step in steps.items()]
     result = "\n".join([f"FROM scratch AS {name}result", *copies])
     text = "\n".join([_original(dockerfile), *parts, result, ""])
-    return Plan(text, f"{name}result", folders, {point: last[tips[point]] for point in wanted}, steps)
+    return Plan(text, f"{name}result", folders, {point: last[tip] for point, tip in tips.items()}, steps)
 
 
 def single(dockerfile: Dockerfile, point: Point, probe_image: str, command: str, mark: str = "") -> Plan:
