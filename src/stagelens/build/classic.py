@@ -25,6 +25,8 @@ MISSING = (
 )
 _STEP = re.compile(r"^Step (\d+)/\d+ : (.*)$")
 _NOISE = (" ---> ", "Removing intermediate container", "Successfully tagged")
+# How it marks what a step wrote to standard error: pkg/streamformatter of moby/moby.
+_STDERR, _STDERR_END = "\x1b[91m", "\x1b[0m"
 _BUILT = re.compile(r"Successfully built ([0-9a-f]+)")
 
 
@@ -84,10 +86,13 @@ class ClassicBuild:
         aux = line.get("aux")
         if isinstance(aux, dict) and "ID" in aux:
             self.image_id = str(cast(dict[str, Any], aux)["ID"])
-        for text in str(line.get("stream", "")).splitlines():
-            self._text(text)
+        text, stream = str(line.get("stream", "")), 1
+        if text.startswith(_STDERR) and text.endswith(_STDERR_END):
+            text, stream = text.removeprefix(_STDERR).removesuffix(_STDERR_END), 2
+        for each in text.splitlines():
+            self._text(each, stream)
 
-    def _text(self, text: str) -> None:
+    def _text(self, text: str, stream: int) -> None:
         if step := _STEP.match(text):
             self._end()
             number = int(step[1])
@@ -104,7 +109,7 @@ class ClassicBuild:
         elif self._current is not None and text.startswith(" ---> Using cache"):
             self._current = _changed(self._current, cached=True)
         elif self._current is not None and text and not text.startswith(_NOISE):
-            line = LogLine(time.time(), 1, *styled(text))
+            line = LogLine(time.time(), stream, *styled(text))
             self._current = _changed(self._current, logs=(*self._current.logs, line))
             self._on_vertex(self._current, (line,))
 
