@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from stagelens_testing.cutter import Cutter
 
 import stagelens
 from stagelens.build import Backend, BuildFailed, BuildTrace
-from stagelens.engine import Engine
+from stagelens.cli.doctor import examine
+from stagelens.engine import Engine, connect
+from stagelens.errors import StagelensError
 
 pytestmark = pytest.mark.engine
 
@@ -88,3 +91,31 @@ def test_all_ways_of_building_tell_the_same_story(
         for row in engine.api.containers(all=True, filters={"status": "exited"}):
             if unique in row["Command"]:
                 engine.api.remove_container(row["Id"])
+
+
+def test_behind_a_proxy_that_knows_no_upgrade_contexts_are_uploaded_and_the_doctor_says_why(
+    engine: Engine, tmp_path: Path, unique: str, clean: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM diamol/base\nRUN echo {unique}\n")
+    address = f"unix://{tmp_path}/s"
+
+    def told() -> tuple[str, object]:
+        finding = next(finding for finding in examine() if finding.name == "builds")
+        return finding.text, finding.facts["backend"]
+
+    assert told() == ("BuildKit, through a session", "session")
+    cutter = Cutter(tmp_path / "s", engine.address.removeprefix("unix://"), refuse=b"/session")
+    try:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        text, backend = told()
+        assert backend == "upload"
+        assert "403 Forbidden" in text
+        client = connect(address, start=False)
+        trace = stagelens.build(tmp_path, engine=client, tags=[f"{unique}:x"])
+        assert trace.backend == "upload"
+        assert any("secrets" in line for line in trace.missing)
+        with pytest.raises(StagelensError, match="does not offer a BuildKit session"):
+            stagelens.build(tmp_path, engine=client, secrets={"x": b"value"})
+        client.api.close()
+    finally:
+        cutter.close()

@@ -145,14 +145,18 @@ def _backend(engine: engines.Engine) -> Finding:
         return Finding("builds", "problem", "this engine runs Windows containers", remedy)
     if not engine.info.buildkit:
         remedy = "use Docker Engine 18.09 or newer for lessons that look into stages"
-        return Finding("builds", "problem", "classic builder: this engine has no BuildKit", remedy)
+        text, facts = "classic builder: this engine has no BuildKit", {"backend": "classic"}
+        return Finding("builds", "problem", text, remedy, facts)
     try:
         Session(engine.api).close()
     except BuildKitError as error:
-        text = f"BuildKit, contexts uploaded: no session ({error.what})"
         remedy = "reach the engine by its socket, or without the proxy between"
-        return Finding("builds", "note", text, remedy, {"buildkit": True, "session": False})
-    return Finding("builds", "ok", "BuildKit, through a session", facts={"buildkit": True, "session": True})
+        text = f"BuildKit, contexts uploaded: no session ({error.why or error.what})"
+        if engine.info.containerd_store:
+            # moby/moby#47717, mended by moby/moby#49178
+            text += ", and with containerd's image store that can fail"
+        return Finding("builds", "note", text, remedy, {"backend": "upload"})
+    return Finding("builds", "ok", "BuildKit, through a session", facts={"backend": "session"})
 
 
 def _images(engine: engines.Engine) -> Iterator[Finding]:

@@ -9,11 +9,15 @@ from pathlib import Path
 
 
 class Cutter:
-    """Cuts every connection once `limit` bytes have passed in all, or when it is told to."""
+    """Cuts every connection once `limit` bytes have passed in all, or when it is told to.
 
-    def __init__(self, place: Path, engine: str, limit: int = 1 << 62) -> None:
+    A request whose path ends in `refuse` is answered with 403 instead, as a careful proxy does.
+    """
+
+    def __init__(self, place: Path, engine: str, limit: int = 1 << 62, refuse: bytes = b"") -> None:
         self._engine = engine
         self._left = limit
+        self._refuse = refuse
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(place))
         self._listening.listen()
@@ -51,6 +55,9 @@ class Cutter:
         if self._left > 0:
             try:
                 data = one.recv(min(65536, self._left))
+                if self._refuse and self._refuse in data.partition(b" HTTP/1.1\r\n")[0][-len(self._refuse) :]:
+                    one.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+                    data = b""
                 self._peers[one].sendall(data)
             except OSError:
                 data = b""
