@@ -29,6 +29,10 @@ FLAGS = [
     "--disable-sync",
 ]
 _SECONDS = 90
+_IDLE = {
+    "doc/tree": "text=Python 3 (ipykernel) | Idle",
+    "notebooks": ".jp-Notebook-ExecutionIndicator[data-status=idle]",
+}
 _RUN = """async (code) => {
     const notebook = window.jupyterapp.shell.currentWidget.content;
     notebook.model.sharedModel.addCell({cell_type: 'code', source: code});
@@ -109,20 +113,28 @@ class Lab:
     address: str
     folder: Path
 
-    def open(self, page: Page, name: str, *cells: str) -> Locator:
-        """Open a new notebook and run its cells; returns the last cell's output area."""
+    def open(self, page: Page, name: str, *cells: str, where: str = "doc/tree") -> Locator:
+        """Open a new notebook and run its cells; returns the last cell's output area.
+
+        `where`: "doc/tree" is JupyterLab, "notebooks" is Jupyter Notebook.
+        """
         notebook = nbformat.v4.new_notebook(
             cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}},
         )
         nbformat.write(notebook, self.folder / f"{name}.ipynb")
-        page.goto(f"{self.address}/doc/tree/{name}.ipynb?token={_TOKEN}&reset")
+        page.goto(f"{self.address}/{where}/{name}.ipynb?token={_TOKEN}&reset")
         expect(page.locator(".jp-Notebook .jp-CodeCell").first).to_be_visible(timeout=60_000)
         # Running before the kernel is there would make JupyterLab ask which kernel to take.
-        expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=60_000)
+        expect(page.locator(_IDLE[where])).to_be_visible(timeout=60_000)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         return page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-OutputArea")
+
+    def saved(self, page: Page, name: str) -> nbformat.NotebookNode:
+        """The open notebook as it is saved."""
+        page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+        return nbformat.read(self.folder / f"{name}.ipynb", as_version=4)
 
     def theme(self, page: Page, name: str) -> None:
         """Change to "Light" or "Dark"."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nbconvert import HTMLExporter
 from playwright.sync_api import Browser, Page, expect
 
 from stagelens.engine import Engine
@@ -204,3 +205,40 @@ def test_nothing_moves_for_who_wants_no_motion(page: Page, lab: Any) -> None:
     finally:
         page.emulate_media(reduced_motion="no-preference")
         lab.run(page, "building.phase = 'done'")
+
+
+def test_a_saved_page_has_their_twins_without_kernel_network_or_scripts(
+    page: Page, lab: Any, browser: Browser, tmp_path: Path
+) -> None:
+    saved = lab.saved(page, "every")
+    html, _ = HTMLExporter().from_notebook_node(saved)
+    (tmp_path / "every.html").write_text(html)
+    place = browser.new_context(java_script_enabled=False, offline=True, color_scheme="dark")
+    try:
+        alone = place.new_page()
+        alone.goto(f"file://{tmp_path}/every.html")
+        twins = alone.locator(".jp-OutputArea-output .sl")
+        expect(twins).to_have_count(8)
+        for twin in twins.all():
+            expect(twin).to_be_visible()
+        expect(twins.first).to_contain_text("chmod +x /app")
+        if folder := os.environ.get("SCREENSHOTS"):
+            alone.screenshot(path=Path(folder) / "saved-page.png", full_page=True)
+    finally:
+        place.close()
+
+
+def test_they_live_in_jupyter_notebook_too(lab: Any, browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch AS one\nRUNN nothing\n")
+    place = browser.new_context()
+    try:
+        page = place.new_page()
+        code = f"from stagelens.views import DockerfileEditor\nDockerfileEditor({str(tmp_path)!r})"
+        view = lab.open(page, "seven", code, where="notebooks").locator(".sl-editor")
+        expect(view.get_by_role("button", name="line 2")).to_be_visible(timeout=60_000)
+        view.get_by_role("textbox").fill("FROM scratch AS two")
+        view.get_by_role("button", name="Save").press("Enter")
+        expect(view.get_by_role("status")).to_have_text("saved")
+        assert (tmp_path / "Dockerfile").read_text() == "FROM scratch AS two"
+    finally:
+        place.close()

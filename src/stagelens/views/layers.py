@@ -113,7 +113,7 @@ class LayerExplorer(View):
                 str(row["index"]),
                 markup.size(row["size"]),
                 f"{row['files']:,}",
-                f"<code>{markup.html_text(row['text'], 120)}</code>" + self._marks(row),
+                self._made_by(row) + self._marks(row),
                 f"<code>{markup.html_text(row['digest'][:19])}</code>",
             )
             for row in self.layers
@@ -122,6 +122,11 @@ class LayerExplorer(View):
         head = markup.heading(self.name or self.say("Layers"), self._told())
         wasted = self._wasted_rows()
         return markup.frame(f'<div class="sl-card">{head}{markup.table(heads, rows)}{wasted}</div>')
+
+    def _made_by(self, row: dict[str, Any]) -> str:
+        if not row["text"]:
+            return f'<span class="sl-soft">{self.say("not said")}</span>'
+        return f"<code>{markup.html_text(row['text'], 120)}</code>"
 
     def _marks(self, row: dict[str, Any]) -> str:
         removed = (
