@@ -30,11 +30,12 @@ def test_problems_are_mended_and_the_text_is_built(
     accessible: Callable[[Page], None],
     unique: str,
     clean: object,
-    tmp_path: Path,
     picture: Callable[[Page | Locator, str], None],
 ) -> None:
-    (tmp_path / "Dockerfile").write_text(TEXT)
-    output = lab.open(page, "editor", CELL.format(context=str(tmp_path), tag=f"{unique}-editor"))
+    file: Path = lab.folder / "my-project/Dockerfile"
+    file.parent.mkdir()
+    file.write_text(TEXT)
+    output = lab.open(page, "editor", CELL.format(context="my-project", tag=f"{unique}-editor"))
     view = output.locator(".sl-editor")
     problem = view.get_by_role("region", name="Problems").get_by_role("button")
     expect(problem).to_contain_text("line 4", timeout=60_000)
@@ -60,4 +61,4 @@ def test_problems_are_mended_and_the_text_is_built(
     build = output.locator(".sl-build")
     expect(build.locator(".sl-title")).to_have_text("Built", timeout=60_000)
     expect(build.locator(".sl-lane")).to_contain_text("RUN echo mended")
-    assert (tmp_path / "Dockerfile").read_text() == TEXT.replace("RUNN nothing", "RUN echo mended")
+    assert file.read_text() == TEXT.replace("RUNN nothing", "RUN echo mended")

@@ -1,0 +1,65 @@
+"""docs/widgets.md tells of every widget what it has, and its examples run as they stand there.
+
+Each example's widget has the three forms that front ends choose from: a page without a widget manager takes
+the HTML, and what has no HTML the plain text. Its module is whole: VS Code loads it into a page of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stagelens import views
+from stagelens.views.base import View
+
+ROOT = Path(__file__).parents[2]
+SECTIONS = dict(
+    re.findall(
+        r"^## (\w+)\n(.*?)(?=^## |\Z)", (ROOT / "docs/widgets.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+)
+VIEWS: list[type[View]] = [
+    getattr(views, name) for name in views.__all__ if isinstance(getattr(views, name), type(View))
+]
+
+
+def test_every_widget_is_told_of() -> None:
+    assert sorted(SECTIONS) == sorted(view.__name__ for view in VIEWS)
+    assert len(VIEWS) == 7
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.__name__)
+def test_its_traits_and_requests_and_picture_are_those_that_it_has(view: type[View]) -> None:
+    text = SECTIONS[view.__name__]
+    traits = {name for name, trait in view.class_own_traits(sync=True).items() if not name.startswith("_")}
+    assert set(re.findall(r"^\| `(\w+)`", text, re.MULTILINE)) == traits
+    requests = set(view.__new__(view).handlers())
+    told = text[text.index("equest") :]
+    assert all(f"`{name}`" in told for name in requests)
+    (picture,) = re.findall(r"\]\((img/.+)\)", text)
+    assert (ROOT / "docs" / picture).is_file()
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("name", SECTIONS)
+def test_its_example_runs_and_has_every_form(
+    name: str, unique: str, clean: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (example,) = re.findall(r"```python\n(.*?)\n```", SECTIONS[name], re.DOTALL)
+    assert example.endswith("\nview")
+    monkeypatch.chdir(ROOT)
+    space: dict[str, Any] = {}
+    exec(compile(example.replace("lesson:1", unique), f"docs/widgets.md {name}", "exec"), space)
+    view: View = space["view"]
+    assert type(view).__name__ == name
+    forms, _ = view._repr_mimebundle_()
+    assert forms["text/plain"]
+    assert "<script" not in forms["text/html"]
+    assert "application/vnd.jupyter.widget-view+json" in forms
+    module = str(view._esm)
+    assert "export{" in module
+    assert "import(" not in module
+    assert not re.search(r'\b(?:import|from)\s*"', module)
