@@ -23,7 +23,16 @@ MISSING = (
     "it has no RUN --mount, no here-documents, no COPY --link and no # syntax=",
     "it builds stages that the target does not need",
 )
+PODMAN_MISSING = (
+    "Podman's builder runs one step after the other: there is no graph and no parallel run",
+    "stages cannot be looked into, and there are no secrets, no ssh and no results other than images",
+    "it builds stages that the target does not need",
+)
 _STEP = re.compile(r"^Step (\d+)/\d+ : (.*)$")
+# Podman counts in each stage, and names the stage where there are more (buildah's imagebuildah package).
+_PODMAN_STEP = re.compile(r"^(?:\[(\d+)/\d+\] )?STEP (\d+)/\d+: (.*)$")
+_PODMAN_CACHED = re.compile(r"^--> Using cache [0-9a-f]{64}$")
+_PODMAN_NOISE = re.compile(r"^(?:--> [0-9a-f]{11,64}|[0-9a-f]{64}|COMMIT\b.*)$")
 _NOISE = (" ---> ", "Removing intermediate container", "Successfully tagged")
 # How it marks what a step wrote to standard error: pkg/streamformatter of moby/moby.
 _STDERR, _STDERR_END = "\x1b[91m", "\x1b[0m"
@@ -39,6 +48,7 @@ class ClassicBuild:
         self._places = [None for _ in dockerfile.global_args] + [
             (stage.index, i.index) for stage in dockerfile.stages for i in stage.instructions
         ]
+        self._dockerfile = dockerfile
         self._on_vertex = on_vertex
         self._current: Vertex | None = None
         self.vertices: list[Vertex] = []
@@ -94,23 +104,37 @@ class ClassicBuild:
 
     def _text(self, text: str, stream: int) -> None:
         if step := _STEP.match(text):
-            self._end()
             number = int(step[1])
             place = self._places[number - 1] if number <= len(self._places) else None
-            stage, instruction = place or (None, None)
-            inputs = (self.vertices[-1].digest,) if self.vertices else ()
-            name = clean(step[2])
-            self._current = Vertex(
-                f"step-{number}", name, inputs, started=time.time(), stage=stage, instruction=instruction
-            )
-            self._on_vertex(self._current, ())
+            self._begin(f"step-{number}", step[2], place)
+        elif step := _PODMAN_STEP.match(text):
+            stage, number = int(step[1] or 1), int(step[2])
+            self._begin(f"step-{stage}-{number}", step[3], self._podman_place(stage - 1, number - 1))
         elif built := _BUILT.match(text):
             self.image_id = self.image_id or built[1]
-        elif self._current is not None and text.startswith(" ---> Using cache"):
-            self._current = _changed(self._current, cached=True)
-        elif self._current is not None and text and not text.startswith(_NOISE):
+        elif self._current is not None and text:
+            self._tell(self._current, text, stream)
+
+    def _podman_place(self, stage: int, instruction: int) -> tuple[int, int] | None:
+        stages = self._dockerfile.stages
+        known = stage < len(stages) and instruction < len(stages[stage].instructions)
+        return (stage, instruction) if known else None
+
+    def _begin(self, digest: str, name: str, place: tuple[int, int] | None) -> None:
+        self._end()
+        stage, instruction = place or (None, None)
+        inputs = (self.vertices[-1].digest,) if self.vertices else ()
+        self._current = Vertex(
+            digest, clean(name), inputs, started=time.time(), stage=stage, instruction=instruction
+        )
+        self._on_vertex(self._current, ())
+
+    def _tell(self, current: Vertex, text: str, stream: int) -> None:
+        if text.startswith(" ---> Using cache") or _PODMAN_CACHED.match(text):
+            self._current = _changed(current, cached=True)
+        elif not text.startswith(_NOISE) and not _PODMAN_NOISE.match(text):
             line = LogLine(time.time(), stream, *styled(text))
-            self._current = _changed(self._current, logs=(*self._current.logs, line))
+            self._current = _changed(current, logs=(*current.logs, line))
             self._on_vertex(self._current, (line,))
 
     def _end(self, error: str = "") -> None:

@@ -10,7 +10,10 @@ from stagelens.dockerfile.model import Instruction, Stage
 from stagelens.errors import StagelensError
 
 _FRONTEND = re.compile(r"(?:failed to solve(?: with frontend \S+)?|failed to create LLB definition): ")
-_EXIT_CODE = re.compile(r"exit code: (\d+)|returned a non-zero code: (\d+)")
+# BuildKit's words, the classic builder's, and Podman's.
+_EXIT_CODE = re.compile(
+    r"(?:exit code: |returned a non-zero code: |while running runtime: exit status )(\d+)"
+)
 # What BuildKit's Dockerfile frontend refuses before it runs anything (frontend/dockerfile/parser/errors.go).
 _REFUSED_LINE = re.compile(r"dockerfile parse error (?:on )?line (\d+)")
 _NEWER_FRONTEND = (
@@ -47,7 +50,7 @@ class BuildFailed(StagelensError):
         self.trace = trace
         self.logs = logs[-LAST_LINES:]
         found = _EXIT_CODE.search(message)
-        self.exit_code = int(found[1] or found[2]) if found else None
+        self.exit_code = int(found[1]) if found else None
         message = clean(message.replace("\n", " "))
         while begin := _FRONTEND.match(message):
             message = message[begin.end() :]

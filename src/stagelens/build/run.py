@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stagelens import engine as engines
 from stagelens.build.classic import MISSING as CLASSIC_MISSING
-from stagelens.build.classic import ClassicBuild
+from stagelens.build.classic import PODMAN_MISSING, ClassicBuild
 from stagelens.build.collect import Collector
 from stagelens.build.errors import BuildFailed
 from stagelens.build.job import Job, Secret, archived_text
@@ -148,6 +148,7 @@ class _Run:
         cancel: Cancel | None,
     ) -> None:
         self._api = engine.api
+        self._podman = engine.info.podman
         self._job = job
         self._dockerfile = dockerfile
         self._on_vertex = on_vertex
@@ -204,7 +205,8 @@ class _Run:
         request = replace(self._job.request, dockerfile=name)
 
         def trace(image: str | None) -> BuildTrace:
-            return self._trace("classic", image, counted.count, CLASSIC_MISSING, tuple(build.vertices))
+            missing = PODMAN_MISSING if self._podman else CLASSIC_MISSING
+            return self._trace("classic", image, counted.count, missing, tuple(build.vertices))
 
         try:
             return trace(build.run(self._api, request, iter(counted), self._cancel))
