@@ -1,6 +1,7 @@
 """Random trees, edited at random: what BuildKit received is what is on disk, less what is ignored.
 
-The same few examples each time; STAGELENS_EXAMPLES=500 for as many new ones, made small on a failure.
+The same few examples each time, fewer on further engines; STAGELENS_EXAMPLES=500 for as many new ones, made
+small on a failure.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from stagelens_testing import engines
 
 from stagelens.buildkit import BuildRequest, FileSend, FileSync, Session, Source, shared_key, solve
 from stagelens.engine import Engine
@@ -151,31 +153,39 @@ class Editor:
         place.chmod(self._draw(FILE_MODES, label="mode"))
 
 
-@given(st.data())
-@settings(
-    max_examples=int(MORE or "15"),
-    derandomize=not MORE,
-    phases=[Phase.generate, Phase.shrink] if MORE else [Phase.generate],
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-def test_buildkit_receives_what_is_on_disk_after_every_edit(engine: Engine, data: st.DataObject) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        context, dockerfile = Path(folder, "context"), Path(folder, "dockerfile")
-        context.mkdir()
-        dockerfile.mkdir()
-        (dockerfile / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
-        if data.draw(st.booleans(), label="with a .dockerignore"):
-            (context / ".dockerignore").write_text(IGNORE)
-        editor = Editor(context, data)
-        for edits in data.draw(
-            st.lists(st.integers(1, 6), min_size=1, max_size=3), label="edits of each build"
-        ):
-            for _ in range(edits * 3):
-                editor.edit()
-            # COPY refuses an empty context.
-            (context / "always").write_text("here")
-            seen = on_disk(context)
-            expected = kept(seen) if ".dockerignore" in seen else seen
-            assert received(engine, context, dockerfile) == expected
+def test_buildkit_receives_what_is_on_disk_after_every_edit(engine: Engine) -> None:
+    further = engines.pid_of(engine) is not None
+    config = settings(
+        max_examples=int(MORE or ("4" if further else "15")),
+        derandomize=not MORE,
+        phases=[Phase.generate, Phase.shrink] if MORE else [Phase.generate],
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+    @config
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            edits_are_received(engine, Path(folder), data)
+
+    check()
+
+
+def edits_are_received(engine: Engine, folder: Path, data: st.DataObject) -> None:
+    context, dockerfile = folder / "context", folder / "dockerfile"
+    context.mkdir()
+    dockerfile.mkdir()
+    (dockerfile / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    if data.draw(st.booleans(), label="with a .dockerignore"):
+        (context / ".dockerignore").write_text(IGNORE)
+    editor = Editor(context, data)
+    for edits in data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=3), label="edits of each build"):
+        for _ in range(edits * 3):
+            editor.edit()
+        # COPY refuses an empty context.
+        (context / "always").write_text("here")
+        seen = on_disk(context)
+        expected = kept(seen) if ".dockerignore" in seen else seen
+        assert received(engine, context, dockerfile) == expected
