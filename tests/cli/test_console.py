@@ -66,11 +66,13 @@ def test_a_build_in_a_pipe_wraps_nothing_repeats_nothing_and_keeps_json_apart(
     (tmp_path / "Dockerfile").write_text(f"FROM diamol/base\nRUN echo {unique} > /{long}\nCMD true\n")
     environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
 
-    def stagelens(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def stagelens(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "stagelens.cli", *arguments, str(tmp_path)]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        own = environment | variables
+        return subprocess.run(command, env=own, capture_output=True, text=True, check=True)
 
-    words = stagelens("build")
+    # Even where a width is set, a line that is to be copied stays whole.
+    words = stagelens("build", COLUMNS="40")
     (summary,) = (line for line in words.stdout.splitlines() if line.startswith("sha256:"))
     assert summary.endswith("sent")
     lines = words.stderr.splitlines()

@@ -181,7 +181,7 @@ def _keep(history: cache.History, record: cache.BuildRecord, context: Path) -> N
         history.keep(record, context)
     except OSError as error:
         note = f"note: the next --why cannot compare with this build: {error}"
-        err.print(note, style="yellow", markup=False)
+        err.print(note, style="yellow", markup=False, soft_wrap=True)
 
 
 def _progress(vertex: Vertex, lines: tuple[LogLine, ...], say: Callable[[str], None]) -> None:
@@ -196,7 +196,8 @@ def _print_trace(trace: BuildTrace, console: Console, *, steps: bool = True) -> 
         console.print(f"{state:>8}  {escape(vertex.name)}", soft_wrap=True)
     cached = sum(v.cached for v in trace.vertices)
     sent = markup.size(trace.context_bytes)
-    console.print(f"{trace.image_id or 'no image'}  {trace.seconds:.1f} s, {cached} cached, {sent} sent")
+    summary = f"{trace.image_id or 'no image'}  {trace.seconds:.1f} s, {cached} cached, {sent} sent"
+    console.print(summary, soft_wrap=True)
     for line in trace.missing:
         err.print(f"note: {line}", style="yellow", markup=False, soft_wrap=True)
 

@@ -38,7 +38,8 @@ def find() -> engines.Engine:
     for place in engine.skipped:
         # What somebody chose must not be replaced in silence.
         if place.chosen:
-            err.print(f"note: {place.origin} ({place.address}) was passed over: {place.reason}", markup=False)
+            note = f"note: {place.origin} ({place.address}) was passed over: {place.reason}"
+            err.print(note, markup=False, soft_wrap=True)
     return engine
 
 
