@@ -14,14 +14,15 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import zstandard
 
 from stagelens.errors import StagelensError
 from stagelens.snapshot.entry import Entry, Kind
+from stagelens.snapshot.forward import CHUNK, Forward, members
 from stagelens.snapshot.table import FileTable, is_clean
 
 # Bounds on what an archive can make us hold or do; real images stay far below them.
@@ -30,10 +31,6 @@ MAX_PATH = 4096  # Linux' PATH_MAX
 MAX_LAYER = 1 << 36
 MAX_CONFIG = 8 << 20
 MAX_CONFIGS = 1000
-_CHUNK = 1 << 20
-_LAYER_HEADER = 128 << 10  # the most that one header may take; tarfile reads extended headers in one piece
-_DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
-_DIGIT_RUN = b"0" * (MAX_PATH + 1)
 _ZSTD_WINDOW = 128 << 20
 
 _WHITEOUT = ".wh."
@@ -87,48 +84,24 @@ class Saved:
     configs: list[dict[str, Any]] = field(default_factory=lambda: [])
 
 
-class _Forward:
-    """A stream as tarfile wants a file: moves only forward, hashes what passes, bounds each read."""
+class _Layer(Forward):
+    """A layer's tar, hashed as it passes."""
 
-    def __init__(self, read: Callable[[int], bytes], *, layer: bool) -> None:
-        self._source = read
-        self._position = 0
-        self._largest = _LAYER_HEADER if layer else _CHUNK
-        self._hash = hashlib.sha256() if layer else None
+    def __init__(self, source: Callable[[int], bytes]) -> None:
+        super().__init__(source)
+        self._hash = hashlib.sha256()
 
-    def read(self, size: int) -> bytes:
-        if not 0 <= size <= self._largest:
-            raise ValueError("a header of the archive is too large")
-        data = self._next(size)
-        # tarfile searches extended headers in time quadratic in a run of digits (CVE-2024-6232).
-        if self._hash and size > tarfile.BLOCKSIZE and _DIGIT_RUN in data.translate(_DIGITS):
-            raise ValueError("a header of the archive holds an endless number")
+    def pass_on(self, size: int) -> bytes:
+        data = super().pass_on(size)
+        self._hash.update(data)
+        if self.tell() > MAX_LAYER:
+            raise ValueError("the layer is too large")
         return data
 
-    def _next(self, size: int) -> bytes:
-        data = self._source(size)
-        self._position += len(data)
-        if self._hash:
-            self._hash.update(data)
-            if self._position > MAX_LAYER:
-                raise ValueError("the layer is too large")
-        return data
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, position: int) -> int:
-        while self._position < position and self._next(min(_CHUNK, position - self._position)):
-            pass
-        if self._position != position:
-            raise tarfile.ReadError("unexpected end of data")
-        return position
-
-    def drain(self) -> str:
+    def digest(self) -> str:
         """Read to the end; the sha256 of all that passed."""
-        while self._next(_CHUNK):
-            pass
-        return self._hash.hexdigest() if self._hash else ""
+        self.drain()
+        return f"sha256:{self._hash.hexdigest()}"
 
 
 class _Chunks(io.RawIOBase):
@@ -155,16 +128,6 @@ class _Chunks(io.RawIOBase):
         return count
 
 
-def _members(stream: _Forward) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """The members of a tar, none of them kept (tarfile's own iteration keeps them all)."""
-    archive = tarfile.TarFile(
-        fileobj=cast("IO[bytes]", stream), mode="r", encoding="utf-8", errors="surrogateescape"
-    )
-    while (member := archive.next()) is not None:
-        archive.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
-        yield archive, member
-
-
 def read_saved(chunks: Iterable[bytes], progress: Callable[[int], None] = lambda count: None) -> Saved:
     """Index what `docker save` sends; nothing is written to disk and no file's content is kept.
 
@@ -175,9 +138,9 @@ def read_saved(chunks: Iterable[bytes], progress: Callable[[int], None] = lambda
     LayerError: the stream is no tar, is cut short, or passes a bound.
     """
     saved = Saved()
-    stream = _Forward(io.BufferedReader(_Chunks(chunks, progress), _CHUNK).read, layer=False)
+    stream = Forward(io.BufferedReader(_Chunks(chunks, progress), CHUNK).read, headers=False)
     try:
-        for archive, member in _members(stream):
+        for archive, member in members(stream):
             content = archive.extractfile(member) if member.isreg() else None
             if content is not None:
                 _take(saved, cast("io.BufferedReader", content), member.size)
@@ -200,7 +163,7 @@ def _take(saved: Saved, content: io.BufferedReader, size: int) -> None:
         saved.layers[layer.diff_id] = layer
     elif head[:1] == b"{" and size <= MAX_CONFIG and plain is content:
         try:
-            value = json.loads(b"".join(iter(lambda: content.read(_CHUNK), b"")))
+            value = json.loads(b"".join(iter(lambda: content.read(CHUNK), b"")))
         except (ValueError, RecursionError):
             return
         if isinstance(value, dict) and "rootfs" in value and len(saved.configs) < MAX_CONFIGS:
@@ -210,12 +173,12 @@ def _take(saved: Saved, content: io.BufferedReader, size: int) -> None:
 def _uncompressed(content: io.BufferedReader) -> io.BufferedReader:
     magic = content.peek(4)[:4]
     if magic[:2] == b"\x1f\x8b":
-        return io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=content)), _CHUNK)
+        return io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=content)), CHUNK)
     if magic == b"\x28\xb5\x2f\xfd":
         reader = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).stream_reader(
             content, read_across_frames=True
         )
-        return io.BufferedReader(cast("io.RawIOBase", reader), _CHUNK)
+        return io.BufferedReader(cast("io.RawIOBase", reader), CHUNK)
     return content
 
 
@@ -227,13 +190,13 @@ def index_layer(read: Callable[[int], bytes]) -> LayerFiles:
     LayerError: a name leads out of the image, or the layer holds too many files.
     tarfile.TarError, ValueError: the bytes are no whole tar.
     """
-    stream = _Forward(read, layer=True)
+    stream = _Layer(read)
     entries: dict[str, Entry] = {}
     links: set[str] = set()
     removed: dict[str, None] = {}
     opaque: dict[str, None] = {}
     count = 0
-    for _, member in _members(stream):
+    for _, member in members(stream):
         count += 1
         if count > MAX_FILES:
             raise LayerError(f"A layer holds more than {MAX_FILES} files.")
@@ -252,7 +215,7 @@ def index_layer(read: Callable[[int], bytes]) -> LayerFiles:
             entries[path] = _entry(path, member, entries)
     size = sum(e.size for path, e in entries.items() if e.kind == "file" and path not in links)
     return LayerFiles(
-        diff_id=f"sha256:{stream.drain()}",
+        diff_id=stream.digest(),
         size=size,
         table=FileTable.from_entries(entries.values()),
         whiteouts=tuple(removed),

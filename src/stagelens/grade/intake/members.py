@@ -20,13 +20,10 @@ from typing import IO, Any, cast
 import zstandard
 
 from stagelens.grade.intake.model import Refused
+from stagelens.snapshot.forward import Forward, members
 
 _CHUNK = 1 << 16
-# The most that one header of a tar may take; tarfile reads extended headers in one piece.
-_HEADER = 128 << 10
 _PADDING = 1 << 20
-_DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
-_DIGIT_RUN = b"0" * 4096
 # Memory that an archive's own header may ask for to be read.
 _WINDOW = 128 << 20
 ARCHIVE_SUFFIXES = (
@@ -156,51 +153,24 @@ def reader(open_file: Callable[[], IO[bytes]]) -> Callable[[], Iterator[bytes]]:
     return chunks
 
 
-class _Forward:
-    """A stream as tarfile wants a file: moves only forward, bounds each read, remembers the last."""
+class _Tar(Forward):
+    """A tar that remembers what was read last."""
 
-    def __init__(self, source: IO[bytes]) -> None:
-        self._source = source
-        self._position = 0
-        self.last = b""
+    last = b""
 
     def read(self, size: int) -> bytes:
-        if not 0 <= size <= _HEADER:
-            raise ValueError("a header of the archive is too large")
-        self.last = data = self._next(size)
-        # tarfile searches extended headers in time quadratic in a run of digits (CVE-2024-6232).
-        if size > tarfile.BLOCKSIZE and _DIGIT_RUN in data.translate(_DIGITS):
-            raise ValueError("a header of the archive holds an endless number")
-        return data
-
-    def _next(self, size: int) -> bytes:
-        data = self._source.read(size)
-        self._position += len(data)
-        return data
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, position: int) -> int:
-        while self._position < position and self._next(min(_CHUNK, position - self._position)):
-            pass
-        if self._position != position:
-            raise EOFError("the archive is cut short")
-        return position
+        self.last = super().read(size)
+        return self.last
 
 
 def _tar_members(stream: IO[bytes]) -> Iterator[Member]:
-    forward = _Forward(stream)
-    archive = tarfile.TarFile(
-        fileobj=cast("IO[bytes]", forward), mode="r", encoding="utf-8", errors="surrogateescape"
-    )
-    while (info := archive.next()) is not None:
-        archive.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
+    forward = _Tar(stream.read)
+    for archive, info in members(forward):
         kind = _TAR_KINDS.get(info.type, "file" if info.isreg() else "device")
         if info.issparse():
             kind = "sparse file"
 
-        def content(info: tarfile.TarInfo = info) -> IO[bytes]:
+        def content(archive: tarfile.TarFile = archive, info: tarfile.TarInfo = info) -> IO[bytes]:
             return cast("IO[bytes]", archive.extractfile(info))
 
         yield Member(info.name, kind, info.mode, info.linkname, reader(content))
