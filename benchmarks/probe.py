@@ -5,9 +5,9 @@
 Makes a project like the chapter's access-log: a stage that unpacks FILES files (33,000 unless told) as an
 npm install does, and a last one that copies them; both begin with diamol/node, whose own files come on top.
 INSTRUCTIONS further RUNs are put before the last line. Sizes are those of JavaScript packages (most of some
-kB, a few of hundreds); with `--tiny` all files have two bytes. Explores it from scratch, with nothing
-changed and after an edit of the last stage. Each of the ROUNDS runs all of them in turn; the smallest of each
-are compared.
+kB, a few of hundreds); with `--tiny` all files have two bytes. Explores it for the first time (only the base
+image may be known), with nothing changed and after an edit of the last stage. Each of the ROUNDS runs all of
+them in turn; the smallest of each are compared.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from stagelens.paths import cache_dir
 from stagelens.snapshot import explore, prober
 
 DOCKERFILE = """FROM diamol/node AS builder
-WORKDIR /src
+WORKDIR /{name}/src
 COPY src/package.json .
-RUN --mount=type=bind,source=modules.tar,target=/modules.tar echo {name} > id && tar xf /modules.tar
+RUN --mount=type=bind,source=modules.tar,target=/modules.tar tar xf /modules.tar
 
 FROM diamol/node
 EXPOSE 80
 CMD ["node", "server.js"]
-WORKDIR /app
-COPY --from=builder /src/node_modules/ /app/node_modules/
+WORKDIR /{name}/app
+COPY --from=builder /{name}/src/node_modules/ node_modules/
 {more}COPY src/ .
 RUN echo {edit} > built
 """
@@ -130,6 +130,7 @@ class Bench:
         trace = stagelens.build(self.context, engine=self.engine, tags=[tag])
         self.timed("save", lambda: [len(chunk) for chunk in self.engine.api.get_image(tag)])
         explored = {"keep": self.keep}
+        shutil.rmtree(self.keep, ignore_errors=True)
         self.timed("first", lambda: explore(self.engine, self.context, trace, **explored))
         again = stagelens.build(self.context, engine=self.engine, tags=[tag])
         self.timed("unchanged", lambda: explore(self.engine, self.context, again, **explored))
