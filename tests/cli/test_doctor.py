@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import socket
 from pathlib import Path
 
@@ -192,3 +193,17 @@ def test_a_port_that_a_container_has_is_told_by_name(
     monkeypatch.setattr(surroundings, "PORTS", (port,))
     finding = next(f for f in surroundings.look(engine) if f.name == f"port {port}")
     assert (finding.state, finding.facts) == ("note", {"container": unique})
+
+
+@pytest.mark.engine
+def test_the_facts_are_those_that_the_documentation_lists(engine: Engine, here: Path) -> None:
+    rows = (Path(__file__).parents[2] / "docs/doctor.md").read_text().splitlines()
+    cells = [row.strip("|").split(" | ", 1) for row in rows if row.startswith("| `")]
+    documented = {re.findall(r"`([^`]+)`", names)[0]: facts for names, facts in cells}
+    # With what the host's own folder of CAs holds, the findings are others; names are not.
+    for finding in examine():
+        name = "diamol/base" if finding.name.startswith("diamol/") else finding.name
+        name = "port 800" if name.startswith("port ") else name
+        if "variables" not in documented[name]:
+            listed = set(re.findall(r"`([^`]+)`", documented[name]))
+            assert finding.facts.keys() <= listed, finding.name

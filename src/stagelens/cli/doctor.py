@@ -146,7 +146,7 @@ def _backend(engine: engines.Engine) -> Finding:
     if engine.info.podman:
         text = "Podman's builder: it builds, but lessons look into stages, which needs BuildKit"
         remedy = "start Docker Engine 18.09 or newer; stagelens build goes on with Podman"
-        return Finding("builds", "problem", text, remedy, {"buildkit": False, "session": False})
+        return Finding("builds", "problem", text, remedy, {"backend": "classic"})
     if not engine.info.buildkit:
         remedy = "use Docker Engine 18.09 or newer for lessons that look into stages"
         text, facts = "classic builder: this engine has no BuildKit", {"backend": "classic"}
