@@ -3,17 +3,20 @@
     python benchmarks/grading.py [SUBMISSIONS]
 
 Makes SUBMISSIONS (40 unless told) of multi-stage-go: right ones in several forms, wrong ones and broken ones.
-Each way of grading begins without a build cache of its own: a label after every FROM keeps it apart from the
-others. In the plain loop, a kernel for each notebook, every submission has a label of its own, so that none
-finds another's steps. Prints seconds and ratios.
+Each way of grading begins without a build cache: a variable after every FROM, which is part of what a RUN's
+result is found by, keeps it apart from the others. In the plain loop every submission has a value of its own,
+so that none finds another's RUN steps. It has a new kernel for each notebook, and nbval over all of them in
+one pytest at the end, beside the recorded reports as ours. Prints seconds and ratios.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,11 +29,14 @@ import papermill
 from stagelens import engine as engines
 from stagelens import images
 from stagelens.grade import exercise, needed_images
-from stagelens.grade.notebook import SUBMISSION
+from stagelens.grade.notebook import MIME, SUBMISSION
+from stagelens.grade.results.write import RECORD
 from stagelens.grade.runner import ClassRun, LocalScheduler, grading_notebook
 
 EXERCISE = "multi-stage-go"
-ROUND = 10
+ROUND = 20
+PLAIN = "plain loop"
+INTAKE = 0.0004  # seconds for each submission, by one process
 # What a notebook that grades nothing has to say: the rest of its time is the grader's own.
 NOTHING = """
 from stagelens.grade import Report
@@ -49,14 +55,14 @@ def answers() -> list[str]:
         right,
         right.replace("AS builder", "AS compile").replace("--from=builder", "--from=compile"),
         right.replace("COPY main.go", "RUN true\nCOPY main.go", 1),
-        right.replace("go build", "go build -trimpath", 1),
+        right.replace("go build", "go build -ldflags=-s", 1),
     ]
     broken = right.replace("go build", "go biuld", 1)
     return [*forms, forms[0], forms[1], start, start, broken, "FROM no-such-base\nCOPY . .\n"]
 
 
 def submissions(folder: Path, count: int, salt: Callable[[int], str]) -> Path:
-    """A class; `salt` gives the label that keeps a submission's cache apart."""
+    """A class; `salt` gives the value that keeps a submission's cache apart. (A LABEL would not.)"""
     task, forms = exercise(EXERCISE), answers()
     for number in range(count):
         place = folder / f"learner{number:04}"
@@ -65,7 +71,7 @@ def submissions(folder: Path, count: int, salt: Callable[[int], str]) -> Path:
         for line in forms[number % len(forms)].splitlines():
             lines.append(line)
             if line.upper().startswith("FROM "):
-                lines.append(f'LABEL bench="{salt(number)}"')
+                lines.append(f"ENV BENCH={salt(number)}")
         text = "\n".join(lines) + f"\n# the answer of learner {number}\n"
         (place / "Dockerfile").write_text(text, encoding="utf-8")
     return folder
@@ -87,7 +93,7 @@ def class_run(count: int, workers: int, notebook: str, address: str) -> float:
 
 
 def plain_loop(count: int, address: str) -> float:
-    """Seconds of the same notebook in a loop of papermill's own, a new kernel and no shared step for each."""
+    """Seconds of the same notebook in a loop of papermill's own, no step shared, and of nbval over all."""
     salt = secrets.token_hex(6)
     notebook = nbformat.reads(grading_notebook(), as_version=4)
     notebook.metadata["papermill"] = {}
@@ -104,7 +110,25 @@ def plain_loop(count: int, address: str) -> float:
                 cwd=str(work),
                 progress_bar=False,
             )
-        return time.perf_counter() - begun
+            record(work / "grading.ipynb")
+        command = ["-m", "pytest", "-q", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [sys.executable, *command, "-c", os.devnull, "."],
+            cwd=Path(name) / "work",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        seconds = time.perf_counter() - begun
+    assert done.returncode == 0, done.stdout[-2000:]
+    return seconds
+
+
+def record(executed: Path) -> None:
+    """Write the report that a notebook shows beside it, for nbval's run to compare with."""
+    cells = nbformat.read(executed, as_version=4).cells
+    shown = [output["data"][MIME] for cell in cells for output in cell.get("outputs", []) if "data" in output]
+    (executed.parent / RECORD).write_text(json.dumps({"report": shown[-1]}), encoding="utf-8")
 
 
 def main() -> None:
@@ -115,23 +139,38 @@ def main() -> None:
     empty = nbformat.reads(grading_notebook(), as_version=4)
     empty.cells = [empty.cells[1], nbformat.v4.new_code_cell(NOTHING, id="nothing")]
     ways: dict[str, Callable[[int], float]] = {
-        "the grader's own work": lambda n: class_run(n, 1, nbformat.writes(empty), engine.address),
+        "grader's own work": lambda n: class_run(n, 1, nbformat.writes(empty), engine.address),
         "1 worker": lambda n: class_run(n, 1, grading_notebook(), engine.address),
         "2 workers": lambda n: class_run(n, 2, grading_notebook(), engine.address),
-        "plain loop": lambda n: plain_loop(n, engine.address),
+        PLAIN: lambda n: plain_loop(n, engine.address),
     }
-    seconds = dict.fromkeys(ways, 0.0)
+    seconds, done = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0)
     # In turns, so that what else the machine does meanwhile is spread over all of them.
-    for size in [ROUND] * (count // ROUND) + [count % ROUND] * (count % ROUND > 0):
+    for turn, size in enumerate([ROUND] * (count // ROUND) + [count % ROUND] * (count % ROUND > 0)):
         for label, way in ways.items():
+            # The slowest takes every other turn: all is over in some eight minutes, and a turn has all forms.
+            if label == PLAIN and turn % 2:
+                continue
             took = way(size)
-            seconds[label] += took
+            seconds[label], done[label] = seconds[label] + took, done[label] + size
             print(f"{size} submissions, {label}: {took:.1f} s, load {os.getloadavg()[0]:.1f}", flush=True)
-    print(f"{count} submissions, seconds in all and for each")
-    for label, total in seconds.items():
-        print(f"{label:>22}: {total:7.1f} {total / count:6.2f}")
-    one, two, plain = seconds["1 worker"], seconds["2 workers"], seconds["plain loop"]
+    each = {label: seconds[label] / done[label] for label in ways}
+    print("| way | submissions | seconds | seconds for each |\n|---|---|---|---|")
+    for label in ways:
+        print(f"| {label} | {done[label]} | {seconds[label]:.1f} | {each[label]:.2f} |")
+    one, two, plain = each["1 worker"], each["2 workers"], each[PLAIN]
     print(f"2 workers against 1: {one / two:.2f} (aim 1.7); against a plain loop: {plain / two:.2f} (aim 2)")
+    model(one, two)
+    own = each["grader's own work"]
+    print(f"o = {own:.2f} s, g = {one - own:.2f} s")
+
+
+def model(one: float, two: float) -> None:
+    """docs/scaling.md's table, from seconds for each: by one worker on its own cores, by two that share."""
+    print("| class | 1 machine, 2 workers | 10 workers | 50 workers |\n|---|---|---|---|")
+    for size in (40, 1_000, 10_000):
+        minutes = [size * (INTAKE + each) / 60 for each in (two, one / 10, one / 50)]
+        print(f"| {size:,} | {' | '.join(f'{m:.1f} min' for m in minutes)} |")
 
 
 if __name__ == "__main__":
