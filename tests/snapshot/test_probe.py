@@ -81,6 +81,7 @@ def test_hostile_names_owners_modes_and_links(
         '  && ln -s "$(printf "a\'\\n\'b")" odd \\\n'
         "  && ln -s /etc/passwd to && mkfifo pipe \\\n"
         '  && chmod 4755 "it\'s" && chown 7:8 to -h && mkdir -m 1777 sticky\n'
+        "RUN mkdir -p /.stagelens/out && mkfifo /.stagelens/out/names /.stagelens/out/mounts\n"
         "FROM scratch\nCOPY --from=nasty /d /e\nWORKDIR /w\n"
     )
     trace = stagelens.build(tmp_path, engine=engine, tags=[f"{unique}:x"])

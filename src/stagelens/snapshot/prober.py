@@ -152,9 +152,12 @@ class Prober:
 
 
 def _ran(build: BuildTrace, point: Point) -> bool:
-    """Whether a build ran the step of a point, so that there can be no listing of it yet."""
+    """Whether a build ran the step of a point, so that there can be no listing of it yet.
+
+    A FROM never does, though one whose image is looked up may not be called cached.
+    """
     vertex = build.vertex(point.stage, point.instruction)
-    return vertex is not None and not vertex.cached
+    return point.instruction > 0 and vertex is not None and not vertex.cached
 
 
 def _knows_networks(engine: Engine, dockerfile: Dockerfile) -> bool:

@@ -180,7 +180,11 @@ def _step(
     files: bool = True,
     offline: bool = False,
 ) -> str:
-    """Stages that run a script on a point, as root and without its variables for the loader."""
+    """Stages that run a script on a point, as root and without its variables for the loader.
+
+    The point may hold anything at our place, a pipe that nobody reads from, say.
+    """
+    script = f"{_BUSYBOX} rm -rf {_PLACE}/out && {script}"
     mounts = [f"--mount=type=bind,from={name}tools,source=/tools,target={_PLACE}/tools"]
     if offline:
         mounts.append("--network=none")
