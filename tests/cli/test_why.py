@@ -73,3 +73,18 @@ def test_a_state_folder_that_cannot_be_written_costs_only_the_comparison(
     done = run("build", str(project))
     assert done.returncode == 0, done.stderr
     assert "cannot compare with this build" in done.stderr
+
+
+def test_another_dockerfile_has_builds_and_reasons_of_its_own(run: Run, project: Path, unique: str) -> None:
+    other = project.parent / "other.Dockerfile"
+    other.write_text(f"FROM diamol/base AS only\nRUN echo {unique} > /other\n")
+    assert run("build", str(project)).returncode == 0
+    refused = run("why", str(project), "-f", str(other))
+    assert "No earlier build" in refused.stderr
+    built = run("build", str(project), "-f", str(other), "--json")
+    assert [step["line"] for step in json.loads(built.stdout)["steps"]] == [1, 2]
+    assert "0 of 1 steps would run again" in run("why", str(project), "--file", str(other)).stdout
+    shown = run("explore", str(project), "-f", str(other), "--stage", "only")
+    assert "+ /other" in shown.stdout
+    missing = run("explore", str(project), "-f", str(other), "--stage", "zz")
+    assert "There is no stage 'zz'." in missing.stderr

@@ -31,6 +31,10 @@ from stagelens.views import markup
 Context = Annotated[Path, typer.Argument(help="The build context: a folder with a Dockerfile.")]
 BuildArgs = Annotated[list[str] | None, typer.Option("--build-arg", help="NAME=VALUE; may be repeated.")]
 Target = Annotated[str | None, typer.Option(help="The stage to stop at.")]
+File = Annotated[
+    Path | None,
+    typer.Option("--file", "-f", help="Another Dockerfile, in the context or elsewhere.", show_default=False),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SecretOption = Annotated[
     list[flags.GivenSecret] | None,
@@ -62,6 +66,7 @@ def register(app: typer.Typer) -> None:
 def build_command(
     context: Context,
     tag: Annotated[list[str] | None, typer.Option("--tag", "-t", help="A name for the image.")] = None,
+    file: File = None,
     target: Target = None,
     build_arg: BuildArgs = None,
     no_cache: Annotated[bool, typer.Option(help="Run every step again.")] = False,
@@ -77,10 +82,11 @@ def build_command(
         raise typer.BadParameter("the standard output takes the result or JSON, not both")
     engine = engine_commands.find()
     history = cache.History()
-    before = history.last(context, target=target)
+    before = history.last(context, target=target, dockerfile=file)
     with cancellable() as cancel, working(f"building {context}") as say:
         record = cache.record(
             context,
+            dockerfile=file,
             target=target,
             tags=tag or (),
             build_args=arguments(build_arg),
@@ -92,7 +98,7 @@ def build_command(
             on_vertex=lambda vertex, lines: _progress(vertex, lines, say),
             cancel=cancel,
         )
-    _keep(history, record, context)
+    _keep(history, record, context, file)
     steps = cache.explain(before, record) if why else ()
     if as_json:
         reasons = {"why": verdicts.as_json(steps)} if why else {}
@@ -107,18 +113,20 @@ def build_command(
 def explore_command(
     context: Context,
     stage: Annotated[str | None, typer.Option(help="Only this stage.")] = None,
+    file: File = None,
     target: Target = None,
     build_arg: BuildArgs = None,
     as_json: Json = False,
 ) -> None:
     """Build a folder and show what every instruction did to its stage's files."""
-    _check_stages(context, build_arg, target, stage)
+    _check_stages(file or context / "Dockerfile", build_arg, target, stage)
     engine = engine_commands.find()
     build_args = arguments(build_arg)
     with cancellable() as cancel, working(f"building {context}") as say:
         images.ensure(engine, [PROBE_IMAGE], report=say)
         trace = build_context(
             context,
+            dockerfile=file,
             target=target,
             build_args=build_args,
             engine=engine,
@@ -145,13 +153,13 @@ def arguments(pairs: list[str] | None) -> dict[str, str | None]:
 
 
 def _check_stages(
-    context: Path, build_arg: list[str] | None, target: str | None, stage: str | None = None
+    file: Path, build_arg: list[str] | None, target: str | None, stage: str | None = None
 ) -> None:
     """Refuse stages that the Dockerfile does not have, before an engine is asked for anything."""
     if target is None and stage is None:
         return
     given = {name: value for name, value in arguments(build_arg).items() if value is not None}
-    dockerfile = load(context / "Dockerfile", given)
+    dockerfile = load(file, given)
     needed = dockerfile.needed(target)
     if stage is not None and dockerfile.stage(stage).index not in needed:
         labels = [dockerfile.stages[index].label for index in needed]
@@ -176,9 +184,9 @@ def cancellable() -> Generator[Cancel]:
         signal.signal(signal.SIGINT, before)
 
 
-def _keep(history: cache.History, record: cache.BuildRecord, context: Path) -> None:
+def _keep(history: cache.History, record: cache.BuildRecord, context: Path, file: Path | None) -> None:
     try:
-        history.keep(record, context)
+        history.keep(record, context, dockerfile=file)
     except OSError as error:
         note = f"note: the next --why cannot compare with this build: {error}"
         err.print(note, style="yellow", markup=False, soft_wrap=True)

@@ -9,7 +9,7 @@ import typer
 from stagelens import cache
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import verdicts
-from stagelens.cli.build import BuildArgs, Context, Json, Target, arguments
+from stagelens.cli.build import BuildArgs, Context, File, Json, Target, arguments
 from stagelens.cli.console import out
 from stagelens.errors import StagelensError
 
@@ -20,12 +20,18 @@ def register(app: typer.Typer) -> None:
 
 
 def why_command(
-    context: Context, target: Target = None, build_arg: BuildArgs = None, as_json: Json = False
+    context: Context,
+    file: File = None,
+    target: Target = None,
+    build_arg: BuildArgs = None,
+    as_json: Json = False,
 ) -> None:
     """Say which steps the next build would run again, and why; nothing is built."""
     engine = engine_commands.find()
-    now = cache.read_inputs(context, target=target, build_args=arguments(build_arg), engine=engine)
-    before = cache.History().last(context, target=target)
+    now = cache.read_inputs(
+        context, dockerfile=file, target=target, build_args=arguments(build_arg), engine=engine
+    )
+    before = cache.History().last(context, target=target, dockerfile=file)
     if before is None:
         raise StagelensError(
             "No earlier build of this folder is known to compare with.",
