@@ -212,6 +212,28 @@ def test_a_misspelt_instruction_is_guessed() -> None:
         parse("FROM a\nENTRYPIONT x\n")
 
 
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ("ARG a=$a$a\n" * 60, "variables grow"),
+        ("ARG b=${a//x/" + "y" * 60_000 + "}\n", "too long"),
+        ("ARG a=$a$a\n" * 8 + "ARG b=.$a\n" * 9000, "variables make the file larger"),
+    ],
+)
+def test_variables_that_hold_each_other_fill_no_memory(lines: str, reason: str) -> None:
+    with pytest.raises(DockerfileError, match=reason):
+        parse("ARG a=" + "x" * 60 + "\n" + lines + "FROM b\n")
+
+
+def test_as_many_stages_as_a_file_can_hold_are_told_apart() -> None:
+    # A look through all stages for each of them would take hours here.
+    count = 100_000
+    stages = "".join(f"FROM b AS b\nCOPY --from=s{n} x y\n" for n in range(count))
+    dockerfile = parse("FROM a AS b\n" + stages)
+    assert [stage.base_stage for stage in dockerfile.stages] == [None, *range(count)]
+    assert len(dockerfile.needed()) == count + 1
+
+
 @given(st.text(alphabet=st.sampled_from("FROMCPYUN asx/=\\\"'$<>{}[]#-\n\t:,1\0"), max_size=200))
 def test_any_text_parses_or_is_a_dockerfile_error(text: str) -> None:
     try:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 _SPECIAL = "@*#?-$!"
 _OPERATORS = frozenset({"-", ":-", "+", ":+", "?", ":?", "#", "%"})
 _MAX_WORK = 1 << 20  # characters of a value times those of a pattern: bounds what a Dockerfile makes us do
+_MAX_LENGTH = 1 << 20  # characters of all variables in a word; Linux takes 128 KiB for one
 
 
 def expand(word: str, variables: Mapping[str, str], escape: str = "\\", *, keep: bool = False) -> str:
@@ -17,7 +18,8 @@ def expand(word: str, variables: Mapping[str, str], escape: str = "\\", *, keep:
 
     Raises
     ------
-    ValueError: a quote or brace does not end, an operator is not known, or a variable is required.
+    ValueError: a quote or brace does not end, an operator is not known, a variable is required, or what comes
+        out is too long.
     """
     lexer = _Lexer(word, variables, escape, keep)
     try:
@@ -38,6 +40,7 @@ class _Lexer:
         self._variables = variables
         self._escape = escape
         self._keep = keep
+        self._length = 0
 
     def _next(self) -> str:
         """The next character, "" at the end."""
@@ -84,7 +87,7 @@ class _Lexer:
         if self._peek() != "{":
             name = self._name()
             value = self._variables.get(name)
-            return ("$" + name if self._keep or not name else "") if value is None else value
+            return ("$" + name if self._keep or not name else "") if value is None else self._taken(value)
         self._at += 1
         if self._peek() in ("", "{", "}", ":"):
             raise ValueError("bad substitution")
@@ -93,8 +96,15 @@ class _Lexer:
         if operator == ":":
             operator += self._next()
         value = self._variables.get(name)
-        result = self._operation(name, operator, value)
+        result = self._taken(self._operation(name, operator, value))
         return self._text[begin : self._at] if self._keep and value is None else result
+
+    def _taken(self, value: str) -> str:
+        """A value, counted: where each variable holds the one before twice, forty lines fill any memory."""
+        self._length += len(value)
+        if self._length > _MAX_LENGTH:
+            raise ValueError(f"its variables grow to more than {_MAX_LENGTH} characters")
+        return value
 
     def _operation(self, name: str, operator: str, value: str | None) -> str:
         if operator == "}":
@@ -120,7 +130,8 @@ class _Lexer:
         self._at += every
         pattern = _tokens(self.until("/", raw=True))
         replacement = self.until("}", raw=True)
-        _bound(value * len(value), pattern)
+        _bound(len(value) ** 2, len(pattern))
+        _bound(len(value) + 1, len(replacement))
         out: list[str] = []
         begin = 0
         while begin <= len(value):
@@ -153,7 +164,7 @@ def _trimmed(value: str, word: str, operator: str) -> str:
     """`#` takes the shortest start that fits away, `##` the longest; `%` and `%%` the same at the end."""
     longest = word.startswith(operator)
     tokens = _tokens(word[longest:])
-    _bound(value, tokens)
+    _bound(len(value), len(tokens))
     if operator == "%":
         tokens, value = tokens[::-1], value[::-1]
     ends = _ends(value, tokens)
@@ -198,6 +209,6 @@ def _fits(token: str, character: str) -> bool:
     return character not in ("", "\n") if token == "?" else character == token[1:]
 
 
-def _bound(value: str, pattern: list[str]) -> None:
-    if len(value) * max(len(pattern), 1) > _MAX_WORK:
+def _bound(value: int, pattern: int) -> None:
+    if value * max(pattern, 1) > _MAX_WORK:
         raise ValueError("the value is too long to look for a pattern in it")

@@ -126,10 +126,14 @@ class Dockerfile:
     def needed(self, target: str | int | None = None) -> tuple[int, ...]:
         """Indexes of the stages that building `target` (the last stage unless told) needs, in order."""
         waiting = [self.stages[-1].index if target is None else self.stage(target).index]
+        sources: dict[int, list[int]] = {}
+        for edge in self.edges:
+            if isinstance(edge.source, int):
+                sources.setdefault(edge.target, []).append(edge.source)
         wanted: set[int] = set()
         while waiting:
             stage = waiting.pop()
             if stage not in wanted:
                 wanted.add(stage)
-                waiting += [e.source for e in self.edges if e.target == stage and isinstance(e.source, int)]
+                waiting += sources.get(stage, [])
         return tuple(sorted(wanted))

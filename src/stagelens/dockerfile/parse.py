@@ -7,6 +7,8 @@ import csv
 import platform
 import re
 import stat
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -77,6 +79,9 @@ class _Parser:
         self._known: dict[str, str] = _platform_arguments()
         self._global_args: list[Instruction] = []
         self._stages: list[list[Instruction]] = []
+        self._grown = 0  # characters that variables added
+        # The indexes of the stages of each name, in order: a file can have tens of thousands of stages.
+        self._named: defaultdict[str, list[int]] = defaultdict(list)
 
     def take(self, line: LogicalLine) -> None:
         index = len(self._stages[-1]) if self._stages else len(self._global_args)
@@ -103,9 +108,14 @@ class _Parser:
 
     def _expand(self, word: str, instruction: Instruction) -> str:
         try:
-            return expand(word, self._known, self._escape)
+            found = expand(word, self._known, self._escape)
         except ValueError as error:
             raise self._error(instruction, str(error)) from None
+        self._grown += max(len(found) - len(word), 0)
+        if self._grown > MAX_BYTES:
+            reason = f"variables make the file larger than {MAX_BYTES} characters"
+            raise self._error(instruction, reason, "use fewer ARGs in ARG and FROM")
+        return found
 
     def _error(self, instruction: Instruction, reason: str, remedy: str | None = None) -> DockerfileError:
         return DockerfileError(self._path, instruction.start_line, reason, remedy)
@@ -113,15 +123,13 @@ class _Parser:
     def finish(self, text: str, syntax: str | None) -> Dockerfile:
         if not self._stages:
             raise DockerfileError(self._path, 0, "there is no FROM", "begin with FROM and a base image")
-        stages: list[Stage] = []
-        for index, instructions in enumerate(self._stages):
-            stages.append(self._stage(index, instructions, stages))
-        edges = [edge for stage in stages for edge in self._edges(stage, stages)]
+        stages = [self._stage(index, instructions) for index, instructions in enumerate(self._stages)]
+        edges = [edge for stage in stages for edge in self._edges(stage)]
         return Dockerfile(
             self._path, text, self._escape, syntax, tuple(self._global_args), tuple(stages), tuple(edges)
         )
 
-    def _stage(self, index: int, instructions: list[Instruction], earlier: list[Stage]) -> Stage:
+    def _stage(self, index: int, instructions: list[Instruction]) -> Stage:
         first = instructions[0]
         words = split_blanks(first.arguments)
         name: str | None = None
@@ -136,12 +144,20 @@ class _Parser:
         if not base:
             reason = f"base name ({words[0]}) should not be blank"
             raise self._error(first, reason, "give the ARG a default before FROM, or pass a build argument")
-        base_stage = next((s.index for s in reversed(earlier) if s.name == base.lower()), None)
+        base_stage = self._earlier(base, index)
+        if name is not None:
+            self._named[name].append(index)
         wanted = first.flag("platform")
         wanted = self._expand(wanted, first) if wanted is not None else None
         return Stage(index, name, base, base_stage, wanted, tuple(instructions))
 
-    def _edges(self, stage: Stage, stages: list[Stage]) -> list[Edge]:
+    def _earlier(self, name: str, index: int) -> int | None:
+        """The last stage of that name before `index`."""
+        named = self._named.get(name.lower(), [])
+        before = bisect_left(named, index)
+        return named[before - 1] if before else None
+
+    def _edges(self, stage: Stage) -> list[Edge]:
         edges: list[Edge] = []
         if stage.base_stage is not None:
             edges.append(Edge(stage.base_stage, stage.index, "from", 0))
@@ -149,30 +165,28 @@ class _Parser:
             edges.append(Edge(stage.base, stage.index, "from", 0))
         for instruction in stage.instructions:
             if instruction.keyword == "COPY" and (source := instruction.flag("from")):
-                reference = self._reference(source, stage, stages, instruction)
+                reference = self._reference(source, stage, instruction)
                 edges.append(Edge(reference, stage.index, "copy", instruction.index))
             if instruction.keyword == "RUN":
                 for flag in instruction.flags:
                     source = _mount_source(flag)
                     if source:
-                        reference = self._reference(source, stage, stages, instruction)
+                        reference = self._reference(source, stage, instruction)
                         edges.append(Edge(reference, stage.index, "mount", instruction.index))
         return edges
 
-    def _reference(
-        self, source: str, stage: Stage, stages: list[Stage], instruction: Instruction
-    ) -> int | str:
+    def _reference(self, source: str, stage: Stage, instruction: Instruction) -> int | str:
         if self._expand(source, instruction) != source:
             reason = f"--from={source[:60]}: variables are not replaced there"
             raise self._error(
                 instruction, reason, "give it a stage: ARG v before the first FROM, FROM $v AS name"
             )
-        for other in reversed(stages):
-            if other.name == source.lower() and other.index < stage.index:
-                return other.index
-        later = next((other for other in stages if other.name == source.lower()), None)
-        if later is not None:
-            reason = f"--from={source} names the stage that begins in line {later.instructions[0].start_line}"
+        earlier = self._earlier(source, stage.index)
+        if earlier is not None:
+            return earlier
+        for index in self._named.get(source.lower(), ()):
+            begins = self._stages[index][0].start_line
+            reason = f"--from={source} names the stage that begins in line {begins}"
             raise self._error(instruction, reason, "only earlier stages can be copied from")
         # A mount knows no numbers: from=0 is an image of that name.
         if source.isdigit() and instruction.keyword == "COPY":
