@@ -274,3 +274,28 @@ def test_a_trigger_of_the_base_image_shifts_the_count() -> None:
     dockerfile = parse("FROM withtrigger AS a\nRUN one\nRUN two\nFROM a\n")
     assert locate(dockerfile, "[a 4/4] RUN two") == (0, 2)
     assert locate(dockerfile, "[a 3/4] RUN one") == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("[a 1/3] FROM docker.io/library/withtrigger", (0, 0)),
+        ("[a 2/3] WORKDIR /trigger", None),
+        ("[a 3/3] RUN trigger", None),
+        ("[a 4/3] RUN one  &&  two", (0, 1)),
+        ("[a 5/3] COPY --from=x 1 /y", (0, 3)),
+        ("[b 1/2] RUN one", None),
+        ("[b 2/2] WORKDIR /w", None),
+        ("[b 3/2] RUN one", (1, 1)),
+        ("[b 4/2] RUN two", (1, 2)),
+        ("[c 1/1] RUN one", (2, 1)),
+    ],
+)
+def test_an_engine_that_leaves_triggers_out_of_its_total_is_understood(
+    name: str, expected: tuple[int, int] | None
+) -> None:
+    """The names are those of Engine 20.10."""
+    a = "FROM withtrigger AS a\nRUN one && \\\n  two\nENV v=1\nCOPY --from=x $v /y\n"
+    a += "ONBUILD RUN one\nONBUILD ENV x=y\nONBUILD WORKDIR /w\n"
+    dockerfile = parse(f"{a}FROM a AS b\nRUN one\nRUN two\nFROM b AS c\nRUN one\n")
+    assert locate(dockerfile, name) == expected

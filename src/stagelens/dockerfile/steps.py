@@ -14,6 +14,7 @@ _NAME = re.compile(
     r"^\[(?:(?P<platform>[a-z]+/[a-z0-9/]+) )?(?:(?P<label>\S+) )?(?P<n>\d+)/(?P<total>\d+)\] ?(?P<text>.*)$",
     re.DOTALL,
 )
+_REPLACED = re.compile(r"[$'\"\\`<]")
 _COUNTED = frozenset({"RUN", "COPY", "ADD", "WORKDIR"})
 
 
@@ -37,14 +38,31 @@ def locate(dockerfile: Dockerfile, vertex_name: str) -> tuple[int, int] | None:
         return None
     steps = vertex_instructions(stage)
     number, total = int(match["n"]), int(match["total"])
-    if total == len(steps) and 1 <= number <= total:
-        return stage.index, steps[number - 1].index
-    # ONBUILD triggers of the base come first and shift the count: count from the end.
-    from_end = total - number
-    if from_end < len(steps):
-        found = steps[len(steps) - 1 - from_end]
-        if match["text"].upper().startswith(found.keyword) and found.keyword != "FROM":
-            return stage.index, found.index
-    if number == 1 and steps and steps[0].keyword == "FROM":
+    first = int(bool(steps) and steps[0].keyword == "FROM")
+    if number <= first:
         return stage.index, 0
+    # ONBUILD triggers of the base come first and shift the count. Older BuildKits leave them out of the total.
+    place = number - 1 - (total - len(steps) or _triggers(dockerfile, stage))
+    if first and total == len(steps):
+        # What an image brings is known by the numbers alone only in the newer ones.
+        earlier = range(min(place, len(steps) - 1), 0, -1)
+        place = next((at for at in earlier if _reads(steps[at], match["text"])), place)
+    if first <= place < len(steps) and match["text"].upper().startswith(steps[place].keyword):
+        return stage.index, steps[place].index
     return None
+
+
+def _triggers(dockerfile: Dockerfile, stage: Stage) -> int:
+    """How many steps the stage that this one begins from adds to it."""
+    if stage.base_stage is None:
+        return 0
+    triggers = (i for i in dockerfile.stages[stage.base_stage].instructions if i.keyword == "ONBUILD")
+    return sum(trigger.arguments.split()[0].upper() in _COUNTED for trigger in triggers)
+
+
+def _reads(instruction: Instruction, text: str) -> bool:
+    """Whether a vertex's text may be an instruction's: alike up to what BuildKit may have replaced."""
+    flags = (f"--{f.name}" if f.value is None else f"--{f.name}={f.value}" for f in instruction.flags)
+    written = " ".join([instruction.keyword, *flags, *instruction.arguments.split()])
+    literal = _REPLACED.split(written, maxsplit=1)
+    return (" ".join(text.split()) + " ").startswith(literal[0] if len(literal) > 1 else written + " ")
