@@ -299,3 +299,23 @@ def test_an_engine_that_leaves_triggers_out_of_its_total_is_understood(
     a += "ONBUILD RUN one\nONBUILD ENV x=y\nONBUILD WORKDIR /w\n"
     dockerfile = parse(f"{a}FROM a AS b\nRUN one\nRUN two\nFROM b AS c\nRUN one\n")
     assert locate(dockerfile, name) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("[a 2/6] RUN echo a", (0, 2)),
+        ("[a 3/6] WORKDIR /x", (0, 3)),
+        ("[a 4/6] RUN echo a", (0, 5)),
+        ("[stage-1 1/5] RUN echo", (1, 2)),
+        ("[stage-1 2/5] WORKDIR /y", (1, 3)),
+        ("[stage-1 3/5] RUN echo", (1, 5)),
+    ],
+)
+def test_a_workdir_that_leads_to_the_root_is_counted_and_makes_no_step(
+    name: str, expected: tuple[int, int]
+) -> None:
+    """The names are those of Engine 20.10."""
+    a = "FROM x AS a\nWORKDIR /\nRUN echo a\nWORKDIR /x\nWORKDIR ../\nRUN echo a\n"
+    b = 'FROM a\nWORKDIR "/"\nRUN echo\nWORKDIR y\nWORKDIR ..\nRUN echo\n'
+    assert locate(parse(a + b), name) == expected

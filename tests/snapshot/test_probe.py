@@ -232,6 +232,29 @@ def test_stages_that_are_the_same_step_by_step_are_all_listed(
 
 
 @pytest.mark.engine
+def test_steps_without_a_number_and_numbers_without_a_step_confuse_no_listing(
+    engine: Engine, tmp_path: Path, unique: str
+) -> None:
+    """A WORKDIR that leads to the root makes no step; a trigger is one that the stage has not."""
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM diamol/base AS a\nONBUILD RUN touch /t\nWORKDIR /\nRUN echo {unique} > a\n"
+        "FROM a AS b\nWORKDIR /w\nWORKDIR ..\nRUN touch b\n"
+        "FROM scratch\nCOPY --from=b /b /\nWORKDIR /proc/not/there\n"
+    )
+    trace = stagelens.build(tmp_path, engine=engine)
+    found = {
+        (files.stage.label, i.keyword): sorted(entry.path for entry in files.changes(i).added)
+        for files in explore(engine, tmp_path, trace).stages
+        for i in files.stage.instructions[1:]
+        if i.keyword in ("RUN", "COPY")
+    }
+    assert found == {("a", "RUN"): ["a"], ("b", "RUN"): ["b"], ("stage-2", "COPY"): ["b"]}
+    names = {v.name.partition("] ")[2]: (v.stage, v.instruction) for v in trace.vertices}
+    assert (names[f"RUN echo {unique} > a"], names["RUN touch b"]) == ((0, 3), (1, 3))
+    assert names["RUN touch /t"] == (None, None)
+
+
+@pytest.mark.engine
 def test_a_probe_that_fails_says_so_and_not_that_the_dockerfile_is_wrong(
     engine: Engine, tmp_path: Path, unique: str
 ) -> None:

@@ -61,7 +61,7 @@ def test_the_step_that_lists_a_point_stands_on_the_same_steps_as_its_mount() -> 
     name = stage_of(made, Point(0, 4))
     point, run = (probe.stage(each).instructions for each in (name, f"{name}run"))
     assert [i.source for i in run[1 : len(point)]] == [i.source for i in point[1:]]
-    assert [i.keyword for i in run[len(point) :]] == ["USER", "ENV", "RUN"]
+    assert [i.keyword for i in run[len(point) :]] == ["USER", "WORKDIR", "ENV", "RUN"]
     assert run[-1].source in made.text
     assert f"from={name}," in run[-1].source
 

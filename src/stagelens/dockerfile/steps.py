@@ -6,6 +6,7 @@ when its base is an image, then each RUN, COPY, ADD and WORKDIR.
 
 from __future__ import annotations
 
+import posixpath
 import re
 
 from stagelens.dockerfile.model import Dockerfile, Instruction, Stage
@@ -41,15 +42,34 @@ def locate(dockerfile: Dockerfile, vertex_name: str) -> tuple[int, int] | None:
     first = int(bool(steps) and steps[0].keyword == "FROM")
     if number <= first:
         return stage.index, 0
-    # ONBUILD triggers of the base come first and shift the count. Older BuildKits leave them out of the total.
+    # ONBUILD triggers come first and shift the count; older BuildKits leave them out of the total.
     place = number - 1 - (total - len(steps) or _triggers(dockerfile, stage))
-    if first and total == len(steps):
-        # What an image brings is known by the numbers alone only in the newer ones.
-        earlier = range(min(place, len(steps) - 1), 0, -1)
-        place = next((at for at in earlier if _reads(steps[at], match["text"])), place)
-    if first <= place < len(steps) and match["text"].upper().startswith(steps[place].keyword):
-        return stage.index, steps[place].index
+    if place < first:
+        return None
+    numbered = _numbered(dockerfile, stage)
+    # The numbers alone do not tell what an image brings; of steps that read alike, they tell which it is.
+    alike = [at for at in range(first, len(numbered)) if _reads(numbered[at], match["text"])]
+    place = min(alike, key=lambda at: abs(at - place), default=place)
+    if place < len(numbered) and match["text"].upper().startswith(numbered[place].keyword):
+        return stage.index, numbered[place].index
     return None
+
+
+def _numbered(dockerfile: Dockerfile, stage: Stage) -> list[Instruction]:
+    """The steps of a stage that get a number: a WORKDIR that leads to / is counted, and makes none."""
+    chain = [stage]
+    while (base := chain[-1].base_stage) is not None:
+        chain.append(dockerfile.stages[base])
+    folder = "/"
+    found: list[Instruction] = []
+    for link in reversed(chain):
+        found = []
+        for instruction in vertex_instructions(link):
+            if instruction.keyword == "WORKDIR":
+                folder = posixpath.normpath(posixpath.join(folder, instruction.arguments.strip("'\"")))
+            if instruction.keyword != "WORKDIR" or folder.strip("/"):
+                found.append(instruction)
+    return found
 
 
 def _triggers(dockerfile: Dockerfile, stage: Stage) -> int:

@@ -180,7 +180,7 @@ def _step(
     files: bool = True,
     offline: bool = False,
 ) -> str:
-    """Stages that run a script on a point, as root and without its variables for the loader.
+    """Stages that run a script on a point, as root, in / and without its variables for the loader.
 
     The point may hold anything at our place, a pipe that nobody reads from, say.
     """
@@ -191,7 +191,7 @@ def _step(
     if files:
         mounts.append(f"--mount=type=bind,from={own},target={_PLACE}/files")
     command = json.dumps([*_BUSYBOX.split(), "sh", "-c", script])
-    step = f"USER 0:0\nENV LD_PRELOAD= LD_LIBRARY_PATH=\nRUN {' '.join(mounts)} {command}"
+    step = f"USER 0:0\nWORKDIR /\nENV LD_PRELOAD= LD_LIBRARY_PATH=\nRUN {' '.join(mounts)} {command}"
     before = [_prefix(dockerfile, point, own)] if files else []
     return "\n".join([*before, _prefix(dockerfile, point, f"{own}run"), step])
 
