@@ -59,6 +59,7 @@ def test_a_secret_is_a_file_or_a_variable(files: Path) -> None:
         (f"id=x,src={IN_ENVIRONMENT}", "not there"),
         (f"id=x,env={IN_ENVIRONMENT}", "not set"),
         ("id=x,src=.", "not there"),
+        (f"id=x,src=a\n{IN_ENVIRONMENT}", "on one line"),
     ],
 )
 def test_a_mistake_is_told_without_what_may_be_the_secret(files: Path, text: str, told: str) -> None:

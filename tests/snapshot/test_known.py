@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import signal
 from collections.abc import Generator
@@ -78,6 +79,20 @@ def test_damaged_files_are_as_none(tmp_path: Path) -> None:
             assert known.build(KEY, TRACE) is None
         file.write_bytes(good)
     assert known.build(KEY, TRACE) is not None
+
+
+@pytest.mark.parametrize("bad", [["a"], {}, None, "../x", "\0"])
+def test_an_index_of_the_right_form_with_wrong_values_is_as_none(tmp_path: Path, bad: object) -> None:
+    known = Known(tmp_path)
+    known.keep_build(KEY, 10.0, {Point(0, 0): known.snapshot(listing("a"), "x")}, TEXTS)
+    (file,) = tmp_path.glob("*.build")
+    facts = json.loads(file.read_bytes())
+    for column in range(3):
+        point = [*facts["points"][0]]
+        point[column] = bad
+        file.write_text(json.dumps(facts | {"points": [point]}))
+        assert known.build(KEY, TRACE) is None
+        assert known.guesses(KEY) == {}
 
 
 def test_a_listing_without_a_part_is_refused(tmp_path: Path) -> None:

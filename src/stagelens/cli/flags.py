@@ -39,10 +39,14 @@ def fields(text: str, *allowed: str) -> dict[str, str]:
 
     Raises
     ------
-    BadParameter: a part has no `=`, or its key is none of `allowed`.
+    BadParameter: a part has no `=`, its key is none of `allowed`, or it is no list at all.
     """
     found: dict[str, str] = {}
-    for number, part in enumerate(next(csv.reader([text]), []), 1):
+    try:
+        parts = next(csv.reader([text]), [])
+    except csv.Error:
+        raise typer.BadParameter("it is no list of KEY=VALUE,KEY=VALUE on one line") from None
+    for number, part in enumerate(parts, 1):
         key, equals, value = part.partition("=")
         if not equals or key.strip().lower() not in allowed:
             names = ", ".join(f"{name}=…" for name in allowed)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
@@ -32,6 +33,7 @@ MAX_BYTES = 256 << 20  # some three million files
 _MAX_INDEX_BYTES = 16 << 20
 _MAX_TABLES = 64
 _VERSION = "1"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,30 +92,35 @@ class Known:
 
     def build(self, key: BuildKey, trace: BuildTrace) -> dict[Point, Snapshot] | None:
         """The snapshots of a build that was explored last and after its steps last ran, else None."""
-        data = self._builds.load(key.project)
-        try:
-            kept = json.loads(data) if data is not None else None
-            if kept is None or key.build is None or kept["build"] != key.build:
+        kept = self._kept(key)
+        if key.build is None or kept["build"] != key.build or kept["time"] < _last_run(trace):
+            return None
+        found: dict[Point, Snapshot] = {}
+        for stage, instruction, digest, identity, _ in kept["points"]:
+            if (table := self._table(digest)) is None:
                 return None
-            if kept["time"] < _last_run(trace):
-                return None
-            found: dict[Point, Snapshot] = {}
-            for stage, instruction, digest, identity, _ in kept["points"]:
-                if (table := self._table(digest)) is None:
-                    return None
-                found[Point(stage, instruction)] = Snapshot(table, digest, identity)
-        except (ValueError, TypeError, KeyError):
-            return None  # damaged, or of another version
+            found[Point(stage, instruction)] = Snapshot(table, digest, identity)
         return found
 
     def guesses(self, key: BuildKey) -> dict[str, Guess]:
         """What was known of a project's points, by the digests of their texts; it need not be so still."""
+        points = self._kept(key)["points"]
+        return {text: Guess(digest, identity) for _, _, digest, identity, text in points}
+
+    def _kept(self, key: BuildKey) -> dict[str, Any]:
+        """What was kept of a project's last build; of none where it is damaged or of another version."""
+        nothing: dict[str, Any] = {"build": None, "time": 0.0, "points": []}
         data = self._builds.load(key.project)
         try:
-            kept = json.loads(data) if data is not None else {"points": ()}
-            return {text: Guess(digest, identity) for _, _, digest, identity, text in kept["points"]}
-        except (ValueError, TypeError, KeyError):
-            return {}
+            kept = json.loads(data or b"{}")
+            sound = isinstance(kept["build"], str | None) and isinstance(kept["time"], float | int)
+            for stage, instruction, digest, identity, text in kept["points"]:
+                sound &= isinstance(stage, int) and isinstance(instruction, int)
+                sound &= isinstance(identity, str) and isinstance(text, str)
+                sound &= bool(_DIGEST.fullmatch(digest))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return nothing
+        return kept if sound else nothing
 
     def guessed(self, guess: Guess, identities: Collection[str]) -> Snapshot | None:
         """The guess as a snapshot, if the engine has that one, and its files are still known here."""
