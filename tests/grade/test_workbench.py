@@ -43,6 +43,18 @@ def test_save_makes_the_copy_and_keeps_what_was_there(tmp_path: Path) -> None:
     assert (bench.place / "Dockerfile.before").read_text() == "FROM diamol/base\n"
 
 
+def test_what_another_editor_saved_in_another_encoding_is_shown_and_kept(tmp_path: Path) -> None:
+    bench = Workbench("multi-stage-go", tmp_path / "mine")
+    path = bench.save("FROM diamol/base\n")
+    theirs = "# 빌드\nFROM scratch\n".encode("cp949")
+    path.write_bytes(theirs)
+    assert bench.editor().area.value.endswith("\nFROM scratch\n")
+    assert bench.begun
+    bench.save("FROM \ud800\n")  # a browser hands over even that
+    assert path.read_bytes() == b"FROM ?\n"
+    assert path.with_name("Dockerfile.before").read_bytes() == theirs
+
+
 def test_hints_come_one_at_a_time_and_begin_again(tmp_path: Path) -> None:
     bench = Workbench("multi-stage-go", tmp_path / "mine")
     hints = [bench.hint(report(False)) for _ in range(3)]

@@ -46,18 +46,19 @@ class Workbench:
 
     @property
     def text(self) -> str:
-        """The Dockerfile by now."""
+        """The Dockerfile by now; what another editor saved in it that is not UTF-8 is replaced."""
         path = self.place / "Dockerfile"
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
     def save(self, text: str) -> Path:
         """Write the learner's Dockerfile; what is there already keeps a copy as Dockerfile.before."""
         if not self.folder.is_dir():
             work.start(self.exercise, self.folder)
         path = self.folder / "Dockerfile"
-        if path.is_file() and path.read_text(encoding="utf-8") != text:
+        data = text.encode("utf-8", "replace")
+        if path.is_file() and path.read_bytes() != data:
             path.replace(path.with_name("Dockerfile.before"))
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(data)
         return path
 
     def check(self, *, cancel: Cancel | None = None, report: Progress | None = None) -> Report:
