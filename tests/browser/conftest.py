@@ -90,6 +90,8 @@ def accessible(frontend: Path) -> Callable[[Page], None]:
         # has no height and hides what overflows. What is hidden passes: the check would say nothing.
         page.set_viewport_size({"width": size["width"], "height": 9000})
         page.evaluate("document.body.style.overflow = 'visible'")
+        # A notebook that an earlier test scrolled stays so, however high the window has become.
+        page.evaluate("for (const e of document.querySelectorAll('.jp-WindowedPanel-outer')) e.scrollTop = 0")
         try:
             found = page.evaluate("axe.run('[class*=sl-view-]')")
         finally:

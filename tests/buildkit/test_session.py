@@ -32,7 +32,7 @@ from stagelens.buildkit import (
     shared_key,
     solve,
 )
-from stagelens.buildkit.grpc import Channel, Client, Server
+from stagelens.buildkit.grpc import Call, Channel, Client, Server
 from stagelens.buildkit.proto import generate
 from stagelens.buildkit.proto.buildkit_pb2 import BytesMessage
 from stagelens.engine import Engine
@@ -133,6 +133,48 @@ def test_an_answer_that_comes_before_the_question_is_out_is_heard() -> None:
         call.check()
     client.close()
     ours.close()
+
+
+def test_a_goodbye_of_the_engine_ends_what_is_being_sent() -> None:
+    ours, theirs = socket.socketpair()
+    client = Client(theirs)
+    call = client.call("/x")
+    peer = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+    peer.initiate_connection()
+    while not any(isinstance(e, h2.events.RequestReceived) for e in peer.receive_data(ours.recv(65536))):
+        pass
+    peer.close_connection()
+    ours.sendall(peer.data_to_send())
+    with pytest.raises(ConnectionLost, match="closed the connection"):
+        list(call.receive())
+    with pytest.raises(ConnectionLost, match="closed the connection"):
+        call.send(b"late")
+    client.close()
+    ours.close()
+
+
+def test_a_close_ends_other_threads_sending_with_a_lost_connection() -> None:
+    found: list[BaseException] = []
+
+    def send(call: Call) -> None:
+        try:
+            while True:
+                call.send(bytes(100))
+        except BaseException as error:
+            found.append(error)
+
+    for _ in range(20):
+        ours, theirs = socket.socketpair()
+        server, client = Server(ours, {"/x": lambda channel: list(channel.receive())}), Client(theirs)
+        threads = [threading.Thread(target=send, args=(client.call("/x"),)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        client.close()
+        for thread in threads:
+            thread.join()
+        server.close()
+    assert {type(error) for error in found} == {ConnectionLost}
+    wait_for_no_threads()
 
 
 def test_a_build_whose_answer_is_cut_in_its_header_has_not_succeeded(tmp_path: Path) -> None:

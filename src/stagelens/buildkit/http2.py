@@ -248,8 +248,9 @@ class Connection:
             if not self._closed:
                 with contextlib.suppress(h2.exceptions.ProtocolError):
                     self._h2.close_connection()
+            # In one go: whoever waits for the lock to send must find the connection ended.
+            self._ended(ConnectionLost("The connection was closed."))
         self._flush(quietly=True)
-        self._end(ConnectionLost("The connection was closed."))
         shut(self._sock)
         if self._reader.is_alive() and threading.current_thread() is not self._reader:
             self._reader.join()
@@ -260,13 +261,17 @@ class Connection:
 
     def _end(self, error: ConnectionLost) -> None:
         with self.changed:
-            if not self._closed:
-                self._closed = True
-                self.error = error
-            for stream in self._streams.values():
-                stream.fail(error)
-            self._streams.clear()
-            self.changed.notify_all()
+            self._ended(error)
+
+    def _ended(self, error: ConnectionLost) -> None:
+        """Fail what is under way, and all that comes; with the lock held."""
+        if not self._closed:
+            self._closed = True
+            self.error = error
+        for stream in self._streams.values():
+            stream.fail(error)
+        self._streams.clear()
+        self.changed.notify_all()
 
     def _flush(self, quietly: bool = False) -> None:
         """Write what h2 has queued.
@@ -325,6 +330,9 @@ class Connection:
 
     def _dispatch(self, event: h2.events.Event, fresh: list[Stream]) -> None:
         stream_id = cast(int | None, getattr(event, "stream_id", None))
+        if isinstance(event, h2.events.ConnectionTerminated):
+            # h2 takes nothing more in either direction from here on.
+            self._ended(ConnectionLost("The engine closed the connection."))
         if isinstance(event, h2.events.RequestReceived):
             stream = Stream(self, event.stream_id or 0)
             self._streams[stream.id] = stream
