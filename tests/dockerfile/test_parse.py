@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagelens.dockerfile import DockerfileError, load, locate, parse, vertex_instructions
+from stagelens.dockerfile import DockerfileError, load, locate, parse, step_instructions
 
 CHAPTER = """\
 FROM diamol/base AS build-stage
@@ -266,8 +266,14 @@ def test_a_vertex_name_leads_to_its_line(name: str, expected: tuple[int, int] | 
 
 def test_steps_of_a_stage_on_scratch_or_on_another_stage_do_not_count_its_from() -> None:
     dockerfile = parse("FROM scratch AS a\nENV x=1\nCOPY b /\nFROM a\nWORKDIR /w\nCMD x\n")
-    assert [i.keyword for i in vertex_instructions(dockerfile.stages[0])] == ["COPY"]
-    assert [i.keyword for i in vertex_instructions(dockerfile.stages[1])] == ["WORKDIR"]
+    assert [i.keyword for i in step_instructions(dockerfile, dockerfile.stages[0])] == ["COPY"]
+    assert [i.keyword for i in step_instructions(dockerfile, dockerfile.stages[1])] == ["WORKDIR"]
+
+
+def test_a_workdir_that_leads_to_the_root_is_no_step() -> None:
+    dockerfile = parse("FROM base AS a\nWORKDIR /\nWORKDIR y\nFROM a\nWORKDIR ..\nRUN x\n")
+    assert [i.start_line for i in step_instructions(dockerfile, dockerfile.stages[0])] == [1, 3]
+    assert [i.start_line for i in step_instructions(dockerfile, dockerfile.stages[1])] == [6]
 
 
 def test_a_trigger_of_the_base_image_shifts_the_count() -> None:

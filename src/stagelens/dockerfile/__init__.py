@@ -5,7 +5,7 @@ from stagelens.dockerfile.expand import expand
 from stagelens.dockerfile.model import Dockerfile, Edge, EdgeKind, Flag, Heredoc, Instruction, Stage
 from stagelens.dockerfile.parse import load, parse
 from stagelens.dockerfile.reference import full_name
-from stagelens.dockerfile.steps import locate, vertex_instructions
+from stagelens.dockerfile.steps import locate, step_instructions
 from stagelens.dockerfile.words import split_words
 
 __all__ = [
@@ -24,5 +24,5 @@ __all__ = [
     "locate",
     "parse",
     "split_words",
-    "vertex_instructions",
+    "step_instructions",
 ]

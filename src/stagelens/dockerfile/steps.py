@@ -19,8 +19,8 @@ _REPLACED = re.compile(r"[$'\"\\`<]")
 _COUNTED = frozenset({"RUN", "COPY", "ADD", "WORKDIR"})
 
 
-def vertex_instructions(stage: Stage) -> tuple[Instruction, ...]:
-    """The instructions of a stage that BuildKit makes numbered steps of, in order."""
+def _counted(stage: Stage) -> tuple[Instruction, ...]:
+    """The instructions of a stage that count in its steps' total, in order."""
     first = () if stage.base_stage is not None or stage.base.lower() == "scratch" else stage.instructions[:1]
     return (*first, *(i for i in stage.instructions[1:] if i.keyword in _COUNTED))
 
@@ -37,7 +37,7 @@ def locate(dockerfile: Dockerfile, vertex_name: str) -> tuple[int, int] | None:
         stage = next((s for s in dockerfile.stages if s.label.lower() == label.lower()), None)
     if stage is None:
         return None
-    steps = vertex_instructions(stage)
+    steps = _counted(stage)
     number, total = int(match["n"]), int(match["total"])
     first = int(bool(steps) and steps[0].keyword == "FROM")
     if number <= first:
@@ -46,7 +46,7 @@ def locate(dockerfile: Dockerfile, vertex_name: str) -> tuple[int, int] | None:
     place = number - 1 - (total - len(steps) or _triggers(dockerfile, stage))
     if place < first:
         return None
-    numbered = _numbered(dockerfile, stage)
+    numbered = step_instructions(dockerfile, stage)
     # The numbers alone do not tell what an image brings; of steps that read alike, they tell which it is.
     alike = [at for at in range(first, len(numbered)) if _reads(numbered[at], match["text"])]
     place = min(alike, key=lambda at: abs(at - place), default=place)
@@ -55,8 +55,8 @@ def locate(dockerfile: Dockerfile, vertex_name: str) -> tuple[int, int] | None:
     return None
 
 
-def _numbered(dockerfile: Dockerfile, stage: Stage) -> list[Instruction]:
-    """The steps of a stage that get a number: a WORKDIR that leads to / is counted, and makes none."""
+def step_instructions(dockerfile: Dockerfile, stage: Stage) -> list[Instruction]:
+    """The instructions of a stage that BuildKit runs, in order: a WORKDIR that leads to / is only counted."""
     chain = [stage]
     while (base := chain[-1].base_stage) is not None:
         chain.append(dockerfile.stages[base])
@@ -64,7 +64,7 @@ def _numbered(dockerfile: Dockerfile, stage: Stage) -> list[Instruction]:
     found: list[Instruction] = []
     for link in reversed(chain):
         found = []
-        for instruction in vertex_instructions(link):
+        for instruction in _counted(link):
             if instruction.keyword == "WORKDIR":
                 folder = posixpath.normpath(posixpath.join(folder, instruction.arguments.strip("'\"")))
             if instruction.keyword != "WORKDIR" or folder.strip("/"):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stagelens.build import BuildTrace, LogLine, Vertex, critical_path, work_seconds
-from stagelens.dockerfile import Dockerfile, Edge, Instruction, Stage, split_words, vertex_instructions
+from stagelens.dockerfile import Dockerfile, Edge, Instruction, Stage, split_words, step_instructions
 from stagelens.views import markup, text
 
 # An answer with log lines ends after as many characters.
@@ -19,14 +19,14 @@ def outline(dockerfile: Dockerfile, target: str | None) -> dict[str, Any]:
     """Stages with their instructions, and the edges between them; JSON, nothing of it changes in a build."""
     needed = dockerfile.needed(target)
     return {
-        "stages": [_stage(stage, stage.index in needed) for stage in dockerfile.stages],
+        "stages": [_stage(dockerfile, stage, stage.index in needed) for stage in dockerfile.stages],
         "edges": [edge for edge in (_edge(dockerfile, found) for found in dockerfile.edges) if edge],
         "target": dockerfile.stage(target).index if target is not None else dockerfile.stages[-1].index,
     }
 
 
-def _stage(stage: Stage, needed: bool) -> dict[str, Any]:
-    runs = {instruction.index for instruction in vertex_instructions(stage)}
+def _stage(dockerfile: Dockerfile, stage: Stage, needed: bool) -> dict[str, Any]:
+    runs = {instruction.index for instruction in step_instructions(dockerfile, stage)}
     return {
         "label": text.prose(stage.label, 60),
         "base": text.prose(stage.base, 80),
