@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stagelens.grade import Check, CheckResult, Exercise, Report
+from stagelens.grade.notebook import Graded
 from stagelens.grade.results import ClassResults, Result, pages, tables, write_class, write_learner
 from stagelens.grade.results.chart import distribution
 from stagelens.grade.results.junit import junit
@@ -215,3 +217,9 @@ def test_any_text_survives_every_format(seen: str) -> None:
     }
     assert len(list(csv.reader(io.StringIO(tables.moodle(found))))) == 2
     assert Result.from_json(json.loads(json.dumps(found.results[0].to_json()))) == found.results[0]
+
+
+def test_a_cell_says_why_there_is_no_grade() -> None:
+    shown = Graded(replace(report(True, True), checks=(), error="the <engine> went away"))._repr_mimebundle_()
+    assert "the &lt;engine&gt; went away" in shown["text/html"]
+    assert shown["text/plain"] == "no grade: the <engine> went away"

@@ -46,6 +46,8 @@ class Graded:
 
     def lines(self) -> str:
         """A line for each check and the sum; without times, which are others each time."""
+        if self.report.error is not None:
+            return f"no grade: {self.report.error}"
         rows = [
             f"{'pass' if check.passed else 'fail'}  {check.earned:g}/{check.points:g}  {check.id}"
             for check in self.report.checks

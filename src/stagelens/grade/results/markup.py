@@ -51,7 +51,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "")
 
 
 def check_table(report: Report) -> str:
-    """A report's checks: what passed, and for what failed what was expected, what was seen and a hint."""
+    """A report's checks: what passed, and for what failed what was expected, what was seen and a hint.
+
+    Where the grader failed there are none; its error is told instead.
+    """
+    if report.error is not None:
+        return f'<p class="error">The grader failed: this is no grade.</p><pre>{text(report.error)}</pre>'
     notes = "".join(f"<p>{text(note)}</p>" for note in report.notes)
     rows = [
         [_verdict(check), f"{check.earned:g}/{check.points:g}", _details(check)] for check in report.checks
