@@ -64,8 +64,19 @@ def probe(candidate: Candidate) -> tuple[docker.APIClient, EngineInfo] | Skipped
     return _client(candidate, timeout=READ_SECONDS, version=version), info
 
 
+class _Client(docker.APIClient):
+    """docker-py's client; an engine's certificate is held against the CA of its own settings.
+
+    requests lets REQUESTS_CA_BUNDLE, which a company's proxy needs, win over that (psf/requests#3829).
+    """
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        own = self.verify if verify is None else verify
+        return super().merge_environment_settings(url, proxies, stream, own, cert)
+
+
 def _client(candidate: Candidate, *, timeout: float, version: str | None = None) -> docker.APIClient:
-    return docker.APIClient(
+    return _Client(
         base_url=candidate.address,
         version=version or "auto",
         timeout=int(timeout),
