@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from stagelens_testing.held import open_below
 
 from stagelens.buildkit.context import ContextError, Entry, PatternError, walk
 from stagelens.buildkit.context.folder import open_root
@@ -28,10 +29,6 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 def entries(root: Path, **patterns: Iterable[str]) -> dict[bytes, Entry]:
     return {entry.path: entry for entry in walk(root, **patterns)}  # pyright: ignore[reportArgumentType]
-
-
-def open_files() -> set[str]:
-    return {one.name for one in Path("/proc/self/fd").iterdir()}
 
 
 def test_random_trees_are_walked_as_fsutil_walks_them(tmp_path: Path, plant: Plant, tell: Tell) -> None:
@@ -198,7 +195,7 @@ def test_names_may_be_any_bytes(tmp_path: Path) -> None:
 
 @linux
 def test_a_tree_deeper_than_a_path_can_be_long(tmp_path: Path) -> None:
-    levels, before = 1000, open_files()
+    levels = 1000
     here = os.open(tmp_path, os.O_RDONLY)
     for _ in range(levels):
         os.mkdir("deeper", dir_fd=here)
@@ -212,7 +209,7 @@ def test_a_tree_deeper_than_a_path_can_be_long(tmp_path: Path) -> None:
     assert len(paths) == 2 * levels
     assert paths[levels - 1] == b"/".join([b"deeper"] * levels)
     assert paths[-1] == b"z"  # folders further up were opened again on the way back
-    assert open_files() == before
+    assert open_below(tmp_path) == []
 
 
 def test_a_folder_of_50000_files(tmp_path: Path) -> None:
@@ -266,13 +263,12 @@ def test_symlinks_are_told_and_never_followed(tmp_path: Path, plant: Plant, tell
 @linux
 def test_a_walk_that_is_given_up_leaves_nothing_open(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, ["a/b/c/d", "a/b/c/e"])
-    before = open_files()
     found = walk(tmp_path)
     while next(found).path != b"a/b/c/d":
         pass
-    assert open_files() != before
+    assert open_below(tmp_path) != []
     found.close()
-    assert open_files() == before
+    assert open_below(tmp_path) == []
 
 
 @linux
