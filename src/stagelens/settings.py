@@ -5,26 +5,24 @@ The file has the same names in lower case without the prefix, `registry_mirror =
 
 from __future__ import annotations
 
+import os
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import platformdirs
-from pydantic import ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
 
 from stagelens.errors import StagelensError
+
+Language = Literal["en", "ko"]
 
 
 class SettingsInvalid(StagelensError):
     """A setting has a value, or a name, that nothing can be made of."""
 
 
-class Settings(BaseSettings):
+class Settings:
     """What a user may set; read anew each time it is made.
 
     home: one folder for state and cache instead of the operating system's usual places.
@@ -34,38 +32,24 @@ class Settings(BaseSettings):
 
     Raises
     ------
-    SettingsInvalid: the file is no TOML, or a name or value in it or in a variable is wrong.
+    SettingsInvalid: the file is no TOML, or a name in it, or a value in it or in a variable, is wrong.
     """
-
-    model_config = SettingsConfigDict(env_prefix="STAGELENS_", env_ignore_empty=True)
 
     home: Path | None = None
     registry_mirror: str | None = None
     extra_ca: Path | None = None
-    language: Literal["en", "ko"] = "en"
+    language: Language = "en"
 
     def __init__(self) -> None:
-        try:
-            super().__init__()
-        except (ValidationError, ValueError, OSError) as error:
-            raise SettingsInvalid(
-                "The settings cannot be read.",
-                where=str(config_file()),
-                why=_reasons(error),
-                remedy="correct the file, or the STAGELENS_ variable of that name",
-            ) from error
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Variables win over the file."""
-        return env_settings, TomlConfigSettingsSource(settings_cls, config_file())
+        wrong: list[str] = []
+        # Variables win over the file.
+        for name, given in (_from_file() | _from_variables()).items():
+            try:
+                setattr(self, name, _READERS.get(name, _unknown)(given))
+            except ValueError as error:
+                wrong.append(f"{name}: {error}")
+        if wrong:
+            raise _invalid("; ".join(wrong))
 
 
 def config_file() -> Path:
@@ -73,8 +57,53 @@ def config_file() -> Path:
     return platformdirs.user_config_path("stagelens") / "config.toml"
 
 
-def _reasons(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        found = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
-        return "; ".join(found)
-    return str(error)
+def _from_file() -> dict[str, object]:
+    try:
+        return tomllib.loads(config_file().read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (ValueError, OSError) as error:
+        raise _invalid(str(error)) from error
+
+
+def _from_variables() -> dict[str, object]:
+    variables = {name: os.environ.get(f"STAGELENS_{name.upper()}") for name in _READERS}
+    return {name: value for name, value in variables.items() if value}
+
+
+def _invalid(reasons: str) -> SettingsInvalid:
+    return SettingsInvalid(
+        "The settings cannot be read.",
+        where=str(config_file()),
+        why=reasons,
+        remedy="correct the file, or the STAGELENS_ variable of that name",
+    )
+
+
+def _text(given: object) -> str:
+    if not isinstance(given, str):
+        raise ValueError("it must be a text in quotes")
+    return given
+
+
+def _path(given: object) -> Path:
+    return Path(_text(given))
+
+
+def _language(given: object) -> Language:
+    language = _text(given)
+    if language not in ("en", "ko"):
+        raise ValueError("it must be en or ko")
+    return language
+
+
+def _unknown(given: object) -> None:
+    raise ValueError("there is no such setting")
+
+
+_READERS: dict[str, Callable[[object], Any]] = {
+    "home": _path,
+    "registry_mirror": _text,
+    "extra_ca": _path,
+    "language": _language,
+}
