@@ -9,7 +9,9 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import docker
 import pytest
 
 from stagelens.engine import Engine, EngineNotFound, Skipped, connect, search
@@ -245,6 +247,20 @@ def test_the_current_context_is_used(engine: Engine, home: Path) -> None:
     use_context(home, "work", engine.address)
     found = connect(start=False)
     assert (found.address, found.origin) == (engine.address, "docker context work")
+
+
+@pytest.mark.engine
+def test_an_engine_is_found_with_two_questions(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    send = docker.APIClient.send
+
+    def counted(api: docker.APIClient, request: Any, **options: Any) -> Any:
+        asked.append(request.path_url.rpartition("/")[2])
+        return send(api, request, **options)
+
+    monkeypatch.setattr(docker.APIClient, "send", counted)
+    connect(engine.address).api.close()
+    assert asked == ["version", "info"]
 
 
 @pytest.mark.engine

@@ -37,15 +37,16 @@ def probe(candidate: Candidate) -> tuple[docker.APIClient, EngineInfo] | Skipped
     if candidate.problem is not None:
         return Skipped(candidate.address, candidate.origin, candidate.problem)
     seconds = SSH_PROBE_SECONDS if candidate.address.startswith("ssh://") else PROBE_SECONDS
-    answer: list[tuple[str, EngineInfo] | Exception] = []
+    answer: list[tuple[docker.APIClient, EngineInfo] | Exception] = []
 
     def ask() -> None:
         try:
-            api = _client(candidate, timeout=seconds)
+            api = _Client(candidate.address, "auto", timeout=int(seconds), tls=candidate.tls or False)
             try:
-                answer.append((api.api_version, _describe(api)))
-            finally:
+                answer.append((api, _describe(api)))
+            except BaseException:
                 api.close()
+                raise
         except Exception as error:
             answer.append(error)
 
@@ -60,28 +61,29 @@ def probe(candidate: Candidate) -> tuple[docker.APIClient, EngineInfo] | Skipped
     if isinstance(result, Exception):
         reason, remedy = _explain(result, candidate)
         return Skipped(candidate.address, candidate.origin, reason, remedy)
-    version, info = result
-    return _client(candidate, timeout=READ_SECONDS, version=version), info
+    api, info = result
+    api.timeout = READ_SECONDS
+    return api, info
 
 
 class _Client(docker.APIClient):
     """docker-py's client; an engine's certificate is held against the CA of its own settings.
 
     requests lets REQUESTS_CA_BUNDLE, which a company's proxy needs, win over that (psf/requests#3829).
+    Its version is asked for once: docker-py asks for it to choose the API's, and engines may start programs
+    to answer.
     """
+
+    _answered: Mapping[str, Any] | None = None
+
+    def version(self, api_version: bool = True) -> Any:
+        if self._answered is None:
+            self._answered = super().version(api_version)
+        return self._answered
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         own = self.verify if verify is None else verify
         return super().merge_environment_settings(url, proxies, stream, own, cert)
-
-
-def _client(candidate: Candidate, *, timeout: float, version: str | None = None) -> docker.APIClient:
-    return _Client(
-        base_url=candidate.address,
-        version=version or "auto",
-        timeout=int(timeout),
-        tls=candidate.tls or False,
-    )
 
 
 def _describe(api: docker.APIClient) -> EngineInfo:

@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from stagelens.engine import diagnose, limits, network, processes
 from stagelens.engine.client import Candidate, probe
 from stagelens.engine.errors import EngineStartFailed
@@ -180,6 +178,9 @@ def stop(engine: PrivateEngine | None = None) -> bool:
 
 @contextmanager
 def _lock(engine: PrivateEngine) -> Generator[None]:
+    # It brings asyncio, which no other use of an engine needs.
+    from filelock import FileLock, Timeout
+
     engine.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = FileLock(engine.folder / "start.lock")
     try:
