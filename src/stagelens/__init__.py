@@ -7,18 +7,18 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stagelens import engine as _engine
-from stagelens import images as _images
 from stagelens.build import BuildFailed, BuildTrace, build
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.cache import BuildRecord, explain, record
 from stagelens.errors import StagelensError
-from stagelens.snapshot import Exploration, history, read_file
-from stagelens.snapshot import explore as _explore
-from stagelens.snapshot.prober import PROBE_IMAGE
+
+if TYPE_CHECKING:
+    from stagelens.snapshot import Exploration, history, read_file
 
 __all__ = [
     "BuildCancelled",
@@ -52,8 +52,18 @@ def explore(
     ------
     BuildFailed, StagelensError: as `stagelens.build` and `stagelens.snapshot.explore` do.
     """
+    from stagelens import images, snapshot
+    from stagelens.snapshot.prober import PROBE_IMAGE
+
     found = engine or _engine.connect()
-    _images.ensure(found, [PROBE_IMAGE])
+    images.ensure(found, [PROBE_IMAGE])
     if trace is None:
         trace = build(context, engine=found, **options)
-    return _explore(found, context, trace, **options)
+    return snapshot.explore(found, context, trace, **options)
+
+
+def __getattr__(name: str) -> Any:
+    """What looks into stages is imported when it is asked for: most commands need nothing of it."""
+    if name not in ("Exploration", "history", "read_file"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("stagelens.snapshot"), name)

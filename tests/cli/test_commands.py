@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+
+from stagelens.cli import app
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,6 +22,27 @@ def stagelens(*arguments: str, env: dict[str, str] | None = None) -> subprocess.
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120, env=env
     )
+
+
+def test_the_help_names_every_command() -> None:
+    done = stagelens("--help")
+    assert done.returncode == 0
+    for name in app.list_commands(click.Context(app)):
+        assert re.search(rf"^  {name} +[A-Z].*[.]$", done.stdout, re.MULTILINE), name
+
+
+def test_a_mistyped_command_is_told_with_the_one_that_was_meant() -> None:
+    done = stagelens("biuld", ".")
+    assert done.returncode == 2
+    assert "No such command 'biuld'. Did you mean 'build'?" in done.stderr
+
+
+def test_a_build_does_not_wait_for_what_it_does_not_need() -> None:
+    needless = ("asyncio", "pydantic", "rich.progress", "jupyterlab", "papermill")
+    needless += tuple(f"stagelens.{room}" for room in ("images", "snapshot", "run", "grade"))
+    program = "import sys, stagelens.cli.build; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()).isdisjoint(needless)
 
 
 @pytest.mark.engine

@@ -11,8 +11,8 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
-import typer
 
 from stagelens.buildkit import Env, FileSend, LocalFolder, TarFile
 from stagelens.cli import flags
@@ -63,7 +63,7 @@ def test_a_secret_is_a_file_or_a_variable(files: Path) -> None:
     ],
 )
 def test_a_mistake_is_told_without_what_may_be_the_secret(files: Path, text: str, told: str) -> None:
-    with pytest.raises(typer.BadParameter, match=told) as caught:
+    with pytest.raises(click.BadParameter, match=told) as caught:
         flags.secret(text)
     assert IN_ENVIRONMENT not in str(caught.value)
     assert FILED not in repr(flags.GivenSecret("x", FILED.encode()))
@@ -73,7 +73,7 @@ def test_an_agent_is_named_by_its_id(files: Path) -> None:
     assert flags.agent("default") == flags.Agent("default", "")
     assert flags.agent("git=/run/s") == flags.Agent("git", "/run/s")
     for text in ("git=", "git=/one,/two"):
-        with pytest.raises(typer.BadParameter, match="socket"):
+        with pytest.raises(click.BadParameter, match="socket"):
             flags.agent(text)
 
 
@@ -86,11 +86,11 @@ def test_a_result_goes_to_a_folder_or_a_tar(files: Path) -> None:
     assert isinstance(found, TarFile)
     assert found.path == Path("x.tar")
     for text in ("type=local", "type=local,dest=-", ""):
-        with pytest.raises(typer.BadParameter, match="folder"):
+        with pytest.raises(click.BadParameter, match="folder"):
             flags.output(text)
-    with pytest.raises(typer.BadParameter, match="--tag"):
+    with pytest.raises(click.BadParameter, match="--tag"):
         flags.output("type=image,name=x")
-    with pytest.raises(typer.BadParameter, match="part 1 is none of dest="):
+    with pytest.raises(click.BadParameter, match="part 1 is none of dest="):
         flags.output("type=tar,path=x")
 
 
@@ -101,7 +101,7 @@ def test_a_tar_is_not_for_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sys, "stdout", Screen(io.BytesIO()))
     for text in ("-", "type=tar", "type=tar,dest=-"):
-        with pytest.raises(typer.BadParameter, match="terminal"):
+        with pytest.raises(click.BadParameter, match="terminal"):
             flags.output(text)
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
     assert isinstance(flags.output("-"), FileSend)

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import psutil
 import pytest
+from click.testing import CliRunner
 from stagelens_testing.classroom import until
-from typer.testing import CliRunner
 
 from stagelens.cli import app
 from stagelens.engine import Engine

@@ -7,9 +7,8 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import Annotated
 
-import typer
+import click
 from rich.markup import escape
 from rich.table import Table
 
@@ -19,31 +18,20 @@ from stagelens.cli import engine as engine_commands
 from stagelens.cli import requirements
 from stagelens.cli.console import err, out, working
 
-As = Annotated[
-    str | None,
-    typer.Option("--as", metavar="NAME", help="Names of your own, so that many can share one engine."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AS = click.option(
+    "--as", "namespace", metavar="NAME", help="Names of your own, so that many can share one engine."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _COLOURS = {"healthy": "green", "unhealthy": "red", "unknown": "yellow"}
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(up)
-    app.command()(status)
-    app.command()(logs)
-    app.command()(down)
-
-
-def up(
-    namespace: As = None,
-    public: Annotated[
-        bool, typer.Option("--public", help="Publish on all addresses of this machine, not just 127.0.0.1.")
-    ] = False,
-    build: Annotated[bool, typer.Option("--build/--no-build", help="Build the images first.")] = True,
-    as_json: Json = False,
-) -> None:
-    """Build and start the three applications, and wait until each answers."""
+@click.command()
+@AS
+@click.option("--public", is_flag=True, help="Publish on all addresses of this machine, not just 127.0.0.1.")
+@click.option("--build/--no-build", default=True, help="Build the images first.")
+@JSON
+def up(namespace: str | None, public: bool, build: bool, as_json: bool) -> None:
+    """Start the three applications; wait until each answers."""
     engine = engine_commands.find()
     if build:
         requirements.provide_replica_tools(engine, images.NAMES)
@@ -61,26 +49,30 @@ def up(
             )
     except KeyboardInterrupt:
         err.print("stopped; containers and network are removed again", style="yellow")
-        raise typer.Exit(130) from None
+        raise click.exceptions.Exit(130) from None
     _show(app, as_json)
 
 
-def status(namespace: As = None, as_json: Json = False) -> None:
+@click.command()
+@AS
+@JSON
+def status(namespace: str | None, as_json: bool) -> None:
     """Say how each application is; exit 0 only if all are well."""
     app = run.status(engine_commands.find(), namespace)
     _show(app, as_json)
-    raise typer.Exit(0 if app.healthy else 1)
+    raise click.exceptions.Exit(0 if app.healthy else 1)
 
 
-def logs(
-    name: Annotated[str, typer.Argument(help="iotd, accesslog or image-gallery.")],
-    namespace: As = None,
-    tail: Annotated[int, typer.Option(help="How many of the last lines.")] = 200,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with new lines, until Ctrl-C.")
-    ] = False,
-) -> None:
-    """Show an application's log."""
+@click.command()
+@click.argument("name")
+@AS
+@click.option("--tail", type=click.IntRange(min=0), default=200, help="How many of the last lines.")
+@click.option("--follow", "-f", is_flag=True, help="Go on with new lines, until Ctrl-C.")
+def logs(name: str, namespace: str | None, tail: int, follow: bool) -> None:
+    """Show an application's log.
+
+    NAME is iotd, accesslog or image-gallery.
+    """
     entries = run.logs(name, engine=engine_commands.find(), namespace=namespace, tail=tail, follow=follow)
     with suppress(KeyboardInterrupt):
         for entry in entries:
@@ -88,10 +80,10 @@ def logs(
             out.print(f"[dim]{moment}[/dim] {escape(entry.text)}", soft_wrap=True)
 
 
-def down(
-    namespace: As = None,
-    with_images: Annotated[bool, typer.Option("--images", help="Remove the images' names, too.")] = False,
-) -> None:
+@click.command()
+@AS
+@click.option("--images", "with_images", is_flag=True, help="Remove the images' names, too.")
+def down(namespace: str | None, with_images: bool) -> None:
     """Stop the applications and remove exactly what `up` made."""
     engine = engine_commands.find()
     with working("stopping the applications"):

@@ -7,8 +7,6 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Column
 
 # In a pipe or a CI log nothing is wrapped or cut: whoever reads it has no window of 80 columns.
 _UNBOUNDED = 10_000
@@ -16,7 +14,8 @@ _UNBOUNDED = 10_000
 
 def make(*, stderr: bool = False) -> Console:
     """A console as wide as the terminal, or as COLUMNS says; elsewhere wide enough for every line."""
-    console = Console(stderr=stderr, highlight=False)
+    # Log lines and file names are shown as they are, `:x:` included.
+    console = Console(stderr=stderr, highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _UNBOUNDED
     return console
@@ -34,6 +33,10 @@ def working(label: str) -> Generator[Callable[[str], None]]:
     one.
     """
     if err.is_terminal and not err.is_dumb_terminal:
+        # Only a terminal needs them, and they take a while to import.
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.table import Column
+
         text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1))
         columns = (SpinnerColumn(), text, TimeElapsedColumn())
         with Progress(*columns, console=err, transient=True, expand=True) as progress:

@@ -7,9 +7,8 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from stagelens import engine as engines
 from stagelens import images
@@ -27,17 +26,10 @@ _LOW_BYTES = 3 * 1000**3
 _FULL_BYTES = 200 * 1000**2
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(doctor)
-
-
-def doctor(
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON, as docs/doctor.md describes it.")
-    ] = False,
-) -> None:
+@click.command()
+@click.option("--fix", is_flag=True, help="Mend what can be mended safely.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, as docs/doctor.md describes it.")
+def doctor(fix: bool, as_json: bool) -> None:
     """Check that lessons can run here; exit 0 only if they can.
 
     --fix starts a private engine where none answers and provides the base images; it removes and replaces
@@ -50,7 +42,7 @@ def doctor(
     else:
         for finding in findings:
             show(finding)
-    raise typer.Exit(0 if well else 1)
+    raise click.exceptions.Exit(0 if well else 1)
 
 
 def _fix() -> Iterator[Finding]:

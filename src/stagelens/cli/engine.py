@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Annotated
 
-import typer
+import click
 
 from stagelens import engine as engines
 from stagelens.cli import requirements
 from stagelens.cli.console import err, out, working
 from stagelens.errors import StagelensError
 
-Grading = Annotated[
-    bool, typer.Option("--grading", help="The limited engine that submissions are graded on.")
-]
+GRADING = click.option("--grading", is_flag=True, help="The limited engine that submissions are graded on.")
+
+
+@click.group()
+def engine() -> None:
+    """The private engine that stagelens starts where none is running."""
 
 
 def _chosen(grading: bool) -> engines.PrivateEngine:
@@ -43,17 +45,9 @@ def find() -> engines.Engine:
     return engine
 
 
-def register(app: typer.Typer) -> None:
-    """Add the group to the command line."""
-    group = typer.Typer(help="The private engine that stagelens starts where none is running.")
-    group.command()(start)
-    group.command()(stop)
-    group.command()(status)
-    group.command()(logs)
-    app.add_typer(group, name="engine")
-
-
-def start(grading: Grading = False) -> None:
+@engine.command()
+@GRADING
+def start(grading: bool) -> None:
     """Start the private engine, even where another engine runs."""
     requirements.provide((*requirements.ENGINE, *(requirements.LIMITS if grading else ())))
     with working("starting a private engine") as report:
@@ -61,18 +55,23 @@ def start(grading: Grading = False) -> None:
     out.print(f"export DOCKER_HOST={private.address}", markup=False, soft_wrap=True)
 
 
-def stop(grading: Grading = False) -> None:
-    """Stop the private engine (or all that submissions are graded on); its images stay."""
+@engine.command()
+@GRADING
+def stop(grading: bool) -> None:
+    """Stop the private engine; its images stay.
+
+    With --grading all that submissions are graded on.
+    """
     chosen = engines.grading_engines() if grading else [engines.private_engine()]
     with working("stopping the private engine"):
         stopped = [engines.stop_private(private) for private in chosen]
     err.print("stopped" if any(stopped) else "no private engine is running")
 
 
-def status(
-    grading: Grading = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+@engine.command()
+@GRADING
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(grading: bool, as_json: bool) -> None:
     """Say whether the private engine runs, and where its files are."""
     private = _chosen(grading)
     pid = private.pid()
@@ -85,10 +84,10 @@ def status(
     out.print(f"log     {private.log}", markup=False, soft_wrap=True)
 
 
-def logs(
-    grading: Grading = False,
-    lines: Annotated[int, typer.Option(help="How many of the last lines.")] = 50,
-) -> None:
+@engine.command()
+@GRADING
+@click.option("--lines", type=click.IntRange(min=1), default=50, help="How many of the last lines.")
+def logs(grading: bool, lines: int) -> None:
     """Show the end of the private engine's log."""
     log = _chosen(grading).log
     if not log.exists():

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 from rich.markup import escape
 from rich.table import Table
 
@@ -18,21 +17,19 @@ from stagelens.cli.console import err, out, working
 from stagelens.errors import StagelensError
 from stagelens.grade import CheckResult, Exercise, Report, work
 
-To = Annotated[Path | None, typer.Option("--to", help="The folder to work in; work/NAME unless told.")]
-Name = Annotated[str, typer.Argument(help="An exercise, multi-stage-go say.")]
+TO = click.option(
+    "--to", type=click.Path(path_type=Path), help="The folder to work in; work/NAME unless told."
+)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command and the group to the command line."""
-    app.command("check")(check)
-    group = typer.Typer(help="The exercises: list them, start one, begin again.", no_args_is_help=True)
-    group.command("list")(list_exercises)
-    group.command()(start)
-    group.command()(reset)
-    app.add_typer(group, name="exercise")
+@click.group()
+def exercise() -> None:
+    """The exercises: list them, start one, begin again."""
 
 
-def list_exercises(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+@exercise.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_exercises(as_json: bool) -> None:
     """List the exercises, and where your copy of each is."""
     rows = [(e, work.work_folder(e)) for e in grade.exercises()]
     if as_json:
@@ -40,43 +37,52 @@ def list_exercises(as_json: Annotated[bool, typer.Option("--json", help="Print J
         out.print_json(json.dumps(found))
         return
     table = Table("exercise", "task", "points", "your copy")
-    for exercise, folder in rows:
+    for found, folder in rows:
         where = str(folder) if folder.exists() else "not started"
-        table.add_row(exercise.id, exercise.title, f"{exercise.points:g}", where)
+        table.add_row(found.id, found.title, f"{found.points:g}", where)
     out.print(table)
 
 
-def start(name: Name, to: To = None) -> None:
-    """Copy an exercise's project to a folder of your own."""
+@exercise.command()
+@click.argument("name")
+@TO
+def start(name: str, to: Path | None) -> None:
+    """Copy the exercise NAME, multi-stage-go say, to a folder of your own."""
     out.print(str(work.start(grade.exercise(name), to)), markup=False, soft_wrap=True)
 
 
-def reset(name: Name, to: To = None) -> None:
-    """Begin an exercise again; your files are kept in a folder beside it."""
+@exercise.command()
+@click.argument("name")
+@TO
+def reset(name: str, to: Path | None) -> None:
+    """Begin the exercise NAME again; your files are kept in a folder beside it."""
     folder, kept = work.reset(grade.exercise(name), to)
     if kept is not None:
         err.print(f"your files are in {kept}", markup=False, soft_wrap=True)
     out.print(str(folder), markup=False, soft_wrap=True)
 
 
-def check(
-    folder: Annotated[str, typer.Argument(help="The project's folder, or an exercise's name.")],
-    name: Annotated[str | None, typer.Option("--exercise", help="If the folder's name is another.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Check an answer by building and running it. Exit code 0 only if everything is right."""
-    exercise, place = find(folder, name)
+@click.command()
+@click.argument("folder")
+@click.option("--exercise", "name", help="The exercise, if the folder's name is another.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(folder: str, name: str | None, as_json: bool) -> None:
+    """Check an answer by building and running it.
+
+    FOLDER is the project's folder, or an exercise's name. Exit 0 only if everything is right.
+    """
+    task, place = find(folder, name)
     engine = engine_commands.find()
-    requirements.provide_replica_tools(engine, grade.needed_images(exercise))
+    requirements.provide_replica_tools(engine, grade.needed_images(task))
     with cancellable() as cancel, working(f"checking {place}") as say:
-        report = grade.grade_folder(exercise, place, engine=engine, cancel=cancel, report=say)
+        report = grade.grade_folder(task, place, engine=engine, cancel=cancel, report=say)
     if as_json:
         out.print_json(json.dumps(report.to_json()))
     else:
         show(report)
     if report.error is not None:
         raise StagelensError("The check could not be ended.", why=report.error, remedy="stagelens doctor")
-    raise typer.Exit(0 if report.passed else 1)
+    raise click.exceptions.Exit(0 if report.passed else 1)
 
 
 def find(target: str, name: str | None) -> tuple[Exercise, Path]:
@@ -84,9 +90,9 @@ def find(target: str, name: str | None) -> tuple[Exercise, Path]:
     path = Path(target)
     if path.is_dir():
         return grade.exercise(name or path.resolve().name), path
-    exercise = grade.exercise(name or target)
-    folder = work.work_folder(exercise)
-    return exercise, folder if folder.is_dir() else exercise.folder
+    task = grade.exercise(name or target)
+    folder = work.work_folder(task)
+    return task, folder if folder.is_dir() else task.folder
 
 
 def show(report: Report) -> None:

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import typer
+import click
 
 from stagelens.build.job import Secret
 from stagelens.buildkit import Env, FileSend, LocalFolder, Output, TarFile
@@ -45,12 +45,12 @@ def fields(text: str, *allowed: str) -> dict[str, str]:
     try:
         parts = next(csv.reader([text]), [])
     except csv.Error:
-        raise typer.BadParameter("it is no list of KEY=VALUE,KEY=VALUE on one line") from None
+        raise click.BadParameter("it is no list of KEY=VALUE,KEY=VALUE on one line") from None
     for number, part in enumerate(parts, 1):
         key, equals, value = part.partition("=")
         if not equals or key.strip().lower() not in allowed:
             names = ", ".join(f"{name}=…" for name in allowed)
-            raise typer.BadParameter(f"part {number} is none of {names}")
+            raise click.BadParameter(f"part {number} is none of {names}")
         found[key.strip().lower()] = value
     return found
 
@@ -61,22 +61,22 @@ def secret(text: str) -> GivenSecret:
     name, file = given.get("id", ""), given.get("src") or given.get("source")
     variable, kind = given.get("env"), given.get("type", "file")
     if not name:
-        raise typer.BadParameter("there is no id: give id=ID,src=FILE or id=ID,env=NAME")
+        raise click.BadParameter("there is no id: give id=ID,src=FILE or id=ID,env=NAME")
     if kind not in ("file", "env"):
-        raise typer.BadParameter("its type is file or env")
+        raise click.BadParameter("its type is file or env")
     if kind == "env" and not variable:
         variable, file = file, None
     if file and variable:
-        raise typer.BadParameter("it comes from src or from env, not from both")
+        raise click.BadParameter("it comes from src or from env, not from both")
     if not (file or variable):
         file, variable = (None, name) if name in os.environ else (name, None)
     if variable:
         if variable not in os.environ:
-            raise typer.BadParameter(f"{name}: its variable is not set")
+            raise click.BadParameter(f"{name}: its variable is not set")
         return GivenSecret(name, Env(variable))
     place = Path(file or "")
     if not place.is_file() or not os.access(place, os.R_OK):
-        raise typer.BadParameter(f"{name}: its file is not there, or cannot be read")
+        raise click.BadParameter(f"{name}: its file is not there, or cannot be read")
     return GivenSecret(name, place)
 
 
@@ -84,7 +84,7 @@ def agent(text: str) -> Agent:
     """`default` for the agent of SSH_AUTH_SOCK, or `ID=SOCKET`."""
     name, equals, path = text.partition("=")
     if equals and (not path or "," in path):
-        raise typer.BadParameter("give one agent's socket, as in default=/run/agent.sock")
+        raise click.BadParameter("give one agent's socket, as in default=/run/agent.sock")
     return Agent(name or "default", path)
 
 
@@ -94,12 +94,12 @@ def output(text: str) -> Output:
     if text.startswith("type=") or "," in text:
         kind, _, rest = text.removeprefix("type=").partition(",")
         if kind not in ("local", "tar"):
-            raise typer.BadParameter("it begins with type=local or type=tar; an image is what --tag names")
+            raise click.BadParameter("it begins with type=local or type=tar; an image is what --tag names")
         target = fields(rest, "dest").get("dest", "-")
     if kind == "tar" and target == "-":
         if sys.stdout.isatty():
-            raise typer.BadParameter("a tar is nothing for a terminal: give dest=FILE, or redirect it")
+            raise click.BadParameter("a tar is nothing for a terminal: give dest=FILE, or redirect it")
         return FileSend(sys.stdout.buffer)
     if target in ("", "-"):
-        raise typer.BadParameter("a folder is needed: type=local,dest=FOLDER")
+        raise click.BadParameter("a folder is needed: type=local,dest=FOLDER")
     return TarFile(target) if kind == "tar" else LocalFolder(target)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from stagelens.cli import requirements
@@ -21,29 +21,46 @@ INTERRUPTED = 130
 GRADER_FAILED = 2
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command("grade")(grade_command)
-
-
+@click.command("grade")
+@click.argument("submissions", type=click.Path(path_type=Path))
+@click.option("--exercise", required=True, help="The exercise, multi-stage-go say.")
+@click.option(
+    "--out",
+    "out_dir",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The folder for the report; run again to resume.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Submissions graded at a time on this machine.",
+)
+@click.option("--scheduler", help="Address of a Dask scheduler to grade on.")
+@click.option("--engine", help="Address of the engine to grade on; own: limited ones, started here.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=900.0,
+    help="The most seconds for one submission.",
+)
+@click.option("--notebook", type=click.Path(path_type=Path), help="A grading notebook of your own.")
 def grade_command(
-    submissions: Annotated[
-        Path,
-        typer.Argument(help="A folder or archive of submissions; Moodle, Canvas and nbgrader are known."),
-    ],
-    exercise: Annotated[str, typer.Option(help="The exercise, multi-stage-go say.")],
-    out_dir: Annotated[Path, typer.Option("--out", help="The folder for the report; run again to resume.")],
-    workers: Annotated[int, typer.Option(min=1, help="Submissions graded at a time on this machine.")] = 1,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to grade on.")] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="Address of the engine to grade on; own: limited ones, started here.")
-    ] = None,
-    timeout: Annotated[float, typer.Option(min=1, help="The most seconds for one submission.")] = 900.0,
-    notebook: Annotated[Path | None, typer.Option(help="A grading notebook of your own.")] = None,
+    submissions: Path,
+    exercise: str,
+    out_dir: Path,
+    workers: int,
+    scheduler: str | None,
+    engine: str | None,
+    timeout: float,
+    notebook: Path | None,
 ) -> None:
-    """Grade every submission, each in isolation; write feedback, grades and an overview.
+    """Grade every submission, each in isolation.
 
-    Ends with 2 where the grader failed on a submission: the report says on which and why.
+    SUBMISSIONS is a folder or an archive; Moodle's, Canvas's and nbgrader's are known. Feedback, grades and
+    an overview are written. Ends with 2 where the grader failed on a submission: the report says on which
+    and why.
     """
     # They take a second to import, and every command of this program would pay for it.
     from stagelens import grade
@@ -70,7 +87,7 @@ def grade_command(
         sys.exit(INTERRUPTED)
     _tell(found, out_dir)
     if found.of("error"):
-        raise typer.Exit(GRADER_FAILED)
+        raise click.exceptions.Exit(GRADER_FAILED)
 
 
 def _prepare(address: str | None, exercise: Exercise, workers: int) -> tuple[str, ...]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from enum import StrEnum
-from typing import Annotated
 
-import typer
+import click
 from rich.filesize import decimal
 from rich.table import Table
 
@@ -16,28 +14,23 @@ from stagelens.cli.console import out, working
 from stagelens.cli.engine import find
 
 
-class From(StrEnum):
-    """Where images may come from."""
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option(
+    "--source",
+    type=click.Choice(["auto", "pull", "replica"]),
+    default="auto",
+    help="Pull them, make replicas here, or what works.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def images(names: tuple[str, ...], source: base_images.ImageSource, as_json: bool) -> None:
+    """Provide the base images of the lessons.
 
-    AUTO = "auto"
-    PULL = "pull"
-    REPLICA = "replica"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(images)
-
-
-def images(
-    names: Annotated[list[str] | None, typer.Argument(help="Such as diamol/base; all five if none.")] = None,
-    source: Annotated[From, typer.Option(help="Pull them, make replicas here, or what works.")] = From.AUTO,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Provide the base images of the lessons, and say where each came from."""
+    NAMES are such as diamol/base; all five if none is given. Says where each came from.
+    """
     engine = find()
     with working("looking for the base images") as report:
-        rows = base_images.ensure(engine, names or None, source.value, report)
+        rows = base_images.ensure(engine, names or None, source, report)
     if as_json:
         out.print_json(json.dumps([asdict(row) for row in rows]))
         return

@@ -7,10 +7,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
 from urllib.parse import quote
 
-import typer
+import click
 
 from stagelens import engine as engines
 from stagelens import images
@@ -23,11 +22,6 @@ ROOT = Path(__file__).parents[3]
 FIRST = Path("notebooks/en/01-multi-stage.ipynb")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(lab)
-
-
 def _inside(notebook: Path) -> Path:
     """The notebook's path below the checkout; a relative one is looked for here, then in the checkout."""
     for place in (Path.cwd() / notebook, ROOT / notebook):
@@ -36,12 +30,15 @@ def _inside(notebook: Path) -> Path:
     raise StagelensError("The checkout has no such notebook.", where=str(notebook), remedy="ls notebooks/en")
 
 
-def lab(
-    notebook: Annotated[Path, typer.Argument(help="The notebook to open.")] = FIRST,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address instead.")] = False,
-    port: Annotated[int, typer.Option(help="The first port to try.")] = 8888,
-) -> None:
-    """Open JupyterLab on the first lesson; only this machine can reach it, and only with its token."""
+@click.command()
+@click.argument("notebook", type=click.Path(path_type=Path), default=FIRST)
+@click.option("--no-browser", is_flag=True, help="Print the address instead.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8888, help="The first port to try.")
+def lab(notebook: Path, no_browser: bool, port: int) -> None:
+    """Open JupyterLab on the first lesson.
+
+    NOTEBOOK is another one to open. Only this machine can reach it, and only with its token.
+    """
     notebook = _inside(notebook)
     engine = engine_commands.find()
     err.print(f"engine {engine.info.version}: {engine.origin}", markup=False)
@@ -74,4 +71,4 @@ def lab(
             raise
     if engine.address == engines.private_engine().address:
         err.print("the private engine goes on; stop it with: ./stagelens engine stop")
-    raise typer.Exit(0 if code in (0, -15) else code)
+    raise click.exceptions.Exit(0 if code in (0, -15) else code)

@@ -8,9 +8,8 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from stagelens import images
 from stagelens.cli import engine as engine_commands
@@ -20,17 +19,18 @@ from stagelens.errors import StagelensError
 ROOT = Path(__file__).parents[3]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command("run")(run_command)
+@click.command("run")
+@click.argument("name")
+@click.option(
+    "--out", "out_dir", type=click.Path(path_type=Path), default=Path("out"), help="Where the results go."
+)
+@click.option("--language", default="en", help="The lesson's language.")
+def run_command(name: str, out_dir: Path, language: str) -> None:
+    """Execute a lesson without a browser.
 
-
-def run_command(
-    name: Annotated[str, typer.Argument(help="A lesson such as 01-multi-stage, or a notebook's path.")],
-    out_dir: Annotated[Path, typer.Option("--out", help="Where the results go.")] = Path("out"),
-    language: Annotated[str, typer.Option(help="The lesson's language.")] = "en",
-) -> None:
-    """Execute a notebook on a real engine; write the executed notebook and an HTML page."""
+    NAME is a lesson such as 01-multi-stage, or a notebook's path. The executed notebook and an HTML page are
+    written.
+    """
     # It takes seconds to import, and every command of this program would pay for it.
     import papermill
     from papermill.exceptions import PapermillExecutionError

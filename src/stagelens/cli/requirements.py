@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stagelens import images
 from stagelens.cli.console import err, working
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
@@ -75,6 +74,9 @@ def provide_replica_tools(engine: Engine, names: Iterable[str]) -> None:
 
     Elsewhere nothing is said: the images may still be pulled. diamol/base is made without it.
     """
+    # The engine's commands, which need this module too, have nothing to do with images.
+    from stagelens import images
+
     wanted = set(names) - {"diamol/base"}
     lacking = [row.name for row in images.describe(engine) if row.origin == "missing" and row.name in wanted]
     if lacking and sys.platform == "linux" and os.geteuid() == 0 and shutil.which("apt-get"):

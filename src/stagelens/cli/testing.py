@@ -7,10 +7,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from stagelens import engine as engines
 from stagelens import images
@@ -23,20 +23,14 @@ ROOT = Path(__file__).parents[3]
 _CLEAN_UP_SECONDS = 30.0
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command("test", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(
-        run_tests
-    )
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option("--only-tests", is_flag=True, help="Leave out the lint and type checks.")
+@click.argument("arguments", metavar="[PYTEST ARGUMENTS]...", nargs=-1, type=click.UNPROCESSED)
+def test(only_tests: bool, arguments: tuple[str, ...]) -> None:
+    """Provide what the tests need, then run them.
 
-
-def run_tests(
-    context: typer.Context,
-    only_tests: Annotated[bool, typer.Option(help="Leave out the lint and type checks.")] = False,
-) -> None:
-    """Provide an engine, base images and a browser, then run lint, types and tests.
-
-    Further arguments go to pytest. An engine that this command starts is stopped at its end.
+    That is an engine, base images and a browser; lint and types come first. Further arguments go to pytest.
+    An engine that this command starts is stopped at its end.
     """
     if not (ROOT / "tests").is_dir():
         raise StagelensError("The tests are in the project's checkout.", remedy="run ./stagelens test there")
@@ -44,13 +38,13 @@ def run_tests(
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     running_before = engines.private_engine().pid() is not None
     try:
-        sys.exit(_run(context.args, only_tests))
+        sys.exit(_run(arguments, only_tests))
     finally:
         if not running_before and engines.private_engine().pid() is not None:
             engines.stop_private()
 
 
-def _run(arguments: list[str], only_tests: bool) -> int:
+def _run(arguments: Sequence[str], only_tests: bool) -> int:
     failed: list[str] = []
     if not only_tests:
         for name, command in _checks().items():

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-import typer
+import click
 
 from stagelens import cache
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import verdicts
-from stagelens.cli.build import BuildArgs, Context, File, Json, Target, arguments
+from stagelens.cli.build import BUILD_ARGS, CONTEXT, FILE, JSON, TARGET, arguments
 from stagelens.cli.console import out
 from stagelens.errors import StagelensError
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command("why")(why_command)
-
-
+@click.command("why")
+@CONTEXT
+@FILE
+@TARGET
+@BUILD_ARGS
+@JSON
 def why_command(
-    context: Context,
-    file: File = None,
-    target: Target = None,
-    build_arg: BuildArgs = None,
-    as_json: Json = False,
+    context: Path, file: Path | None, target: str | None, build_args: tuple[str, ...], as_json: bool
 ) -> None:
-    """Say which steps the next build would run again, and why; nothing is built."""
+    """Say what the next build would run again, and why.
+
+    CONTEXT is a folder that was built before. Nothing is built now.
+    """
     engine = engine_commands.find()
     now = cache.read_inputs(
-        context, dockerfile=file, target=target, build_args=arguments(build_arg), engine=engine
+        context, dockerfile=file, target=target, build_args=arguments(build_args), engine=engine
     )
     before = cache.History().last(context, target=target, dockerfile=file)
     if before is None:

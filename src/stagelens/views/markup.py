@@ -6,10 +6,13 @@ import html
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from stagelens.dockerfile import Instruction
-from stagelens.snapshot import Diff
 from stagelens.views import text
+
+if TYPE_CHECKING:
+    from stagelens.dockerfile import Instruction
+    from stagelens.snapshot import Diff
 
 _THEME = Path(__file__).parent / "static" / "theme.css"
 

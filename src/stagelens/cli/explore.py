@@ -1,0 +1,143 @@
+"""`stagelens explore`: what every instruction did to its stage's files, in a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+from rich.markup import escape
+from rich.tree import Tree
+
+from stagelens import build as build_context
+from stagelens import images
+from stagelens.cli import engine as engine_commands
+from stagelens.cli.build import BUILD_ARGS, CONTEXT, FILE, JSON, TARGET, arguments, cancellable, show_progress
+from stagelens.cli.console import out, working
+from stagelens.dockerfile import StageNotFound, load
+from stagelens.snapshot import Entry, Exploration, StageFiles, explore
+from stagelens.snapshot.prober import PROBE_IMAGE
+from stagelens.views import markup
+
+_SHOWN_CHANGES = 12
+
+
+@click.command("explore")
+@CONTEXT
+@click.option("--stage", help="Only this stage.")
+@FILE
+@TARGET
+@BUILD_ARGS
+@JSON
+def explore_command(
+    context: Path,
+    stage: str | None,
+    file: Path | None,
+    target: str | None,
+    build_args: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Show what every instruction did to its stage's files.
+
+    CONTEXT is a folder with a Dockerfile, or any folder with --file. It is built first.
+    """
+    given = arguments(build_args)
+    _check_stages(file or context / "Dockerfile", given, target, stage)
+    engine = engine_commands.find()
+    with cancellable() as cancel, working(f"building {context}") as say:
+        images.ensure(engine, [PROBE_IMAGE], report=say)
+        trace = build_context(
+            context,
+            dockerfile=file,
+            target=target,
+            build_args=given,
+            engine=engine,
+            cancel=cancel,
+            on_vertex=lambda vertex, lines: show_progress(vertex, lines, say),
+        )
+        say("looking into the stages")
+        exploration = explore(engine, context, trace, build_args=given, cancel=cancel)
+    chosen = exploration.stages if stage is None else (exploration.stage(stage),)
+    if as_json:
+        out.print_json(json.dumps(_exploration_json(exploration, chosen)))
+        return
+    for files in chosen:
+        out.print(_tree(files))
+
+
+def _check_stages(
+    file: Path, build_args: Mapping[str, str | None], target: str | None, stage: str | None
+) -> None:
+    """Refuse stages that the Dockerfile does not have, before an engine is asked for anything."""
+    if target is None and stage is None:
+        return
+    given = {name: value for name, value in build_args.items() if value is not None}
+    dockerfile = load(file, given)
+    needed = dockerfile.needed(target)
+    if stage is not None and dockerfile.stage(stage).index not in needed:
+        labels = [dockerfile.stages[index].label for index in needed]
+        raise StageNotFound(stage, dockerfile.path, labels, "the build does not need it")
+
+
+def _exploration_json(exploration: Exploration, chosen: tuple[StageFiles, ...]) -> dict[str, object]:
+    def entry(e: Entry) -> dict[str, object]:
+        return {
+            "path": _utf8(e.path),
+            "kind": e.kind,
+            "mode": f"{e.mode:04o}",
+            "uid": e.uid,
+            "gid": e.gid,
+            "size": e.size,
+            "mtime": e.mtime,
+            "link_target": None if e.link_target is None else _utf8(e.link_target),
+        }
+
+    return {
+        "dockerfile": exploration.trace.dockerfile.path,
+        "stages": [
+            {
+                "name": files.stage.label,
+                "files": len(files.final),
+                "instructions": [
+                    {
+                        "line": i.start_line,
+                        "text": markup.title(i, 500),
+                        "added": [entry(e) for e in files.changes(i).added] if i.index else [],
+                        "changed": [entry(after) for _, after in files.changes(i).changed],
+                        "removed": [_utf8(e.path) for e in files.changes(i).removed],
+                    }
+                    for i in files.stage.instructions
+                ],
+            }
+            for files in chosen
+        ],
+    }
+
+
+def _tree(files: StageFiles) -> Tree:
+    tree = Tree(f"[bold]{escape(files.stage.label)}[/bold]  {len(files.final)} files")
+    for instruction in files.stage.instructions:
+        change = files.changes(instruction)
+        branch = tree.add(f"{escape(markup.title(instruction))}  [dim]{markup.counts(change)}[/dim]")
+        if not instruction.index:
+            continue
+        rows = [
+            *(("green", "+", e) for e in change.added),
+            *(("yellow", "~", after) for _, after in change.changed),
+            *(("red", "-", e) for e in change.removed),
+        ]
+        for colour, sign, e in rows[:_SHOWN_CHANGES]:
+            branch.add(f"[{colour}]{sign} /{escape(_printable(e.path))}[/{colour}]  {markup.size(e.size)}")
+        if len(rows) > _SHOWN_CHANGES:
+            branch.add(f"[dim]and {len(rows) - _SHOWN_CHANGES} more (--json has them all)[/dim]")
+    return tree
+
+
+def _utf8(text: str) -> str:
+    """A path for JSON: bytes that are not UTF-8 become replacement characters."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
