@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import cast
 
 import docker
-import psutil
 import pytest
 from docker.errors import APIError, NotFound
+from stagelens_testing.held import PATIENCE, children
 
 from stagelens.build import BuildTrace
 from stagelens.buildkit import BuildRequest
@@ -91,24 +93,23 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     folder = session.config.stash.get(_TEMPORARY, None)
     if folder is None:
         return
-    _remove_lesson_image(session.config.stash[_BEFORE])
-    left = leftovers(session.config.stash[_BEFORE], _engine_listing(), folder)
-    left += [f"process {' '.join(child.cmdline())[:200]}" for child in _running_children()]
+    before = session.config.stash[_BEFORE]
+    _remove_lesson_image(before)
+    # What only an unreachable cycle still holds is on its way out, and so is a program that was told to end.
+    gc.collect()
+    deadline = time.monotonic() + float(os.environ.get("STAGELENS_TEST_PATIENCE", PATIENCE))
+    while (left := _left(before, folder)) and time.monotonic() < deadline:
+        time.sleep(0.2)
     shutil.rmtree(folder, ignore_errors=True)
     if left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         print("\n\nThe tests left behind:\n" + "\n".join(f"  {thing}" for thing in left))
 
 
-def _running_children() -> list[psutil.Process]:
-    found: list[psutil.Process] = []
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            # Python's own helper of multiprocessing ends with this process.
-            helper = "multiprocessing.resource_tracker" in " ".join(child.cmdline())
-            if child.status() != psutil.STATUS_ZOMBIE and not helper:
-                found.append(child)
-    return found
+def _left(before: set[str], temporary: Path) -> list[str]:
+    # Python's own helper of multiprocessing ends with this process.
+    programs = [line for _, line in children() if "multiprocessing.resource_tracker" not in line]
+    return leftovers(before, _engine_listing(), temporary) + [f"process {line[:200]}" for line in programs]
 
 
 def made_exploration(dockerfile: str, *stages: list[list[Entry]]) -> Exploration:

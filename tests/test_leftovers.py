@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -15,12 +17,14 @@ from stagelens.engine import Engine
 
 TEST_THAT_LEAVES = """\
 import subprocess, sys, tempfile
+from pathlib import Path
 from stagelens.engine import connect
 
 def test_it(unique):
     tempfile.mkdtemp(prefix="forgotten-")
     connect(start=False).api.create_volume(unique + "-forgotten")
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(5)  # forgotten"])
+    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)  # forgotten"])
+    Path(__file__).with_name("pid").write_text(str(left.pid))
 """
 
 
@@ -69,7 +73,10 @@ def test_a_run_that_leaves_something_fails(engine: Engine, shared, tmp_path: Pat
     (tmp_path / "test_it.py").write_text(TEST_THAT_LEAVES)
     support = f"-opythonpath={Path(__file__).with_name('support')}"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", support, str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    # What is left stays, however long it is waited for.
+    environment = os.environ | {"STAGELENS_TEST_PATIENCE": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
     left = done.stdout.partition("The tests left behind:")[2]
     for line in left.splitlines():
         kind, _, name = line.strip().partition(" ")

@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 
 import pytest
+from stagelens_testing.held import until
 
 from stagelens.engine import Engine
 
@@ -55,6 +56,7 @@ def test_the_catalogues_picture_is_served_by_the_service_itself(town: Town) -> N
     assert iotd.get("/nothing").status_code == 404
     assert iotd.get("/image").json() == image
 
+    until(lambda: '"day-1"' in iotd.logs(), "the log of the request")
     line = next(json.loads(text) for text in iotd.logs().splitlines() if '"day-1"' in text)
     assert (line["service"], line["request_id"]) == ("image-of-the-day", "day-1")
     assert (line["method"], line["path"], line["status"]) == ("GET", "/image", 200)
@@ -65,7 +67,7 @@ def test_the_catalogues_picture_is_served_by_the_service_itself(town: Town) -> N
 
 def test_nasas_picture_is_shown_and_asked_for_once(town: Town) -> None:
     iotd = start(town, "/good")
-    wait_for(lambda: "example.org" in iotd.get("/image").text, iotd, 60)
+    wait_for(lambda: "example.org" in iotd.get("/image").text, iotd)
     image = iotd.get("/image").json()
     assert image == {"url": "https://example.org/n.jpg", "caption": "A <b>nebula</b>", "copyright": "Ann B"}
     nasa = iotd.engine.api.logs(iotd.name.replace("iotd", "nasa")).decode()
@@ -78,7 +80,7 @@ def test_without_a_picture_from_nasa_the_catalogue_serves_and_the_key_is_not_log
 ) -> None:
     iotd = start(town, path)
     assert iotd.get("/image").json()["url"].startswith("/pictures/")
-    wait_for(lambda: "NASA gave no picture" in iotd.logs(), iotd, 60)
+    wait_for(lambda: "NASA gave no picture" in iotd.logs(), iotd)
     assert "secret-key" not in iotd.logs()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
+from stagelens_testing.held import PATIENCE, free_port
 
 ROOT = Path(__file__).parents[2]
 FLAGS = [
@@ -28,7 +28,6 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-_SECONDS = 90
 _IDLE = {
     "doc/tree": "text=Python 3 (ipykernel) | Idle",
     "notebooks": ".jp-Notebook-ExecutionIndicator[data-status=idle]",
@@ -172,9 +171,7 @@ def _change_theme(page: Page, name: str) -> None:
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory, settings: Path) -> Iterator[Lab]:
     """A server that serves notebooks to all tests; each notebook has a kernel of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     place = tmp_path_factory.mktemp("lab")
     folder = place / "notebooks"
     folder.mkdir()
@@ -201,11 +198,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory, settings: Path) -> Iterator[La
         yield Lab(f"http://127.0.0.1:{port}", folder)
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(PATIENCE)
 
 
 def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urllib.request.urlopen(address, timeout=5):

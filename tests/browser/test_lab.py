@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
+from stagelens_testing.held import PATIENCE, free_port
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
@@ -24,9 +24,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.engine]
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, settings: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = tmp_path_factory.mktemp("lab") / "log"
     command = [sys.executable, "-m", "stagelens.cli", "lab", "--no-browser", "--port", str(port)]
     environment = os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(settings)}
@@ -43,11 +41,11 @@ def address(tmp_path_factory: pytest.TempPathFactory, settings: Path) -> Iterato
         yield _address(log, process)
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         found = re.search(r"http://127\.0\.0\.1:\d+/lab\S*token=\w+", log.read_text(errors="replace"))
         if found:

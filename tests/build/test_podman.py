@@ -15,6 +15,7 @@ from pathlib import Path
 import docker
 import pytest
 from stagelens_testing.engines import copy_image
+from stagelens_testing.held import PATIENCE
 
 import stagelens
 from stagelens.build import BuildFailed
@@ -139,7 +140,7 @@ def podman(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def answering(address: str, process: subprocess.Popen[bytes], log: Path) -> Engine:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         try:
             return connect(address, start=False)

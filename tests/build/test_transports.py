@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from stagelens_testing.held import PATIENCE
 
 import stagelens
 from stagelens.engine import Engine, connect
@@ -51,7 +52,7 @@ def remote(engine: Engine, context: ssl.SSLContext | None) -> Generator[int]:
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     try:
-        assert begun.wait(30)
+        assert begun.wait(PATIENCE)
         yield ready[0]
     finally:
         loop.call_soon_threadsafe(over.set)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from stagelens_testing.held import PATIENCE
 
 from stagelens.buildkit import (
     BuildCancelled,
@@ -124,7 +125,7 @@ def test_a_solve_is_cancelled_and_another_connection_can_follow_it(
     engine: Engine, control: Control, tmp_path: Path, unique: str
 ) -> None:
     cancel = Cancel()
-    text = f"FROM diamol/base\nRUN echo {unique}; sleep 60\n"
+    text = f"FROM diamol/base\nRUN echo {unique}; sleep 600\n"
     heard = threading.Event()
 
     def follow() -> None:
@@ -135,7 +136,7 @@ def test_a_solve_is_cancelled_and_another_connection_can_follow_it(
                     return
 
     def stop() -> None:
-        heard.wait(60)
+        heard.wait(PATIENCE)
         cancel()
 
     threads = [threading.Thread(target=work) for work in (follow, stop)]
@@ -156,7 +157,7 @@ def test_a_build_is_cancelled_by_its_ref_from_elsewhere(engine: Engine, tmp_path
 
     with (
         Session(
-            engine.api, services(tmp_path, f"FROM diamol/base\nRUN echo {unique}; sleep 60\n")
+            engine.api, services(tmp_path, f"FROM diamol/base\nRUN echo {unique}; sleep 600\n")
         ) as session,
         pytest.raises(BuildError, match="cancel"),
     ):

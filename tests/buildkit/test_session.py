@@ -6,7 +6,7 @@ import io
 import socket
 import tarfile
 import threading
-import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +17,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import pytest
+from stagelens_testing.held import nothing_new, threads
 
 from stagelens.buildkit import (
     Auth,
@@ -38,15 +39,10 @@ from stagelens.buildkit.proto.buildkit_pb2 import BytesMessage
 from stagelens.engine import Engine
 
 
-def threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate() if thread.name.startswith("stagelens")}
-
-
-def wait_for_no_threads() -> None:
-    deadline = time.monotonic() + 10
-    while threads() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not threads()
+@pytest.fixture(autouse=True)
+def _no_thread_stays() -> Iterator[None]:
+    with nothing_new(threads):
+        yield
 
 
 def echo(channel: Channel) -> None:
@@ -62,7 +58,6 @@ def test_messages_of_any_size_come_back_and_no_thread_stays() -> None:
         assert client.unary("/echo", sent, BytesMessage) == sent
     client.close()
     server.close()
-    wait_for_no_threads()
 
 
 def test_an_unknown_method_is_unimplemented_and_an_error_has_its_code() -> None:
@@ -79,27 +74,24 @@ def test_an_unknown_method_is_unimplemented_and_an_error_has_its_code() -> None:
     assert (caught.value.code, caught.value.message) == (5, "no such thing: 100 %\n")
     client.close()
     server.close()
-    wait_for_no_threads()
 
 
 def test_a_cut_connection_ends_every_call() -> None:
-    begun = threading.Event()
+    cut = threading.Event()
 
     def wait(channel: Channel) -> None:
-        begun.set()
         list(channel.receive())
-        time.sleep(0.4)
+        cut.set()
+        theirs.shutdown(socket.SHUT_RDWR)
         channel.send(b"")
 
     ours, theirs = socket.socketpair()
     server, client = Server(ours, {"/wait": wait}), Client(theirs)
-    threading.Timer(0.1, lambda: theirs.shutdown(socket.SHUT_RDWR)).start()
     with pytest.raises((ConnectionLost, StreamReset)):
         client.unary("/wait", BytesMessage(), BytesMessage)
-    assert begun.is_set()
+    assert cut.is_set()
     client.close()
     server.close()
-    wait_for_no_threads()
 
 
 def test_garbage_ends_the_connection_with_an_error() -> None:
@@ -110,7 +102,6 @@ def test_garbage_ends_the_connection_with_an_error() -> None:
         pass
     theirs.close()
     server.close()
-    wait_for_no_threads()
 
 
 def test_an_answer_that_comes_before_the_question_is_out_is_heard() -> None:
@@ -166,15 +157,14 @@ def test_a_close_ends_other_threads_sending_with_a_lost_connection() -> None:
     for _ in range(20):
         ours, theirs = socket.socketpair()
         server, client = Server(ours, {"/x": lambda channel: list(channel.receive())}), Client(theirs)
-        threads = [threading.Thread(target=send, args=(client.call("/x"),)) for _ in range(4)]
-        for thread in threads:
+        senders = [threading.Thread(target=send, args=(client.call("/x"),)) for _ in range(4)]
+        for thread in senders:
             thread.start()
         client.close()
-        for thread in threads:
+        for thread in senders:
             thread.join()
         server.close()
     assert {type(error) for error in found} == {ConnectionLost}
-    wait_for_no_threads()
 
 
 def test_a_build_whose_answer_is_cut_in_its_header_has_not_succeeded(tmp_path: Path) -> None:
@@ -241,7 +231,6 @@ def test_the_result_comes_back_as_a_tar_and_equals_the_context(engine: Engine, t
     (context / "sub/x").write_text("changed")
     (context / "big").unlink()
     assert export(engine, context) == {"Dockerfile": b"FROM scratch\nCOPY . /\n", "sub/x": b"changed"}
-    wait_for_no_threads()
 
 
 @pytest.mark.engine
@@ -254,4 +243,3 @@ def test_eight_builds_at_once_on_one_engine(engine: Engine, tmp_path: Path, uniq
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda context: export(engine, context), contexts))
     assert results == [{"own": f"{unique} {number}".encode()} for number in range(8)]
-    wait_for_no_threads()

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from stagelens_testing.held import PATIENCE, free_port
 
 from stagelens.engine import Engine
 from stagelens.images import ensure
@@ -22,22 +23,16 @@ from stagelens.images import ensure
 ROOT = Path(__file__).parents[2]
 
 
-def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
-
-
 def status(address: str) -> int:
     """The HTTP status; the address is printed a moment before the server listens."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while True:
         try:
             with urllib.request.urlopen(address, timeout=30) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
-        except urllib.error.URLError:
+        except OSError:  # nobody listens yet
             if time.monotonic() > end:
                 raise
             time.sleep(0.1)
@@ -69,14 +64,14 @@ def test_lab_prints_the_lessons_address_and_ends_with_us(
         # Only this machine: nothing listens on the other addresses.
         assert listening_on(port) == {"127.0.0.1"}
         process.send_signal(way)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
         assert listening_on(port) == set()
     finally:
         if other is not None:
             other.close()
         if process.poll() is None:
             process.terminate()
-            process.wait(60)
+            process.wait(PATIENCE)
 
 
 def listening_on(port: int) -> set[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 from stagelens_testing.engines import copy_image
+from stagelens_testing.held import ended, until
 
 from stagelens.build import BuildFailed, Vertex, build
 from stagelens.engine import Engine, can_start, connect
@@ -134,12 +135,12 @@ def test_start_serve_stop(machine: Machine, tmp_path: Path) -> None:
     assert engine.info.root_dir == str(machine.private.folder / "data")
     container = run_a_container(engine, tmp_path)
     inner = engine.api.inspect_container(container)["State"]["Pid"]
-    assert psutil.pid_exists(inner)
+    assert not ended(inner)
     engine.api.close()
 
     assert "stopped" in machine.stagelens("engine", "stop").stderr
     assert (machine.processes(), machine.mounts()) == ([], [])
-    assert not psutil.pid_exists(inner) or psutil.Process(inner).status() == psutil.STATUS_ZOMBIE
+    assert ended(inner)
     assert machine.network() == before
     assert "no private engine" in machine.stagelens("engine", "stop").stderr
 
@@ -225,13 +226,13 @@ def test_what_a_killed_engine_left_is_removed(machine: Machine, tmp_path: Path) 
     pid = machine.private.pid()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
+    until(lambda: ended(pid), "dockerd's end")
     assert machine.private.pid() is None
     assert any("containerd" in line for line in machine.processes())
 
     machine.stagelens("engine", "stop")
     assert (machine.processes(), machine.mounts()) == ([], [])
-    assert not psutil.pid_exists(inner) or psutil.Process(inner).status() == psutil.STATUS_ZOMBIE
+    assert ended(inner)
     assert machine.stagelens("engine", "start").returncode == 0
 
 

@@ -7,13 +7,13 @@ import re
 import shutil
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from stagelens_testing.held import nothing_new, threads, until
 
 import stagelens
 from stagelens.build import Backend, BuildFailed, BuildTrace
@@ -126,7 +126,7 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     socket = folder / "agent"
     with subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL) as agent:
         try:
-            wait_until(socket.exists)
+            until(socket.exists, "the agent")
             environment = os.environ | {"SSH_AUTH_SOCK": str(socket)}
             subprocess.run(["ssh-add", "-q", folder / "key"], env=environment, check=True)
             yield str(socket), shown.stdout.split()[1]
@@ -217,13 +217,6 @@ def running(text: str) -> bool:
     return any(text in " ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"]))
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("backend", ["session", "upload", "classic"])
 def test_cancelling_ends_the_step_in_the_engine(
     engine: Engine, tmp_path: Path, unique: str, clean: object, backend: Backend
@@ -235,17 +228,16 @@ def test_cancelling_ends_the_step_in_the_engine(
 
     def stop() -> None:
         try:
-            wait_until(lambda: running(f"echo {unique}"))
+            until(lambda: running(f"echo {unique}"), "the step")
         finally:
             cancel()
 
     thread = threading.Thread(target=stop)
     thread.start()
-    with pytest.raises(BuildCancelled):
+    with nothing_new(threads), pytest.raises(BuildCancelled):
         stagelens.build(context, engine=engine, cancel=cancel, backend=backend)
     thread.join()
-    wait_until(lambda: not running(f"echo {unique}"))
-    wait_until(lambda: not any(t.name.startswith("stagelens") for t in threading.enumerate()))
+    until(lambda: not running(f"echo {unique}"), "the step's end")
 
 
 def test_the_files_of_stages_are_those_of_the_saved_image(

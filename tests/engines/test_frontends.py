@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from stagelens_testing import frontend
+from stagelens_testing.held import until
 from stagelens_testing.registry import PASSWORD, USER, Registry
 
 import stagelens
@@ -64,9 +65,8 @@ def test_a_frontend_is_pulled_with_the_login_and_builds_through_the_session(
         trace = build(client)
         files = stagelens.explore(context, trace, engine=client)
     pulled = f"GET /v2/course/{unique}-frontend/blobs/"
-    assert len({line for line in login_registry.requests() if line.startswith(pulled)}) == 2, (
-        "layer, configuration"
-    )
+    both = "the pull of a layer and a configuration"
+    until(lambda: len({line for line in login_registry.requests() if line.startswith(pulled)}) == 2, both)
     assert trace.backend == "session"
     step = trace.vertex(0, 2)
     assert step is not None

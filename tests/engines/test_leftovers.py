@@ -11,10 +11,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import docker
-import psutil
 import pytest
 from stagelens_testing import engines
 from stagelens_testing.cutter import Cutter
+from stagelens_testing.held import children, descriptors, nothing_new, threads
 
 from stagelens.buildkit import (
     BuildRequest,
@@ -37,40 +37,28 @@ DEADLINE = 120.0
 TO_TAR = BuildRequest(outputs=({"Type": "tar", "Attrs": {}},))
 
 
-def ours() -> tuple[set[str], int, int]:
-    """Our threads' names, how many descriptors are open, how many child processes there are."""
-    names = {thread.name for thread in threading.enumerate() if thread.name.startswith("stagelens")}
-    process = psutil.Process()
-    return names, process.num_fds(), len(process.children(recursive=True))
-
-
-def connections(engine: Engine) -> int:
-    """How many connections the engine holds: it keeps a session as long as its connection, no longer."""
+def connections(engine: Engine) -> set[str]:
+    """The connections that the engine holds: it keeps a session as long as its connection, no longer."""
     place = engine.address.removeprefix("unix://")
     sockets = Path(f"/proc/{engines.pid_of(engine) or 'self'}/net/unix").read_text().splitlines()
-    return sum(row.split()[5] == "03" and row.endswith(f" {place}") for row in sockets[1:])
+    rows = [row.split() for row in sockets[1:] if row.endswith(f" {place}")]
+    return {row[6] for row in rows if row[5] == "03"}
 
 
 @pytest.fixture
 def nothing_left(engine: Engine) -> Iterator[None]:
-    """Threads, sockets and processes are what they were, and so are the engine's connections.
+    """No thread, socket, process of ours and no connection of the engine that was not there before.
 
     docker-py's own pool is emptied for that. On an engine that others use, too, theirs are not counted.
     """
     alone = engines.pid_of(engine) is not None or os.environ.get("STAGELENS_TEST_ENGINE") == "own"
-    engine.api.close()
-    names, *before = (*ours(), connections(engine) if alone else 0)
-    assert names == set()
-    yield
-    deadline = time.monotonic() + DEADLINE
-    while True:
+
+    def held() -> set[object]:
         engine.api.close()
-        names, *now = (*ours(), connections(engine) if alone else 0)
-        if not names and all(after <= first for first, after in zip(before, now, strict=True)):
-            return
-        left = f"threads {names}; descriptors, processes and connections {now}, before {before}"
-        assert time.monotonic() < deadline, left
-        time.sleep(0.05)
+        return {*threads(), *descriptors(), *children(), *(connections(engine) if alone else ())}
+
+    with nothing_new(held):
+        yield
 
 
 def build(api: docker.APIClient, context: Path, name: str, stop: Callable[[], None], at: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from stagelens_testing.held import until
 from stagelens_testing.registry import PASSWORD, USER, Registry
 
 import stagelens
@@ -81,7 +82,8 @@ def test_a_base_image_is_pulled(
     image = pushed(open_registry, engine, unique)
     build(image)
     assert label(engine, unique) == unique
-    assert any(f"GET /v2/course/{unique}/blobs/" in line for line in open_registry.requests())
+    asked = f"GET /v2/course/{unique}/blobs/"
+    until(lambda: any(asked in line for line in open_registry.requests()), "the pull")
 
 
 def test_a_login_is_taken_from_dockers_config_file(

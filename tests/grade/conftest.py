@@ -30,7 +30,8 @@ if report is None:
     if order == "wait":
         try:
             Path(rest[0]).write_text("running")
-            time.sleep(float(rest[1]))
+            while not Path(rest[0] + "-go").exists():
+                time.sleep(0.05)
         finally:
             Path(rest[0]).write_text("cleaned")
     if order == "once" and not Path(rest[0]).exists():

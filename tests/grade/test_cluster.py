@@ -14,7 +14,8 @@ from typing import Any
 import dask
 import pytest
 from distributed import LocalCluster
-from stagelens_testing.classroom import PATIENCE, Room, a_task, kernels, until
+from stagelens_testing.classroom import Room, a_task, kernels
+from stagelens_testing.held import PATIENCE, until
 
 from stagelens.grade.runner import ClassRun, ClusterFailed, ClusterScheduler, cluster
 
@@ -22,8 +23,8 @@ ENGINES = ("tcp://first.example:2375", "tcp://second.example:2375")
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A scheduler's address; its two workers are processes with a thread and an engine's address each."""
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """A scheduler; its two workers are processes with a thread and an engine's address each."""
     settings = {"temporary-directory": str(tmp_path_factory.mktemp("dask"))}
     with (
         dask.config.set(settings),
@@ -35,7 +36,14 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             local.new_spec = {**usual, "options": {**usual["options"], "env": environment}}
             local.scale(count)
             local.wait_for_workers(count, timeout=PATIENCE)
-        yield local.scheduler_address
+        yield local
+
+
+@pytest.fixture
+def address(local: LocalCluster) -> str:
+    """The scheduler's address, once both workers are there: an earlier test may have killed one."""
+    local.wait_for_workers(len(ENGINES), timeout=PATIENCE)
+    return local.scheduler_address
 
 
 def run(room: Room, address: str) -> None:
@@ -131,7 +139,7 @@ def test_leaving_a_cluster_run_early_interrupts_what_runs_there(
 ) -> None:
     before = kernels()
     mark = tmp_path / "mark"
-    classroom.submit(ann="right", bob=f"wait {mark} 600")
+    classroom.submit(ann="right", bob=f"wait {mark}")
     tasks = [a_task(classroom, "ann"), a_task(classroom, "bob")]
     with closing(ClusterScheduler(address).run(tasks)) as outcomes:
         assert next(outcomes).learner == "ann"

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from stagelens_testing.held import PATIENCE
 
 from stagelens import engine as engines
 from stagelens import grade, images
@@ -92,14 +93,20 @@ def exercise() -> Exercise:
         Check("other", "answers", "To all", **words, options={"text": "nobody", "variable": "USER"}),
         Check("small", "without", "Small", **words, options={"files": ["*.go"]}),
     )
-    limits = grade.Limits(build=60, answer=10, memory=64 * MB, pids=40)
+    limits = grade.Limits(build=60, answer=60, memory=64 * MB, pids=40)
     return replace(go, images=("diamol/base",), checks=ways, limits=limits, edits={})
 
 
 @pytest.fixture(scope="module")
 def hasty(exercise: Exercise) -> Exercise:
-    """The same with little time, for what takes all that it is given."""
-    return replace(exercise, limits=replace(exercise.limits, build=3, answer=1))
+    """The same with little time to build, for what takes all that it is given."""
+    return replace(exercise, limits=replace(exercise.limits, build=3))
+
+
+@pytest.fixture(scope="module")
+def impatient(exercise: Exercise) -> Exercise:
+    """The same with little time to answer."""
+    return replace(exercise, limits=replace(exercise.limits, answer=1))
 
 
 def submit(engine: Engine, exercise: Exercise, folder: Path, dockerfile: str) -> Report:
@@ -166,9 +173,9 @@ CONTAINERS = {
 
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_a_container_that_means_harm_earns_its_build_alone(
-    limited: Engine, exercise: Exercise, hasty: Exercise, tmp_path: Path, name: str
+    limited: Engine, exercise: Exercise, impatient: Exercise, tmp_path: Path, name: str
 ) -> None:
-    report = submit(limited, hasty, tmp_path, f"FROM diamol/base\n{CONTAINERS[name]}\n")
+    report = submit(limited, impatient, tmp_path, f"FROM diamol/base\n{CONTAINERS[name]}\n")
     assert passed(report) == {"builds", "small"}
     assert_unaffected(limited, exercise, tmp_path)
 
@@ -286,7 +293,7 @@ def running_below(engine: Engine) -> list[int]:
 
 
 def eventually(condition: object) -> bool:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if condition():  # type: ignore[operator]
             return True

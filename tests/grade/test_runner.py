@@ -16,7 +16,8 @@ import nbformat
 import psutil
 import pytest
 from filelock import FileLock
-from stagelens_testing.classroom import PATIENCE, Room, a_task, kernels, until
+from stagelens_testing.classroom import Room, a_task, kernels
+from stagelens_testing.held import PATIENCE, children, ended, nothing_new, until
 
 from stagelens.errors import StagelensError
 from stagelens.grade.results import Result
@@ -85,7 +86,7 @@ def test_each_submission_gets_its_own_result_whatever_the_others_do(classroom: R
     assert "kernel ended" in found["dan"]["error"]
     assert "damaged" in found["fay"]["error"]
     assert [found[name]["validated"] for name in ("ann", "bob", "eve")] == [True, True, True]
-    assert kernels() <= before
+    until(lambda: kernels() <= before, "the end of the kernels")
 
 
 def test_a_learner_gets_feedback_and_the_executed_notebook(classroom: Room, one_kernel: OneKernel) -> None:
@@ -158,22 +159,18 @@ def test_nbval_finds_a_notebook_that_does_not_show_the_recorded_result(
 def test_leaving_the_validation_early_ends_its_programs(classroom: Room, one_kernel: OneKernel) -> None:
     classroom.submit(ann="right", bob="right")
     run(classroom, one_kernel)
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
     notebooks = sorted(classroom.out.glob("learners/*/grading.ipynb"))
     slow = notebooks[1].read_text(encoding="utf-8").replace("import os, time", "import time; time.sleep(600)")
     notebooks[1].write_text(slow, encoding="utf-8")
     verdicts = validate(classroom.out, notebooks, 2)
-    assert next(verdicts) == {notebooks[0]: None}
-    verdicts.close()
-    until(
-        lambda: {child.pid for child in psutil.Process().children(recursive=True)} <= before,
-        "the end of the second program",
-    )
+    with nothing_new(children):
+        assert next(verdicts) == {notebooks[0]: None}
+        verdicts.close()
 
 
 def test_a_submission_that_takes_too_long_is_stopped_and_cleans_up(classroom: Room, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    classroom.submit(ann="right", bob=f"wait {mark} 600", cid="right")
+    classroom.submit(ann="right", bob=f"wait {mark}", cid="right")
     with closing(WarmKernel()) as kernel:
         before = carry_out(a_task(classroom, "ann"), kernel)
         slow = carry_out(replace(a_task(classroom, "bob"), seconds=3), kernel)
@@ -197,13 +194,13 @@ def test_leaving_a_local_run_early_interrupts_what_runs_and_leaves_no_kernel(
 ) -> None:
     before = kernels()
     mark = tmp_path / "mark"
-    classroom.submit(ann="right", bob=f"wait {mark} 600", cid="right")
+    classroom.submit(ann="right", bob=f"wait {mark}", cid="right")
     tasks = (a_task(classroom, name) for name in ("ann", "bob", "cid"))
     with closing(LocalScheduler(2).run(tasks)) as outcomes:
         assert next(outcomes).learner in ("ann", "cid")
         until(mark.exists, "the long one")
     assert mark.read_text() == "cleaned"
-    assert kernels() <= before
+    until(lambda: kernels() <= before, "the end of the kernels")
 
 
 def test_tasks_are_taken_only_as_workers_get_free(classroom: Room) -> None:
@@ -240,7 +237,7 @@ def test_one_kernel_serves_many_submissions_and_remembers_none(classroom: Room, 
             shown.append(executed.cells[0].outputs[0].data["text/plain"])
     assert len(set(shown)) == 1
     assert shown[0].endswith("False)")
-    assert kernels() <= before
+    until(lambda: kernels() <= before, "the end of the kernels")
 
 
 def test_a_learners_own_notebook_is_never_run(classroom: Room, one_kernel: OneKernel, tmp_path: Path) -> None:
@@ -298,7 +295,7 @@ def test_a_run_that_is_ended_half_way_is_taken_up_again(
     classroom: Room, tmp_path: Path, end: signal.Signals
 ) -> None:
     mark = tmp_path / "mark"
-    classroom.submit(ann="right", bob=f"wait {mark} 5", cid="right", dan="wrong")
+    classroom.submit(ann="right", bob=f"wait {mark}", cid="right", dan="wrong")
     (tmp_path / "notebook.ipynb").write_text(classroom.notebook)
     program = tmp_path / "program.py"
     program.write_text(PROGRAM.format(folder=str(tmp_path)))
@@ -309,13 +306,14 @@ def test_a_run_that_is_ended_half_way_is_taken_up_again(
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(end)
         said = process.communicate(timeout=PATIENCE)[0]
-    until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children), "the end")
+    until(lambda: all(map(ended, children)), "the end")
     assert (classroom.out / "learners" / "ann" / "result.json").exists()
     assert not (classroom.out / "learners" / "bob" / "result.json").exists()
     if end == signal.SIGINT:
         assert process.returncode == 130, said
         assert mark.read_text() == "cleaned"
     assert (classroom.out / ".work").exists() == (end == signal.SIGKILL)
+    (tmp_path / "mark-go").touch()
     heard = run(classroom, LocalScheduler(1, classroom.out / ".work"))
     assert not (classroom.out / ".work").exists()
     assert "ann" in heard.kept

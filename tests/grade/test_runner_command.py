@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import psutil
 import pytest
 from click.testing import CliRunner
-from stagelens_testing.classroom import until
+from stagelens_testing.held import until
 
 from stagelens.cli import app
 from stagelens.engine import Engine

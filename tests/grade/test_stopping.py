@@ -12,7 +12,8 @@ import nbformat
 import psutil
 import pytest
 from papermill.clientwrap import PapermillNotebookClient
-from stagelens_testing.classroom import PATIENCE, Room, a_task, kernels, until
+from stagelens_testing.classroom import Room, a_task, kernels
+from stagelens_testing.held import PATIENCE, ended, threads, until
 
 from stagelens.grade.runner import LocalScheduler, kernel, local
 from stagelens.grade.runner.kernel import KernelStopped, WarmKernel
@@ -74,10 +75,17 @@ def _no_kernel_is_left() -> Iterator[None]:
 
 @pytest.fixture
 def interrupts(monkeypatch: pytest.MonkeyPatch) -> list[WarmKernel]:
-    """The kernels that were interrupted."""
+    """The kernels that were interrupted; one that has been killed meanwhile hears nothing."""
     seen: list[WarmKernel] = []
     real = WarmKernel._interrupt
-    monkeypatch.setattr(WarmKernel, "_interrupt", lambda self: (seen.append(self), real(self)))
+
+    def interrupt(self: WarmKernel) -> None:
+        process = self._process()
+        if process is not None and process.poll() is None:
+            seen.append(self)
+        real(self)
+
+    monkeypatch.setattr(WarmKernel, "_interrupt", interrupt)
     return seen
 
 
@@ -131,7 +139,7 @@ time.sleep(600)
     run.join(PATIENCE)
     assert isinstance(run.error, KernelStopped)
     warm.close()
-    until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "the child's end")
+    until(lambda: ended(child), "the child's end")
 
 
 def test_cleaning_up_is_not_interrupted_however_often_it_is_stopped(
@@ -174,11 +182,12 @@ def test_a_run_that_is_left_while_a_worker_starts_its_kernel_waits_for_its_end(
     held = Held(monkeypatch, kernel, "_wait", 2)
     classroom.submit(ann="right", bob="right", cid="right")
     tasks = (a_task(classroom, name) for name in ("ann", "bob", "cid"))
+    before = threads()
     with closing(LocalScheduler(2).run(tasks)) as outcomes:
         next(outcomes)
         held.reached()
         threading.Timer(1, held.go_on).start()
-    assert not [thread for thread in threading.enumerate() if thread.name == "stagelens-grade"]
+    assert not [thread for thread in threads() - before if thread.name == "stagelens-grade"]
 
 
 def test_a_worker_that_cannot_even_begin_says_so_and_takes_the_next(

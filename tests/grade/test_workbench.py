@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from stagelens_testing.classroom import PATIENCE
+from stagelens_testing.held import PATIENCE
 
 from stagelens import grade
 from stagelens.engine import Engine

@@ -9,7 +9,6 @@ import io
 import os
 import ssl
 import tarfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 import trustme
 from docker.errors import NotFound
+from stagelens_testing.held import until
 
 from stagelens import images
 from stagelens.engine import Engine
@@ -81,10 +81,7 @@ def run(engine: Engine, authority: trustme.CA, replicas: None, unique: str, clea
     chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems).decode()
     files = {"server.js": SERVER, "key.pem": issued.private_key_pem.bytes().decode(), "cert.pem": chain}
     server = start(engine, f"{unique}-server", f"{NAMESPACE}/node", files, ["node", "/server.js"], None)
-    deadline = time.monotonic() + 60
-    while b"listening" not in engine.api.logs(server):
-        assert time.monotonic() < deadline, engine.api.logs(server)
-        time.sleep(0.1)
+    until(lambda: b"listening" in engine.api.logs(server), "the server's beginning")
 
     def client(image: str, files: dict[str, str], command: list[str]) -> tuple[int, str]:
         container = start(engine, f"{unique}-client", image, files, command, f"container:{server}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from stagelens_testing.held import free_port
 
 from stagelens.run import ports
 
@@ -22,10 +23,8 @@ def test_browsers_take_every_port_that_is_tried() -> None:
 
 
 def test_a_port_with_a_listener_is_in_use() -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        port = listener.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
         assert ports.in_use(port)
     assert not ports.in_use(port)
 

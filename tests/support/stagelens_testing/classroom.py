@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +11,7 @@ import psutil
 
 from stagelens.grade.intake import Submission, pack
 from stagelens.grade.runner.task import Task
-
-PATIENCE = 120  # seconds for what takes two on an idle machine
+from stagelens_testing.held import PATIENCE
 
 
 class Room(Protocol):
@@ -32,14 +30,6 @@ def a_task(room: Room, learner: str) -> Task:
     """A learner's submission, packed for a worker."""
     packed = pack(Submission(learner, learner, room.submissions / learner))
     return Task(learner, packed, room.exercise.id, room.notebook, seconds=PATIENCE)
-
-
-def until(condition: Any, what: str) -> None:
-    """Wait until `condition()` holds; fail with `what` where it never does."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen"
-        time.sleep(0.05)
 
 
 def kernels() -> set[int]:

@@ -17,9 +17,9 @@ import pytest
 
 from stagelens.engine import Engine, EngineNotFound, connect
 from stagelens_testing import packages
+from stagelens_testing.held import PATIENCE
 
 KINDS = ("running", "26-classic", "26-containerd")
-_SECONDS = 60
 # Namespaces of its own end with it: its network (it would touch the first engine's firewall rules), its
 # mounts, its processes. A /run of its own keeps it from the machine's containerd.
 # The first word: a test run that is killed takes its engines along.
@@ -71,7 +71,7 @@ def engine_26(containerd: bool) -> Generator[Engine]:
 
 
 def _answering(address: str, process: subprocess.Popen[bytes], log: Path) -> Engine:
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         try:
             return connect(address, start=False)
@@ -85,7 +85,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     for dockerd in psutil.Process(process.pid).children() if process.poll() is None else ():
         dockerd.terminate()
     try:
-        process.wait(30)
+        process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -4,21 +4,115 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Hashable, Iterable
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
+
+PATIENCE = 120.0  # seconds for what takes less than two on an idle machine
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait until `condition()` holds; fail with `what` where it never does."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.05)
+
+
+def ended(process: psutil.Process | int) -> bool:
+    """Whether a process, or the one with that id, runs no more."""
+    with suppress(psutil.NoSuchProcess):
+        found = psutil.Process(process) if isinstance(process, int) else process
+        return not found.is_running() or found.status() == psutil.STATUS_ZOMBIE
+    return True
+
+
+def descriptors() -> set[tuple[str, str]]:
+    """Each open descriptor's number, and where it leads to: a path, or a socket's or pipe's own number."""
+    found: set[tuple[str, str]] = set()
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        try:
+            found.add((number, str(Path("/proc/self/fd", number).readlink())))
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # only a tree of our tests is that deep
+                found.add((number, "too long"))
+            elif error.errno != errno.ENOENT:  # closed since it was listed
+                raise
+    return found
 
 
 def open_below(folder: Path) -> list[str]:
-    """Where each open descriptor of a file or folder below `folder`, or of itself, leads to."""
-    found: list[str] = []
-    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208
-        try:
-            target = str(Path("/proc/self/fd", number).readlink())
-        except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:  # a path that only a test of ours makes
-                found.append(number)
-            elif error.errno != errno.ENOENT:  # closed since it was listed
-                raise
-        else:
-            if target == str(folder) or target.startswith(f"{folder}/"):
-                found.append(target)
+    """Where each open descriptor of `folder` and of what is below it leads to."""
+    ours = (str(folder), "too long")
+    return [path for _, path in descriptors() if path in ours or path.startswith(f"{folder}/")]
+
+
+def threads() -> set[threading.Thread]:
+    """The threads of stagelens that run."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("stagelens")}
+
+
+def children() -> set[tuple[int, str]]:
+    """The id and the program of each process that this one started, by way of others, too."""
+    found: set[tuple[int, str]] = set()
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if not ended(child):
+                found.add((child.pid, " ".join(child.cmdline())))
     return found
+
+
+@contextmanager
+def nothing_new(*looks: Callable[[], Iterable[Hashable]]) -> Generator[None]:
+    """What each of `looks` shows after the body and did not show before it goes away again, in a while.
+
+    What was there before may stay or go, and each thing has to be seen gone once: others come for others.
+    """
+    before = [set(look()) for look in looks]
+    yield
+    left = [set(look()) - old for look, old in zip(looks, before, strict=True)]
+    deadline = time.monotonic() + PATIENCE
+    while any(left):
+        assert time.monotonic() < deadline, f"still there: {left}"
+        time.sleep(0.05)
+        left = [found & set(look()) for look, found in zip(looks, left, strict=True)]
+
+
+_MEASURED = """
+import sys
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+{before}
+start = peak()
+{code}
+print(peak() - start)
+"""
+
+
+def grown_by(before: str, code: str, *arguments: str | Path) -> int:
+    """How many bytes the memory of a Python of its own grows by at its peak while it runs `code`.
+
+    `before` is run first and not counted; both find `arguments` in `sys.argv[1:]`. Linux only.
+    """
+    program = _MEASURED.format(before=before, code=code)
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.split()[-1]) * 1024
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody has, and that the system gives to no connection that goes out."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as trial, suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            return port

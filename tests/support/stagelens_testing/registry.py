@@ -21,9 +21,9 @@ import trustme
 
 from stagelens.engine import Engine
 from stagelens_testing import engines, packages, tokens
+from stagelens_testing.held import PATIENCE
 
 USER, PASSWORD = "learner", "right: ü"
-_SECONDS = 30
 
 
 Login = Literal["none", "password", "token"]
@@ -127,7 +127,7 @@ def _server(engine: Engine, command: list[str | Path], log: Path) -> Generator[s
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         if found := re.search(r"listening on (127\.0\.0\.1:\d+)", log.read_text()):
             return found[1]
