@@ -146,6 +146,12 @@ def unique() -> str:
     return f"{RUN}{secrets.token_hex(3)}"
 
 
+@pytest.fixture(scope="module")
+def unique_here() -> str:
+    """A prefix for names that no other module of tests uses."""
+    return f"{RUN}{secrets.token_hex(3)}"
+
+
 class Cleaner:
     """Removes what a test made: by label, by name prefix.
 

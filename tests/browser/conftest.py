@@ -39,7 +39,25 @@ _RUN = """async (code) => {
     await window.jupyterapp.commands.execute('notebook:run-cell');
 }"""
 _TOKEN = "browser-tests"
-expect.set_options(timeout=30_000)  # a loaded machine is no failure
+_MILLISECONDS = PATIENCE * 1000
+# The theme's colours are there, the page that was hidden meanwhile is shown, and no colour is on its way.
+_THEMED = """(light) => {
+    const colour = getComputedStyle(document.body).getPropertyValue("--jp-layout-color0").trim();
+    const moving = document.getAnimations().some((each) => each instanceof CSSTransition);
+    return (colour === "white") === light && !moving && !document.querySelector("#main.lm-mod-hidden");
+}"""
+# Whatever a change of the page has widgets do, they do it before the second frame that follows.
+_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
+# The parts of a view that stick out of it on the right, and do not scroll in a part of their own.
+_WIDER = """(selector) => [...document.querySelectorAll(selector)].flatMap((view) => {
+    const edge = view.getBoundingClientRect().right + 1;
+    const clips = (e) => getComputedStyle(e).overflowX !== "visible";
+    const scrolls = (e) => e !== view && (clips(e) || scrolls(e.parentElement));
+    return [...view.querySelectorAll("*")]
+        .filter((e) => e.getBoundingClientRect().right > edge && !scrolls(e.parentElement))
+        .map((e) => e.outerHTML.slice(0, 100));
+})"""
+expect.set_options(timeout=_MILLISECONDS)  # a loaded machine is no failure
 
 
 @pytest.fixture(scope="session")
@@ -105,6 +123,31 @@ def accessible(frontend: Path) -> Callable[[Page], None]:
 
 
 @pytest.fixture(scope="session")
+def settled() -> Callable[[Page], None]:
+    """Waits until a page has done what a change of it makes it do, but for what the kernel has to say."""
+    return lambda page: page.wait_for_function(_FRAMES)
+
+
+@pytest.fixture(scope="session")
+def fits(settled: Callable[[Page], None]) -> Callable[[Page, str, int], None]:
+    """Asserts that at a width nothing sticks out of the views that a selector finds."""
+
+    def check(page: Page, selector: str, width: int) -> None:
+        size = page.viewport_size
+        assert size
+        page.set_viewport_size({"width": width, "height": size["height"]})
+        settled(page)
+        for _ in range(50):
+            if not page.evaluate(_WIDER, selector):
+                break
+            settled(page)
+        assert page.locator(selector).count()
+        assert page.evaluate(_WIDER, selector) == []
+
+    return check
+
+
+@pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """JupyterLab's settings: all cells in the page, not just those in view; no question about news."""
     folder = tmp_path_factory.mktemp("settings")
@@ -136,10 +179,11 @@ class Lab:
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}},
         )
         nbformat.write(notebook, self.folder / f"{name}.ipynb")
+        page.set_default_timeout(_MILLISECONDS)
         page.goto(f"{self.address}/{where}/{name}.ipynb?token={_TOKEN}&reset")
-        expect(page.locator(".jp-Notebook .jp-CodeCell").first).to_be_visible(timeout=60_000)
+        expect(page.locator(".jp-Notebook .jp-CodeCell").first).to_be_visible()
         # Running before the kernel is there would make JupyterLab ask which kernel to take.
-        expect(page.locator(_IDLE[where])).to_be_visible(timeout=60_000)
+        expect(page.locator(_IDLE[where])).to_be_visible()
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         return page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-OutputArea")
@@ -165,7 +209,7 @@ def _change_theme(page: Page, name: str) -> None:
     page.evaluate(f"window.jupyterapp.commands.execute('{command}', {{theme: 'JupyterLab {name}'}})")
     light = "true" if name == "Light" else "false"
     expect(page.locator(f"body[data-jp-theme-light={light}]")).to_be_attached()
-    page.wait_for_timeout(500)  # the theme's style sheet is on its way
+    page.wait_for_function(_THEMED, arg=name == "Light")
 
 
 @pytest.fixture(scope="session")

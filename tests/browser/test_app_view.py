@@ -79,7 +79,7 @@ def test_a_request_is_followed_through_the_containers(
 ) -> None:
     page.emulate_media(reduced_motion="reduce")
     view = lab.open(page, "app", CELL.format(namespace=namespace)).locator(".sl-app")
-    expect(view.get_by_role("status")).to_have_text("3 of 3 running", timeout=60_000)
+    expect(view.get_by_role("status")).to_have_text("3 of 3 running")
     expect(view.locator(".sl-up")).to_have_count(3)
     links = view.get_by_role("link")
     expect(links).to_have_count(3)

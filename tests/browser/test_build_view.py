@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,23 +10,25 @@ from typing import Any
 import psutil
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
+from stagelens_testing.held import until
 
 from stagelens.engine import Engine
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 
-# Both sleep for a number of seconds that no other program does, so that they can be found.
-GOOD = r"""FROM diamol/base AS builder
-RUN mkdir /out && echo app > /out/app && sleep 3.1415
+# They sleep for a number of seconds that no other program does, so that they are found, and woken.
+LONG, LONGER, ENDLESSLY = (f"3600.{secrets.randbelow(10**9):09}" for _ in range(3))
+GOOD = rf"""FROM diamol/base AS builder
+RUN mkdir /out && echo app > /out/app && (sleep {LONGER}; true)
 FROM diamol/base AS assets
 RUN printf '\033[31mred <img src=x onerror=window.hacked=1>\033[0m\n' && \
-    for n in $(seq 300); do echo "packing part $n"; done && mkdir /assets && sleep 2.7182
+    for n in $(seq 300); do echo "packing part $n"; done && mkdir /assets && (sleep {LONG}; true)
 FROM diamol/base
 COPY --from=builder /out/app /app
 COPY --from=assets /assets /assets
 CMD ["/app"]
 """
-ENDLESS = "FROM diamol/base\nRUN echo begun && sleep 31415.9\n"
+ENDLESS = f"FROM diamol/base\nRUN echo begun && sleep {ENDLESSLY}\n"
 BROKEN = "FROM diamol/base\nRUN echo about to fail && exit 3\n"
 CELL = """
 from stagelens.views import BuildView
@@ -36,8 +38,8 @@ trace = await BuildView().build({context!r}, tags=[{tag!r}], no_cache=True)
 
 
 @pytest.fixture(scope="module")
-def tag(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    name = f"{tmp_path_factory.getbasetemp().parent.name}-build".lower()
+def tag(engine: Engine, unique_here: str) -> Iterator[str]:
+    name = f"{unique_here}-build"
     yield name
     for image in engine.api.images(name):
         engine.api.remove_image(image["Id"], force=True)
@@ -63,15 +65,15 @@ def build(lab: Any, page: Page, tag: str, tmp_path: Path) -> Any:
     return begin
 
 
-def sleeping(seconds: str) -> bool:
-    return any(process.info["cmdline"] == ["sleep", seconds] for process in psutil.process_iter(["cmdline"]))
+def sleeping(seconds: str) -> list[psutil.Process]:
+    """The step's process that sleeps for so long."""
+    return [each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] == ["sleep", seconds]]
 
 
-def wait_until(condition: Any) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+def wake(seconds: str) -> None:
+    until(lambda: sleeping(seconds), "the sleep")
+    for process in sleeping(seconds):
+        process.terminate()
 
 
 def step(view: Locator, text: str) -> Locator:
@@ -83,10 +85,13 @@ def test_a_build_is_followed_live_then_read(build: Any, page: Page, accessible: 
     title = view.locator(".sl-title")
     expect(title).to_have_text("Building")
     # Both stages run side by side, and each can be looked at while it runs.
-    expect(view.locator("button.sl-running")).to_have_count(2, timeout=60_000)
+    expect(view.locator("button.sl-running")).to_have_count(2)
     step(view, "printf").press("Enter")
     log = view.get_by_role("log")
     expect(log).to_contain_text("packing part 300")
+    wake(LONG)
+    expect(view.locator("button.sl-running")).to_have_count(1)
+    wake(LONGER)
     expect(title).to_have_text("Built")
     expect(view.locator(".sl-lane button.sl-done")).to_have_count(4)
     # The static twin is there for a page without a kernel, and is not seen beside the widget.
@@ -113,27 +118,27 @@ def test_a_build_is_followed_live_then_read(build: Any, page: Page, accessible: 
 
 def test_cancel_stops_the_build_in_the_engine_while_its_cell_runs(build: Any, page: Page) -> None:
     view = build("build-cancel", ENDLESS)
-    expect(view.get_by_role("log")).to_contain_text("begun", timeout=60_000)
-    wait_until(lambda: sleeping("31415.9"))
+    expect(view.get_by_role("log")).to_contain_text("begun")
+    until(lambda: sleeping(ENDLESSLY), "the step")
     view.get_by_role("button", name="Cancel").click()
     expect(view.locator(".sl-title")).to_have_text("Cancelled")
-    expect(step(view, "sleep 31415.9")).to_contain_text("stopped")
+    expect(step(view, f"sleep {ENDLESSLY}")).to_contain_text("stopped")
     expect(page.locator(".jp-OutputArea-output").last).to_contain_text("BuildCancelled")
-    wait_until(lambda: not sleeping("31415.9"))
+    until(lambda: not sleeping(ENDLESSLY), "the end of the step")
 
 
 def test_the_notebooks_stop_button_stops_it_too(build: Any, page: Page) -> None:
     view = build("build-stop", ENDLESS)
-    expect(view.get_by_role("log")).to_contain_text("begun", timeout=60_000)
+    expect(view.get_by_role("log")).to_contain_text("begun")
     page.get_by_role("button", name="Interrupt the kernel").click()
     expect(view.locator(".sl-title")).to_have_text("Cancelled")
     expect(page.locator(".jp-OutputArea-output").last).to_contain_text("KeyboardInterrupt")
-    wait_until(lambda: not sleeping("31415.9"))
+    until(lambda: not sleeping(ENDLESSLY), "the end of the step")
 
 
 def test_a_failed_build_says_where_and_shows_what_was_printed(build: Any, page: Page) -> None:
     view = build("build-broken", BROKEN, before="import stagelens.views; stagelens.views.language('ko')")
-    expect(view.locator(".sl-title")).to_have_text("실패", timeout=60_000)
+    expect(view.locator(".sl-title")).to_have_text("실패")
     expect(view.get_by_role("alert")).to_contain_text(
         "RUN echo about to fail && exit 3 failed with exit code 3."
     )

@@ -37,17 +37,17 @@ SIZES = "SizeCompare(stagelens.explore({context!r}, trace))"
 
 @pytest.fixture(scope="module")
 def page(
-    browser: Browser, lab: Any, engine: Engine, tmp_path_factory: pytest.TempPathFactory
+    browser: Browser, lab: Any, engine: Engine, tmp_path_factory: pytest.TempPathFactory, unique_here: str
 ) -> Iterator[Page]:
     context = tmp_path_factory.mktemp("images")
     (context / "Dockerfile").write_text(DOCKERFILE)
-    tag = f"{tmp_path_factory.getbasetemp().parent.name}-images".lower()
+    tag = f"{unique_here}-images"
     place = browser.new_context(viewport={"width": 1280, "height": 1000}, reduced_motion="reduce")
     found = place.new_page()
     try:
         cells = (cell.format(context=str(context), tag=tag) for cell in (LAYERS, SIZES))
         lab.open(found, "images", *cells)
-        expect(found.locator(".sl-area").first).to_be_visible(timeout=90_000)
+        expect(found.locator(".sl-area").first).to_be_visible()
         yield found
     finally:
         place.close()

@@ -60,13 +60,13 @@ def test_a_new_user_runs_the_first_lesson(
     notebook = "tree/notebooks/en/01-multi-stage.ipynb"
     page.goto(address if "01-multi-stage" in address else address.replace("/lab?", f"/lab/{notebook}?"))
     cells = page.locator(".jp-Notebook .jp-CodeCell")
-    expect(cells.first).to_be_visible(timeout=60_000)
+    expect(cells.first).to_be_visible()
     # Running before the kernel is there would make JupyterLab ask which kernel to take.
-    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     outputs = page.locator(".jp-Notebook .jp-OutputArea-output")
-    expect(outputs.filter(has_text="Testing...").last).to_be_visible(timeout=90_000)
+    expect(outputs.filter(has_text="Testing...").last).to_be_visible()
     expect(page.locator(".jp-Notebook .jp-RenderedText[data-mime-type*=stderr]")).to_have_count(0)
 
     explorer = page.locator(".sl-explorer")

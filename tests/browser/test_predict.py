@@ -39,14 +39,14 @@ def test_a_learner_marks_steps_and_sees_which_were_right(
     picture: Callable[[Page | Locator, str], None],
 ) -> None:
     output = lab.open(page, "predict", PREPARE.replace("{unique}", unique))
-    expect(output.get_by_role("radio", name="runs")).to_have_count(3, timeout=60_000)
+    expect(output.get_by_role("radio", name="runs")).to_have_count(3)
     expect(output).to_contain_text("COPY page.html .")
     second = output.get_by_role("radiogroup").nth(1)
     second.get_by_role("radio", checked=True).press("ArrowRight")
     expect(second.get_by_role("radio", checked=True)).to_have_text("runs")
     picture(output.locator(".sl-predict"), "predict-cache")
     result = lab.run(page, MARK.replace("{unique}", unique))
-    expect(result).to_contain_text("2 of 3 right", timeout=60_000)
+    expect(result).to_contain_text("2 of 3 right")
     expect(result).to_contain_text("page.html has other content.")
     expect(result).to_contain_text("It builds on line 3 (COPY page.html .), which ran again")
     picture(result.locator(".sl-predict"), "predict-marked")

@@ -21,9 +21,13 @@ pytestmark = pytest.mark.engine
 
 async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError, ssl.SSLError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
     writer.close()
 
 
