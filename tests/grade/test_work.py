@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,20 @@ def test_reset_keeps_what_was_there_however_often(tmp_path: Path) -> None:
         kept.append(place)
     assert [(place / "Dockerfile").read_text() for place in kept] == ["one", "two", "three"]
     assert (folder / "Dockerfile").read_text() == (GO.folder / "Dockerfile").read_text()
+
+
+def test_a_disk_that_is_full_half_way_leaves_what_was_there(tmp_path: Path) -> None:
+    folder = work.start(GO, tmp_path / "mine")
+    (folder / "Dockerfile").write_text("mine")
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            work.reset(GO, folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert list(tmp_path.iterdir()) == [folder]
+    assert (folder / "Dockerfile").read_text() == "mine"
 
 
 def test_reset_of_what_was_never_started_starts_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import threading
@@ -53,6 +54,42 @@ def test_what_another_editor_saved_in_another_encoding_is_shown_and_kept(tmp_pat
     bench.save("FROM \ud800\n")  # a browser hands over even that
     assert path.read_bytes() == b"FROM ?\n"
     assert path.with_name("Dockerfile.before").read_bytes() == theirs
+
+
+def test_what_cannot_be_saved_is_told_in_the_widget_and_nothing_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    editor = Workbench("multi-stage-go", tmp_path / "file/mine").editor()
+    for button in (editor.save_button, editor.check_button):
+        editor.shown.value = ""
+        button.click()
+        for words in (
+            "not saved",
+            str(tmp_path / "file/mine/Dockerfile"),
+            "why:",
+            "press Save again",
+        ):
+            assert words in editor.shown.value
+    assert not editor.check_button.disabled, "no check began"
+    bench = Workbench("multi-stage-go", tmp_path / "mine")
+    path = bench.save("FROM scratch\n")
+    bench.save("FROM diamol/base\n")
+    editor = bench.editor()
+    editor.area.value = mine = "# a long answer\n" * 1000
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        editor.save_button.click()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert "File too large" in editor.shown.value
+    assert (editor.area.value, path.read_text()) == (mine, "FROM diamol/base\n")
+    assert path.with_name("Dockerfile.before").read_text() == "FROM scratch\n"
+    editor.save_button.click()
+    assert (path.read_text(), path.with_name("Dockerfile.before").read_text()) == (mine, "FROM diamol/base\n")
+    assert sorted(p.name for p in path.parent.iterdir() if "Dockerfile" in p.name) == [
+        "Dockerfile",
+        "Dockerfile.before",
+    ]
 
 
 def test_hints_come_one_at_a_time_and_begin_again(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +35,11 @@ class BenchEditor(widgets.VBox):
         self._thread: threading.Thread | None = None
         self.area = widgets.Textarea(bench.text, layout=widgets.Layout(width="100%", height="22em"))
         self.area.add_class("stagelens-editor")
-        self.save_button = _button("Save", self._save)
-        self.check_button = _button("Check", self.check)
-        self.cancel_button = _button("Cancel", self.cancel)
+        self.save_button = self._button("Save", self._save)
+        self.check_button = self._button("Check", self.check)
+        self.cancel_button = self._button("Cancel", self.cancel)
         self.cancel_button.disabled = True
-        self.hint_button = _button("Hint", self._hint)
+        self.hint_button = self._button("Hint", self._hint)
         self._bar = widgets.IntProgress(max=len(bench.exercise.checks), layout=widgets.Layout(display="none"))
         self.doing = widgets.Label()
         self.shown = widgets.HTML()
@@ -48,7 +49,12 @@ class BenchEditor(widgets.VBox):
         )
 
     def check(self) -> None:
-        """Save, and begin to check in a thread; `wait` waits for the end. One check at a time."""
+        """Save, and begin to check in a thread; `wait` waits for the end. One check at a time.
+
+        Raises
+        ------
+        NotSaved: nothing is checked then.
+        """
         if self._thread is not None:
             return
         self._save()
@@ -72,18 +78,24 @@ class BenchEditor(widgets.VBox):
 
     def _check(self) -> None:
         try:
-            self.shown.value = self._result(self._bench.check(cancel=self._cancel, report=self._say))
+            with self._shown_errors():
+                self.shown.value = self._result(self._bench.check(cancel=self._cancel, report=self._say))
+        finally:
+            atexit.unregister(self._goodbye)
+            self._running(False)
+            self._thread = None
+
+    @contextmanager
+    def _shown_errors(self) -> Generator[None]:
+        """Show what goes wrong: errors of a thread, or of a button, go to the kernel's log alone."""
+        try:
+            yield
         except BuildCancelled:
             self.shown.value = "Cancelled. Nothing was graded."
         except StagelensError as error:
             self.shown.value = _error(error.render())
         except Exception as error:
-            # Nobody else would hear of it: this thread's errors go to the kernel's log.
             self.shown.value = _error(f"{type(error).__name__}: {error}")
-        finally:
-            atexit.unregister(self._goodbye)
-            self._running(False)
-            self._thread = None
 
     def _result(self, report: Report) -> str:
         self.report = report
@@ -118,15 +130,15 @@ class BenchEditor(widgets.VBox):
         told = self._bench.hint(self.report) if self.report else "Check first: hints are about what fails."
         self.shown.value = escape(told)
 
+    def _button(self, label: str, action: Callable[[], Any]) -> widgets.Button:
+        button = widgets.Button(description=label)
 
-def _button(label: str, action: Callable[[], Any]) -> widgets.Button:
-    button = widgets.Button(description=label)
+        def clicked(_: object) -> None:
+            with self._shown_errors():
+                action()
 
-    def clicked(_: object) -> None:
-        action()
-
-    button.on_click(clicked)
-    return button
+        button.on_click(clicked)
+        return button
 
 
 def _error(text: str) -> str:

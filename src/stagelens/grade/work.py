@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from pathlib import Path
 
@@ -34,7 +35,13 @@ def start(exercise: Exercise, to: Path | None = None) -> Path:
             where=str(folder),
             remedy=f"go on there, or begin again: stagelens exercise reset {exercise.id}",
         )
-    shutil.copytree(exercise.folder, folder, dirs_exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
+        # Whole or not at all: a disk may be full half-way.
+        whole = shutil.copytree(exercise.folder, Path(name) / folder.name)
+        if folder.is_dir():
+            folder.rmdir()
+        whole.rename(folder)
     return folder
 
 
@@ -45,7 +52,12 @@ def reset(exercise: Exercise, to: Path | None = None) -> tuple[Path, Path | None
     if folder.exists():
         kept = _free(folder.with_name(f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
         folder.rename(kept)
-    return start(exercise, folder), kept
+    try:
+        return start(exercise, folder), kept
+    except BaseException:
+        if kept is not None:
+            kept.rename(folder)
+        raise
 
 
 def _free(place: Path) -> Path:

@@ -23,6 +23,10 @@ class NotSolved(StagelensError):
     """An answer was begun and is not right yet."""
 
 
+class NotSaved(StagelensError):
+    """A learner's Dockerfile could not be written; what was there is there still."""
+
+
 class Workbench:
     """One exercise and the learner's own copy of it, which the first `save` makes.
 
@@ -51,14 +55,24 @@ class Workbench:
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
     def save(self, text: str) -> Path:
-        """Write the learner's Dockerfile; what is there already keeps a copy as Dockerfile.before."""
-        if not self.folder.is_dir():
-            work.start(self.exercise, self.folder)
+        """Write the learner's Dockerfile; what is there already keeps a copy as Dockerfile.before.
+
+        Raises
+        ------
+        NotSaved: a full disk, say, or a folder that is not the learner's to write.
+        """
         path = self.folder / "Dockerfile"
-        data = text.encode("utf-8", "replace")
-        if path.is_file() and path.read_bytes() != data:
-            path.replace(path.with_name("Dockerfile.before"))
-        path.write_bytes(data)
+        try:
+            if not self.folder.is_dir():
+                work.start(self.exercise, self.folder)
+            _write(path, text.encode("utf-8", "replace"))
+        except OSError as error:
+            raise NotSaved(
+                "Your Dockerfile was not saved.",
+                where=str(path),
+                why=error.strerror or str(error),
+                remedy="make room on the disk, or the folder writable, and press Save again: the text stays",
+            ) from error
         return path
 
     def check(self, *, cancel: Cancel | None = None, report: Progress | None = None) -> Report:
@@ -122,3 +136,18 @@ class Workbench:
             if lab.first.problem is not None:
                 return [label, "does not build", "", ""]
             return [label, size(int(lab.image["Size"])), str(len(lab.files)), str(len(lab.edited(edit).ran))]
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Put `data` there whole or not at all; other bytes than those are kept beside it."""
+    if path.is_file() and path.read_bytes() == data:
+        return
+    new = path.with_name("Dockerfile.new")
+    try:
+        new.write_bytes(data)
+        if path.is_file():
+            path.replace(path.with_name("Dockerfile.before"))
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
