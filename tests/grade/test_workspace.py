@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stagelens import grade
+from stagelens.engine import Engine
 from stagelens.grade import SubmissionRefused
 from stagelens.grade.intake import Refused, Submission, pack
 from stagelens.grade.workspace import compose, edited
@@ -61,6 +62,21 @@ def test_what_the_intake_refuses_is_refused_here_with_a_reason(handed_in: Path, 
         pack(Submission("ann", "ann", handed_in))
     with pytest.raises(SubmissionRefused, match="odd"):
         composed(handed_in)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("size", "reason"), [(50 << 20, "Dockerfile, 50.0 MB"), (1 << 20, "it may have 64 KiB")]
+)
+def test_a_huge_dockerfile_is_neither_read_nor_copied_and_the_reason_names_it(
+    engine: Engine, handed_in: Path, size: int, reason: str
+) -> None:
+    with (handed_in / "Dockerfile").open("wb") as file:
+        file.write(b"FROM diamol/base\n#")
+        file.truncate(size)
+    report = grade.grade_folder(GO, handed_in, engine=engine)
+    assert (report.error, report.earned) == (None, 0), "it is graded, and no error of the grader's"
+    assert reason in report.checks[0].seen
 
 
 def test_a_dockerfile_that_links_to_itself_is_none(handed_in: Path) -> None:

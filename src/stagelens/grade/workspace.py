@@ -35,7 +35,13 @@ def compose(exercise: Exercise, folder: Path, target: Path) -> tuple[str, ...]:
         count, total = count + 1, total + info.st_size
         if count > MAX_FILES or total > exercise.limits.context:
             limit = f"{MAX_FILES} files, {exercise.limits.context // 1024**2} MB"
-            raise SubmissionRefused("The submission is too large.", why=f"the limit is {limit}")
+            large = f"{show(path.relative_to(folder).as_posix())}, {info.st_size / 1024**2:.1f} MB"
+            raise SubmissionRefused(
+                "The submission is too large.",
+                where=f"{large}, file {count}",
+                why=f"the limit of all together is {limit}",
+                remedy="hand in the project alone, without what a build makes",
+            )
         place = target / path.relative_to(folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place, follow_symlinks=False)
