@@ -3,6 +3,8 @@
     python benchmarks/grading.py [SUBMISSIONS]
 
 Makes SUBMISSIONS (40 unless told) of multi-stage-go: right ones in several forms, wrong ones and broken ones.
+Workers have grading engines of their own where they can be started, with a core for each submission; the
+plain loop has the usual engine with all cores, and half as many submissions.
 Each way of grading begins without a build cache: a variable after every FROM, which is part of what a RUN's
 result is found by, keeps it apart from the others. In the plain loop every submission has a value of its own,
 so that none finds another's RUN steps. It has a new kernel for each notebook, and nbval over all of them in
@@ -20,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nbformat
@@ -28,13 +30,12 @@ import papermill
 
 from stagelens import engine as engines
 from stagelens import images
-from stagelens.grade import exercise, needed_images
+from stagelens.grade import exercise, needed_images, place
 from stagelens.grade.notebook import MIME, SUBMISSION
 from stagelens.grade.results.write import RECORD
 from stagelens.grade.runner import ClassRun, LocalScheduler, grading_notebook
 
 EXERCISE = "multi-stage-go"
-ROUND = 20
 PLAIN = "plain loop"
 INTAKE = 0.0004  # seconds for each submission, by one process
 # What a notebook that grades nothing has to say: the rest of its time is the grader's own.
@@ -77,15 +78,16 @@ def submissions(folder: Path, count: int, salt: Callable[[int], str]) -> Path:
     return folder
 
 
-def class_run(count: int, workers: int, notebook: str, address: str) -> float:
-    """Seconds of `stagelens grade` over a class, with nbval and all reports."""
+def class_run(count: int, notebook: str, addresses: Sequence[str]) -> float:
+    """Seconds of `stagelens grade` over a class, a worker for each engine, with nbval and all reports."""
     salt = secrets.token_hex(6)
     with tempfile.TemporaryDirectory() as name:
         folder = submissions(Path(name) / "class", count, lambda number: salt)
-        scheduler = LocalScheduler(workers)
+        workers = len(addresses)
+        scheduler = LocalScheduler(workers, engines=addresses)
         out = Path(name) / "out"
         begun = time.perf_counter()
-        run = ClassRun(folder, exercise(EXERCISE), out, scheduler, notebook, address, workers=workers)
+        run = ClassRun(folder, exercise(EXERCISE), out, scheduler, notebook, workers=workers)
         found = run.run()
         seconds = time.perf_counter() - begun
     assert not found.of("error"), [result.error for result in found.of("error")]
@@ -109,6 +111,8 @@ def plain_loop(count: int, address: str) -> float:
                 {"submission": SUBMISSION, "exercise": EXERCISE, "engine": address},
                 cwd=str(work),
                 progress_bar=False,
+                # A kernel warns of its TCP ports at its start, and of the interrupt that it is ended with.
+                extra_arguments=["--log-level=CRITICAL"],
             )
             record(work / "grading.ipynb")
         command = ["-m", "pytest", "-q", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider"]
@@ -134,30 +138,42 @@ def record(executed: Path) -> None:
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    engine = engines.connect()
-    images.ensure(engine, needed_images(exercise(EXERCISE)))
+    running = {private.folder for private in engines.grading_engines() if private.pid() is not None}
+    names = needed_images(exercise(EXERCISE))
+    usual = engines.connect()
+    images.ensure(usual, names)
+    own = place.OWN if place.unlimited() is None else usual.address
+    try:
+        with place.places(names, own, workers=2, say=print) as addresses:
+            if (note := place.unlimited(addresses)) is not None:
+                print(f"note: {note}")
+            compare(count, usual.address, addresses)
+    finally:
+        for private in engines.grading_engines():
+            if private.folder not in running:
+                engines.stop_private(private)
+
+
+def compare(count: int, usual: str, addresses: Sequence[str]) -> None:
+    """Run every way and print what it took: the plain loop on the usual engine with all cores."""
     empty = nbformat.reads(grading_notebook(), as_version=4)
     empty.cells = [empty.cells[1], nbformat.v4.new_code_cell(NOTHING, id="nothing")]
-    ways: dict[str, Callable[[int], float]] = {
-        "grader's own work": lambda n: class_run(n, 1, nbformat.writes(empty), engine.address),
-        "1 worker": lambda n: class_run(n, 1, grading_notebook(), engine.address),
-        "2 workers": lambda n: class_run(n, 2, grading_notebook(), engine.address),
-        PLAIN: lambda n: plain_loop(n, engine.address),
+    # The slowest does half of them: all is over in some six minutes.
+    ways: dict[str, tuple[int, Callable[[int], float]]] = {
+        "grader's own work": (count, lambda n: class_run(n, nbformat.writes(empty), addresses[:1])),
+        "1 worker": (count, lambda n: class_run(n, grading_notebook(), addresses[:1])),
+        "2 workers": (count, lambda n: class_run(n, grading_notebook(), addresses)),
+        PLAIN: (max(1, count // 2), lambda n: plain_loop(n, usual)),
     }
-    seconds, done = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0)
-    # In turns, so that what else the machine does meanwhile is spread over all of them.
-    for turn, size in enumerate([ROUND] * (count // ROUND) + [count % ROUND] * (count % ROUND > 0)):
-        for label, way in ways.items():
-            # The slowest takes every other turn: all is over in some eight minutes, and a turn has all forms.
-            if label == PLAIN and turn % 2:
-                continue
-            took = way(size)
-            seconds[label], done[label] = seconds[label] + took, done[label] + size
-            print(f"{size} submissions, {label}: {took:.1f} s, load {os.getloadavg()[0]:.1f}", flush=True)
-    each = {label: seconds[label] / done[label] for label in ways}
-    print("| way | submissions | seconds | seconds for each |\n|---|---|---|---|")
-    for label in ways:
-        print(f"| {label} | {done[label]} | {seconds[label]:.1f} | {each[label]:.2f} |")
+    # An engine's first build reads the base images from the disk.
+    class_run(len(addresses), grading_notebook(), addresses)
+    each: dict[str, float] = {}
+    print("| way | submissions | seconds | seconds for each | load |\n|---|---|---|---|---|")
+    for label, (size, way) in ways.items():
+        seconds = way(size)
+        each[label] = seconds / size
+        load = f"{os.getloadavg()[0]:.1f}"
+        print(f"| {label} | {size} | {seconds:.1f} | {each[label]:.2f} | {load} |", flush=True)
     one, two, plain = each["1 worker"], each["2 workers"], each[PLAIN]
     print(f"2 workers against 1: {one / two:.2f} (aim 1.7); against a plain loop: {plain / two:.2f} (aim 2)")
     model(one, two)
