@@ -66,16 +66,25 @@ def test_known_causes_have_a_remedy(tmp_path: Path, line: str, word: str) -> Non
 
 
 def test_limits_are_written_for_either_version_of_control_groups(tmp_path: Path) -> None:
-    wanted = limits.Limits(memory=1024, pids=7, disk=4096)
+    wanted = limits.Limits(memory=1024, pids=7, disk=4096, cpus=1.5)
     for version, files in {
-        1: {"memory/x/memory.limit_in_bytes": "1024", "pids/x/pids.max": "7"},
-        2: {"x/memory.max": "1024", "x/memory.swap.max": "0", "x/pids.max": "7"},
+        1: {
+            "memory/x/memory.limit_in_bytes": "1024",
+            "pids/x/pids.max": "7",
+            "cpu/x/cpu.cfs_quota_us": "150000",
+        },
+        2: {
+            "x/memory.max": "1024",
+            "x/memory.swap.max": "0",
+            "x/pids.max": "7",
+            "x/cpu.max": "150000 100000",
+        },
     }.items():
         root = tmp_path / str(version)
-        for folder in ("memory", "pids") if version == 1 else (".",):
+        for folder in ("memory", "pids", "cpu") if version == 1 else (".",):
             (root / folder).mkdir(parents=True)
         if version == 2:
-            (root / "cgroup.controllers").write_text("memory pids")
+            (root / "cgroup.controllers").write_text("memory pids cpu")
         limits.set_up_group("x", wanted, root)
         assert {name: (root / name).read_text() for name in files} == files
-    assert (tmp_path / "2/cgroup.subtree_control").read_text() == "+memory +pids"
+    assert (tmp_path / "2/cgroup.subtree_control").read_text() == "+memory +pids +cpu"

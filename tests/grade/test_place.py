@@ -16,13 +16,16 @@ from stagelens.engine import Engine
 from stagelens.engine.limits import CGROUPS
 from stagelens.grade import place
 
+SHARE = {"cpu.max": "50000 100000", "cpu.cfs_quota_us": "50000"}
 SCRIPT = """
 import json
 from stagelens import engine
 from stagelens.grade import place
-addresses = place.places(["diamol/base"], place.OWN, workers=2)
-facts = [engine.connect(a).api.inspect_image("diamol/base")["Id"] for a in addresses]
-print(json.dumps([addresses, facts, place.unlimited(addresses)]))
+with place.places(["diamol/base"], place.OWN, workers=2, cpus=0.5) as addresses:
+    facts = [engine.connect(a).api.inspect_image("diamol/base")["Id"] for a in addresses]
+    with place.places(["diamol/base"], place.OWN) as others:
+        pass
+print(json.dumps([addresses, facts, place.unlimited(addresses), others]))
 """
 
 
@@ -45,14 +48,17 @@ def test_each_worker_gets_a_limited_engine_with_the_images(engine: Engine, uniqu
             return done.stdout
 
         try:
-            addresses, found, warning = json.loads(run("-c", SCRIPT).splitlines()[-1])
-            assert len(set(addresses)) == 2
+            addresses, found, warning, others = json.loads(run("-c", SCRIPT).splitlines()[-1])
+            assert len({*addresses, *others}) == 3, "two graders at a time share no engine"
             assert found == [engine.api.inspect_image("diamol/base")["Id"]] * 2
             assert warning is None
             folders = [Path(address.removeprefix("unix://")).parent for address in addresses]
             names = [json.loads((f / "daemon.json").read_text())["cgroup-parent"].strip("/") for f in folders]
             limits = [path for name in names for path in CGROUPS.rglob(f"{name}/pids.max")]
             assert [path.read_text().strip() for path in limits] == ["1024"] * 2
+            shares = [p for name in names for p in CGROUPS.rglob(f"{name}/cpu.*") if p.name in SHARE]
+            assert [SHARE[path.name] for path in shares] == [path.read_text().strip() for path in shares]
+            assert len(shares) == 2
         finally:
             run("-m", "stagelens.cli", "engine", "stop", "--grading")
             subprocess.run(["ip", "netns", "delete", unique], check=True)
@@ -62,6 +68,6 @@ def test_each_worker_gets_a_limited_engine_with_the_images(engine: Engine, uniqu
 
 @pytest.mark.engine
 def test_an_engine_that_is_named_is_used_and_its_lack_of_limits_told(engine: Engine) -> None:
-    addresses = place.places(["diamol/base"], engine.address, workers=2)
-    assert addresses == (engine.address,) * 2
+    with place.places(["diamol/base"], engine.address, workers=2) as addresses:
+        assert addresses == (engine.address,) * 2
     assert "no limits" in str(place.unlimited(addresses))

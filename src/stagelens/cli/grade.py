@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +43,11 @@ GRADER_FAILED = 2
 @click.option("--scheduler", help="Address of a Dask scheduler to grade on.")
 @click.option("--engine", help="Address of the engine to grade on; own: limited ones, started here.")
 @click.option(
+    "--cpus",
+    type=click.FloatRange(min=0.1),
+    help="Cores for each submission; without it as the exercise says, mostly 1.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(min=1),
     default=900.0,
@@ -53,6 +61,7 @@ def grade_command(
     workers: int,
     scheduler: str | None,
     engine: str | None,
+    cpus: float | None,
     timeout: float,
     notebook: Path | None,
 ) -> None:
@@ -67,21 +76,23 @@ def grade_command(
     from stagelens.grade import runner
 
     chosen = grade.exercise(exercise)
+    if cpus is not None:
+        chosen = replace(chosen, limits=replace(chosen.limits, cpus=cpus))
     prepared = scheduler is None and (notebook is None or engine is not None)
-    addresses = _prepare(engine, chosen, workers) if prepared else ()
-    local = runner.LocalScheduler(workers, out_dir / ".work", addresses)
-    job = runner.ClassRun(
-        submissions=submissions,
-        exercise=chosen,
-        out=out_dir,
-        scheduler=runner.ClusterScheduler(scheduler) if scheduler else local,
-        notebook=runner.grading_notebook(notebook),
-        engine=engine,
-        seconds=timeout,
-        workers=workers,
-    )
     try:
-        found = _with_progress(job)
+        with _prepared(engine, chosen, workers) if prepared else nullcontext(()) as addresses:
+            local = runner.LocalScheduler(workers, out_dir / ".work", addresses)
+            job = runner.ClassRun(
+                submissions=submissions,
+                exercise=chosen,
+                out=out_dir,
+                scheduler=runner.ClusterScheduler(scheduler) if scheduler else local,
+                notebook=runner.grading_notebook(notebook),
+                engine=engine,
+                seconds=timeout,
+                workers=workers,
+            )
+            found = _with_progress(job)
     except KeyboardInterrupt:
         err.print("\nStopped. What is finished is kept; run the same command again to go on.")
         sys.exit(INTERRUPTED)
@@ -90,7 +101,8 @@ def grade_command(
         raise click.exceptions.Exit(GRADER_FAILED)
 
 
-def _prepare(address: str | None, exercise: Exercise, workers: int) -> tuple[str, ...]:
+@contextmanager
+def _prepared(address: str | None, exercise: Exercise, workers: int) -> Generator[tuple[str, ...]]:
     """An engine for each worker, with its base images, before workers ask for them at the same time."""
     from stagelens import engine as engines
     from stagelens.grade import needed_images, place
@@ -98,11 +110,16 @@ def _prepare(address: str | None, exercise: Exercise, workers: int) -> tuple[str
     usual = engines.connect(None if address == place.OWN else address)
     requirements.provide_replica_tools(usual, needed_images(exercise))
     usual.api.close()
-    with working("finding an engine") as report:
-        addresses = place.places(needed_images(exercise), address, workers, report)
-    if (reason := place.unlimited(addresses)) is not None:
-        err.print(f"note: {reason}", style="yellow", markup=False)
-    return addresses
+    cpus = exercise.limits.cpus
+    with ExitStack() as held:
+        with working("finding an engine") as report:
+            addresses = held.enter_context(
+                place.places(needed_images(exercise), address, workers, cpus, report)
+            )
+        for note in (place.unlimited(addresses), place.crowded(workers, cpus)):
+            if note is not None:
+                err.print(f"note: {note}", style="yellow", markup=False)
+        yield addresses
 
 
 def _with_progress(job: object) -> ClassResults:

@@ -15,6 +15,7 @@ from stagelens.engine.private import (
     can_start,
     grading_engine,
     grading_engines,
+    is_grading_engine,
     private_engine,
 )
 from stagelens.engine.private import start as start_private
@@ -32,6 +33,7 @@ __all__ = [
     "connect",
     "grading_engine",
     "grading_engines",
+    "is_grading_engine",
     "private_engine",
     "start_private",
     "stop_private",

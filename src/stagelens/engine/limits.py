@@ -1,8 +1,8 @@
 """Limits for all that a private engine runs together: build steps as well as containers.
 
-`POST /build` with BuildKit takes no memory, pids or disk limit, so they are laid around the engine: a control
-group that its containers and RUN steps are born in (daemon.json's cgroup-parent), and a file system of a
-fixed size below its data folder.
+`POST /build` with BuildKit takes no memory, pids, CPU or disk limit, so they are laid around the engine: a
+control group that its containers and RUN steps are born in (daemon.json's cgroup-parent), and a file system
+of a fixed size below its data folder.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from contextlib import nullcontext, suppress
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,20 +19,23 @@ from stagelens.engine.errors import EngineStartFailed
 from stagelens.engine.network import program
 
 CGROUPS = Path("/sys/fs/cgroup")
+CONTROLLERS = ("memory", "pids", "cpu")
 PROGRAMS = ("mkfs.ext4", "mount", "umount")
 _SPARE = 2 * 1024**3
+_PERIOD = 100_000  # microseconds; what the kernel takes unless told
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What everything on an engine may use together: bytes of memory and disk, and a count of processes."""
+    """What everything on an engine may use together: bytes of memory and disk, processes, cores."""
 
     memory: int
     pids: int
     disk: int
+    cpus: float = 1.0
 
 
-def sensible(folder: Path, machine_memory: int) -> Limits:
+def sensible(folder: Path, machine_memory: int, cpus: float) -> Limits:
     """Half of the memory; at most 24 GB of disk, and not the last 2 GB of what is free at `folder`.
 
     An engine's disk file that is there already keeps its size, since it is not made again.
@@ -41,6 +45,7 @@ def sensible(folder: Path, machine_memory: int) -> Limits:
         memory=max(machine_memory // 2, 1024**3),
         pids=1024,
         disk=max(min(24 * 1024**3, free - _SPARE), 4 * 1024**3),
+        cpus=cpus,
     )
 
 
@@ -49,7 +54,7 @@ def missing() -> str | None:
     lacking = [name for name in PROGRAMS if program(name) is None]
     if lacking:
         return f"not installed: {', '.join(lacking)}"
-    return None if _version() else "control groups for memory and pids are not mounted"
+    return None if _version() else f"no control groups for {', '.join(CONTROLLERS)} here"
 
 
 def set_up(name: str, folder: Path, limits: Limits) -> None:
@@ -59,9 +64,21 @@ def set_up(name: str, folder: Path, limits: Limits) -> None:
     ------
     EngineStartFailed: the kernel, or a missing right, does not allow it.
     """
-    try:
+    with _told(folder):
         set_up_group(name, limits)
         _mount(folder / "data.img", folder / "data", limits.disk)
+
+
+def change(name: str, folder: Path, limits: Limits) -> None:
+    """Lay other limits around an engine that runs; its disk keeps its size. Raises as `set_up` does."""
+    with _told(folder):
+        set_up_group(name, limits)
+
+
+@contextmanager
+def _told(folder: Path) -> Generator[None]:
+    try:
+        yield
     except (OSError, subprocess.CalledProcessError) as error:
         why = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else str(error)
         raise EngineStartFailed(
@@ -73,7 +90,7 @@ def set_up(name: str, folder: Path, limits: Limits) -> None:
 
 
 def set_up_group(name: str, limits: Limits, root: Path = CGROUPS) -> None:
-    """Make the control group `name`, in either version that is mounted at `root`.
+    """Make the control group `name`, in either version that is mounted at `root`, or lay it anew.
 
     Raises
     ------
@@ -88,7 +105,8 @@ def set_up_group(name: str, limits: Limits, root: Path = CGROUPS) -> None:
 
 def tear_down(name: str, root: Path = CGROUPS) -> None:
     """Remove the control group with what an engine left below it; what is not there is no error."""
-    for top in (root / "memory" / name, root / "pids" / name, root / name):
+    # The engine makes folders of that name for every controller of version 1, ours among them.
+    for top in (*root.glob(f"*/{name}"), root / name):
         for folder in sorted(top.rglob("*"), key=lambda p: len(p.parts), reverse=True):
             if folder.is_dir():
                 _remove(folder)
@@ -97,23 +115,28 @@ def tear_down(name: str, root: Path = CGROUPS) -> None:
 
 def _files(name: str, limits: Limits, root: Path) -> dict[Path, str]:
     """The files that say the limits, in the order to write them: cgroup-v2 or v1 (kernel documentation)."""
+    quota = round(limits.cpus * _PERIOD)
     if _version(root) == 2:
         return {
-            root / "cgroup.subtree_control": "+memory +pids",
+            root / "cgroup.subtree_control": " ".join(f"+{name}" for name in CONTROLLERS),
             root / name / "memory.max": str(limits.memory),
             root / name / "memory.swap.max": "0",
             root / name / "pids.max": str(limits.pids),
+            root / name / "cpu.max": f"{quota} {_PERIOD}",
         }
     return {
         root / "memory" / name / "memory.limit_in_bytes": str(limits.memory),
         root / "pids" / name / "pids.max": str(limits.pids),
+        root / "cpu" / name / "cpu.cfs_period_us": str(_PERIOD),
+        root / "cpu" / name / "cpu.cfs_quota_us": str(quota),
     }
 
 
 def _version(root: Path = CGROUPS) -> int | None:
-    if (root / "cgroup.controllers").is_file():
-        return 2
-    return 1 if (root / "memory").is_dir() and (root / "pids").is_dir() else None
+    there = root / "cgroup.controllers"
+    if there.is_file():
+        return 2 if set(CONTROLLERS) <= set(there.read_text().split()) else None
+    return 1 if all((root / name).is_dir() for name in CONTROLLERS) else None
 
 
 def _mount(image: Path, folder: Path, size: int) -> None:

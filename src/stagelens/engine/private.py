@@ -99,15 +99,21 @@ def private_engine() -> PrivateEngine:
     return PrivateEngine(state_dir() / "engine")
 
 
-def grading_engine(number: int = 0) -> PrivateEngine:
+def grading_engine(number: int = 0, cpus: float = 1.0) -> PrivateEngine:
     """A further one for strangers' builds: limited, and apart from everybody's own images.
 
-    Each `number` is one more, so that workers side by side cannot take each other's processes or disk.
+    Each `number` is one more, so that workers side by side cannot take each other's processes, disk or
+    cores, of which each has `cpus`.
     """
     folder = state_dir() / (f"grading-{number}" if number else "grading")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return PrivateEngine(folder, sensible(folder, memory), offline=True)
+    return PrivateEngine(folder, sensible(folder, memory, cpus), offline=True)
+
+
+def is_grading_engine(address: str) -> bool:
+    """Whether an engine is one that `grading_engine` gives."""
+    return any(PrivateEngine(folder).address == address for folder in state_dir().glob("grading*"))
 
 
 def grading_engines() -> list[PrivateEngine]:
@@ -131,7 +137,7 @@ def can_start(limited: bool = False) -> str | None:
 def start(report: Report | None = None, engine: PrivateEngine | None = None) -> PrivateEngine:
     """Start the private engine (or the one given) unless it runs, and wait until it answers.
 
-    Two at once start one.
+    Two at once start one. One that runs gets the limits that are given now.
 
     Raises
     ------
@@ -143,6 +149,8 @@ def start(report: Report | None = None, engine: PrivateEngine | None = None) -> 
     with _lock(engine):
         if engine.pid() is not None:
             _wait(engine, None, report)
+            if engine.limits is not None:
+                limits.change(engine.name, engine.folder, engine.limits)
             return engine
         process: subprocess.Popen[bytes] | None = None
         try:

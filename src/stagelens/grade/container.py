@@ -128,7 +128,7 @@ def _host(engine: Engine, asker_id: str, limits: Limits, volumes: list[str]) -> 
         mem_limit=limits.memory,
         memswap_limit=limits.memory,
         pids_limit=limits.pids,
-        nano_cpus=10**9,
+        nano_cpus=round(limits.cpus * 1e9),
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
         read_only=True,

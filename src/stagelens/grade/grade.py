@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from stagelens import engine as engines
 from stagelens import images
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.engine import Engine
@@ -67,6 +68,7 @@ def grade_folder(
         seconds=time.monotonic() - begun,
         error=error,
         notes=notes,
+        cpus=exercise.limits.cpus if engines.is_grading_engine(engine.address) else None,
     )
 
 

@@ -23,7 +23,8 @@ class Limits:
     """What a submission may use; times in seconds, `memory`, `disk` and `context` in bytes.
 
     `build` bounds each of its builds, `answer` how long its container may take until it answers, `memory`
-    and `pids` its container, `disk` what that may write, `context` all files of the submission.
+    and `pids` its container, `disk` what that may write, `context` all files of the submission. `cpus` is
+    its share of the machine, in cores: of its container, and of its builds where the engine can do that.
     """
 
     build: float = 180.0
@@ -32,6 +33,7 @@ class Limits:
     pids: int = 128
     disk: int = 64 * 1024**2
     context: int = 16 * 1024**2
+    cpus: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ class Report:
 
     `error` is set where the grader itself failed: there is no grade then, which is not the same as zero.
     `notes` tell a learner what the grader did with the files, a changed file that was laid anew say.
+    `cpus` are the cores that its builds had, None where they had whatever the engine has.
     """
 
     exercise: str
@@ -118,6 +121,7 @@ class Report:
     seconds: float
     error: str | None = None
     notes: tuple[str, ...] = ()
+    cpus: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -145,4 +149,5 @@ class Report:
             seconds=value["seconds"],
             error=value["error"],
             notes=tuple(value["notes"]),
+            cpus=value["cpus"],
         )

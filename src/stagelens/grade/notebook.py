@@ -1,14 +1,16 @@
 """What the instructor's grading notebook calls: grade a submission, show its report to people and programs.
 
-A grading notebook has a cell tagged `parameters` with `submission`, `exercise` and `engine`, and a last cell
-that shows `graded(submission, exercise, engine)`, or, for a grading of one's own, `Graded(report)`. Where an
-executed notebook is run again, beside its result.json, `graded` shows that result; `recorded` hands it out.
+A grading notebook has a cell tagged `parameters` with `submission`, `exercise`, `engine` and `cpus`, and a
+last cell that shows `graded(submission, exercise, engine, cpus)`, or, for a grading of one's own,
+`Graded(report)`. Where an executed notebook is run again, beside its result.json, `graded` shows that result;
+`recorded` hands it out.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +57,11 @@ class Graded:
         return "\n".join([*rows, f"{self.report.earned:g} of {self.report.points:g} points"])
 
 
-def graded(submission: str, exercise: str, engine: str = "") -> Graded:
+def graded(submission: str, exercise: str, engine: str = "", cpus: float | None = None) -> Graded:
     """Grade the folder `submission` on the engine at the address `engine`.
 
-    "" is the one that is found, "own" the grading engine of this machine.
+    "" is the one that is found, "own" a grading engine of this machine. cpus: cores that the submission may
+    use; None: as the exercise says.
 
     Raises
     ------
@@ -68,13 +71,14 @@ def graded(submission: str, exercise: str, engine: str = "") -> Graded:
     if kept is not None:
         return Graded(kept)
     chosen = find_exercise(exercise)
-    if engine == OWN:
-        (engine,) = places(needed_images(chosen), OWN)
-    found = engines.connect(engine or None)
-    try:
+    if cpus is not None:
+        chosen = replace(chosen, limits=replace(chosen.limits, cpus=cpus))
+    with ExitStack() as held:
+        if engine == OWN:
+            (engine,) = held.enter_context(places(needed_images(chosen), OWN, cpus=chosen.limits.cpus))
+        found = engines.connect(engine or None)
+        held.callback(found.api.close)
         return Graded(grade_folder(chosen, submission, engine=found))
-    finally:
-        found.api.close()
 
 
 def recorded() -> Report | None:

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack, closing, contextmanager
 
 from docker.errors import ImageNotFound
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from stagelens import engine as engines
 from stagelens import images
-from stagelens.engine import Engine
-from stagelens.grade.sweep import sweep
+from stagelens.engine import Engine, PrivateEngine
+from stagelens.grade.sweep import clear, sweep
 
 # In place of an address: engines of the grader's own.
 OWN = "own"
 Say = Callable[[str], None]
 
 
+@contextmanager
 def places(
-    names: Iterable[str], address: str | None = None, workers: int = 1, say: Say | None = None
-) -> tuple[str, ...]:
+    names: Iterable[str],
+    address: str | None = None,
+    workers: int = 1,
+    cpus: float = 1.0,
+    say: Say | None = None,
+) -> Generator[tuple[str, ...]]:
     """The address of an engine for each worker, with the base images `names` on it.
 
-    `address` is one that all workers share, or OWN: each then gets a grading engine of its own, started if
-    need be, with the images copied from the engine that everybody uses here. Without it they get such ones
-    where they can be started, unless DOCKER_HOST names an engine. What killed graders left is removed.
+    `address` is one that all workers share, or OWN: each then gets a grading engine of its own, with `cpus`
+    cores, started if need be, with the images copied from the engine that everybody uses here. No other
+    grader gets it until this is left. Without `address` they get such ones where they can be started, unless
+    DOCKER_HOST names an engine. What killed graders left is removed.
 
     Raises
     ------
@@ -35,12 +42,16 @@ def places(
     tell, wanted = say or _silent, tuple(names)
     own = address == OWN or (address is None and not os.environ.get("DOCKER_HOST") and unlimited() is None)
     usual = engines.connect(None if own else address, report=tell)
-    with closing(usual.api):
-        images.ensure(usual, wanted, report=tell)
-        if own:
-            return tuple(_own(number, usual, wanted, tell) for number in range(workers))
-        sweep(usual)
-    return (usual.address,) * workers
+    with ExitStack() as held:
+        with closing(usual.api):
+            images.ensure(usual, wanted, report=tell)
+            if own:
+                free = [held.enter_context(_free(cpus)) for _ in range(workers)]
+                found = tuple(_own(private, usual, wanted, tell) for private in free)
+            else:
+                sweep(usual)
+                found = (usual.address,) * workers
+        yield found
 
 
 def unlimited(addresses: Iterable[str] = ()) -> str | None:
@@ -52,21 +63,49 @@ def unlimited(addresses: Iterable[str] = ()) -> str | None:
     reason = engines.can_start(limited=True)
     if not given:
         return reason
-    if given[0] == engines.grading_engine().address:
+    if engines.is_grading_engine(given[0]):
         return None
     better = "use --engine own" if reason is None else f"keep an engine for grading alone ({reason})"
-    return f"build steps have no limits of memory, processes and disk on {given[0]}: {better}"
+    return f"build steps have no limits of memory, processes, disk and cores on {given[0]}: {better}"
 
 
-def _own(number: int, usual: Engine, names: tuple[str, ...], say: Say) -> str:
-    private = engines.start_private(say, engines.grading_engine(number))
+def crowded(workers: int, cpus: float) -> str | None:
+    """Where so many workers have no cores of their own on this machine: that, in words; else None."""
+    cores = os.cpu_count() or 1
+    if workers * cpus <= cores:
+        return None
+    return (
+        f"{workers} workers with {cpus:g} cores each take time from each other on {cores} cores: "
+        f"their time limits mean the same with --workers {max(1, int(cores / cpus))}"
+    )
+
+
+@contextmanager
+def _free(cpus: float) -> Generator[PrivateEngine]:
+    """The first grading engine that no grader uses; it is the caller's until this is left."""
+    for number in itertools.count():
+        private = engines.grading_engine(number, cpus)
+        lock = FileLock(private.folder / "use.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        try:
+            yield private
+        finally:
+            lock.release()
+        return
+
+
+def _own(private: PrivateEngine, usual: Engine, names: tuple[str, ...], say: Say) -> str:
+    engines.start_private(say, private)
     engine = engines.connect(private.address)
-    with closing(engine.api), FileLock(private.folder / "images.lock"):
+    with closing(engine.api):
+        clear(engine)
         for name in names:
             if _image_id(usual, name) != _image_id(engine, name):
                 say(f"copying {name} to a grading engine")
                 _copy(usual, engine, name)
-        sweep(engine)
     return engine.address
 
 

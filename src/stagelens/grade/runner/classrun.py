@@ -11,7 +11,7 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from stagelens.errors import StagelensError
-from stagelens.grade.intake import Found, Refused, Submission, find, pack
+from stagelens.grade.intake import Found, Packed, Refused, Submission, find, pack
 from stagelens.grade.model import Exercise
 from stagelens.grade.results import ClassResults, Result, write_class, write_learner
 from stagelens.grade.results.write import NOTEBOOK
@@ -130,9 +130,7 @@ class ClassRun:
                     listener.result(kept, kept=True)
                     continue
                 waiting[submission.learner] = replace(blank, digest=packed.digest)
-                yield Task(
-                    submission.learner, packed, self.exercise.id, self.notebook, self.engine, self.seconds
-                )
+                yield self._task(submission, packed)
 
         with closing(self.scheduler.run(tasks())) as outcomes:
             for outcome in outcomes:
@@ -141,6 +139,17 @@ class ClassRun:
                 listener.result(result, kept=False)
                 yield result
         yield from ready
+
+    def _task(self, submission: Submission, packed: Packed) -> Task:
+        return Task(
+            submission.learner,
+            packed,
+            self.exercise.id,
+            self.notebook,
+            self.engine,
+            self.seconds,
+            self.exercise.limits.cpus,
+        )
 
     def _validated(self, results: Iterable[Result], listener: Listener) -> Iterator[Result]:
         """The results whose notebooks nbval has not seen yet, with its verdict."""

@@ -18,8 +18,8 @@ _BESIDE = ("__pycache__", ".ipynb_checkpoints")
 
 
 def exercise_version(exercise: Exercise, notebook: str) -> str:
-    """A sha256 of what grades depend on: the exercise's files, the grading notebook, our version."""
-    state = hashlib.sha256(f"{version('stagelens')}\0{notebook}\0".encode())
+    """A sha256 of what grades depend on: the exercise's files and cores, the notebook, our version."""
+    state = hashlib.sha256(f"{version('stagelens')}\0{exercise.limits.cpus:g}\0{notebook}\0".encode())
     for top in (exercise.folder, exercise.solution):
         for path in sorted(top.rglob("*")):
             if path.is_file() and not set(path.parts) & set(_BESIDE):

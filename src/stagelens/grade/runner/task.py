@@ -29,6 +29,7 @@ class Task:
     """A submission to grade. `notebook` is the instructor's, as JSON; `seconds` is the most a cell may take.
 
     engine: an address, or None for the one that the worker finds: STAGELENS_ENGINE, then as always.
+    cpus: the cores that the submission may use.
     """
 
     learner: str
@@ -37,6 +38,7 @@ class Task:
     notebook: str = field(repr=False)
     engine: str | None = None
     seconds: float = 900.0
+    cpus: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,8 @@ def carry_out(task: Task, kernel: WarmKernel) -> Outcome:
         try:
             (output.parent / SUBMISSION).mkdir()
             unpack(task.packed, output.parent / SUBMISSION)
-            parameters = {
-                "submission": SUBMISSION,
-                "exercise": task.exercise,
-                "engine": task.engine or os.environ.get("STAGELENS_ENGINE", ""),
-            }
-            kernel.run(_notebook(task), output, parameters, timeout=task.seconds)
+            notebook = _notebook(task)
+            kernel.run(notebook, output, _parameters(task, notebook), timeout=task.seconds)
             report = _report(output)
             error = report.error
         except KernelStopped:
@@ -87,6 +85,14 @@ def _notebook(task: Task) -> nbformat.NotebookNode:
     )
     notebook.metadata.setdefault("papermill", {})
     return notebook
+
+
+def _parameters(task: Task, notebook: Any) -> dict[str, Any]:
+    engine = task.engine or os.environ.get("STAGELENS_ENGINE", "")
+    given = {"submission": SUBMISSION, "exercise": task.exercise, "engine": engine}
+    declared = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
+    # An instructor's own notebook may take none; papermill would warn of it for every submission.
+    return given | ({"cpus": task.cpus} if any("cpus" in source for source in declared) else {})
 
 
 def _report(executed: Path) -> Report:
