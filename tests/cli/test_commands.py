@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+from stagelens.cache import History
 from stagelens.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,47 @@ def test_a_build_does_not_wait_for_what_it_does_not_need() -> None:
     program = "import sys, stagelens.cli.build; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()).isdisjoint(needless)
+
+
+def test_an_error_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+    done = stagelens("exercise", "start", "multi-stage-go", "--to", str(tmp_path / "a\x1b[31m" / "b"))
+    assert (tmp_path / "a\x1b[31m/b/Dockerfile").is_file(), done.stderr
+    again = stagelens("exercise", "start", "multi-stage-go", "--to", str(tmp_path / "a\x1b[31m" / "b"))
+    assert again.returncode == 1
+    assert "\x1b" not in again.stderr
+    assert r"a\u{1b}[31m/b" in again.stderr
+
+
+def test_a_terminal_that_knows_no_such_character_gets_an_escape(tmp_path: Path) -> None:
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = stagelens("exercise", "start", "multi-stage-go", "--to", str(tmp_path / "한글"), env=ascii_only)
+    assert done.returncode == 0, done.stderr
+    assert r"\ud55c\uae00" in done.stdout
+
+
+def test_what_the_system_refuses_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = stagelens("engine", "status", env=os.environ | {"STAGELENS_HOME": str(tmp_path / "file")})
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"where: {tmp_path}/file" in done.stderr
+    assert "next: " in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")
+def test_a_result_that_finds_no_room_is_an_error() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "stagelens.cli", "exercise", "list", "--json"]
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_is_a_circle_of_links_is_no_build_context(tmp_path: Path) -> None:
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    assert History(tmp_path / "kept").last(circle) is None
 
 
 @pytest.mark.engine

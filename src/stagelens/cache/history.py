@@ -68,9 +68,10 @@ class History:
         self._drop_oldest()
 
     def _path(self, context: str | Path, target: str | None, dockerfile: str | Path | None) -> Path:
-        folder = Path(context).resolve()
-        file = Path(dockerfile).resolve() if dockerfile else folder / "Dockerfile"
-        key = "\0".join([str(folder), str(file), target or ""])
+        # Path.resolve raises where links go in a circle; that is for the build to tell.
+        folder = os.path.realpath(context)
+        file = os.path.realpath(dockerfile) if dockerfile else f"{folder}/Dockerfile"
+        key = "\0".join([folder, file, target or ""])
         return self._folder / f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.json"
 
     def _drop_oldest(self) -> None:

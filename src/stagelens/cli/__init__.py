@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import importlib
+import io
 import os
 import signal
 import sys
@@ -12,6 +15,7 @@ import click
 
 from stagelens.cli.console import err
 from stagelens.errors import StagelensError
+from stagelens.views.text import prose
 
 # Each command's module and its name there, in the order of the help.
 _COMMANDS = {
@@ -33,6 +37,8 @@ _COMMANDS = {
     "test": "testing.test",
 }
 INTERRUPTED = 130
+# Of an error: the twenty log lines of a build that failed are the longest part.
+_MOST_CHARACTERS = 100_000
 
 
 class _Commands(click.Group):
@@ -67,23 +73,55 @@ def app() -> None:
 
 
 def main() -> None:
-    """Run the command line; a StagelensError is told in its own words, without a traceback."""
+    """Run the command line; an error is told in its own words, without a traceback."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         # ./stagelens has another one in place while this is imported.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal cannot show is no reason to fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app.main(standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except StagelensError as error:
-        err.print(f"error: {error.render()}", style="red", markup=False, soft_wrap=True)
-        code = 1
     except (KeyboardInterrupt, click.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output (`head`, a pager) has seen enough; Python would complain as it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output (`head`, a pager) has seen enough.
+        _drop_output()
         code = 1
+    except StagelensError as error:
+        code = _told(error)
+    except OSError as error:
+        _drop_output()
+        code = _told(_refused(error))
     sys.exit(code)
+
+
+def _told(error: StagelensError) -> int:
+    told = prose(error.render(), _MOST_CHARACTERS, keep="\n")
+    err.print(f"error: {told}", style="red", markup=False, soft_wrap=True)
+    return 1
+
+
+def _refused(error: OSError) -> StagelensError:
+    """What the operating system did not let us do, and what helps."""
+    remedy = "mend that"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "free some space there"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        remedy = "become its owner, or choose another place (STAGELENS_HOME moves what stagelens keeps)"
+    where = None if error.filename is None else os.fsdecode(error.filename)
+    why = error.strerror or str(error)
+    return StagelensError(
+        "The system refused.", where=where, why=why, remedy=f"{remedy}, then run this again"
+    )
+
+
+def _drop_output() -> None:
+    """Python writes what is left of the output as it ends, and would complain."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import time
@@ -16,7 +15,7 @@ from stagelens import images, run
 from stagelens.build import LogLine, Vertex
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import requirements
-from stagelens.cli.console import err, out, working
+from stagelens.cli.console import err, out, print_json, working
 
 AS = click.option(
     "--as", "namespace", metavar="NAME", help="Names of your own, so that many can share one engine."
@@ -100,7 +99,7 @@ def _line(vertex: Vertex, lines: tuple[LogLine, ...]) -> str:
 
 def _show(app: run.App, as_json: bool) -> None:
     if as_json:
-        out.print_json(json.dumps(_fields(app)))
+        print_json(_fields(app))
         return
     table = Table("container", "state", "health")
     table.add_column("address", no_wrap=True)

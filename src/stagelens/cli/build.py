@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable, Generator, Iterable
@@ -19,7 +18,7 @@ from stagelens.build import BuildTrace, LogLine, Vertex
 from stagelens.buildkit import BuildCancelled, Cancel, FileSend, Output
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import flags, verdicts
-from stagelens.cli.console import err, out, working
+from stagelens.cli.console import err, out, print_json, working
 from stagelens.views import markup
 
 CONTEXT = click.argument("context", type=click.Path(path_type=Path))
@@ -107,7 +106,7 @@ def build_command(
     steps = cache.explain(before, record) if why else ()
     if as_json:
         reasons = {"why": verdicts.as_json(steps)} if why else {}
-        out.print_json(json.dumps(_trace_json(record.trace) | reasons))
+        print_json(_trace_json(record.trace) | reasons)
         return
     console = err if piped else out
     if why:

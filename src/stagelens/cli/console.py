@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -54,6 +55,12 @@ def working(label: str) -> Generator[Callable[[str], None]]:
 
     say(label)
     yield say
+
+
+def print_json(value: object) -> None:
+    """A result for programs. (rich's own takes half a millisecond for each line: 20 s for a Node project.)"""
+    plain = out.encoding.startswith("utf")
+    out.file.write(json.dumps(value, indent=2, ensure_ascii=not plain) + "\n")
 
 
 def _safe(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from stagelens import images
 from stagelens.buildkit import BuildKitError, Session
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import requirements, surroundings
-from stagelens.cli.console import out, working
+from stagelens.cli.console import print_json, working
 from stagelens.cli.findings import Finding, State, show
 from stagelens.errors import StagelensError
 from stagelens.settings import Settings, SettingsInvalid
@@ -38,7 +37,7 @@ def doctor(fix: bool, as_json: bool) -> None:
     findings = [*(_fix() if fix else ()), *examine()]
     well = all(finding.state != "problem" for finding in findings)
     if as_json:
-        out.print_json(json.dumps({"ok": well, "findings": [asdict(f) for f in findings]}))
+        print_json({"ok": well, "findings": [asdict(f) for f in findings]})
     else:
         for finding in findings:
             show(finding)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import click
 
 from stagelens import engine as engines
 from stagelens.cli import requirements
-from stagelens.cli.console import err, out, working
+from stagelens.cli.console import err, out, print_json, working
 from stagelens.errors import StagelensError
 
 GRADING = click.option("--grading", is_flag=True, help="The limited engine that submissions are graded on.")
@@ -77,7 +76,7 @@ def status(grading: bool, as_json: bool) -> None:
     pid = private.pid()
     if as_json:
         fields = {"running": pid is not None, "pid": pid, "address": private.address, "log": str(private.log)}
-        out.print_json(json.dumps(fields))
+        print_json(fields)
         return
     out.print(f"running, pid {pid}" if pid else "not running", markup=False)
     out.print(f"address {private.address}", markup=False, soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -13,7 +12,7 @@ from stagelens import grade
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import requirements
 from stagelens.cli.build import cancellable
-from stagelens.cli.console import err, out, working
+from stagelens.cli.console import err, out, print_json, working
 from stagelens.errors import StagelensError
 from stagelens.grade import CheckResult, Exercise, Report, work
 
@@ -34,7 +33,7 @@ def list_exercises(as_json: bool) -> None:
     rows = [(e, work.work_folder(e)) for e in grade.exercises()]
     if as_json:
         found = [{"name": e.id, "title": e.title, "points": e.points, "folder": str(f)} for e, f in rows]
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     table = Table("exercise", "task", "points", "your copy")
     for found, folder in rows:
@@ -77,7 +76,7 @@ def check(folder: str, name: str | None, as_json: bool) -> None:
     with cancellable() as cancel, working(f"checking {place}") as say:
         report = grade.grade_folder(task, place, engine=engine, cancel=cancel, report=say)
     if as_json:
-        out.print_json(json.dumps(report.to_json()))
+        print_json(report.to_json())
     else:
         show(report)
     if report.error is not None:

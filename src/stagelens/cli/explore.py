@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,11 +13,11 @@ from stagelens import build as build_context
 from stagelens import images
 from stagelens.cli import engine as engine_commands
 from stagelens.cli.build import BUILD_ARGS, CONTEXT, FILE, JSON, TARGET, arguments, cancellable, show_progress
-from stagelens.cli.console import out, working
+from stagelens.cli.console import out, print_json, working
 from stagelens.dockerfile import StageNotFound, load
 from stagelens.snapshot import Entry, Exploration, StageFiles, explore
 from stagelens.snapshot.prober import PROBE_IMAGE
-from stagelens.views import markup
+from stagelens.views import markup, text
 
 _SHOWN_CHANGES = 12
 
@@ -60,7 +59,7 @@ def explore_command(
         exploration = explore(engine, context, trace, build_args=given, cancel=cancel)
     chosen = exploration.stages if stage is None else (exploration.stage(stage),)
     if as_json:
-        out.print_json(json.dumps(_exploration_json(exploration, chosen)))
+        print_json(_exploration_json(exploration, chosen))
         return
     for files in chosen:
         out.print(_tree(files))
@@ -128,7 +127,7 @@ def _tree(files: StageFiles) -> Tree:
             *(("red", "-", e) for e in change.removed),
         ]
         for colour, sign, e in rows[:_SHOWN_CHANGES]:
-            branch.add(f"[{colour}]{sign} /{escape(_printable(e.path))}[/{colour}]  {markup.size(e.size)}")
+            branch.add(f"[{colour}]{sign} /{escape(text.name(e.path))}[/{colour}]  {markup.size(e.size)}")
         if len(rows) > _SHOWN_CHANGES:
             branch.add(f"[dim]and {len(rows) - _SHOWN_CHANGES} more (--json has them all)[/dim]")
     return tree
@@ -137,7 +136,3 @@ def _tree(files: StageFiles) -> Tree:
 def _utf8(text: str) -> str:
     """A path for JSON: bytes that are not UTF-8 become replacement characters."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from stagelens.cli.console import out
+from stagelens.views.text import prose
 
 State = Literal["ok", "note", "problem"]
 _COLOURS: dict[State, str] = {"ok": "green", "note": "yellow", "problem": "red"}
@@ -37,4 +38,4 @@ def show(finding: Finding) -> None:
 
 def _safe(text: str) -> str:
     """What an engine, a certificate or a variable says must not move the terminal's cursor."""
-    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    return prose(text, keep="\n")

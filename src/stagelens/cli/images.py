@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import click
@@ -10,7 +9,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from stagelens import images as base_images
-from stagelens.cli.console import out, working
+from stagelens.cli.console import out, print_json, working
 from stagelens.cli.engine import find
 
 
@@ -32,7 +31,7 @@ def images(names: tuple[str, ...], source: base_images.ImageSource, as_json: boo
     with working("looking for the base images") as report:
         rows = base_images.ensure(engine, names or None, source, report)
     if as_json:
-        out.print_json(json.dumps([asdict(row) for row in rows]))
+        print_json([asdict(row) for row in rows])
         return
     table = Table("image", "origin", "size", "id")
     for row in rows:

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from stagelens.cache import StepForecast, StepVerdict
 from stagelens.cli.console import out
+from stagelens.views.text import prose
 
 _COLOURS = {"CACHED": "green", "ran": "yellow", "runs": "yellow", "depends": "cyan", "not reached": "dim"}
 
@@ -49,5 +50,4 @@ def as_json(steps: Iterable[StepVerdict | StepForecast]) -> list[dict[str, Any]]
 
 def _safe(text: str, *, mark: bool = True) -> str:
     """Text that may name files of strangers, without control characters and undecodable bytes."""
-    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-    return escape(shown) if mark else shown
+    return escape(prose(text)) if mark else prose(text)

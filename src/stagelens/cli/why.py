@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -11,7 +10,7 @@ from stagelens import cache
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import verdicts
 from stagelens.cli.build import BUILD_ARGS, CONTEXT, FILE, JSON, TARGET, arguments
-from stagelens.cli.console import out
+from stagelens.cli.console import out, print_json
 from stagelens.errors import StagelensError
 
 
@@ -41,7 +40,7 @@ def why_command(
         )
     steps = cache.forecast(before, now)
     if as_json:
-        out.print_json(json.dumps(verdicts.as_json(steps)))
+        print_json(verdicts.as_json(steps))
         return
     verdicts.print_steps(steps)
     running = sum(step.expected == "runs" for step in steps)

@@ -145,7 +145,11 @@ def start(report: Report | None = None, engine: PrivateEngine | None = None) -> 
     """
     engine = engine or private_engine()
     if reason := can_start(engine.limits is not None):
-        raise EngineStartFailed("No private engine can be started here.", why=reason)
+        raise EngineStartFailed(
+            "No private engine can be started here.",
+            why=reason,
+            remedy="see what else could be used, and what is missing: stagelens doctor",
+        )
     with _lock(engine):
         if engine.pid() is not None:
             _wait(engine, None, report)
