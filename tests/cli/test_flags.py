@@ -169,3 +169,9 @@ def test_what_does_not_go_together_is_refused_before_anything_is_built(engine: E
     no_agent = build(files, "--ssh", f"default={files}/file")
     assert no_agent.returncode == 1
     assert b"ssh-add" in no_agent.stderr
+
+
+def test_a_dockerfile_on_the_standard_input_is_refused_in_words() -> None:
+    with pytest.raises(click.BadParameter, match="save it"):
+        flags.file("-")
+    assert flags.file("docker/App.Dockerfile") == Path("docker/App.Dockerfile")

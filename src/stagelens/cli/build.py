@@ -23,7 +23,7 @@ from stagelens.views import markup
 
 CONTEXT = click.argument("context", type=click.Path(path_type=Path))
 FILE = click.option(
-    "--file", "-f", type=click.Path(path_type=Path), help="Another Dockerfile, in the context or elsewhere."
+    "--file", "-f", type=flags.file, metavar="PATH", help="Another Dockerfile, in the context or elsewhere."
 )
 TARGET = click.option("--target", help="The stage to stop at.")
 BUILD_ARGS = click.option(

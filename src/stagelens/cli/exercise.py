@@ -35,7 +35,10 @@ def list_exercises(as_json: bool) -> None:
         found = [{"name": e.id, "title": e.title, "points": e.points, "folder": str(f)} for e, f in rows]
         print_json(found)
         return
-    table = Table("exercise", "task", "points", "your copy")
+    table = Table()
+    table.add_column("exercise", no_wrap=True)
+    for title in ("task", "points", "your copy"):
+        table.add_column(title)
     for found, folder in rows:
         where = str(folder) if folder.exists() else "not started"
         table.add_row(found.id, found.title, f"{found.points:g}", where)

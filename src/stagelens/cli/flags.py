@@ -55,6 +55,13 @@ def fields(text: str, *allowed: str) -> dict[str, str]:
     return found
 
 
+def file(text: str) -> Path:
+    """A Dockerfile's path."""
+    if text == "-":
+        raise click.BadParameter("a Dockerfile on the standard input is not read: save it, and give its path")
+    return Path(text)
+
+
 def secret(text: str) -> GivenSecret:
     """`id=ID[,src=FILE|,env=NAME]`; without either it is the variable ID, or else the file ID."""
     given = fields(text, "id", "src", "source", "env", "type")
