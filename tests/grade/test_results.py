@@ -21,6 +21,7 @@ from stagelens.grade.results import ClassResults, Result, pages, tables, write_c
 from stagelens.grade.results.chart import distribution
 from stagelens.grade.results.junit import junit
 from stagelens.grade.results.markup import check_table
+from stagelens.grade.results.shown import Comparison
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "results.schema.json"
 EVIL = "<script>alert('x')</script><img src=https://evil.example/x onerror=go()>\x1b[31m\u202e&amp;"
@@ -223,3 +224,16 @@ def test_a_cell_says_why_there_is_no_grade() -> None:
     shown = Graded(replace(report(True, True), checks=(), error="the <engine> went away"))._repr_mimebundle_()
     assert "the &lt;engine&gt; went away" in shown["text/html"]
     assert shown["text/plain"] == "no grade: the <engine> went away"
+
+
+def test_a_cell_shows_a_report_as_the_views_look_and_nothing_of_it_acts() -> None:
+    shown = Graded(report(True, False, seen="<img src=x onerror=alert(1)>\u202e"))._repr_mimebundle_()
+    assert set(Page(shown["text/html"]).tags) <= {
+        *("style", "div", "b", "span", "table", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd"),
+    }
+    assert "&lt;img src=x" in shown["text/html"], "it is told all the same"
+    assert "1 of 2 checks passed" in shown["text/html"]
+    assert shown["text/html"].count("read the log") == 0, "no hint for what passed"
+    compared = Comparison(("", "size"), [("<b>mine</b>", "2 MB")])
+    assert "&lt;b&gt;mine" in compared._repr_mimebundle_()["text/html"]
+    assert str(compared) == "<b>mine</b>, size: 2 MB"

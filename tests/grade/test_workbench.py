@@ -8,18 +8,30 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stagelens_testing.held import PATIENCE
 
 from stagelens import grade
 from stagelens.engine import Engine
+from stagelens.grade.bench_editor import BenchEditor
 from stagelens.grade.workbench import NotSolved, Workbench
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks/en/06-exercise.ipynb"
 GO = grade.exercise("multi-stage-go")
 ANSWER = (GO.solution / "Dockerfile").read_text()
+
+
+def press(editor: BenchEditor, button: str, source: str | None = None) -> dict[str, str]:
+    """What the browser sends, which brings a text that may not be the trait's yet; what is refused."""
+    text = editor.source if source is None else source
+    given = {"source": text} if button in ("save", "check") else {}
+    message = {"type": "request", "id": 1, "name": button, "arguments": given}
+    answer = editor._channel.answer(message)
+    editor.source = editor.source if source is None else source
+    return (answer or {}).get("error", {})
 
 
 def report(passed: bool) -> grade.Report:
@@ -49,7 +61,7 @@ def test_what_another_editor_saved_in_another_encoding_is_shown_and_kept(tmp_pat
     path = bench.save("FROM diamol/base\n")
     theirs = "# 빌드\nFROM scratch\n".encode("cp949")
     path.write_bytes(theirs)
-    assert bench.editor().area.value.endswith("\nFROM scratch\n")
+    assert bench.editor().source.endswith("\nFROM scratch\n")
     assert bench.begun
     bench.save("FROM \ud800\n")  # a browser hands over even that
     assert path.read_bytes() == b"FROM ?\n"
@@ -59,32 +71,29 @@ def test_what_another_editor_saved_in_another_encoding_is_shown_and_kept(tmp_pat
 def test_what_cannot_be_saved_is_told_in_the_widget_and_nothing_is_lost(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     editor = Workbench("multi-stage-go", tmp_path / "file/mine").editor()
-    for button in (editor.save_button, editor.check_button):
-        editor.shown.value = ""
-        button.click()
-        for words in (
-            "not saved",
-            str(tmp_path / "file/mine/Dockerfile"),
-            "why:",
-            "press Save again",
-        ):
-            assert words in editor.shown.value
-    assert not editor.check_button.disabled, "no check began"
+    for button in ("save", "check"):
+        told = press(editor, button, "FROM scratch\n")
+        assert "not saved" in told["what"]
+        assert told["where"] == str(tmp_path / "file/mine/Dockerfile")
+        assert told["why"]
+        assert "press Save again" in told["remedy"]
+        assert not editor.saved
+    assert "check" not in editor.off, "no check began"
     bench = Workbench("multi-stage-go", tmp_path / "mine")
     path = bench.save("FROM scratch\n")
     bench.save("FROM diamol/base\n")
     editor = bench.editor()
-    editor.area.value = mine = "# a long answer\n" * 1000
+    mine = "# a long answer\n" * 1000
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
-        editor.save_button.click()
+        told = press(editor, "save", mine)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-    assert "File too large" in editor.shown.value
-    assert (editor.area.value, path.read_text()) == (mine, "FROM diamol/base\n")
+    assert told["why"] == "File too large"
+    assert (editor.source, path.read_text()) == (mine, "FROM diamol/base\n")
     assert path.with_name("Dockerfile.before").read_text() == "FROM scratch\n"
-    editor.save_button.click()
+    assert not press(editor, "save", mine)
     assert (path.read_text(), path.with_name("Dockerfile.before").read_text()) == (mine, "FROM diamol/base\n")
     assert sorted(p.name for p in path.parent.iterdir() if "Dockerfile" in p.name) == [
         "Dockerfile",
@@ -110,43 +119,79 @@ def test_an_answer_that_was_begun_must_be_right(tmp_path: Path) -> None:
     assert "2 of 2 points" in bench.must_be_right(report(True))
 
 
+def test_check_takes_what_another_editor_saved_and_replaces_nothing_unsaid(tmp_path: Path) -> None:
+    bench = Workbench("multi-stage-go", tmp_path / "mine")
+    editor = bench.editor()
+    press(editor, "save")
+    file = bench.folder / "Dockerfile"
+    file.write_text("FROM theirs\n")
+    press(editor, "save")
+    assert (editor.source, file.read_text(), editor.saved) == ("FROM theirs\n", "FROM theirs\n", True)
+    assert "Another editor" in editor.said
+    file.write_text("FROM theirs AS one\n")
+    press(editor, "save", "FROM mine\n")
+    assert file.read_text() == "FROM mine\n"
+    assert file.with_name("Dockerfile.before").read_text() == "FROM theirs AS one\n"
+    assert "Dockerfile.before" in editor.said
+
+
+def test_start_over_keeps_what_was_there(tmp_path: Path) -> None:
+    bench = Workbench("multi-stage-go", tmp_path / "mine")
+    editor = bench.editor()
+    press(editor, "reset")
+    assert not bench.folder.exists(), "there was nothing to begin again"
+    press(editor, "save", "FROM mine\n")
+    press(editor, "reset")
+    assert not bench.begun
+    assert editor.source == bench.text
+    assert editor.saved
+    (kept,) = (path for path in tmp_path.iterdir() if path != bench.folder)
+    assert (kept / "Dockerfile").read_text() == "FROM mine\n"
+    assert str(kept) in editor.said
+
+
 @pytest.mark.engine
 def test_the_buttons(engine: Engine, tmp_path: Path) -> None:
-    editor = Workbench("multi-stage-go", tmp_path / "mine").editor()
-    editor.hint_button.click()
-    assert "Check first" in editor.shown.value
-    editor.area.value = "FROM <b>nowhere</b>\n"
-    editor.save_button.click()
-    assert (tmp_path / "mine/Dockerfile").read_text() == editor.area.value
-    editor.check_button.click()
+    bench = Workbench("multi-stage-go", tmp_path / "mine")
+    editor = bench.editor()
+    press(editor, "hint")
+    assert "Check first" in editor.said
+    editor.source = "FROM <b>nowhere</b>\n"
+    assert not editor.saved
+    press(editor, "check")
+    assert (tmp_path / "mine/Dockerfile").read_text() == editor.source
+    assert editor.saved
     editor.wait(PATIENCE)
     assert "0/1" in editor.shown.value
     assert "<b>nowhere" not in editor.shown.value
-    editor.area.value = ANSWER
-    said: list[str] = []
-    editor.doing.observe(lambda change: said.append(change["new"]), "value")
-    editor.check_button.click()
+    press(editor, "hint")
+    assert "0/1" in editor.shown.value, "a hint leaves the table where it is"
+    said: list[list[Any]] = []
+    editor.observe(lambda change: said.append(change["new"]), "doing")
+    editor.source = ANSWER  # typed, not saved: the cell below the editor checks it all the same
+    assert bench.check().passed
+    press(editor, "check")
     report = editor.wait(PATIENCE)
     assert report is not None
     assert report.passed
-    assert editor.shown.value.count("passed") == len(GO.checks)
-    assert set(said) >= {check.title for check in GO.checks}, "it is followed live"
+    assert editor.shown.value.count("✓ passed") == len(GO.checks)
+    assert {row[0] for row in said if row} >= {check.title for check in GO.checks}, "it is followed live"
+    assert editor.said == "18 of 18 points"
 
 
 @pytest.mark.engine
 def test_a_check_leaves_the_kernel_free_and_is_cancelled(engine: Engine, tmp_path: Path) -> None:
     editor = Workbench("multi-stage-go", tmp_path / "mine").editor()
-    editor.area.value = "FROM diamol/base\nRUN sleep 600\n"
     building = threading.Event()
-    editor.doing.observe(lambda change: change["new"] == "building" and building.set(), "value")
-    editor.check_button.click()
+    editor.observe(lambda change: "sleep 600" in str(change["new"][:1]) and building.set(), "doing")
+    press(editor, "check", "FROM diamol/base\nRUN sleep 600\n")
     assert building.wait(PATIENCE), "the button came back, and the check goes on"
-    assert editor.check_button.disabled
-    editor.cancel_button.click()
+    assert "check" in editor.off
+    press(editor, "cancel")
     assert editor.wait(PATIENCE) is None
-    assert editor.shown.value == "Cancelled. Nothing was graded."
-    assert (editor.check_button.disabled, editor.cancel_button.disabled) == (False, True)
-    assert editor.doing.value == ""
+    assert editor.said == "Cancelled. Nothing was graded."
+    assert editor.off == ["cancel"]
+    assert editor.doing == []
 
 
 @pytest.mark.engine

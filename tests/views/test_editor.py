@@ -67,6 +67,8 @@ def test_edits_are_checked_and_saved_when_told(context: Path) -> None:
     assert (context / "Dockerfile").read_text() == GOOD
     (context / "Dockerfile").chmod(0o640)
     assert "error" not in ask(view, "save", source=BAD + "# more\n")
+    assert view.source == BAD, "the browser's text is the browser's: what is typed meanwhile must stay"
+    view.source = BAD + "# more\n"
     assert view.saved
     assert (context / "Dockerfile").read_text() == BAD + "# more\n"
     assert stat.S_IMODE((context / "Dockerfile").stat().st_mode) == 0o640

@@ -63,6 +63,15 @@ def test_reasons_are_said_in_the_learners_language_and_follow_it() -> None:
     assert "명령어 자체가 수정되었습니다." in str(view.hint())
 
 
+def test_korean_numbers_stand_with_their_word_and_the_page_says_what_language_it_is() -> None:
+    view = PredictCache(record(False, False), INPUTS, language="ko")
+    hint = view.hint()
+    assert "2번째 줄" in str(view)
+    assert "2번째 줄" in str(hint)
+    # What a language breaks its lines by, and a screen reader pronounces it by.
+    assert all('lang="ko"' in shown._repr_html_() for shown in (view, hint))
+
+
 def test_the_still_picture_asks_and_answers() -> None:
     view = PredictCache(record(False, False), INPUTS, language="ko")
     assert "RUN make &lt;b&gt;" in view._repr_html_()

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.errors import StagelensError
 from stagelens.grade.model import Report
-from stagelens.grade.results.markup import check_table
+from stagelens.grade.results.shown import Parts, error_card, report_card
+from stagelens.views import text
+from stagelens.views.channel import Handler
+from stagelens.views.sheet import Sheet
 
 if TYPE_CHECKING:
     from stagelens.grade.workbench import Workbench
 
 _GOODBYE_SECONDS = 4  # Jupyter kills a kernel 5 s after it was asked to end
+_IDLE, _CHECKING = ["cancel"], ["check", "reset"]
 
 
-class BenchEditor(widgets.VBox):
-    """The Dockerfile to edit, with Save, Check, Cancel and Hint; what they say is shown below.
+class BenchEditor(Sheet):
+    """The Dockerfile to edit, with Save, Check, Cancel, Hint and Start over.
 
-    `report` is what the last check found, None before.
+    `report` is what the last check found, None before; `shown`, below the text, tells it.
     """
 
     def __init__(self, bench: Workbench) -> None:
@@ -33,41 +34,79 @@ class BenchEditor(widgets.VBox):
         self.report: Report | None = None
         self._cancel = Cancel()
         self._thread: threading.Thread | None = None
-        self.area = widgets.Textarea(bench.text, layout=widgets.Layout(width="100%", height="22em"))
-        self.area.add_class("stagelens-editor")
-        self.save_button = self._button("Save", self._save)
-        self.check_button = self._button("Check", self.check)
-        self.cancel_button = self._button("Cancel", self.cancel)
-        self.cancel_button.disabled = True
-        self.hint_button = self._button("Hint", self._hint)
-        self._bar = widgets.IntProgress(max=len(bench.exercise.checks), layout=widgets.Layout(display="none"))
-        self.doing = widgets.Label()
+        # Buttons are heard while a cell runs, in a thread of the kernel's.
+        self._changing = threading.Lock()
+        self._parts = Parts(bench.exercise)
         self.shown = widgets.HTML()
-        buttons = [self.save_button, self.check_button, self.cancel_button, self.hint_button]
         super().__init__(
-            [self.area, widgets.HBox(buttons), widgets.HBox([self._bar, self.doing]), self.shown]
+            self.shown,
+            path=self._where(),
+            source=bench.text,
+            actions=["save", "check", "cancel", "hint", "reset"],
+            off=_IDLE,
         )
 
-    def check(self) -> None:
+    def handlers(self) -> dict[str, Handler]:
+        """What the buttons do; the first two bring the text as it is in the browser."""
+        return {
+            "save": self.save,
+            "check": self.check,
+            "cancel": self.cancel,
+            "hint": self.hint,
+            "reset": self.reset,
+        }
+
+    def save(self, source: str | None = None) -> None:
+        """Write the text to the learner's copy, which the first time is made.
+
+        Raises
+        ------
+        NotSaved: the text stays as it is, unsaved.
+        """
+        note = self._save(source)
+        self.said = note or f"Saved: {self.path}"
+
+    def check(self, source: str | None = None) -> None:
         """Save, and begin to check in a thread; `wait` waits for the end. One check at a time.
 
         Raises
         ------
         NotSaved: nothing is checked then.
         """
-        if self._thread is not None:
-            return
-        self._save()
-        self._cancel = Cancel()
-        self._running(True)
-        self._thread = threading.Thread(target=self._check, daemon=True, name="stagelens-check")
-        atexit.register(self._goodbye)
-        self._thread.start()
+        with self._changing:
+            if self._thread is not None:
+                return
+            note = self._save(source)
+            self._cancel = Cancel()
+            self._running(True)
+            self._thread = threading.Thread(
+                target=self._check_it, args=(note,), daemon=True, name="stagelens-check"
+            )
+            atexit.register(self._goodbye)
+            self._thread.start()
 
     def cancel(self) -> None:
         """Stop the check; what it made is removed before it ends."""
-        self.doing.value = "Stopping"
-        self._cancel()
+        if self._thread is not None:
+            self.doing = ["Stopping", self._parts.done, self._parts.all]
+            self._cancel()
+
+    def hint(self) -> None:
+        """Help with one thing that failed, another one each time."""
+        self.said = (
+            self._bench.hint(self.report) if self.report else "Check first: hints are about what fails."
+        )
+
+    def reset(self) -> None:
+        """Begin again with the project as it was given; what was there is kept beside it."""
+        if self._thread is not None:
+            return
+        kept = self._bench.reset()
+        self._read_again()
+        self.report, self.shown.value = None, ""
+        self.said = "This is the project as it was given."
+        if kept is not None:
+            self.said += f" What you had is in {text.name(str(kept))}"
 
     def wait(self, seconds: float | None = None) -> Report | None:
         """Wait until nothing is being checked, at most so long; the last report."""
@@ -76,70 +115,56 @@ class BenchEditor(widgets.VBox):
             thread.join(seconds)
         return self.report
 
-    def _check(self) -> None:
+    def _check_it(self, note: str) -> None:
+        said = "The check could not be made: see below."
         try:
-            with self._shown_errors():
-                self.shown.value = self._result(self._bench.check(cancel=self._cancel, report=self._say))
+            self.report = self._bench.grade(cancel=self._cancel, report=self._say)
+            self.shown.value = report_card(self.report)
+            if self.report.error is None:
+                said = f"{self.report.earned:g} of {self.report.points:g} points"
+        except BuildCancelled:
+            said = "Cancelled. Nothing was graded."
+        except StagelensError as error:
+            self.shown.value = error_card(error.render())
+        except Exception as error:
+            # Nobody else would hear of it: this thread's errors go to the kernel's log.
+            self.shown.value = error_card(f"{type(error).__name__}: {error}")
         finally:
             atexit.unregister(self._goodbye)
-            self._running(False)
-            self._thread = None
+            with self._changing:
+                self.said = f"{note} {said}".strip()
+                self._running(False)
+                self._thread = None
 
-    @contextmanager
-    def _shown_errors(self) -> Generator[None]:
-        """Show what goes wrong: errors of a thread, or of a button, go to the kernel's log alone."""
-        try:
-            yield
-        except BuildCancelled:
-            self.shown.value = "Cancelled. Nothing was graded."
-        except StagelensError as error:
-            self.shown.value = _error(error.render())
-        except Exception as error:
-            self.shown.value = _error(f"{type(error).__name__}: {error}")
-
-    def _result(self, report: Report) -> str:
-        self.report = report
-        if report.error is not None:
-            return _error(report.error)
-        points = f"<p><strong>{report.earned:g} of {report.points:g} points</strong></p>"
-        return points + check_table(report)
-
-    def _say(self, text: str) -> None:
-        if self._cancel.requested:
-            return
-        titles = [check.title for check in self._bench.exercise.checks]
-        if text in titles:
-            self._bar.value = titles.index(text)
-        self.doing.value = text
+    def _say(self, part: str) -> None:
+        if not self._cancel.requested:
+            self.doing = [text.prose(self._parts.of(part), 200), self._parts.done, self._parts.all]
 
     def _running(self, running: bool) -> None:
-        self.check_button.disabled = running
-        self.cancel_button.disabled = not running
-        self._bar.value = 0
-        self._bar.layout.display = None if running else "none"
-        self.doing.value = "Beginning" if running else ""
+        self.off = _CHECKING if running else _IDLE
+        self._parts = Parts(self._bench.exercise)
+        self.doing = ["Beginning", 0, self._parts.all] if running else []
 
     def _goodbye(self) -> None:
         self._cancel()
         self.wait(_GOODBYE_SECONDS)
 
-    def _save(self) -> None:
-        self.shown.value = f"Saved: {escape(str(self._bench.save(self.area.value)))}"
+    def _save(self, source: str | None) -> str:
+        """Save; what there is to tell of a file that another editor has changed meanwhile, else nothing."""
+        wanted, there = self.source if source is None else source, self._bench.text
+        if wanted == self._kept != there:
+            self._read_again()
+            return "Another editor has changed the file: this is what it says now."
+        self._bench.save(wanted)
+        note = "" if there in (self._kept, wanted) else "What another editor wrote is in Dockerfile.before."
+        self.keep(wanted)
+        self.path = self._where()
+        return note
 
-    def _hint(self) -> None:
-        told = self._bench.hint(self.report) if self.report else "Check first: hints are about what fails."
-        self.shown.value = escape(told)
+    def _read_again(self) -> None:
+        self.source = self._bench.text
+        self.keep(self.source)
+        self.path = self._where()
 
-    def _button(self, label: str, action: Callable[[], Any]) -> widgets.Button:
-        button = widgets.Button(description=label)
-
-        def clicked(_: object) -> None:
-            with self._shown_errors():
-                action()
-
-        button.on_click(clicked)
-        return button
-
-
-def _error(text: str) -> str:
-    return f"<pre>{escape(text)}</pre>"
+    def _where(self) -> str:
+        return text.name(str(self._bench.shown / "Dockerfile"))

@@ -17,6 +17,7 @@ from typing import Any, cast
 from docker.errors import APIError
 
 from stagelens.build import BuildFailed, BuildTrace, Vertex, build
+from stagelens.build.logs import clean
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.dockerfile import DockerfileError
 from stagelens.engine import Engine
@@ -195,9 +196,13 @@ class Lab:
         folder = self._root / name
         if name != "first" and not folder.exists():
             workspace.edited(self._root / "first", folder, self.exercise.edits[name], self.token)
-        self._say(
-            "building" if name == "first" else f"building again: {self.exercise.edits[name].file} changed"
-        )
+        doing = "building" if name == "first" else f"building again: {self.exercise.edits[name].file} changed"
+        self._say(doing)
+
+        def watch(vertex: Vertex, _: object) -> None:
+            if vertex.instruction is not None and vertex.started and vertex.completed is None:
+                self._say(f"{doing} ({clean(vertex.name)[:100]})")
+
         try:
             with self._deadline() as cancel:
                 trace = build(
@@ -208,6 +213,7 @@ class Lab:
                     build_args={"BUILDKIT_CACHE_MOUNT_NS": self.token},
                     network=None if self.exercise.network else "none",
                     engine=self.engine,
+                    on_vertex=watch,
                     cancel=cancel,
                 )
         except BuildFailed as error:

@@ -19,7 +19,7 @@ from stagelens.grade.catalogue import exercise as find_exercise
 from stagelens.grade.grade import grade_folder, needed_images
 from stagelens.grade.model import Report
 from stagelens.grade.place import OWN, places
-from stagelens.grade.results.markup import check_table
+from stagelens.grade.results.shown import report_card
 from stagelens.grade.results.write import RECORD
 
 MIME = "application/vnd.stagelens.report+json"
@@ -42,7 +42,7 @@ class Graded:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {
             "text/plain": self.lines(),
-            "text/html": check_table(self.report),
+            "text/html": report_card(self.report),
             MIME: self.report.to_json(),
         }
 

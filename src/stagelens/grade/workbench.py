@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import ipywidgets as widgets
-
 from stagelens import engine as engines
 from stagelens import images
 from stagelens.buildkit import Cancel
+from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.grade import work
 from stagelens.grade.bench_editor import BenchEditor
@@ -16,7 +15,8 @@ from stagelens.grade.catalogue import exercise
 from stagelens.grade.grade import Progress, grade_folder, needed_images
 from stagelens.grade.lab import Lab
 from stagelens.grade.model import Report
-from stagelens.views.markup import size, table
+from stagelens.grade.results.shown import Comparison, following
+from stagelens.views.markup import size
 
 
 class NotSolved(StagelensError):
@@ -37,11 +37,18 @@ class Workbench:
         self.exercise = exercise(name)
         self.folder = folder or work.work_folder(self.exercise)
         self._hints = 0
+        self._editor: BenchEditor | None = None
 
     @property
     def place(self) -> Path:
         """The folder that is checked: the learner's copy, or what was given."""
         return self.folder if self.folder.is_dir() else self.exercise.folder
+
+    @property
+    def shown(self) -> Path:
+        """The learner's copy, made or not, as one would name it at the top of the checkout."""
+        inside = self.folder.is_relative_to(work.ROOT)
+        return self.folder.relative_to(work.ROOT) if inside else self.folder
 
     @property
     def begun(self) -> bool:
@@ -75,8 +82,24 @@ class Workbench:
             ) from error
         return path
 
-    def check(self, *, cancel: Cancel | None = None, report: Progress | None = None) -> Report:
-        """Grade the answer as it is by now.
+    def reset(self) -> Path | None:
+        """Begin again with what was given; the folder where the files that were there are kept, if any."""
+        return work.reset(self.exercise, self.folder)[1] if self.folder.exists() else None
+
+    def check(self) -> Report:
+        """Grade the answer as it is by now, in the editor if it was not saved; say how far it is.
+
+        Raises
+        ------
+        EngineNotFound: there is no engine.
+        """
+        if self._editor is not None and not self._editor.saved:
+            self._editor.save()
+        with following(self.exercise) as tell:
+            return self.grade(report=tell)
+
+    def grade(self, *, cancel: Cancel | None = None, report: Progress | None = None) -> Report:
+        """Grade the answer as it was saved.
 
         Raises
         ------
@@ -111,31 +134,36 @@ class Workbench:
         failed = ", ".join(check.title for check in report.checks if not check.passed)
         raise NotSolved("The answer is not right yet.", why=report.error or failed)
 
-    def compare(self, edit: str) -> widgets.HTML:
+    def compare(self, edit: str) -> Comparison:
         """The project as given, beside the answer once it was begun: size, files, what an edit runs again."""
         found = engines.connect()
         try:
             images.ensure(found, needed_images(self.exercise))
-            rows = [self._row(found, label, folder, edit) for label, folder in self._both()]
+            with following(self.exercise) as tell:
+                rows = [self._row(found, label, folder, edit, tell) for label, folder in self._both()]
         finally:
             found.api.close()
         file = self.exercise.edits[edit].file
-        head = ["", "size of the image", "files in it", f"RUN steps after a change of {file}"]
-        return widgets.HTML(table(head, rows))
+        head = ["", "size of the image", "files in it", f"RUN steps that run again after a change of {file}"]
+        return Comparison(head, rows)
 
     def editor(self) -> BenchEditor:
         """The Dockerfile to edit, with buttons that save and check it."""
-        return BenchEditor(self)
+        self._editor = BenchEditor(self)
+        return self._editor
 
     def _both(self) -> list[tuple[str, Path]]:
         given = [("as given", self.exercise.folder)]
         return [*given, ("yours", self.place)] if self.begun else given
 
-    def _row(self, found: engines.Engine, label: str, folder: Path, edit: str) -> list[str]:
-        with Lab(self.exercise, folder, found) as lab:
+    def _row(self, found: Engine, label: str, folder: Path, edit: str, tell: Progress) -> list[str]:
+        with Lab(self.exercise, folder, found, say=lambda part: tell(f"{label}: {part}")) as lab:
             if lab.first.problem is not None:
                 return [label, "does not build", "", ""]
-            return [label, size(int(lab.image["Size"])), str(len(lab.files)), str(len(lab.edited(edit).ran))]
+            again = lab.edited(edit).ran
+            seconds = sum(step.seconds or 0 for step in again)
+            told = f"{len(again)}, taking {seconds:.1f} s" if again else "none"
+            return [label, size(int(lab.image["Size"])), f"{len(lab.files):,}", told]
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -112,7 +112,7 @@ class AppView(View):
         heads = (self.say("service"), self.say("image"), self.say("state"), self.say("address"))
         head = markup.heading(self.say("Network {name}", name=self.network), self._told())
         card = f'<div class="sl-card">{head}{markup.table(heads, rows)}</div>'
-        return markup.frame(card + self._way())
+        return markup.frame(card + self._way(), language=self.language)
 
     def _way(self) -> str:
         if not self.hops:

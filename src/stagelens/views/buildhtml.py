@@ -23,7 +23,7 @@ def page(view: BuildView) -> str:
     if not stages:
         rows = [_row(view, None, row["name"], row, logs) for row in known.values()]
         cards = [f'<div class="sl-card">{markup.table(_heads(view), rows)}</div>']
-    return markup.frame(_head(view) + "".join(cards), view.twin)
+    return markup.frame(_head(view) + "".join(cards), view.twin, language=view.language)
 
 
 def _head(view: BuildView) -> str:

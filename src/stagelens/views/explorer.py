@@ -88,7 +88,8 @@ class StageExplorer(View):
 
     def _repr_html_(self) -> str:
         return markup.frame(
-            "".join(self._still(n, s) for n, b in enumerate(self.builds) for s in range(len(b["stages"])))
+            "".join(self._still(n, s) for n, b in enumerate(self.builds) for s in range(len(b["stages"]))),
+            language=self.language,
         )
 
     def __str__(self) -> str:

@@ -121,7 +121,9 @@ class LayerExplorer(View):
         heads = (self.say("layer"), self.say("size"), self.say("files"), self.say("made by"), "diff_id")
         head = markup.heading(self.name or self.say("Layers"), self._told())
         wasted = self._wasted_rows()
-        return markup.frame(f'<div class="sl-card">{head}{markup.table(heads, rows)}{wasted}</div>')
+        return markup.frame(
+            f'<div class="sl-card">{head}{markup.table(heads, rows)}{wasted}</div>', language=self.language
+        )
 
     def _made_by(self, row: dict[str, Any]) -> str:
         if not row["text"]:

@@ -22,10 +22,10 @@ def html_text(shown: str, limit: int = 300) -> str:
     return html.escape(text.prose(shown, limit))
 
 
-def frame(body: str, name: str = "") -> str:
-    """A view's outer element with its styles; `name` is one more class of it."""
+def frame(body: str, name: str = "", *, language: str = "en") -> str:
+    """A view's outer element with its styles; `name` is a class of its own, `language` that of its words."""
     classes = f"sl {name}".strip()
-    return f'<style>{_theme()}</style><div class="{classes}">{body}</div>'
+    return f'<style>{_theme()}</style><div class="{classes}" lang="{language}">{body}</div>'
 
 
 def heading(title: str, facts: str = "", badge: str = "", *, stage: int | None = None) -> str:
@@ -42,7 +42,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of cells that are HTML already."""
     header = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<table class="sl-table"><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>'
+    rows_ = f"<thead><tr>{header}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="sl-wide"><table class="sl-table">{rows_}</table></div>'
 
 
 def size(count: int) -> str:

@@ -93,7 +93,7 @@ class PredictCache(View):
             self._show(self._marked)
 
     def _repr_html_(self) -> str:
-        return markup.frame(f'<div class="sl-card">{self._table()}</div>')
+        return markup.frame(f'<div class="sl-card">{self._table()}</div>', language=self.language)
 
     def _table(self) -> str:
         if self._marked is None:
@@ -122,7 +122,7 @@ class PredictCache(View):
             return "\n".join([self._score(self._marked), *map(self._told, self._marked.rows)])
         pairs = zip(self._asked, self.choices, strict=True)
         return "\n".join(
-            f"{self._said(c):>8}  {self.say('line {line}', line=f'{q.line:<3}')} {q.title}" for q, c in pairs
+            f"{self._said(c):>8}  {self.say('line {line}', line=q.line):<8} {q.title}" for q, c in pairs
         )
 
     def _told(self, row: MarkedStep) -> str:

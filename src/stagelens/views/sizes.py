@@ -54,7 +54,7 @@ class SizeCompare(View):
         largest = max((row["size"] for row in self.subjects), default=0) or 1
         rows = [self._still(row, largest) for row in self.subjects]
         heads = ("", self.say("size"), *words.values(), "")
-        return markup.frame(f'<div class="sl-card">{markup.table(heads, rows)}</div>')
+        return markup.frame(f'<div class="sl-card">{markup.table(heads, rows)}</div>', language=self.language)
 
     def _still(self, row: dict[str, Any], largest: int) -> tuple[str, ...]:
         widths = [(fill, 100 * row["sizes"][category] / largest) for category, fill in _FILLS.items()]

@@ -24,7 +24,9 @@ class WhyView:
         return {"text/html": self._repr_html_(), "text/plain": str(self)}
 
     def _repr_html_(self) -> str:
-        return markup.frame(f'<div class="sl-card">{table(self._steps, self._language)}</div>')
+        return markup.frame(
+            f'<div class="sl-card">{table(self._steps, self._language)}</div>', language=self._language
+        )
 
     def __str__(self) -> str:
         return "\n".join(line(step, self._language) for step in self._steps)
@@ -47,14 +49,14 @@ def table(
 
 def line(step: Step, language: str) -> str:
     """The step in plain text: its state and instruction, and below them why."""
-    at = i18n.gettext("line {line}", language, line=f"{step.line:<3}")
-    return f"{state(step, language):>8}  {at} {step.title}\n{'':>10}{i18n.told(step.reason, language)}"
+    at = i18n.gettext("line {line}", language, line=step.line)
+    return f"{state(step, language):>8}  {at:<8} {step.title}\n{'':>10}{i18n.told(step.reason, language)}"
 
 
 def where(label: str, number: int, language: str) -> str:
     """A stage's name and a line, as HTML."""
     at = i18n.gettext("line {line}", language, line=number)
-    return f'<span class="sl-soft" style="white-space:nowrap">{markup.html_text(label)}, {at}</span>'
+    return f'<span class="sl-soft">{markup.html_text(label)}, {at}</span>'
 
 
 def state(step: Step, language: str) -> str:
@@ -80,8 +82,9 @@ def _state(step: Step) -> str:
 def _cells(step: Step, language: str) -> tuple[str, ...]:
     colour = _COLOURS.get(_state(step), "sl-changed")
     reason = markup.html_text(i18n.told(step.reason, language), 1000)
+    told = f'<code>{markup.html_text(step.title)}</code><div class="sl-soft">{reason}</div>'
     return (
         f'<span class="sl-badge {colour}">{state(step, language)}</span>',
         where(step.label, step.line, language),
-        f'<code>{markup.html_text(step.title)}</code><div class="sl-soft">{reason}</div>',
+        f'<div class="sl-any">{told}</div>',
     )

@@ -8,6 +8,14 @@ export function FileCells({ row, largest }: { row: FileRow; largest: number }) {
   const { t, tn } = useWords();
   const measured = row.kind === "file" || row.kind === "dir";
   const word: Record<string, string> = { added: t("added"), changed: t("changed"), removed: t("removed") };
+  // What has no size to show.
+  const other: Record<string, string> = {
+    symlink: t("symlink"),
+    fifo: t("pipe"),
+    char: t("device"),
+    block: t("device"),
+    socket: t("socket"),
+  };
   return (
     <>
       <span class={`sl-sign sl-${row.mark}`}>
@@ -26,7 +34,7 @@ export function FileCells({ row, largest }: { row: FileRow; largest: number }) {
       <span class={measured ? "sl-gauge" : "sl-gauge sl-none"} aria-hidden="true">
         <span style={{ width: `${Math.min(100, (100 * row.size) / largest)}%` }} />
       </span>
-      <span class={measured ? "sl-size" : "sl-size sl-soft"}>{measured ? size(row.size) : row.kind}</span>
+      <span class={measured ? "sl-size" : "sl-size sl-soft"}>{measured ? size(row.size) : (other[row.kind] ?? row.kind)}</span>
     </>
   );
 }

@@ -1,0 +1,96 @@
+"""A Dockerfile's text as it is written: its problems, whether it is saved, what can be done with it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import ipywidgets
+import traitlets as t
+
+from stagelens.dockerfile import DockerfileError, parse
+from stagelens.views import lint, markup, text
+from stagelens.views.base import STATIC, View
+
+
+class Sheet(View):
+    """A Dockerfile to write in with a row of buttons; whoever inherits says what they do, by `handlers`.
+
+    Traits
+    ------
+    path: the file's path, as it is shown (read only).
+    source: the text.
+    problems: what is wrong with it: [line, level, message, rule] (read only).
+    saved: whether the file has this text (read only).
+    actions: the buttons, by the names of their requests; save, build and check bring the text (read only).
+    off: those that cannot be pressed now (read only).
+    doing: what is under way: a text, how many parts of it are done and of how many; else empty (read only).
+    said: what the last button had to say (read only).
+    """
+
+    _esm = STATIC / "dockerfile_editor.js"
+
+    path = t.Unicode().tag(sync=True)
+    source = t.Unicode().tag(sync=True)
+    problems = t.List().tag(sync=True)
+    saved = t.Bool(True).tag(sync=True)
+    actions = t.List(t.Unicode()).tag(sync=True)
+    off = t.List(t.Unicode()).tag(sync=True)
+    doing = t.List().tag(sync=True)
+    said = t.Unicode().tag(sync=True)
+
+    def __init__(self, below: ipywidgets.Widget, **traits: Any) -> None:
+        """`below` is shown below the text."""
+        self._kept: str = traits["source"]
+        super().__init__(**traits)
+        self._box = ipywidgets.VBox([self, below])
+        self._check()
+
+    def keep(self, source: str) -> None:
+        """The file has this text now."""
+        self._kept = source
+        self.saved = self.source == source
+
+    @t.observe("source")
+    def _edited(self, _: object) -> None:
+        self.saved = self.source == self._kept
+        self._check()
+
+    def _check(self) -> None:
+        self.problems = [
+            [p.line, p.level, text.prose(p.message, 400), text.prose(p.rule, 20)]
+            for p in lint.check(self.source)
+        ]
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        own = cast("tuple[dict[str, Any], dict[str, Any]]", super()._repr_mimebundle_(**options))
+        both = cast("dict[str, Any]", self._box._repr_mimebundle_(**options))  # pyright: ignore[reportPrivateUsage]
+        return own[0] | {key: both[key] for key in both if "widget-view" in key}, own[1]
+
+    def _repr_html_(self) -> str:
+        found = lint.check(self.source)
+        rows = [
+            (f'<span class="sl-soft">{number}</span>', _line(line, [p for p in found if p.line == number]))
+            for number, line in enumerate(self.source.splitlines(), 1)
+        ]
+        head = markup.heading(self.path, self._told())
+        return markup.frame(
+            f'<div class="sl-card">{head}{markup.table(("", ""), rows)}</div>', language=self.language
+        )
+
+    def _told(self) -> str:
+        return self.count("{n} problem", "{n} problems", len(self.problems))
+
+    def __str__(self) -> str:
+        try:
+            stages = len(parse(self.source).stages)
+        except DockerfileError:
+            stages = 0
+        count = self.count("{n} stage", "{n} stages", stages)
+        rows = [f"{line}: {rule} {message}".replace(":  ", ": ") for line, _, message, rule in self.problems]
+        return "\n".join([f"{self.path}: {count}, {self._told()}", *rows])
+
+
+def _line(line: str, problems: list[lint.Problem]) -> str:
+    told = (f"{problem.rule} {problem.message}".strip() for problem in problems)
+    below = "".join(f'<div class="sl-removed">{markup.html_text(each)}</div>' for each in told)
+    return f'<code style="white-space:pre-wrap">{markup.html_text(line, 2000)}</code>{below}'
