@@ -276,6 +276,29 @@ def test_a_workdir_that_leads_to_the_root_is_no_step() -> None:
     assert [i.start_line for i in step_instructions(dockerfile, dockerfile.stages[1])] == [6]
 
 
+@pytest.mark.parametrize(
+    ("before", "inside", "place", "given", "root"),
+    [
+        ("", "ARG X=/", "$X", {}, True),
+        ("", "ARG X=/", "$X", {"X": "/w"}, False),
+        ("", "ARG X", '"${X}"', {"X": "/"}, True),
+        ("ARG X=/\n", "ARG X", "$X", {}, True),
+        ("ARG X=/\n", "ENV Z=z", "/w$X", {}, False),
+        ("", "ENV X=/ Y=$X/..", "/w/$X", {}, False),
+        ("", "ENV X=/\nENV Y=$X/w/..", "$Y", {}, True),
+        ("", "ENV X /\nARG X=/w", "$X", {"X": "/w"}, True),
+        # What the base image sets is not known.
+        ("", "ENV Z=z", "$HOME", {}, False),
+    ],
+)
+def test_a_variable_may_lead_to_the_root_too(
+    before: str, inside: str, place: str, given: dict[str, str], root: bool
+) -> None:
+    dockerfile = parse(f"{before}FROM base\n{inside}\nWORKDIR {place}\nRUN x\n", build_args=given)
+    steps = [i.keyword for i in step_instructions(dockerfile, dockerfile.stages[0])]
+    assert steps == ["FROM", "RUN"] if root else ["FROM", "WORKDIR", "RUN"]
+
+
 def test_a_trigger_of_the_base_image_shifts_the_count() -> None:
     dockerfile = parse("FROM withtrigger AS a\nRUN one\nRUN two\nFROM a\n")
     assert locate(dockerfile, "[a 4/4] RUN two") == (0, 2)

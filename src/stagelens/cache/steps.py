@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from stagelens.cache.model import Base, Inputs, Key
-from stagelens.dockerfile import Dockerfile, Flag, Instruction, Stage, expand, split_words
+from stagelens.dockerfile import Dockerfile, Edge, Flag, Instruction, Stage, expand, named_values, split_words
 
 STEP_KEYWORDS = frozenset({"RUN", "COPY", "ADD", "WORKDIR"})
 _EXPANDED = frozenset({"COPY", "ADD", "WORKDIR"})
@@ -70,21 +71,44 @@ class Step:
     sources: tuple[Source, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """The state at the end of a stage, or at a point in it."""
+@dataclass(slots=True)
+class _State:
+    """What holds at a point of a stage; it changes with each instruction that is read.
 
-    parent: Key | None
-    base: str | None
-    environment: Mapping[str, Variable]
-    arguments: Mapping[str, Variable]
-    settings: Mapping[str, Variable]
+    `values` are what words see, ENV before ARG. A RUN keeps all variables: `variables` are those as they were
+    last kept, until another one is set.
+    """
+
+    parent: Key | None = None
+    base: str | None = None
     folder: str = "/"
+    environment: dict[str, Variable] = field(default_factory=dict[str, Variable])
+    arguments: dict[str, Variable] = field(default_factory=dict[str, Variable])
+    settings: Mapping[str, Variable] = field(default_factory=dict[str, Variable])
+    values: dict[str, str] = field(default_factory=dict[str, str])
+    kept: Mapping[str, Variable] | None = None
 
-    @property
-    def variables(self) -> dict[str, Variable]:
-        """ENV wins over ARG."""
-        return {**self.arguments, **self.environment}
+    def copy(self) -> _State:
+        """The same for a stage that begins from here."""
+        own = {name: dict(getattr(self, name)) for name in ("environment", "arguments", "values")}
+        return replace(self, **own)
+
+    def set(self, name: str, variable: Variable, *, argument: bool = False) -> None:
+        """What an ENV sets, or an ARG."""
+        (self.arguments if argument else self.environment)[name] = variable
+        if not (argument and name in self.environment):
+            self.values[name] = variable.value
+        self.kept = None
+
+    def variable(self, name: str) -> Variable:
+        """The one that words see."""
+        return self.environment.get(name) or self.arguments[name]
+
+    def variables(self) -> Mapping[str, Variable]:
+        """All of them."""
+        if self.kept is None:
+            self.kept = {**self.arguments, **self.environment}
+        return self.kept
 
 
 def read_steps(inputs: Inputs) -> tuple[Step, ...]:
@@ -112,32 +136,45 @@ class _Reader:
     def __init__(self, inputs: Inputs) -> None:
         self._inputs = inputs
         self._escape = inputs.dockerfile.escape
-        self._globals: dict[str, Variable] = {}
+        before = _State()
         for instruction in inputs.dockerfile.global_args:
-            self._declare(instruction, self._globals, {})
-        self._ends: dict[int, _End] = {}
+            self._declare(instruction, before, {})
+        self._globals = before.arguments
+        self._edges: defaultdict[Key, list[Edge]] = defaultdict(list)
+        for edge in inputs.dockerfile.edges:
+            if edge.kind != "from":
+                self._edges[edge.target, edge.instruction].append(edge)
+        self._ends: dict[int, _State] = {}
         self.steps: list[Step] = []
 
     def read(self, stage: Stage) -> None:
         state = self._begin(stage)
         for instruction in stage.instructions[1:]:
-            if instruction.keyword in STEP_KEYWORDS:
-                state = self._step(stage, instruction, state)
+            if instruction.keyword == "WORKDIR":
+                folder = posixpath.join(state.folder, self._expanded(instruction.arguments, state))
+                # BuildKit makes no step of one that leads to the root, which is always there.
+                if posixpath.normpath(folder).strip("/"):
+                    self._step(stage, instruction, state)
+                state.folder = folder
+            elif instruction.keyword in STEP_KEYWORDS:
+                self._step(stage, instruction, state)
             else:
-                state = self._setting(instruction, state)
+                self._setting(instruction, state)
         self._ends[stage.index] = state
 
-    def _begin(self, stage: Stage) -> _End:
+    def _begin(self, stage: Stage) -> _State:
         if stage.base_stage is not None:
-            return self._ends[stage.base_stage]
+            return self._ends[stage.base_stage].copy()
         if stage.base.lower() == "scratch":
-            return _End(None, None, {}, {}, {})
+            return _State()
         base = self._inputs.bases.get(stage.base) or Base(stage.base, "")
-        environment = {name: Variable(value) for name, value in base.environment.items()}
         settings = {"USER": Variable(base.user), "SHELL": Variable(base.shell)}
-        return _End(None, stage.base, environment, {}, settings, base.folder)
+        state = _State(base=stage.base, folder=base.folder, settings=settings)
+        for name, value in base.environment.items():
+            state.set(name, Variable(value))
+        return state
 
-    def _step(self, stage: Stage, instruction: Instruction, state: _End) -> _End:
+    def _step(self, stage: Stage, instruction: Instruction, state: _State) -> None:
         step = Step(
             key=(stage.index, instruction.index),
             line=instruction.start_line,
@@ -151,47 +188,44 @@ class _Reader:
             sources=tuple(self._sources(stage, instruction, state)),
         )
         self.steps.append(step)
-        folder = state.folder
-        if instruction.keyword == "WORKDIR":
-            folder = posixpath.join(folder, self._expanded(instruction.arguments, state))
-        return replace(state, parent=step.key, folder=folder)
+        state.parent = step.key
 
-    def _setting(self, instruction: Instruction, state: _End) -> _End:
+    def _setting(self, instruction: Instruction, state: _State) -> None:
+        line = instruction.start_line
         match instruction.keyword:
             case "ENV":
-                environment = dict(state.environment)
-                for name, value in _pairs(instruction.arguments, self._escape):
-                    environment[name] = Variable(self._expanded(value, state), instruction.start_line)
-                return replace(state, environment=environment)
+                pairs = named_values(instruction.arguments, self._escape)
+                # Each sees what was before this ENV.
+                for name, value in [(name, self._expanded(value, state)) for name, value in pairs]:
+                    state.set(name, Variable(value, line))
             case "ARG":
-                arguments = dict(state.arguments)
-                self._declare(instruction, arguments, state.variables)
-                return replace(state, arguments=arguments)
+                self._declare(instruction, state, self._globals)
             case "USER" | "SHELL":
                 value = self._expanded(instruction.arguments, state)
-                changed = {instruction.keyword: Variable(value, instruction.start_line)}
-                return replace(state, settings={**state.settings, **changed})
+                state.settings = {**state.settings, instruction.keyword: Variable(value, line)}
             case _:
-                return state
+                pass
 
     def _declare(
-        self, instruction: Instruction, found: dict[str, Variable], known: Mapping[str, Variable]
+        self, instruction: Instruction, state: _State, before_stages: Mapping[str, Variable]
     ) -> None:
-        given = self._inputs.build_args
+        given, line = self._inputs.build_args, instruction.start_line
         for word in split_words(instruction.arguments, self._escape):
             name, has_default, default = word.partition("=")
             if name in given:
-                found[name] = Variable(given[name], instruction.start_line, build_arg=True)
+                state.set(name, Variable(given[name], line, build_arg=True), argument=True)
             elif has_default:
-                value = _expand(default, {**known, **found}, self._escape)
-                found[name] = Variable(value, instruction.start_line)
-            elif name in self._globals:
-                found[name] = self._globals[name]
+                state.set(name, Variable(self._expanded(default, state), line), argument=True)
+            elif name in before_stages:
+                state.set(name, before_stages[name], argument=True)
 
-    def _expanded(self, text: str, state: _End) -> str:
-        return _expand(text, state.variables, self._escape)
+    def _expanded(self, text: str, state: _State) -> str:
+        try:
+            return expand(text, state.values, self._escape)
+        except ValueError:
+            return text
 
-    def _text(self, instruction: Instruction, state: _End) -> str:
+    def _text(self, instruction: Instruction, state: _State) -> str:
         if instruction.keyword not in _EXPANDED:
             return _written(instruction)
         flags = [f"--{f.name}={self._expanded(f.value or '', state)}" for f in instruction.flags]
@@ -204,22 +238,18 @@ class _Reader:
         bodies = [heredoc.content for heredoc in instruction.heredocs]
         return "\n".join([" ".join([instruction.keyword, *sorted(flags), *named, target]), *bodies])
 
-    def _words(self, instruction: Instruction, state: _End) -> list[str]:
+    def _words(self, instruction: Instruction, state: _State) -> list[str]:
         words = instruction.words or split_words(instruction.arguments, self._escape)
         return [self._expanded(word, state) for word in words]
 
-    def _seen(self, instruction: Instruction, state: _End) -> Mapping[str, Variable]:
+    def _seen(self, instruction: Instruction, state: _State) -> Mapping[str, Variable]:
         if instruction.keyword == "RUN":
-            return state.variables
-        mentioned = set(_MENTIONED.findall(instruction.source))
-        return {name: value for name, value in state.variables.items() if name in mentioned}
+            return state.variables()
+        mentioned = dict.fromkeys(_MENTIONED.findall(instruction.source))
+        return {name: state.variable(name) for name in mentioned if name in state.values}
 
-    def _sources(self, stage: Stage, instruction: Instruction, state: _End) -> Iterator[Source]:
-        edges = [
-            edge
-            for edge in self._inputs.dockerfile.edges
-            if edge.target == stage.index and edge.instruction == instruction.index and edge.kind != "from"
-        ]
+    def _sources(self, stage: Stage, instruction: Instruction, state: _State) -> Iterator[Source]:
+        edges = self._edges.get((stage.index, instruction.index), [])
         for edge in edges:
             if isinstance(edge.source, int):
                 end = self._ends[edge.source]
@@ -264,19 +294,3 @@ def _mounted(flag: Flag) -> str | None:
 def _clean(path: str) -> str:
     """A path of the context from its root, without a slash at either end; "." is the root itself."""
     return posixpath.normpath("/" + path).lstrip("/") or "."
-
-
-def _expand(text: str, variables: Mapping[str, Variable], escape: str) -> str:
-    try:
-        return expand(text, {name: variable.value for name, variable in variables.items()}, escape)
-    except ValueError:
-        return text
-
-
-def _pairs(arguments: str, escape: str) -> list[tuple[str, str]]:
-    """The names and values of an ENV, in either of its two forms."""
-    words = split_words(arguments, escape)
-    if words and "=" not in words[0]:
-        name, _, value = arguments.partition(" ")
-        return [(name, value.strip())]
-    return [(name, value) for name, _, value in (word.partition("=") for word in words)]

@@ -6,7 +6,7 @@ from stagelens.dockerfile.model import Dockerfile, Edge, EdgeKind, Flag, Heredoc
 from stagelens.dockerfile.parse import load, parse
 from stagelens.dockerfile.reference import full_name
 from stagelens.dockerfile.steps import locate, step_instructions
-from stagelens.dockerfile.words import split_words
+from stagelens.dockerfile.words import named_values, split_words
 
 __all__ = [
     "Dockerfile",
@@ -22,6 +22,7 @@ __all__ = [
     "full_name",
     "load",
     "locate",
+    "named_values",
     "parse",
     "split_words",
     "step_instructions",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from stagelens.dockerfile.errors import StageNotFound
@@ -95,7 +96,10 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Dockerfile:
-    """A parsed Dockerfile: global ARGs, stages in order and the edges between them."""
+    """A parsed Dockerfile: global ARGs, stages in order and the edges between them.
+
+    `build_args` are the build's arguments that it was parsed with.
+    """
 
     path: str
     text: str
@@ -104,6 +108,7 @@ class Dockerfile:
     global_args: tuple[Instruction, ...]
     stages: tuple[Stage, ...]
     edges: tuple[Edge, ...]
+    build_args: Mapping[str, str] = field(default_factory=dict[str, str], compare=False)
 
     def stage(self, reference: str | int) -> Stage:
         """The stage of that name (any letter case) or index.

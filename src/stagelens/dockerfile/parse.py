@@ -126,7 +126,14 @@ class _Parser:
         stages = [self._stage(index, instructions) for index, instructions in enumerate(self._stages)]
         edges = [edge for stage in stages for edge in self._edges(stage)]
         return Dockerfile(
-            self._path, text, self._escape, syntax, tuple(self._global_args), tuple(stages), tuple(edges)
+            self._path,
+            text,
+            self._escape,
+            syntax,
+            tuple(self._global_args),
+            tuple(stages),
+            tuple(edges),
+            self._build_args,
         )
 
     def _stage(self, index: int, instructions: list[Instruction]) -> Stage:

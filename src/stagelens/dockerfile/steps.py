@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import ChainMap
 
+from stagelens.dockerfile.expand import expand
 from stagelens.dockerfile.model import Dockerfile, Instruction, Stage
+from stagelens.dockerfile.words import named_values, split_words
 
 _NAME = re.compile(
     r"^\[(?:(?P<platform>[a-z]+/[a-z0-9/]+) )?(?:(?P<label>\S+) )?(?P<n>\d+)/(?P<total>\d+)\] ?(?P<text>.*)$",
@@ -60,16 +63,59 @@ def step_instructions(dockerfile: Dockerfile, stage: Stage) -> list[Instruction]
     chain = [stage]
     while (base := chain[-1].base_stage) is not None:
         chain.append(dockerfile.stages[base])
-    folder = "/"
+    folder, variables = "/", _Variables(dockerfile)
     found: list[Instruction] = []
     for link in reversed(chain):
         found = []
-        for instruction in _counted(link):
+        counted = {instruction.index for instruction in _counted(link)}
+        for instruction in link.instructions:
+            variables.define(instruction)
             if instruction.keyword == "WORKDIR":
-                folder = posixpath.normpath(posixpath.join(folder, instruction.arguments.strip("'\"")))
-            if instruction.keyword != "WORKDIR" or folder.strip("/"):
+                place = variables.expanded(instruction.arguments)
+                folder = posixpath.normpath(posixpath.join(folder, place))
+            if instruction.index in counted and (instruction.keyword != "WORKDIR" or folder.strip("/")):
                 found.append(instruction)
     return found
+
+
+class _Variables:
+    """What the WORKDIRs of a chain of stages see, as far as the Dockerfile tells; ENV wins over ARG.
+
+    What a base image sets is not known here, and stays as it is written.
+    """
+
+    def __init__(self, dockerfile: Dockerfile) -> None:
+        self._escape = dockerfile.escape
+        self._given = dockerfile.build_args
+        self._environment: dict[str, str] = {}
+        self._arguments: dict[str, str] = {}
+        self._globals: dict[str, str] = {}
+        self._seen = ChainMap(self._environment, self._arguments)
+        for instruction in dockerfile.global_args:
+            self.define(instruction)
+        # They hold in a stage only where it asks for them.
+        self._globals.update(self._arguments)
+        self._arguments.clear()
+
+    def define(self, instruction: Instruction) -> None:
+        if instruction.keyword == "ENV":
+            pairs = named_values(instruction.arguments, self._escape)
+            self._environment.update([(name, self.expanded(value)) for name, value in pairs])
+        elif instruction.keyword == "ARG":
+            for word in split_words(instruction.arguments, self._escape):
+                name, has_default, default = word.partition("=")
+                if name in self._given:
+                    self._arguments[name] = self._given[name]
+                elif has_default:
+                    self._arguments[name] = self.expanded(default)
+                elif name in self._globals:
+                    self._arguments[name] = self._globals[name]
+
+    def expanded(self, text: str) -> str:
+        try:
+            return expand(text, self._seen, self._escape, keep=True)
+        except ValueError:
+            return text
 
 
 def _triggers(dockerfile: Dockerfile, stage: Stage) -> int:

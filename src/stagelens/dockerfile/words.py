@@ -96,6 +96,15 @@ def shell_words(text: str) -> list[str]:
     return split_words(_HEREDOC_BLANKS.sub("<<", text))
 
 
+def named_values(arguments: str, escape: str = "\\") -> list[tuple[str, str]]:
+    """The names and values of an ENV, in either of its two forms; quotes stay in the values."""
+    words = split_words(arguments, escape)
+    if words and "=" not in words[0]:
+        name, _, value = arguments.partition(" ")
+        return [(name, value.strip())]
+    return [(name, value) for name, _, value in (word.partition("=") for word in words)]
+
+
 def split_words(text: str, escape: str = "\\") -> list[str]:
     """Split at white space outside quotes; quotes and escapes stay in the words."""
     words: list[str] = []
