@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import closing
 
 import requests
+import urllib3
 from docker.errors import APIError
 
+from stagelens.buildkit import dockerpy
 from stagelens.engine import Engine
 from stagelens.run.errors import NotRunning
+from stagelens.run.logs import frames
 from stagelens.run.model import GALLERY, App, Response, Service
 
 MAX_BYTES = 20 * 1024**2
@@ -92,12 +96,15 @@ def _run(engine: Engine, container: str, command: list[str]) -> Response | None:
     body, notes = bytearray(), bytearray()
     try:
         job = api.exec_create(container, command)
-        for out, err in api.exec_start(job["Id"], stream=True, demux=True):
-            body += out or b""
-            notes += err or b""
-            if len(body) + len(notes) > MAX_BYTES:
-                break
-    except (APIError, requests.RequestException):
+        # docker-py's own exec_start leaves the connection open.
+        begin = dockerpy.url(api, f"/exec/{job['Id']}/start")
+        with closing(api.post(begin, json={"Detach": False}, stream=True, timeout=api.timeout)) as answer:
+            dockerpy.raise_for_status(api, answer)
+            for stream, data in frames(answer.raw):
+                (notes if stream == 2 else body).extend(data)
+                if len(body) + len(notes) > MAX_BYTES:
+                    break
+    except (APIError, requests.RequestException, urllib3.exceptions.HTTPError, OSError):
         return None
     if refused := _REFUSED.search(notes):
         return Response(int(refused[1]), {}, b"")

@@ -74,15 +74,15 @@ def entries(
 
 def _read(response: requests.Response, tty: bool) -> Iterator[LogEntry]:
     with closing(response):
-        chunks = ((1, chunk) for chunk in response.raw.stream(65536)) if tty else _frames(response.raw)
+        chunks = ((1, chunk) for chunk in response.raw.stream(65536)) if tty else frames(response.raw)
         try:
             yield from _lines(chunks)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise NotRunning("The engine broke off the log.", why=str(error)) from error
 
 
-def _frames(raw: Any) -> Iterator[tuple[int, bytes]]:
-    """Stream number and bytes: the engine puts 8 bytes before each piece (Engine API, container attach)."""
+def frames(raw: Any) -> Iterator[tuple[int, bytes]]:
+    """Stream number (2: errors) and bytes; 8 bytes come before each piece (Engine API, container attach)."""
     while len(header := raw.read(8)) == 8:
         stream, length = struct.unpack(">BxxxL", header)
         while length > 0 and (data := raw.read(min(length, 65536))):
