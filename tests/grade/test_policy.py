@@ -56,6 +56,18 @@ def test_what_comes_after_the_directives_is_left_alone() -> None:
     assert policy.without_syntax(text) == text
 
 
+@pytest.mark.parametrize("name", [".dockerignore", "Dockerfile.dockerignore"])
+def test_patterns_that_would_take_for_ever_are_not_matched(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("**/node_modules\n*.{js,ts}\n!keep?.me\n")
+    policy.check_ignored(tmp_path)
+    (tmp_path / name).write_text("ok\n" + "?{1,200}" * 5 + "b\n")
+    with pytest.raises(NotAllowed, match=rf"{name}, line 2"):
+        policy.check_ignored(tmp_path)
+    (tmp_path / name).write_text("*a\n" * 50_000)
+    with pytest.raises(NotAllowed, match="64 KiB"):
+        policy.check_ignored(tmp_path)
+
+
 def test_a_dockerfile_that_would_take_long_to_read_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "Dockerfile"
     path.write_text("FROM diamol/base AS b\n" * 50_000)

@@ -118,6 +118,7 @@ class Lab:
         path = self._root / "first/Dockerfile"
         try:
             policy.check(policy.readable(path), self.exercise.images)
+            policy.check_ignored(path.parent)
         except (NotAllowed, DockerfileError) as error:
             return error
         path.write_text(policy.without_syntax(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -20,11 +20,14 @@ MAX_INSTRUCTIONS = 500
 # Docker's own frontend; the engine has it built in.
 _OFFICIAL = re.compile(r"(docker\.io/)?docker/dockerfile(:[\w.-]+)?")
 _SYNTAX = re.compile(r"^(\s*#\s*)syntax(\s*=)", re.IGNORECASE)
+# `?{1,200}`, three times in a pattern, takes half a second for one long path, and a further one hundred times
+# that. The engine counts so, too, but its documentation has no such thing.
+_COUNTED = re.compile(r"\{\s*\d")
 _REMOTE = re.compile(r"://|^git@|\$")
 
 
 class NotAllowed(StagelensError):
-    """A Dockerfile names something that the exercise does not allow."""
+    """A Dockerfile, or what lies beside it, names something that the exercise does not allow."""
 
 
 def readable(path: Path) -> Dockerfile:
@@ -63,6 +66,25 @@ def check(dockerfile: Dockerfile, images: tuple[str, ...]) -> None:
                 raise _no(source, instruction.start_line, "everything must come from the project's folder")
 
 
+def check_ignored(folder: Path) -> None:
+    """Look at what the Dockerfile in `folder` leaves out, which is matched in this very process.
+
+    Raises
+    ------
+    NotAllowed: matching could keep the grader busy by itself.
+    """
+    for name in (".dockerignore", "Dockerfile.dockerignore"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        if path.stat().st_size > MAX_BYTES:
+            raise _no("So long a list of what is left out", 1, f"it may have {MAX_BYTES // 1024} KiB", name)
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        for number, line in enumerate(lines, 1):
+            if _COUNTED.search(line):
+                raise _no(line, number, "a pattern with {numbers} can take for ever to match", name)
+
+
 def without_syntax(text: str) -> str:
     """The Dockerfile with its `# syntax=` line as a mere comment: no frontend has to be pulled then.
 
@@ -91,6 +113,6 @@ def _full(image: str) -> str:
     return name if ":" in name or "@" in name else f"{name}:latest"
 
 
-def _no(what: str, line: int, why: str) -> NotAllowed:
+def _no(what: str, line: int, why: str, file: str = "Dockerfile") -> NotAllowed:
     name = clean(what)[:100]
-    return NotAllowed(f"{name} may not be used here.", where=f"Dockerfile, line {line}", why=why)
+    return NotAllowed(f"{name} may not be used here.", where=f"{file}, line {line}", why=why)
