@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import resource
 import tarfile
 import zipfile
 from contextlib import suppress
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stagelens_testing.held import limited
 
 from stagelens.errors import StagelensError
 from stagelens.grade.intake import Found, Limits, Refused, find, pack
@@ -256,6 +259,24 @@ def test_a_spread_class_is_removed_even_when_grading_fails(tmp_path: Path) -> No
         raise ZeroDivisionError
     assert len(sources) == 2
     assert not any(source.exists() for source in sources)
+
+
+def test_what_is_the_machines_fault_is_not_taken_for_the_learners(tmp_path: Path) -> None:
+    path = tmp_path / "class.zip"
+    path.write_bytes(zipped({"jane/Dockerfile": RECIPE, "kim/main.go": "x" * 5000}))
+    full = limited(resource.RLIMIT_FSIZE, 1000)
+    with full, pytest.raises(StagelensError, match="cannot be unpacked") as told, find(path, EXERCISE):
+        pass
+    assert "File too large" in str(told.value)
+    assert not isinstance(told.value, Refused)
+    with find(path, EXERCISE) as found, limited(resource.RLIMIT_NOFILE, 0), pytest.raises(OSError):
+        pack(found.submissions[0])
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "Jane Doe_101_assignsubmission_file_Dockerfile")
+    with find(tmp_path, EXERCISE) as found, pytest.raises(Refused, match="neither a file nor a folder"):
+        pack(found.submissions[0])
 
 
 @given(st.text(max_size=80), st.text(max_size=20))

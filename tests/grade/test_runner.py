@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -156,13 +157,15 @@ def test_nbval_finds_a_notebook_that_does_not_show_the_recorded_result(
     assert found["bob"]["status"] == "graded"
 
 
-def test_leaving_the_validation_early_ends_its_programs(classroom: Room, one_kernel: OneKernel) -> None:
+def test_leaving_the_validation_early_ends_its_programs(
+    classroom: Room, one_kernel: OneKernel, tmp_path: Path
+) -> None:
     classroom.submit(ann="right", bob="right")
     run(classroom, one_kernel)
     notebooks = sorted(classroom.out.glob("learners/*/grading.ipynb"))
     slow = notebooks[1].read_text(encoding="utf-8").replace("import os, time", "import time; time.sleep(600)")
     notebooks[1].write_text(slow, encoding="utf-8")
-    verdicts = validate(classroom.out, notebooks, 2)
+    verdicts = validate(classroom.out, notebooks, 2, tmp_path)
     with nothing_new(children):
         assert next(verdicts) == {notebooks[0]: None}
         verdicts.close()
@@ -187,6 +190,33 @@ def test_two_runs_never_write_into_one_folder(classroom: Room, one_kernel: OneKe
     with FileLock(classroom.out / ".lock"), pytest.raises(StagelensError, match="Another run"):
         run(classroom, one_kernel)
     assert not (classroom.out / "learners").exists()
+
+
+def test_a_report_among_the_submissions_is_refused_before_it_becomes_one(
+    classroom: Room, one_kernel: OneKernel
+) -> None:
+    classroom.submit(ann="right")
+    for out in (classroom.submissions, classroom.submissions / "report"):
+        classroom.out = out
+        with pytest.raises(StagelensError, match="would lie among"):
+            run(classroom, one_kernel)
+    assert [path.name for path in classroom.submissions.iterdir()] == ["ann"]
+
+
+def test_a_report_that_cannot_be_written_is_told_and_what_is_finished_stays(
+    classroom: Room, one_kernel: OneKernel
+) -> None:
+    classroom.submit(ann="right", bob="right")
+    classroom.out.write_text("in the way")
+    with pytest.raises(StagelensError, match=r"cannot be written[\s\S]*File exists[\s\S]*go on"):
+        run(classroom, one_kernel)
+    classroom.out.unlink()
+    (classroom.out / "learners").mkdir(parents=True)
+    (classroom.out / "learners/bob").write_text("in the way")
+    with pytest.raises(StagelensError, match=r"cannot be written[\s\S]*learners/bob"):
+        run(classroom, one_kernel)
+    (classroom.out / "learners/bob").unlink()
+    assert run(classroom, one_kernel).kept == ["ann"]
 
 
 def test_leaving_a_local_run_early_interrupts_what_runs_and_leaves_no_kernel(
@@ -284,7 +314,7 @@ check = Check("works", "files", "It works", 2.0, "try again", "01-multi-stage")
 exercise = Exercise("demo", "A <small> exercise", top / "exercise", top / "exercise", (check,), ())
 notebook = (top / "notebook.ipynb").read_text()
 try:
-    ClassRun(top / "class", exercise, top / "out", LocalScheduler(1, top / "out/.work"), notebook).run()
+    ClassRun(top / "class.zip", exercise, top / "out", LocalScheduler(1, top / "out/.work"), notebook).run()
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -296,6 +326,10 @@ def test_a_run_that_is_ended_half_way_is_taken_up_again(
 ) -> None:
     mark = tmp_path / "mark"
     classroom.submit(ann="right", bob=f"wait {mark}", cid="right", dan="wrong")
+    # An archive is unpacked: nothing of that stays in the system's folder, which the run's end looks at.
+    classroom.submissions = Path(
+        shutil.make_archive(str(classroom.submissions), "zip", classroom.submissions)
+    )
     (tmp_path / "notebook.ipynb").write_text(classroom.notebook)
     program = tmp_path / "program.py"
     program.write_text(PROGRAM.format(folder=str(tmp_path)))
@@ -312,10 +346,14 @@ def test_a_run_that_is_ended_half_way_is_taken_up_again(
     if end == signal.SIGINT:
         assert process.returncode == 130, said
         assert mark.read_text() == "cleaned"
-    assert (classroom.out / ".work").exists() == (end == signal.SIGKILL)
+    for name in (".work", ".scratch"):
+        assert (classroom.out / name).exists() == (end == signal.SIGKILL)
+    (classroom.out / "learners/ann/.new-result.json").write_text("half of")
     (tmp_path / "mark-go").touch()
     heard = run(classroom, LocalScheduler(1, classroom.out / ".work"))
     assert not (classroom.out / ".work").exists()
+    assert not (classroom.out / ".scratch").exists()
+    assert not list(classroom.out.rglob(".new-*"))
     assert "ann" in heard.kept
     assert "bob" in heard.fresh
     assert {name: row["earned"] for name, row in classroom.results().items()} == {

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from stagelens_testing.held import limited
 
 from stagelens import grade
 from stagelens.grade import work
@@ -47,13 +48,8 @@ def test_reset_keeps_what_was_there_however_often(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_half_way_leaves_what_was_there(tmp_path: Path) -> None:
     folder = work.start(GO, tmp_path / "mine")
     (folder / "Dockerfile").write_text("mine")
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            work.reset(GO, folder)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    with limited(resource.RLIMIT_FSIZE, 100), pytest.raises(OSError, match="File too large"):
+        work.reset(GO, folder)
     assert list(tmp_path.iterdir()) == [folder]
     assert (folder / "Dockerfile").read_text() == "mine"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stagelens_testing.held import PATIENCE
+from stagelens_testing.held import PATIENCE, limited
 
 from stagelens import grade
 from stagelens.engine import Engine
@@ -84,12 +84,8 @@ def test_what_cannot_be_saved_is_told_in_the_widget_and_nothing_is_lost(tmp_path
     bench.save("FROM diamol/base\n")
     editor = bench.editor()
     mine = "# a long answer\n" * 1000
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    try:
+    with limited(resource.RLIMIT_FSIZE, 100):
         told = press(editor, "save", mine)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     assert told["why"] == "File too large"
     assert (editor.source, path.read_text()) == (mine, "FROM diamol/base\n")
     assert path.with_name("Dockerfile.before").read_text() == "FROM scratch\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import secrets
 import socket
 import subprocess
@@ -25,6 +26,17 @@ def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen"
         time.sleep(0.05)
+
+
+@contextmanager
+def limited(kind: int, most: int) -> Generator[None]:
+    """One of `resource`'s limits for this process meanwhile: RLIMIT_FSIZE is a disk that gets full."""
+    before = resource.getrlimit(kind)
+    resource.setrlimit(kind, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(kind, before)
 
 
 def ended(process: psutil.Process | int) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stagelens.errors import StagelensError
 from stagelens.grade.intake.admit import check_kind, clean_path, is_junk, show
-from stagelens.grade.intake.members import DAMAGED, Member, opened
+from stagelens.grade.intake.members import DAMAGED, Member, of_the_machine, opened
 from stagelens.grade.intake.model import Limits, Refused
 
 MAX_ENTRIES = 1_000_000
@@ -20,7 +21,8 @@ def spread(archive: Path, folder: Path, limits: Limits) -> dict[Path, str]:
 
     Raises
     ------
-    Refused: the archive is damaged, is too large, or an entry leads out of it.
+    Refused: the archive is damaged, is too large, or an entry leads out of it. StagelensError: the disk is
+    full, say.
     """
     refused: dict[Path, str] = {}
     total = 0
@@ -31,6 +33,13 @@ def spread(archive: Path, folder: Path, limits: Limits) -> dict[Path, str]:
                 if count > MAX_ENTRIES or total > MAX_SIZE:
                     raise Refused("The archive of the class is too large.", where=show(archive.name))
     except DAMAGED as error:
+        if of_the_machine(error):
+            raise StagelensError(
+                "The archive of the class cannot be unpacked.",
+                where=str(folder.parent),
+                why=str(error),
+                remedy="make room on that disk, or let this user read the archive",
+            ) from error
         raise Refused(
             f"The archive of the class is damaged: {show(str(error) or type(error).__name__)}",
             where=show(archive.name),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Generator, Sequence
@@ -27,12 +28,15 @@ class Found:
 
 
 @contextmanager
-def find(path: Path, exercise: str, limits: Limits | None = None) -> Generator[Found]:
+def find(
+    path: Path, exercise: str, limits: Limits | None = None, work: Path | None = None
+) -> Generator[Found]:
     """The submissions in `path`, usable until the block ends.
 
     `path`: a folder with one folder or archive for each learner, a download of Moodle or Canvas, nbgrader's
     `submitted/` (or the course above it), an archive of any of these, or a single project.
-    `exercise`: its name, by which nbgrader's `submitted/USER/EXERCISE` is known.
+    `exercise`: its name, by which nbgrader's `submitted/USER/EXERCISE` is known. `work`: where an archive is
+    unpacked to; by default the system's place.
 
     Raises
     ------
@@ -45,7 +49,7 @@ def find(path: Path, exercise: str, limits: Limits | None = None) -> Generator[F
         raise StagelensError(
             "There are no submissions.", where=str(path), remedy="give a folder or an archive of submissions"
         )
-    with tempfile.TemporaryDirectory(prefix="stagelens-class-") as name:
+    with tempfile.TemporaryDirectory(prefix="stagelens-class-", dir=work) as name:
         folder = Path(name)
         refused = spread(path, folder, limits or Limits())
         if _is_project(folder):
@@ -103,6 +107,8 @@ def _of_owner(entries: list[tuple[Path, Owner]]) -> Submission:
         return replace(found, problem="There is only text typed into a page, no files.")
     if any(path.is_symlink() for path, _ in files):
         return replace(found, problem="It is a link.")
+    if not all(path.is_file() or path.is_dir() for path, _ in files):
+        return replace(found, problem="It is neither a file nor a folder.")
     if len(files) == 1 and (found.source.is_dir() or looks_like_archive(found.source)):
         return found
     if any(path.is_dir() for path, _ in files):
@@ -125,7 +131,12 @@ def _plain(path: Path, exercise: str | None = None) -> Submission:
         return Submission(learner_key(name), name, path, problem="It is a link.")
     if path.is_dir():
         inner = path / exercise if exercise else path
-        if inner.is_dir() and not inner.is_symlink() and not (path / "Dockerfile").exists():
+        if (
+            _may_look(path)
+            and inner.is_dir()
+            and not inner.is_symlink()
+            and not (path / "Dockerfile").exists()
+        ):
             return Submission(learner_key(name), name, _archive_inside(inner), ids={"nbgrader": name})
         return Submission(learner_key(name), name, _archive_inside(path))
     for suffix in sorted(ARCHIVE_SUFFIXES, key=len, reverse=True):
@@ -133,6 +144,10 @@ def _plain(path: Path, exercise: str | None = None) -> Submission:
             name = name[: -len(suffix)]
             break
     return Submission(learner_key(name), name, path)
+
+
+def _may_look(folder: Path) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 def _of_one_name(group: list[Submission]) -> list[Submission]:
@@ -154,7 +169,11 @@ def _archive_inside(path: Path) -> Path:
     """A folder's only file if that is an archive, else the path itself."""
     if not path.is_dir() or path.is_symlink():
         return path
-    entries = [entry for entry in path.iterdir() if not is_junk(entry.name)]
+    try:
+        entries = [entry for entry in path.iterdir() if not is_junk(entry.name)]
+    except OSError:
+        # Whoever reads it will say what is wrong, and with whom.
+        return path
     lone = len(entries) == 1 and entries[0].is_file() and not entries[0].is_symlink()
     return entries[0] if lone and looks_like_archive(entries[0]) else path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -42,6 +43,11 @@ DAMAGED = (
     OverflowError,
     NotImplementedError,
     RuntimeError,
+)
+# What says of the machine that something cannot be read or written, and nothing of an archive.
+_MACHINE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+    | {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
 )
 _TAR_KINDS = {
     tarfile.SYMTYPE: "symlink",
@@ -97,8 +103,16 @@ def looks_like_archive(path: Path) -> bool:
     """Whether a file is an archive by its content, or by a name that claims so."""
     if path.name.lower().endswith(ARCHIVE_SUFFIXES):
         return True
-    with path.open("rb") as file:
-        return archive_format(file.read(512)) is not None
+    try:
+        with path.open("rb") as file:
+            return archive_format(file.read(512)) is not None
+    except OSError:
+        return False
+
+
+def of_the_machine(error: BaseException) -> bool:
+    """Whether one of DAMAGED is the machine's fault: a full disk, a file that we may not read."""
+    return isinstance(error, OSError) and error.errno in _MACHINE
 
 
 @contextmanager

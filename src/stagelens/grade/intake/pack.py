@@ -15,6 +15,7 @@ from stagelens.grade.intake.members import (
     DAMAGED,
     Member,
     looks_like_archive,
+    of_the_machine,
     opened,
     reader,
 )
@@ -38,7 +39,7 @@ def pack(submission: Submission, limits: Limits | None = None) -> Packed:
 
     Raises
     ------
-    Refused: with the reason, in words for the instructor.
+    Refused: with the reason, in words for the instructor. OSError: this machine cannot read it.
     """
     limits = limits or Limits()
     if submission.problem is not None:
@@ -78,6 +79,8 @@ def _one(source: Path, limits: Limits) -> dict[str, _File]:
         with opened(source) as members:
             return _take(members, Budget(limits, size), limits)
     except DAMAGED as error:
+        if of_the_machine(error):
+            raise
         raise Refused(
             f"The submission is damaged or cut short: {show(str(error) or type(error).__name__)}",
             where=show(source.name),

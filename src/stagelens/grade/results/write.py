@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
+from stagelens.errors import StagelensError
 from stagelens.grade.model import Exercise
 from stagelens.grade.results import pages, tables
 from stagelens.grade.results.junit import junit
@@ -16,19 +18,48 @@ RECORD = "result.json"
 NOTEBOOK = "grading.ipynb"
 
 
+class NotWritten(StagelensError):
+    """A report's files cannot be written: a full disk, say. What was written before stays."""
+
+
+@contextmanager
+def written(folder: Path) -> Generator[None]:
+    """Around whatever writes below `folder`. Raises NotWritten."""
+    try:
+        yield
+    except OSError as error:
+        raise NotWritten(
+            "The report cannot be written.",
+            where=str(error.filename or folder),
+            why=error.strerror or str(error),
+            remedy="make room on the disk, or the folder writable, and run the same command again to go on",
+        ) from error
+
+
 def write_learner(folder: Path, result: Result, exercise: Exercise, notebook: str | None) -> None:
-    """Write a learner's files into `folder`, result.json last: once it is there, all of it is."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if notebook is None:
-        (folder / NOTEBOOK).unlink(missing_ok=True)
-    else:
-        write_whole(folder / NOTEBOOK, notebook)
-    write_whole(folder / "feedback.html", pages.feedback(result, exercise))
-    write_whole(folder / RECORD, dump(result.to_json()))
+    """Write a learner's files into `folder`, result.json last: once it is there, all of it is.
+
+    Raises
+    ------
+    NotWritten: the disk is full, say.
+    """
+    with written(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if notebook is None:
+            (folder / NOTEBOOK).unlink(missing_ok=True)
+        else:
+            write_whole(folder / NOTEBOOK, notebook)
+        write_whole(folder / "feedback.html", pages.feedback(result, exercise))
+        write_whole(folder / RECORD, dump(result.to_json()))
 
 
 def write_class(folder: Path, found: ClassResults) -> None:
-    """Write what the class has as a whole: an overview, JSON, two tables and JUnit XML."""
+    """Write what the class has as a whole: an overview, JSON, two tables and JUnit XML.
+
+    Raises
+    ------
+    NotWritten: the disk is full, say.
+    """
     document = {
         "schema": SCHEMA,
         "exercise": found.exercise.id,
@@ -39,11 +70,12 @@ def write_class(folder: Path, found: ClassResults) -> None:
         "learners": [result.to_json() for result in found.results],
         "ignored": list(found.ignored),
     }
-    write_whole(folder / "results.json", dump(document))
-    write_whole(folder / "grades.csv", tables.BOM + tables.moodle(found))
-    write_whole(folder / "grades-canvas.csv", tables.BOM + tables.canvas(found))
-    write_whole(folder / "junit.xml", junit(found))
-    write_whole(folder / "index.html", pages.overview(found))
+    with written(folder):
+        write_whole(folder / "results.json", dump(document))
+        write_whole(folder / "grades.csv", tables.BOM + tables.moodle(found))
+        write_whole(folder / "grades-canvas.csv", tables.BOM + tables.canvas(found))
+        write_whole(folder / "junit.xml", junit(found))
+        write_whole(folder / "index.html", pages.overview(found))
 
 
 def dump(value: object) -> str:
@@ -52,15 +84,18 @@ def dump(value: object) -> str:
 
 
 def write_whole(path: Path, content: str) -> None:
-    """Write a file beside `path` and put it in its place: nobody ever reads half of it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    """Write a file beside `path` and put it in its place: nobody ever reads half of it.
+
+    One program at a time writes into a report, so the name beside is always the same, and what a killed one
+    left there is written over.
+    """
+    new = path.with_name(f".new-{path.name}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="") as file:
+        with new.open("w", encoding="utf-8", errors="replace", newline="") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        new.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
         raise

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +15,7 @@ from stagelens.errors import StagelensError
 from stagelens.grade.intake import Found, Packed, Refused, Submission, find, pack
 from stagelens.grade.model import Exercise
 from stagelens.grade.results import ClassResults, Result, write_class, write_learner
-from stagelens.grade.results.write import NOTEBOOK
+from stagelens.grade.results.write import NOTEBOOK, written
 from stagelens.grade.runner.store import Store, exercise_version
 from stagelens.grade.runner.task import Outcome, Task
 from stagelens.grade.runner.validate import validate
@@ -81,26 +82,45 @@ class ClassRun:
 
         Raises
         ------
-        StagelensError: there are no submissions, or another run works in `out`. ClusterFailed.
+        StagelensError: there are no submissions, or another run works in `out`, or `out` is among them.
+        NotWritten: `out` cannot be written. ClusterFailed.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
+        self._keep_apart()
+        lock = FileLock(self.out / ".lock")
+        with written(self.out):
+            self.out.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout as error:
+                raise StagelensError(
+                    "Another run is writing into this folder.",
+                    where=str(self.out),
+                    remedy="wait for it, or give another folder with --out",
+                ) from error
         try:
-            with FileLock(self.out / ".lock", timeout=0):
-                return self._locked(listener or Listener())
-        except Timeout as error:
-            raise StagelensError(
-                "Another run is writing into this folder.",
-                where=str(self.out),
-                remedy="wait for it, or give another folder with --out",
-            ) from error
+            with _scratch(self.out) as scratch:
+                return self._locked(listener or Listener(), scratch)
+        finally:
+            lock.release()
 
-    def _locked(self, listener: Listener) -> ClassResults:
+    def _keep_apart(self) -> None:
+        """A report among the submissions would be taken for one of them by the next run."""
+        submitted = self.submissions / "submitted"
+        folder = submitted if submitted.is_dir() else self.submissions
+        if self.out.resolve().is_relative_to(folder.resolve()):
+            raise StagelensError(
+                "The report would lie among the submissions.",
+                where=str(self.out),
+                remedy="give a folder elsewhere with --out",
+            )
+
+    def _locked(self, listener: Listener, scratch: Path) -> ClassResults:
         version = exercise_version(self.exercise, self.notebook)
-        with find(self.submissions, self.exercise.id) as found:
+        with find(self.submissions, self.exercise.id, work=scratch) as found:
             listener.found(len(found.submissions))
             results = {r.learner: r for r in self._results(found, version, listener)}
             ignored = found.ignored
-        for result in self._validated(results.values(), listener):
+        for result in self._validated(results.values(), listener, scratch):
             results[result.learner] = result
         ordered = tuple(results[learner] for learner in sorted(results))
         whole = ClassResults(self.exercise, version, ordered, ignored)
@@ -151,7 +171,7 @@ class ClassRun:
             self.exercise.limits.cpus,
         )
 
-    def _validated(self, results: Iterable[Result], listener: Listener) -> Iterator[Result]:
+    def _validated(self, results: Iterable[Result], listener: Listener, scratch: Path) -> Iterator[Result]:
         """The results whose notebooks nbval has not seen yet, with its verdict."""
         store = Store(self.out)
         pending = {
@@ -160,7 +180,7 @@ class ClassRun:
         listener.validating(len(pending))
         if not pending:
             return
-        with closing(validate(self.out, list(pending), self.workers)) as batches:
+        with closing(validate(self.out, list(pending), self.workers, scratch)) as batches:
             for verdicts in batches:
                 for notebook, problem in verdicts.items():
                     result = _with_verdict(pending[notebook], problem)
@@ -168,6 +188,19 @@ class ClassRun:
                     write_learner(notebook.parent, result, self.exercise, text)
                     yield result
                 listener.validated(len(verdicts))
+
+
+@contextmanager
+def _scratch(out: Path) -> Generator[Path]:
+    """A folder for temporary files that is emptied before, so that even what a killed run left there goes."""
+    place = out / ".scratch"
+    shutil.rmtree(place, ignore_errors=True)
+    with written(place):
+        place.mkdir()
+    try:
+        yield place.resolve()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _with_verdict(result: Result, problem: str | None) -> Result:

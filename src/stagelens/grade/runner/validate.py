@@ -15,8 +15,12 @@ CELL_SECONDS = 60
 _VARIABLES = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
 
 
-def validate(folder: Path, notebooks: Sequence[Path], workers: int) -> Generator[Mapping[Path, str | None]]:
+def validate(
+    folder: Path, notebooks: Sequence[Path], workers: int, scratch: Path
+) -> Generator[Mapping[Path, str | None]]:
     """Validate notebooks below `folder`; for each batch, in some order, what was wrong with each, or None.
+
+    scratch: where temporary files go.
 
     Closing the iterator early ends the programs that run.
     """
@@ -26,7 +30,7 @@ def validate(folder: Path, notebooks: Sequence[Path], workers: int) -> Generator
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                running.append(_Batch(folder, waiting.pop(0)))
+                running.append(_Batch(folder, waiting.pop(0), scratch))
             yield running.pop(0).verdicts()
     finally:
         for batch in running:
@@ -36,9 +40,9 @@ def validate(folder: Path, notebooks: Sequence[Path], workers: int) -> Generator
 class _Batch:
     """One run of pytest over some notebooks."""
 
-    def __init__(self, folder: Path, notebooks: Sequence[Path]) -> None:
+    def __init__(self, folder: Path, notebooks: Sequence[Path], scratch: Path) -> None:
         self._names = {notebook: notebook.relative_to(folder).as_posix() for notebook in notebooks}
-        self._place = tempfile.TemporaryDirectory(prefix="stagelens-nbval-")
+        self._place = tempfile.TemporaryDirectory(prefix="nbval-", dir=scratch)
         self._failures = Path(self._place.name) / "failures.json"
         self._said = Path(self._place.name) / "said.txt"
         with self._said.open("wb") as said:
