@@ -17,6 +17,7 @@ from typing import cast
 import docker
 import pytest
 from docker.errors import APIError, NotFound
+from hypothesis import HealthCheck, settings
 from stagelens_testing.held import PATIENCE, children
 
 from stagelens.build import BuildTrace
@@ -26,6 +27,12 @@ from stagelens.engine import Engine, EngineNotFound, connect
 from stagelens.snapshot import Entry, Exploration, FileTable, StageFiles
 
 pytest_plugins = ("stagelens_testing.engines", "stagelens_testing.registry")
+
+# An example takes as long as the machine has it take, and a run finds what the run before found.
+settings.register_profile(
+    "anywhere", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("anywhere")
 
 TEST_LABEL = "stagelens.test"
 # Names of this run's things begin with it, so that runs side by side on one engine can tell theirs apart.
