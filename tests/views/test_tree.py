@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import tracemalloc
 from typing import Any
@@ -142,11 +143,14 @@ def test_a_filter_over_a_large_tree_sends_what_a_screen_shows(large: FileTable) 
 
 def test_a_tree_keeps_at_most_200_bytes_a_file(large: FileTable) -> None:
     tracemalloc.start()
-    copy = FileTable.from_bytes(large.to_bytes())
-    found = [Tree(compare(copy, copy)), Tree(compare(copy, copy), "changes")]
-    for each in found:
-        each.folder("wide")
-        copy.usage("wide")
-    held, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    try:
+        copy = FileTable.from_bytes(large.to_bytes())
+        found = [Tree(compare(copy, copy)), Tree(compare(copy, copy), "changes")]
+        for each in found:
+            each.folder("wide")
+            copy.usage("wide")
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
     assert held < 200 * len(large)
