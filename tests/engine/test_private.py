@@ -217,7 +217,23 @@ def test_a_pid_file_that_names_another_program(machine: Machine) -> None:
         other.kill()
 
 
-def test_what_a_killed_engine_left_is_removed(machine: Machine, tmp_path: Path) -> None:
+@pytest.fixture
+def disk(machine: Machine) -> Iterator[str]:
+    """A disk that somebody has given the engine for its data: its line among the mounts."""
+    data = machine.private.folder / "data"
+    data.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "disk", data], check=True)
+    try:
+        (line,) = machine.mounts()
+        yield line
+    finally:
+        machine.stagelens("engine", "stop")
+        subprocess.run(["umount", data], check=True)
+
+
+def test_what_a_killed_engine_left_is_removed_and_nothing_else(
+    machine: Machine, disk: str, tmp_path: Path
+) -> None:
     machine.stagelens("engine", "start")
     engine = machine.connect()
     container = run_a_container(engine, tmp_path)
@@ -230,8 +246,9 @@ def test_what_a_killed_engine_left_is_removed(machine: Machine, tmp_path: Path) 
     assert machine.private.pid() is None
     assert any("containerd" in line for line in machine.processes())
 
+    assert any("merged" in line for line in machine.mounts())
     machine.stagelens("engine", "stop")
-    assert (machine.processes(), machine.mounts()) == ([], [])
+    assert (machine.processes(), machine.mounts()) == ([], [disk])
     assert ended(inner)
     assert machine.stagelens("engine", "start").returncode == 0
 

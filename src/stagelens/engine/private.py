@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from stagelens.engine import diagnose, limits, network, processes
+from stagelens.engine import diagnose, limits, mounts, network, processes
 from stagelens.engine.client import Candidate, probe
 from stagelens.engine.errors import EngineStartFailed
 from stagelens.engine.limits import Limits, sensible
@@ -309,8 +309,7 @@ def _wait_for_end(pid: int) -> None:
 def _sweep(engine: PrivateEngine, user_bridges: tuple[str, ...]) -> None:
     """Remove what dockerd leaves, or left when it was killed."""
     processes.end(processes.helpers_of(engine.run, engine.name))
-    processes.unmount_below(engine.folder)
-    processes.unmount_below(engine.run)
+    mounts.take_away(engine.folder / "data", engine.run, engine.folder / "data.img")
     network.tear_down(engine.name, user_bridges)
     if engine.limits is not None:
         limits.tear_down(engine.name)

@@ -1,17 +1,14 @@
-"""Processes and mounts of this machine, from /proc: what belongs to an engine that is gone."""
+"""Processes of this machine, from /proc: what belongs to an engine that is gone."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-
-from stagelens.engine.network import program
 
 _HELPERS = frozenset({"containerd", "containerd-shim", "containerd-shim-runc-v2", "docker-proxy"})
 
@@ -45,23 +42,6 @@ def end(pids: Iterable[int], seconds: float = 5.0) -> None:
     deadline = time.monotonic() + seconds
     while any(arguments(pid) for pid in doomed) and time.monotonic() < deadline:
         time.sleep(0.02)
-
-
-def unmount_below(folder: Path) -> None:
-    """Take away every mount below a folder, innermost first; a busy one goes when its last user does."""
-    umount = program("umount")
-    points = [_unescape(line.split()[1]) for line in Path("/proc/self/mounts").read_text().splitlines()]
-    below = [point for point in points if Path(point).is_relative_to(folder)]
-    for point in sorted(below, key=len, reverse=True):
-        if umount:
-            subprocess.run([umount, "--lazy", point], capture_output=True, check=False)
-
-
-def _unescape(field: str) -> str:
-    """Blank, tab, newline and backslash are octal in /proc/mounts (proc(5), fstab(5))."""
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        field = field.replace(code, character)
-    return field
 
 
 def _all() -> Iterator[int]:
