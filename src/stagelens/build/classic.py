@@ -28,7 +28,9 @@ PODMAN_MISSING = (
     "stages cannot be looked into, and there are no secrets, no ssh and no results other than images",
     "it builds stages that the target does not need",
 )
-_STEP = re.compile(r"^Step (\d+)/\d+ : (.*)$")
+# A message of its own. (builder/dockerfile of moby/moby: printCommand)
+_STEP = re.compile(r"Step (\d+)/(\d+) : (.*[^\n])\n?", re.DOTALL)
+_RUNNING = re.compile(r" ---> Running in ([0-9a-f]{12})\n")
 # Podman counts in each stage, and names the stage where there are more (buildah's imagebuildah package).
 _PODMAN_STEP = re.compile(r"^(?:\[(\d+)/\d+\] )?STEP (\d+)/\d+: (.*)$")
 _PODMAN_CACHED = re.compile(r"^--> Using cache [0-9a-f]{64}$")
@@ -51,6 +53,9 @@ class ClassicBuild:
         self._dockerfile = dockerfile
         self._on_vertex = on_vertex
         self._current: Vertex | None = None
+        # The builder's step and the number of steps, and the container that it runs.
+        self._step = self._total = 0
+        self._container: str | None = None
         self.vertices: list[Vertex] = []
         self.image_id: str | None = None
 
@@ -99,15 +104,28 @@ class ClassicBuild:
         text, stream = str(line.get("stream", "")), 1
         if text.startswith(_STDERR) and text.endswith(_STDERR_END):
             text, stream = text.removeprefix(_STDERR).removesuffix(_STDERR_END), 2
-        for each in text.splitlines():
-            self._text(each, stream)
+        if self._container is not None:
+            # What it prints may look like the builder's own messages, a build in a build's say.
+            if text == f"Removing intermediate container {self._container}\n":
+                self._container = None
+            else:
+                self._log(text, stream)
+        elif running := _RUNNING.fullmatch(text):
+            self._container = running[1]
+        elif (step := _STEP.fullmatch(text)) and self._is_next(int(step[1]), int(step[2])):
+            self._step, self._total = int(step[1]), int(step[2])
+            known = self._step <= len(self._places)
+            place = self._places[self._step - 1] if known else None
+            self._begin(f"step-{self._step}", step[3], place)
+        else:
+            for each in text.splitlines():
+                self._text(each, stream)
+
+    def _is_next(self, number: int, total: int) -> bool:
+        return number == self._step + 1 and self._total in (0, total)
 
     def _text(self, text: str, stream: int) -> None:
-        if step := _STEP.match(text):
-            number = int(step[1])
-            place = self._places[number - 1] if number <= len(self._places) else None
-            self._begin(f"step-{number}", step[2], place)
-        elif step := _PODMAN_STEP.match(text):
+        if step := _PODMAN_STEP.match(text):
             stage, number = int(step[1] or 1), int(step[2])
             self._begin(f"step-{stage}-{number}", step[3], self._podman_place(stage - 1, number - 1))
         elif built := _BUILT.match(text):
@@ -133,9 +151,14 @@ class ClassicBuild:
         if text.startswith(" ---> Using cache") or _PODMAN_CACHED.match(text):
             self._current = _changed(current, cached=True)
         elif not text.startswith(_NOISE) and not _PODMAN_NOISE.match(text):
-            line = LogLine(time.time(), stream, *styled(text))
-            self._current = _changed(current, logs=(*current.logs, line))
-            self._on_vertex(self._current, (line,))
+            self._log(text, stream)
+
+    def _log(self, text: str, stream: int) -> None:
+        if self._current is None:
+            return
+        lines = tuple(LogLine(time.time(), stream, *styled(line)) for line in text.splitlines() if line)
+        self._current = _changed(self._current, logs=(*self._current.logs, *lines))
+        self._on_vertex(self._current, lines)
 
     def _end(self, error: str = "") -> None:
         if self._current is not None:
