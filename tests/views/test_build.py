@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,13 @@ def test_the_last_state_has_totals_and_the_critical_path(done: BuildView) -> Non
         **{"steps": 2, "work": 2.0, "seconds": 2.5, "sent": 0},
     }
     json.dumps(done.get_state(), default=str)
+
+
+def test_a_base_image_that_is_looked_up_is_no_step_that_ran() -> None:
+    found = Vertex("c" * 64, "[builder 1/2] FROM", started=9.0, completed=10.0, stage=0, instruction=0)
+    assert progress.totals([found, COPY])["steps"] == 1
+    assert progress.totals([found, COPY])["done"] == 0
+    assert progress.totals([replace(found, error="no such image")])["failed"] == 1
 
 
 def test_a_log_is_told_from_any_line_on(done: BuildView) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stagelens.views.editor import DockerfileEditor
     from stagelens.views.explorer import StageExplorer
     from stagelens.views.layers import LayerExplorer
+    from stagelens.views.line import StatusLine
     from stagelens.views.measure import image_measure
     from stagelens.views.predict import PredictCache
     from stagelens.views.sizes import SizeCompare
@@ -26,6 +27,7 @@ __all__ = [
     "PredictCache",
     "SizeCompare",
     "StageExplorer",
+    "StatusLine",
     "WhyView",
     "image_measure",
     "language",
@@ -39,6 +41,7 @@ _MODULES = {
     "PredictCache": "predict",
     "SizeCompare": "sizes",
     "StageExplorer": "explorer",
+    "StatusLine": "line",
     "WhyView": "why",
     "image_measure": "measure",
 }

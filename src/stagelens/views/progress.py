@@ -93,11 +93,15 @@ def state(vertex: Vertex) -> str:
 
 
 def totals(vertices: Sequence[Vertex]) -> dict[str, Any]:
-    """Counts of the Dockerfile's steps by state, and the seconds that they ran, added up."""
+    """Counts of the Dockerfile's steps by state, and the seconds that they ran, added up.
+
+    A FROM that only looks its image up is not counted: engines say that it ran where all else was cached.
+    One that has failed is.
+    """
     own = [vertex for vertex in vertices if vertex.instruction is not None]
-    found = [state(vertex) for vertex in own]
+    found = [state(vertex) for vertex in own if vertex.instruction or vertex.error]
     counts = {name: found.count(name) for name in ("waiting", "running", "cached", "done", "failed")}
-    return counts | {"steps": len(own), "work": round(work_seconds(own), 2)}
+    return counts | {"steps": len(found), "work": round(work_seconds(own), 2)}
 
 
 def log(lines: Sequence[LogLine], start: int) -> dict[str, Any]:

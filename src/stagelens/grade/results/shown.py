@@ -7,13 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from IPython.core.getipython import get_ipython
-from IPython.display import DisplayHandle
-
 from stagelens.grade.model import CheckResult, Exercise, Report
 from stagelens.grade.results.markup import text
 from stagelens.views import markup
-from stagelens.views.text import prose
+from stagelens.views.line import StatusLine
 
 _STYLE = """<style>
 .sl .sl-checks{container-type:inline-size}
@@ -101,19 +98,12 @@ class Parts:
 
 @contextmanager
 def following(exercise: Exercise) -> Generator[Callable[[str], None]]:
-    """Below the cell that runs, what is being done and how far it is; gone at its end, silent elsewhere."""
-    if get_ipython() is None:
-        yield lambda part: None
-        return
+    """Below the cell that runs, what is being done and how far it is; gone at its end."""
     parts = Parts(exercise)
-    shown = DisplayHandle()
-    shown.display({"text/plain": "…"}, raw=True)
+    with StatusLine() as line:
 
-    def tell(part: str) -> None:
-        now = prose(parts.of(part), 200)
-        shown.update({"text/plain": f"{parts.done} of {parts.all} checks done. {now}"}, raw=True)
+        def tell(part: str) -> None:
+            now = parts.of(part)
+            line(f"{parts.done} of {parts.all} checks done. {now}")
 
-    try:
         yield tell
-    finally:
-        shown.update({"text/plain": ""}, raw=True)

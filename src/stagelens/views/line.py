@@ -1,0 +1,57 @@
+"""One line below a running cell that says what is being done, for what takes long and shows nothing else."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from IPython.core.getipython import get_ipython
+from IPython.display import DisplayHandle
+
+from stagelens.build import LogLine, Vertex
+from stagelens.views import text
+
+_PAUSE = 0.2  # seconds between two lines of output: more than that nobody reads
+
+
+class StatusLine:
+    """Gone at the end of its `with`; outside of notebooks it is silent.
+
+    `line("building")` says that, `on_vertex=line.step` follows a build:
+
+        with StatusLine() as line:
+            second = stagelens.record(project, on_vertex=line.step)
+    """
+
+    def __init__(self) -> None:
+        self._shown: DisplayHandle | None = None
+        self._said = 0.0
+        self._step = ""
+
+    def __enter__(self) -> StatusLine:
+        if get_ipython() is not None:
+            self._shown = DisplayHandle()
+            self._shown.display({"text/plain": "…"}, raw=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._shown is not None:
+            self._shown.update({"text/plain": ""}, raw=True)
+
+    def __call__(self, told: str) -> None:
+        """Say what is being done now."""
+        if self._shown is not None:
+            self._said = time.monotonic()
+            self._shown.update({"text/plain": text.prose(told, 200)}, raw=True)
+
+    def step(self, vertex: Vertex, lines: tuple[LogLine, ...]) -> None:
+        """Say which step of a build runs, and the last that it printed."""
+        if vertex.instruction is None or vertex.started is None or vertex.completed is not None:
+            return
+        if vertex.digest != self._step:
+            self._step = vertex.digest
+            self(vertex.name)
+        elif lines and time.monotonic() > self._said + _PAUSE:
+            self(f"{vertex.name[:80]}: {lines[-1].text}")
