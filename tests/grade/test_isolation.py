@@ -70,7 +70,7 @@ def private() -> Iterator[PrivateEngine]:
         finally:
             do("stop")
             subprocess.run(["ip", "netns", "delete", name], check=True)
-            assert not (CGROUPS / "pids" / private.name).exists()
+            assert not list(CGROUPS.rglob(private.name)), "in no controller's tree"
             assert str(folder) not in Path("/proc/self/mounts").read_text()
 
 

@@ -21,11 +21,16 @@ SCRIPT = """
 import json
 from stagelens import engine
 from stagelens.grade import place
+from stagelens.grade.lab import LABEL, UNTIL
 with place.places(["diamol/base"], place.OWN, workers=2, cpus=0.5) as addresses:
     facts = [engine.connect(a).api.inspect_image("diamol/base")["Id"] for a in addresses]
     with place.places(["diamol/base"], place.OWN) as others:
         pass
-print(json.dumps([addresses, facts, place.unlimited(addresses), others]))
+api = engine.connect(addresses[0]).api
+api.create_container("diamol/base", "true", labels={LABEL: "killed", UNTIL: "99999999999"})
+with place.places(["diamol/base"], place.OWN, cpus=0.5) as again:
+    left = api.containers(all=True)
+print(json.dumps([addresses, facts, place.unlimited(addresses), others, [again, left]]))
 """
 
 
@@ -48,10 +53,11 @@ def test_each_worker_gets_a_limited_engine_with_the_images(engine: Engine, uniqu
             return done.stdout
 
         try:
-            addresses, found, warning, others = json.loads(run("-c", SCRIPT).splitlines()[-1])
+            addresses, found, warning, others, after = json.loads(run("-c", SCRIPT).splitlines()[-1])
             assert len({*addresses, *others}) == 3, "two graders at a time share no engine"
             assert found == [engine.api.inspect_image("diamol/base")["Id"]] * 2
             assert warning is None
+            assert after == [addresses[:1], []], "an engine is used again, without what a killed grader left"
             folders = [Path(address.removeprefix("unix://")).parent for address in addresses]
             names = [json.loads((f / "daemon.json").read_text())["cgroup-parent"].strip("/") for f in folders]
             limits = [path for name in names for path in CGROUPS.rglob(f"{name}/pids.max")]
@@ -64,6 +70,11 @@ def test_each_worker_gets_a_limited_engine_with_the_images(engine: Engine, uniqu
             subprocess.run(["ip", "netns", "delete", unique], check=True)
         assert home not in Path("/proc/self/mounts").read_text()
         assert not [path for name in names for path in CGROUPS.rglob(name)]
+
+
+def test_more_workers_than_cores_are_told() -> None:
+    assert place.crowded(2, 1.0, 2) is None
+    assert "--workers 1" in str(place.crowded(2, 1.5, 2))
 
 
 @pytest.mark.engine

@@ -44,7 +44,7 @@ GRADER_FAILED = 2
 @click.option("--engine", help="Address of the engine to grade on; own: limited ones, started here.")
 @click.option(
     "--cpus",
-    type=click.FloatRange(min=0.1),
+    type=click.FloatRange(min=0.1, max=1024),
     help="Cores for each submission; without it as the exercise says, mostly 1.",
 )
 @click.option(
@@ -97,6 +97,9 @@ def grade_command(
         err.print("\nStopped. What is finished is kept; run the same command again to go on.")
         sys.exit(INTERRUPTED)
     _tell(found, out_dir)
+    if scheduler and any(r.report and r.report.cpus is None for r in found.of("graded")):
+        note = "builds had no limits but time: start the workers with STAGELENS_ENGINE=own"
+        err.print(f"note: {note}", style="yellow", markup=False)
     if found.of("error"):
         raise click.exceptions.Exit(GRADER_FAILED)
 
@@ -116,7 +119,7 @@ def _prepared(address: str | None, exercise: Exercise, workers: int) -> Generato
             addresses = held.enter_context(
                 place.places(needed_images(exercise), address, workers, cpus, report)
             )
-        for note in (place.unlimited(addresses), place.crowded(workers, cpus)):
+        for note in (place.unlimited(addresses), place.crowded(workers, cpus, usual.info.cpus)):
             if note is not None:
                 err.print(f"note: {note}", style="yellow", markup=False)
         yield addresses

@@ -128,7 +128,8 @@ def _host(engine: Engine, asker_id: str, limits: Limits, volumes: list[str]) -> 
         mem_limit=limits.memory,
         memswap_limit=limits.memory,
         pids_limit=limits.pids,
-        nano_cpus=round(limits.cpus * 1e9),
+        # The engine refuses a container that may use more cores than there are.
+        nano_cpus=round(min(limits.cpus, engine.info.cpus or limits.cpus) * 1e9),
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
         read_only=True,

@@ -69,9 +69,8 @@ def unlimited(addresses: Iterable[str] = ()) -> str | None:
     return f"build steps have no limits of memory, processes, disk and cores on {given[0]}: {better}"
 
 
-def crowded(workers: int, cpus: float) -> str | None:
-    """Where so many workers have no cores of their own on this machine: that, in words; else None."""
-    cores = os.cpu_count() or 1
+def crowded(workers: int, cpus: float, cores: int) -> str | None:
+    """Where so many workers have no cores of their own: that, in words; else None."""
     if workers * cpus <= cores:
         return None
     return (
