@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 import ssl
 import tarfile
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ pytestmark = [
         not hasattr(os, "geteuid") or os.geteuid() != 0, reason="replicas are made by root on Debian"
     ),
 ]
-NAMESPACE = "sltest-trust"
+NAMESPACE = f"sltest-trust-{secrets.token_hex(3)}"  # runs side by side have one each
 SERVER = """
 const fs = require('fs');
 const options = {key: fs.readFileSync('/key.pem'), cert: fs.readFileSync('/cert.pem')};
