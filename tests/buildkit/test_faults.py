@@ -5,6 +5,7 @@ Each ends in an error of ours, within a deadline, and leaves no thread and no de
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import random
@@ -40,14 +41,21 @@ TO_TAR = BuildRequest(outputs=({"Type": "tar", "Attrs": {}},))
 
 @pytest.fixture
 def nothing_left(engine: Engine) -> Iterator[None]:
-    """No thread of ours, and no descriptor that was not there before; docker-py's own pool is emptied."""
+    """No thread of ours, and no descriptor that was not there before; docker-py's own pool is emptied.
+
+    What is left to the garbage collector counts as left.
+    """
 
     def opened() -> set[tuple[str, str]]:
         engine.api.close()
         return descriptors()
 
-    with nothing_new(threads, opened):
-        yield
+    gc.disable()
+    try:
+        with nothing_new(threads, opened):
+            yield
+    finally:
+        gc.enable()
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import socket
 import tarfile
@@ -17,7 +18,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import pytest
-from stagelens_testing.held import nothing_new, threads
+from stagelens_testing.held import nothing_new, open_below, threads, until
 
 from stagelens.buildkit import (
     Auth,
@@ -92,6 +93,22 @@ def test_a_cut_connection_ends_every_call() -> None:
     assert cut.is_set()
     client.close()
     server.close()
+
+
+def test_a_transfer_that_is_cut_leaves_no_folder_to_the_garbage_collector(tmp_path: Path) -> None:
+    for number in range(5000):  # more names than a connection takes that nobody reads
+        (tmp_path / f"{number:0200}").touch()
+    ours, theirs = socket.socketpair()
+    server, client = Server(ours, FileSync({"context": Source(tmp_path)}).methods()), Client(theirs)
+    client.call("/moby.filesync.v1.FileSync/DiffCopy", [("dir-name", "context")])
+    until(lambda: open_below(tmp_path), "the walk")
+    gc.disable()
+    try:
+        client.close()
+        server.close()
+        assert open_below(tmp_path) == []
+    finally:
+        gc.enable()
 
 
 def test_garbage_ends_the_connection_with_an_error() -> None:

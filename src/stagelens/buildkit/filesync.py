@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,13 +24,13 @@ from stagelens.buildkit.grpc import INTERNAL, NOT_FOUND, Channel, Metadata
 from stagelens.buildkit.proto.buildkit_pb2 import Packet, Stat
 
 METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
-Read = Callable[[bytes], Iterator[bytes]]
+Read = Callable[[bytes], Generator[bytes]]
 
 
 class Tree(Protocol):
     """What the engine may read under a name: a `Source` on disk, or `Texts` in memory."""
 
-    def entries(self, patterns: Metadata) -> Iterator[Entry]:
+    def entries(self, patterns: Metadata) -> Generator[Entry]:
         """The paths to announce, in the engine's order, for the patterns in the call's metadata."""
         ...
 
@@ -46,7 +46,7 @@ class Source:
     root: Path
     exclude: tuple[str, ...] = ()
 
-    def entries(self, patterns: Metadata) -> Iterator[Entry]:
+    def entries(self, patterns: Metadata) -> Generator[Entry]:
         """See `Tree`."""
         return walk(
             self.root,
@@ -70,15 +70,15 @@ class Texts:
     # Always new: the engine takes a file of the same size and time for the one that it has.
     _mtime_ns: int = field(default_factory=time.time_ns)
 
-    def entries(self, patterns: Metadata) -> Iterator[Entry]:
+    def entries(self, patterns: Metadata) -> Generator[Entry]:
         """See `Tree`."""
         files = {name.encode("utf-8", "surrogateescape"): data for name, data in self.files.items()}
-        return iter([Entry(name, 0o644, len(files[name]), self._mtime_ns) for name in sorted(files)])
+        yield from [Entry(name, 0o644, len(files[name]), self._mtime_ns) for name in sorted(files)]
 
     @contextmanager
     def reading(self) -> Generator[Read]:
         """See `Tree`."""
-        yield lambda path: iter([self.files[path.decode("utf-8", "surrogateescape")]])
+        yield lambda path: (self.files[name.decode("utf-8", "surrogateescape")] for name in [path])
 
 
 @dataclass(slots=True)
@@ -131,7 +131,7 @@ class _Sender:
     def __init__(
         self,
         channel: Channel,
-        entries: Iterator[Entry],
+        entries: Generator[Entry],
         read: Read,
         transfer: Transfer,
         on_bytes: Callable[[Transfer], None] | None,
@@ -186,16 +186,18 @@ class _Sender:
 
     def _walk(self) -> None:
         announced = hashlib.sha256()
-        for index, entry in enumerate(self._entries):
-            if self._done:
-                return
-            if entry.is_regular:
-                # Known before it is announced: the engine may ask at once.
-                self._files[index] = entry.path
-            packet = _stat_packet(entry)
-            announced.update(packet)
-            self._channel.send(packet, flush=False)
-            self._transfer.paths += 1
+        # Closed here: where the connection is lost, the error would hold it, and its folders, for a while.
+        with closing(self._entries) as entries:
+            for index, entry in enumerate(entries):
+                if self._done:
+                    return
+                if entry.is_regular:
+                    # Known before it is announced: the engine may ask at once.
+                    self._files[index] = entry.path
+                packet = _stat_packet(entry)
+                announced.update(packet)
+                self._channel.send(packet, flush=False)
+                self._transfer.paths += 1
         self._transfer.digest = announced.hexdigest()
         self._channel.send(Packet(type=Packet.STAT).SerializeToString())
 
@@ -204,13 +206,13 @@ class _Sender:
         if path is None:
             raise RpcError(INTERNAL, f"invalid file id {index}")
         self._transfer.files += 1
-        for chunk in self._read(path):
-            self._channel.send(
-                Packet(type=Packet.DATA, id=index, data=chunk).SerializeToString(), flush=False
-            )
-            self._transfer.content_bytes += len(chunk)
-            if self._on_bytes is not None:
-                self._on_bytes(self._transfer)
+        with closing(self._read(path)) as chunks:
+            for chunk in chunks:
+                packet = Packet(type=Packet.DATA, id=index, data=chunk)
+                self._channel.send(packet.SerializeToString(), flush=False)
+                self._transfer.content_bytes += len(chunk)
+                if self._on_bytes is not None:
+                    self._on_bytes(self._transfer)
         self._channel.send(Packet(type=Packet.DATA, id=index).SerializeToString(), flush=False)
 
 

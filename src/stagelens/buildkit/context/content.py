@@ -65,8 +65,8 @@ class Contents:
                 return found
         return None
 
-    def chunks(self, path: bytes) -> Iterator[bytes]:
-        """What the regular file `path` holds, at most CHUNK_BYTES at a time.
+    def chunks(self, path: bytes) -> Generator[bytes]:
+        """What the regular file `path` holds, at most CHUNK_BYTES at a time; close it to stop early.
 
         Raises
         ------
