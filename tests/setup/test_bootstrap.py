@@ -63,8 +63,16 @@ class Project:
         shutil.copy(SCRIPT, root / "stagelens")
         (root / "backend.py").write_text(BACKEND)
         (root / "src/stagelens/cli").mkdir(parents=True)
-        (root / "src/stagelens/cli/__main__.py").write_text("import sys; print(sys.prefix, *sys.argv[1:])\n")
+        self.command_line("print(sys.prefix, *sys.argv[1:])")
+        # As pyenv has it where no version is chosen that has a uv.
+        (root / "shims").mkdir()
+        (root / "shims/uv").write_text("#!/bin/sh\necho no such command; exit 127\n")
+        (root / "shims/uv").chmod(0o755)
         self.version("1")
+
+    def command_line(self, body: str) -> None:
+        text = f"import sys\n\ndef main():\n    {body}\n"
+        (self.root / "src/stagelens/cli/__init__.py").write_text(text)
 
     def version(self, version: str) -> None:
         (self.root / "pyproject.toml").write_text(PYPROJECT.format(version=version))
@@ -78,7 +86,8 @@ class Project:
         return subprocess.Popen(
             [sys.executable, script or self.root / "stagelens", *arguments],
             cwd=cwd,
-            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PATH": NO_UV},
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+            | {"PATH": f"{self.root}/shims{os.pathsep}{NO_UV}", "PIP_USER": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -133,9 +142,13 @@ def test_the_first_run_makes_a_venv_and_later_ones_only_run(
     assert "making .venv" in err
     assert "installing stagelens into .venv" in err
 
+    # What a stranger's folder holds is not run.
+    stranger = tmp_path / "stagelens/cli"
+    stranger.mkdir(parents=True)
+    (stranger / "__init__.py").write_text("def main(): print('stranger')")
     link = tmp_path / "linked"
     link.symlink_to(project.root / "stagelens")
-    code, out, err = project.run("--help", script=link, cwd=Path("/"))
+    code, out, err = project.run("--help", script=link, cwd=tmp_path)
     assert (code, out, err) == (0, f"{project.root / '.venv'} --help", "")
     assert project.builds == 1
 
@@ -146,6 +159,31 @@ def test_a_changed_pyproject_installs_again(project: Project) -> None:
     project.run()
     project.run()
     assert project.builds == 2
+
+
+def test_a_checkout_that_was_moved_installs_again(project: Project) -> None:
+    project.run()
+    project.root = project.root.rename(project.root.with_name("elsewhere"))
+    code, out, _ = project.run()
+    assert (code, out) == (0, str(project.root / ".venv"))
+    assert project.builds == 2
+
+
+def test_a_package_that_is_missing_is_told_with_what_to_do(project: Project) -> None:
+    project.command_line("import nowhere")
+    code, _, err = project.run()
+    assert code == 1
+    assert "error: .venv is not whole: No module named 'nowhere'" in err
+    assert f"next: remove the folder {project.root}/.venv" in err
+    assert "Traceback" not in err
+
+
+def test_the_script_alone_is_no_checkout(bare: Project, tmp_path: Path) -> None:
+    alone = shutil.copy(SCRIPT, tmp_path / "alone")
+    code, _, err = bare.run(script=Path(alone))
+    assert code == 1
+    assert f"error: this is not the project's checkout: {tmp_path}\n" in err
+    assert not (tmp_path / ".venv.lock").exists()
 
 
 def test_the_dev_extra_is_installed_for_tests_and_stays(project: Project) -> None:
@@ -167,13 +205,19 @@ def test_two_at_once_install_once(project: Project) -> None:
     assert project.builds == 1
 
 
-def test_an_interrupted_installation_is_taken_up_again(project: Project) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_installation_is_taken_up_again(project: Project, number: signal.Signals) -> None:
     (project.root / "slow").touch()
     process = project.start()
     project.wait_for_build()
-    os.killpg(process.pid, signal.SIGINT)
+    if number == signal.SIGTERM:
+        os.kill(process.pid, number)
+        until(lambda: _group(psutil.Process(process.pid)) is None, "its end")
+        assert not (project.root / ".venv/stagelens-tmp").exists()
+        # pip has ended; the build backend that it called has not heard of it, and has no way into .venv.
+    os.killpg(process.pid, number)
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "Traceback" not in err.partition("stopped;")[0]
     until(lambda: not [p for p in psutil.process_iter() if _group(p) == process.pid], "the end of pip")
 
