@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 
 class StagelensError(Exception):
     """Base of all errors that stagelens raises on purpose.
@@ -30,3 +32,13 @@ class StagelensError(Exception):
             if text:
                 parts.append(f"  {label}: {text}")
         return "\n".join(parts)
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the reader's own lines and the message, not the way through ours.
+
+        A Dockerfile with a mistake in it is no riddle about stagelens; %debug still goes down the whole way.
+        """
+        frames = traceback.extract_tb(self.__traceback__)
+        own = [frame for frame in frames if "ipykernel_" in frame.filename or "<ipython" in frame.filename]
+        lines = [f"line {frame.lineno}: {frame.line}" for frame in own]
+        return [*lines, f"\x1b[31m{type(self).__name__}\x1b[39m: {self.render()}"]
