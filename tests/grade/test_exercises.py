@@ -26,6 +26,7 @@ def failed(report: grade.Report) -> dict[str, str]:
 
 @pytest.mark.engine
 @pytest.mark.network
+@pytest.mark.timeout(1800)  # six builds, each with what a registry of packages gives
 @pytest.mark.parametrize("name", GIVEN)
 def test_the_solution_earns_every_point_and_the_given_project_does_not(engine: Engine, name: str) -> None:
     exercise = EXERCISES[name]

@@ -95,7 +95,16 @@ class ClusterScheduler:
         name = f"{PLUGIN}-{secrets.token_hex(8)}"
         try:
             client.register_plugin(_plugin(name))
-            yield from _outcomes(client, iter(tasks), self._address, name)
+            given_up: list[Task] = []
+            for future, task in _done(client, iter(tasks), name, name):
+                if _killed(future):
+                    given_up.append(task)
+                else:
+                    yield _outcome(future, task, self._address)
+            # What waited behind a submission that kills workers was given up with it: now each is alone.
+            for task in given_up:
+                for future, _ in _done(client, iter((task,)), f"{name}-alone", name):
+                    yield _outcome(future, task, self._address)
         finally:
             # Ends what still runs, too, where this is left early.
             if client.status == "running":
@@ -136,7 +145,8 @@ def _plugin(name: str) -> Any:
     return type("KernelsPlugin", (Kernels, WorkerPlugin), {})(name)
 
 
-def _outcomes(client: Client, tasks: Iterator[Task], address: str, plugin: str) -> Iterator[Outcome]:
+def _done(client: Client, tasks: Iterator[Task], key: str, plugin: str) -> Iterator[tuple[Any, Task]]:
+    """The futures of tasks as they end, with their tasks; `key` begins Dask's names for them."""
     from distributed import as_completed
 
     done = as_completed(loop=client.loop, raise_errors=False)
@@ -145,13 +155,13 @@ def _outcomes(client: Client, tasks: Iterator[Task], address: str, plugin: str) 
         while True:
             room = max(2, 2 * _threads(client)) - len(waiting)
             for task in (task for _, task in zip(range(room), tasks, strict=False)):
-                future = client.submit(on_worker, task, plugin, key=f"{plugin}-{task.learner}", pure=False)
+                future = client.submit(on_worker, task, plugin, key=f"{key}-{task.learner}", pure=False)
                 waiting[future] = task
                 done.add(future)
             if not waiting:
                 return
             future = next(done)
-            yield _outcome(future, waiting.pop(future), address)
+            yield future, waiting.pop(future)
     finally:
         # What has not begun must not begin on a worker whose kernels end now.
         if waiting and client.status == "running":
@@ -162,6 +172,11 @@ def _threads(client: Client) -> int:
     return sum(cast(Mapping[str, int], client.nthreads()).values())
 
 
+def _killed(future: Any) -> bool:
+    """Whether Dask gave a task up, after it was with several workers as they died."""
+    return future.status == "error" and type(future.exception()).__name__ == "KilledWorker"
+
+
 def _outcome(future: Any, task: Task, address: str) -> Outcome:
     if future.status == "finished":
         return future.result()
@@ -169,7 +184,5 @@ def _outcome(future: Any, task: Task, address: str) -> Outcome:
         raise ClusterFailed(
             "The cluster went away.", where=address, remedy="run the same command again to go on"
         )
-    error = future.exception()
-    # Dask gives a task up after it was on several workers as they died: it is what kills them.
-    words = "every worker that graded it died" if type(error).__name__ == "KilledWorker" else str(error)
+    words = "every worker that graded it died" if _killed(future) else str(future.exception())
     return Outcome(task.learner, error=f"The cluster could not grade it: {words}")
