@@ -194,6 +194,14 @@ def test_learners_whose_names_look_alike_stay_apart_and_keep_their_keys(tmp_path
     assert "kim" in keys[0]
 
 
+def test_a_name_has_the_same_key_however_its_accents_are_written() -> None:
+    assert (
+        learner_key("Rene\u0301e M\u00fcller")
+        == learner_key("Ren\u00e9e Mu\u0308ller")
+        == "ren\u00e9e-m\u00fcller"
+    )
+
+
 def test_links_in_a_class_are_not_followed(tmp_path: Path) -> None:
     outside = laid(tmp_path / "outside", {"Dockerfile": RECIPE})
     folder = laid(tmp_path / "class", {"kim/Dockerfile": RECIPE})

@@ -11,6 +11,7 @@ the attachment's. Anonymous: `anon_a1B2c_678910_file.zip`. A file handed in agai
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 _MOODLE = re.compile(
@@ -57,5 +58,7 @@ def original_name(file: str) -> str:
 
 def learner_key(name: str, number: str = "") -> str:
     """A name that is safe for files and addresses; not yet unique."""
-    key = _UNSAFE.sub("-", f"{name}-{number}" if number else name).strip("-.").lower()
+    # macOS takes both ways to write an accent for one file name, and writes the longer one into archives.
+    composed = unicodedata.normalize("NFC", f"{name}-{number}" if number else name)
+    key = _UNSAFE.sub("-", composed).strip("-.").lower()
     return key[:60] or "learner"
