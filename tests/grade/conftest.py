@@ -14,7 +14,7 @@ from stagelens.grade import Check, Exercise
 
 # What an instructor may write: `points` is read from the submission, the other words make trouble.
 GRADING = """
-import os, time
+import os, tempfile, time
 from pathlib import Path
 from stagelens.grade import CheckResult, Report
 from stagelens.grade.notebook import Graded, recorded
@@ -29,9 +29,10 @@ if report is None:
         raise ValueError("this submission breaks the grader")
     if order == "wait":
         try:
-            Path(rest[0]).write_text("running")
-            while not Path(rest[0] + "-go").exists():
-                time.sleep(0.05)
+            with tempfile.TemporaryDirectory(prefix="of-a-grading-"):
+                Path(rest[0]).write_text("running")
+                while not Path(rest[0] + "-go").exists():
+                    time.sleep(0.05)
         finally:
             Path(rest[0]).write_text("cleaned")
     if order == "once" and not Path(rest[0]).exists():

@@ -38,7 +38,12 @@ def called(room: Room, *more: str) -> Any:
     return CliRunner().invoke(app, arguments)
 
 
-def test_the_command_writes_all_results_and_tells_what_has_no_grade(classroom: Room, tmp_path: Path) -> None:
+def test_the_command_writes_all_results_and_tells_what_has_no_grade(
+    classroom: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As people name a folder: from where they are.
+    monkeypatch.chdir(classroom.out.parent)
+    classroom.out = Path(classroom.out.name)
     own = tmp_path / "own.ipynb"
     own.write_text(classroom.notebook)
     classroom.submit(ann="right", bob="raise")

@@ -45,11 +45,11 @@ def places(
     with ExitStack() as held:
         with closing(usual.api):
             images.ensure(usual, wanted, report=tell)
+            sweep(usual)
             if own:
                 free = [held.enter_context(_free(cpus)) for _ in range(workers)]
                 found = tuple(_own(private, usual, wanted, tell) for private in free)
             else:
-                sweep(usual)
                 found = (usual.address,) * workers
         yield found
 

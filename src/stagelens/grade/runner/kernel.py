@@ -156,8 +156,10 @@ class WarmKernel:
         """
         if self._manager is None and not self.stopped:
             self._place = tempfile.TemporaryDirectory(prefix="k-", dir=self.folder)
-            self._manager = _manager(Path(self._place.name).resolve())
-            self._client = _start(self._manager)
+            place = Path(self._place.name).resolve()
+            self._manager = _manager(place)
+            # What a killed kernel leaves goes with this folder, by the next run at the latest.
+            self._client = _start(self._manager, place)
             _wait(self._client, START_SECONDS)
             self._ready = True
         if self.stopped or self._manager is None:
@@ -230,8 +232,9 @@ def _manager(folder: Path) -> AsyncKernelManager:
     )
 
 
-async def _start_async(manager: AsyncKernelManager) -> Any:
-    await manager.start_kernel(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+async def _start_async(manager: AsyncKernelManager, temporary: Path) -> Any:
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    await manager.start_kernel(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     client = manager.client()
     client.start_channels()
     client.allow_stdin = False

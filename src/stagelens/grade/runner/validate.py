@@ -83,5 +83,5 @@ def _command(folder: Path, failures: Path, names: Sequence[str]) -> list[str]:
         *(sys.executable, "-m", "pytest", "-q", "--color=no", "--nbval-lax", "--nbval-current-env"),
         *(f"-p{plugin}" for plugin in plugins),
         *(f"--nbval-cell-timeout={CELL_SECONDS}", f"--stagelens-failures={failures}"),
-        *("-c", os.devnull, f"--rootdir={folder}", "--", *names),
+        *("-c", os.devnull, f"--rootdir={folder.resolve()}", "--", *names),
     ]
