@@ -163,6 +163,14 @@ def test_a_port_that_another_program_has(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (finding.state, finding.text) == ("note", "in use by another program")
 
 
+def test_a_home_that_cannot_be_written_is_a_finding(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "file").touch()
+    monkeypatch.setenv("STAGELENS_HOME", str(here / "file"))
+    (finding,) = examine()
+    assert (finding.name, finding.state) == ("settings", "problem")
+    assert str(here / "file") in finding.text
+
+
 def test_settings_that_cannot_be_read_are_a_finding(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAGELENS_LANGUAGE", "tlh")
     (finding,) = examine()

@@ -175,3 +175,24 @@ def test_a_dockerfile_on_the_standard_input_is_refused_in_words() -> None:
     with pytest.raises(click.BadParameter, match="save it"):
         flags.file("-")
     assert flags.file("docker/App.Dockerfile") == Path("docker/App.Dockerfile")
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "multi-stage:x", "me/app_1:V1.2", "Host.example:5000/a/b__c", "localhost/a", "[::1]:5000/a"]
+)
+def test_an_images_name_is_taken_as_it_is(name: str) -> None:
+    assert flags.tag(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "App", "a:", "a:::x", "a b", "a/", "-a", "a@sha256:" + "0" * 64, "me/App", "a\n", "a:\u00e9"]
+)
+def test_what_is_no_images_name_is_told_before_anything_is_built(name: str) -> None:
+    with pytest.raises(click.BadParameter, match="no image's name"):
+        flags.tag(name)
+
+
+def test_a_build_argument_has_a_name() -> None:
+    assert [flags.build_arg(text) for text in ("A=b", "A=", "A")] == ["A=b", "A=", "A"]
+    with pytest.raises(click.BadParameter, match="no name"):
+        flags.build_arg("=b")

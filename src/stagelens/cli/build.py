@@ -27,14 +27,27 @@ FILE = click.option(
 )
 TARGET = click.option("--target", help="The stage to stop at.")
 BUILD_ARGS = click.option(
-    "--build-arg", "build_args", metavar="NAME=VALUE", multiple=True, help="May be repeated."
+    "--build-arg",
+    "build_args",
+    type=flags.build_arg,
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="May be repeated.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command("build")
 @CONTEXT
-@click.option("--tag", "-t", "tags", multiple=True, help="A name for the image; may be repeated.")
+@click.option(
+    "--tag",
+    "-t",
+    "tags",
+    type=flags.tag,
+    metavar="NAME[:TAG]",
+    multiple=True,
+    help="A name for the image; may be repeated.",
+)
 @FILE
 @TARGET
 @BUILD_ARGS

@@ -17,6 +17,7 @@ from stagelens.cli import requirements, surroundings
 from stagelens.cli.console import print_json, working
 from stagelens.cli.findings import Finding, State, show
 from stagelens.errors import StagelensError
+from stagelens.paths import cache_dir, state_dir
 from stagelens.settings import Settings, SettingsInvalid
 from stagelens.views.markup import size
 
@@ -67,6 +68,14 @@ def examine() -> Iterator[Finding]:
         Settings()
     except SettingsInvalid as error:
         yield Finding("settings", "problem", f"{error.what} {error.where}: {error.why}", error.remedy)
+        return
+    try:
+        state_dir()
+        cache_dir()
+    except OSError as error:
+        text = f"stagelens cannot keep its things in {error.filename}: {error.strerror}"
+        remedy = "make it yours to write, or set STAGELENS_HOME to a folder that is"
+        yield Finding("settings", "problem", text, remedy)
         return
     try:
         engine = engines.connect(start=False)

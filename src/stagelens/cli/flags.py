@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,11 @@ import click
 
 from stagelens.build.job import Secret
 from stagelens.buildkit import Env, FileSend, LocalFolder, Output, TarFile
+
+# The grammar of github.com/distribution/reference, without digests, which an image does not get by name.
+_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+_HOST = r"(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+_IMAGE = re.compile(rf"(?:{_HOST}/)?{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,22 @@ def file(text: str) -> Path:
     if text == "-":
         raise click.BadParameter("a Dockerfile on the standard input is not read: save it, and give its path")
     return Path(text)
+
+
+def tag(text: str) -> str:
+    """An image's name, with a tag or without; the engine would only say that some name is wrong."""
+    if not _IMAGE.fullmatch(text):
+        raise click.BadParameter(
+            f"{text!a} is no image's name: small letters, digits and . _ - between slashes, then maybe :TAG"
+        )
+    return text
+
+
+def build_arg(text: str) -> str:
+    """`NAME=VALUE`, or a NAME whose value is the environment's."""
+    if not text.partition("=")[0]:
+        raise click.BadParameter("there is no name before the =: give NAME=VALUE")
+    return text
 
 
 def secret(text: str) -> GivenSecret:
