@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stagelens.snapshot.points import Point
 
 from stagelens.build import BuildTrace, Vertex
 from stagelens.dockerfile import parse
 from stagelens.snapshot import known as room
 from stagelens.snapshot.known import BuildKey, Known
 from stagelens.snapshot.listing import ListingError
-from stagelens.snapshot.split import Point
 
 TRACE = BuildTrace(parse("FROM a\nRUN b\n"), (), "session", "sha256:0")
 KEY = BuildKey("project", "build")

@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
 from pathlib import Path
 
 import pytest
 from stagelens_testing.cutter import Cutter
 
 import stagelens
-from stagelens.build import Vertex
 from stagelens.buildkit import ConnectionLost
 from stagelens.engine import Engine, connect
 from stagelens.errors import StagelensError
 from stagelens.images import ensure
-from stagelens.snapshot import Entry, ProbeFailed, explore, history, read_file
+from stagelens.snapshot import Entry, ProbeFailed, explore, history, known, prober, read_file
 from stagelens.snapshot.layers import read_layers
+from stagelens.snapshot.table import FileTable
+from stagelens.snapshot.walk import Lister
+from stagelens.snapshot.walk import walk as real_walk
 
 EXERCISES = Path(__file__).parents[2] / "ch04/exercises"
 CHAPTER = EXERCISES / "multi-stage"
@@ -165,33 +168,83 @@ def test_steps_that_somebody_ran_again_without_the_cache_are_listed_anew(
         seen.add(name)
 
 
-def listed(engine: Engine, context: Path, keep: Path) -> list[bool]:
-    """Explore a build; for each listing that the engine was asked for, whether it had it already."""
-    steps: dict[str, bool] = {}
+@pytest.fixture
+def walked(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[int, int | None]]:
+    """What each probe has to list: snapshots, each with the one before it. Nothing is known but from disk."""
+    monkeypatch.setattr(known, "_MAX_TABLES", 0)
+    seen: list[Mapping[int, int | None]] = []
 
-    def note(vertex: Vertex, _: object) -> None:
-        if "-print0" in vertex.name:
-            steps[vertex.digest] = vertex.cached
+    def walk(
+        lister: Lister, workers: Executor, wanted: Mapping[int, int | None], tables: Mapping[int, FileTable]
+    ) -> dict[int, FileTable]:
+        seen.append(wanted)
+        return real_walk(lister, workers, wanted, tables)
 
-    explore(engine, context, stagelens.build(context, engine=engine), on_vertex=note, keep=keep)
-    return sorted(steps.values())
+    monkeypatch.setattr(prober, "walk", walk)
+    return seen
 
 
 @pytest.mark.engine
-def test_what_has_not_changed_is_not_listed_again(engine: Engine, tmp_path: Path, unique: str) -> None:
+def test_what_has_not_changed_is_not_listed_again(
+    engine: Engine, tmp_path: Path, unique: str, walked: list[Mapping[int, int | None]]
+) -> None:
     context, keep = tmp_path / "context", tmp_path / "keep"
     context.mkdir()
     text = f"FROM diamol/base AS one\nCOPY a /a\nRUN echo {unique} > /1\nFROM one\nRUN echo 2 > /2\n"
     (context / "Dockerfile").write_text(text)
     (context / "a").write_text(unique)
-    assert listed(engine, context, keep)[:3] == [False] * 3
-    assert listed(engine, context, keep) == [], "nothing has changed: the engine is not asked"
+
+    def listed() -> int | None:
+        """How many snapshots were listed; None where the engine was not asked for any."""
+        walked.clear()
+        explore(engine, context, stagelens.build(context, engine=engine), keep=keep)
+        return sum(map(len, walked)) if walked else None
+
+    assert listed() == 4
+    assert listed() is None, "nothing has changed: the engine is not asked"
     (context / "Dockerfile").write_text(text.replace("echo 2", "echo 3"))
-    assert listed(engine, context, keep) == [False], "only what follows the edit"
-    shutil.rmtree(keep)
-    assert listed(engine, context, keep) == [True] * 4, "what is lost here, the engine still knows"
+    assert listed() == 1, "only what follows the edit"
     (context / "a").write_text(f"{unique} other")
-    assert listed(engine, context, keep)[:3] == [False] * 3
+    assert listed() == 3
+    shutil.rmtree(keep)
+    assert listed() == 4
+
+
+NASTY = r"""FROM diamol/base AS start
+RUN mkdir -p /t/a/b/c /t/x && for d in /t/a /t/a/b /t/a/b/c /t/x; do echo 1 > $d/f; ln -s f $d/l; done
+RUN echo 2 >> /t/a/b/c/f
+RUN chmod 700 /t/a/b
+RUN mv /t/a/b /t/moved
+RUN mkdir /t/deep && mv /t/moved /t/deep/moved
+RUN rm -r /t/x && mkdir /t/x && echo new > /t/x/g
+RUN rm -r /t/x && echo file > /t/x
+RUN rm /t/x && ln -s a /t/x && rm -r /t/a && mkdir -p /t/a/b && echo back > /t/a/b/f
+RUN ln /t/a/b/f /t/a/b/hard && touch -d @7 /t/a/b/f
+RUN rm -r /t
+RUN rm -r /etc /bin/busybox.x 2> /dev/null; true
+FROM start
+WORKDIR /t/a/b/c
+COPY --from=start /bin/ /t/a/b/
+"""
+
+
+@pytest.mark.engine
+def test_what_a_step_left_alone_is_taken_from_the_snapshot_before_and_is_right(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique: str
+) -> None:
+    """Against listings of every snapshot as a whole; folders are moved, replaced, emptied and made again."""
+    monkeypatch.setattr(known, "_MAX_TABLES", 0)
+    (tmp_path / "Dockerfile").write_text(NASTY.replace("echo 1", f"echo {unique}"))
+    trace = stagelens.build(tmp_path, engine=engine)
+    quick = explore(engine, tmp_path, trace, keep=tmp_path / "quick").stages
+
+    def walk(lister: Lister, workers: Executor, wanted: Iterable[int], _: object) -> dict[int, FileTable]:
+        return real_walk(lister, workers, dict.fromkeys(wanted), {})
+
+    monkeypatch.setattr(prober, "walk", walk)
+    whole = explore(engine, tmp_path, trace, keep=tmp_path / "whole").stages
+    for one, other in zip(quick, whole, strict=True):
+        assert one.tables == other.tables
 
 
 @pytest.mark.engine
@@ -268,7 +321,7 @@ def test_a_probe_that_fails_says_so_and_not_that_the_dockerfile_is_wrong(
 
 @pytest.mark.engine
 def test_an_engine_that_is_gone_in_the_midst_of_a_probe_is_told_and_nothing_kept(
-    engine: Engine, tmp_path: Path, unique: str
+    engine: Engine, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, keep = tmp_path / "context", tmp_path / "keep"
     context.mkdir()
@@ -276,14 +329,16 @@ def test_an_engine_that_is_gone_in_the_midst_of_a_probe_is_told_and_nothing_kept
     cutter = Cutter(tmp_path / "s", engine.address.removeprefix("unix://"))
     cut = connect(f"unix://{tmp_path}/s", start=False)
 
-    def stop(vertex: Vertex, _: object) -> None:
-        if "-print0" in vertex.name:
-            cutter.cut()
+    def stop(*given: object) -> dict[int, FileTable]:
+        cutter.cut()
+        return real_walk(*given)  # pyright: ignore[reportArgumentType]
 
     try:
         trace = stagelens.build(context, engine=cut)
         with pytest.raises(ConnectionLost, match="connection to the engine broke"):
-            explore(cut, context, trace, on_vertex=stop, keep=keep)
+            with monkeypatch.context() as patched:
+                patched.setattr(prober, "walk", stop)
+                explore(cut, context, trace, keep=keep)
         assert not keep.exists()
         with pytest.raises(StagelensError):
             explore(cut, context, trace, keep=keep)  # nor does the engine come back

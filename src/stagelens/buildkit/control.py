@@ -138,7 +138,7 @@ class Control:
             exporter_attrs=output.get("Attrs", {}),
         )
         call = self._client.call(f"{_SERVICE}/Solve")
-        events = _Events(self._client, ref, on_status) if on_status is not None else None
+        events = Events(self._client, ref, on_status) if on_status is not None else None
         if cancel is not None:
             cancel.on_request(call.cancel)
         try:
@@ -167,7 +167,14 @@ class Control:
         self.close()
 
 
-class _Events:
+def start_solve(client: Client, ref: str, session: str) -> Call:
+    """Begin a build without a frontend, which the caller steers (see `Gateway`); it is in no history."""
+    call = client.call(f"{_SERVICE}/Solve")
+    call.ask(SolveRequest(ref=ref, session=session, internal=True))
+    return call
+
+
+class Events:
     """A thread that hands the events of one solve on."""
 
     def __init__(self, client: Client, ref: str, on_status: OnStatus) -> None:

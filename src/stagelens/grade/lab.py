@@ -28,7 +28,7 @@ from stagelens.grade.model import Exercise
 from stagelens.grade.policy import NotAllowed
 from stagelens.grade.words import harmless
 from stagelens.snapshot import FileTable
-from stagelens.snapshot.probe import list_image
+from stagelens.snapshot.prober import list_image
 
 # What is made for a submission has this label and, in Unix seconds, the time by which it is over in any case.
 LABEL = "org.stagelens.grade"

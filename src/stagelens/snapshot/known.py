@@ -1,6 +1,6 @@
-"""What was listed before, kept in memory and on disk: tables by their listing, explorations by their build.
+"""What was listed before, kept in memory and on disk: tables by their snapshot, explorations by their build.
 
-A table is a listing's, whoever made it. An exploration is known where nothing can have changed since: the
+A snapshot of an engine never changes. An exploration is known where nothing can have changed since: the
 same Dockerfile, arguments and context, every step cached or run before it was made, and the same image, whose
 configuration says when each of its layers was made. Only a project's last exploration is known, so one of
 another target in between, which may have run steps again, is a reason to ask the engine.
@@ -13,7 +13,7 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,31 +25,21 @@ from stagelens.build import BuildTrace
 from stagelens.buildkit import BuildRequest
 from stagelens.engine import Engine
 from stagelens.snapshot.keep import Keep
-from stagelens.snapshot.listing import PARTS, ListingError, read_listing
-from stagelens.snapshot.split import Point
+from stagelens.snapshot.points import Point
 from stagelens.snapshot.table import FileTable
 
 MAX_BYTES = 256 << 20  # some three million files
 _MAX_INDEX_BYTES = 16 << 20
 _MAX_TABLES = 64
-_VERSION = "1"
+_VERSION = "2"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The files at a point, which is the snapshot `identity` in the engine ("" where it does not say)."""
+    """The files at a point; `identity` stands for the engine's snapshot, or for the files themselves."""
 
     table: FileTable
-    digest: str
-    identity: str
-
-
-@dataclass(frozen=True, slots=True)
-class Guess:
-    """What a point's snapshot was when its project was explored last: its table's digest, its identity."""
-
-    digest: str
     identity: str
 
 
@@ -68,27 +58,18 @@ class Known:
         self._files = Keep(folder, ".files", MAX_BYTES)
         self._builds = Keep(folder, ".build", _MAX_INDEX_BYTES)
 
-    def snapshot(self, listing: Mapping[str, bytes], identity: str) -> Snapshot:
-        """What a listing says; it is parsed only if it never was.
+    def snapshot(self, identity: str) -> Snapshot | None:
+        """The snapshot of that identity, if it is known."""
+        table = self._table(identity)
+        return Snapshot(table, identity) if table is not None else None
 
-        Raises
-        ------
-        ListingError: it lacks a part, or is none.
-        """
-        try:
-            parts = [listing[part] for part in PARTS]
-        except KeyError as error:
-            raise ListingError("The probe's result lacks a listing.") from error
-        found = hashlib.sha256()
-        for part in parts:
-            found.update(len(part).to_bytes(8, "big") + part)
-        digest = found.hexdigest()
-        table = self._table(digest)
-        if table is None:
-            table = read_listing(*parts)
-            self._files.store(digest, [table.to_bytes()])
-            _recent.put(digest, table)
-        return Snapshot(table, digest, identity)
+    def keep(self, identity: str | None, table: FileTable) -> Snapshot:
+        """Keep the files of a snapshot; without an identity, they stand for themselves."""
+        data = table.to_bytes()
+        identity = identity or hashlib.sha256(data).hexdigest()
+        self._files.store(identity, [data])
+        _recent.put(identity, table)
+        return Snapshot(table, identity)
 
     def build(self, key: BuildKey, trace: BuildTrace) -> dict[Point, Snapshot] | None:
         """The snapshots of a build that was explored last and after its steps last ran, else None."""
@@ -96,16 +77,11 @@ class Known:
         if key.build is None or kept["build"] != key.build or kept["time"] < _last_run(trace):
             return None
         found: dict[Point, Snapshot] = {}
-        for stage, instruction, digest, identity, _ in kept["points"]:
-            if (table := self._table(digest)) is None:
+        for stage, instruction, identity in kept["points"]:
+            if (snapshot := self.snapshot(identity)) is None:
                 return None
-            found[Point(stage, instruction)] = Snapshot(table, digest, identity)
+            found[Point(stage, instruction)] = snapshot
         return found
-
-    def guesses(self, key: BuildKey) -> dict[str, Guess]:
-        """What was known of a project's points, by the digests of their texts; it need not be so still."""
-        points = self._kept(key)["points"]
-        return {text: Guess(digest, identity) for _, _, digest, identity, text in points}
 
     def _kept(self, key: BuildKey) -> dict[str, Any]:
         """What was kept of a project's last build; of none where it is damaged or of another version."""
@@ -114,43 +90,31 @@ class Known:
         try:
             kept = json.loads(data or b"{}")
             sound = isinstance(kept["build"], str | None) and isinstance(kept["time"], float | int)
-            for stage, instruction, digest, identity, text in kept["points"]:
+            for stage, instruction, identity in kept["points"]:
                 sound &= isinstance(stage, int) and isinstance(instruction, int)
-                sound &= isinstance(identity, str) and isinstance(text, str)
-                sound &= bool(_DIGEST.fullmatch(digest))
+                sound &= bool(_DIGEST.fullmatch(identity))
         except (ValueError, TypeError, KeyError, RecursionError):
             return nothing
         return kept if sound else nothing
 
-    def guessed(self, guess: Guess, identities: Collection[str]) -> Snapshot | None:
-        """The guess as a snapshot, if the engine has that one, and its files are still known here."""
-        table = self._table(guess.digest) if guess.identity in identities else None
-        return Snapshot(table, guess.digest, guess.identity) if table is not None else None
-
-    def keep_build(
-        self, key: BuildKey, time: float, snapshots: Mapping[Point, Snapshot], texts: Mapping[Point, str]
-    ) -> None:
-        """Keep a build's snapshots as they were at a time of the engine's clock (Unix seconds).
-
-        `texts` are digests of the points' texts.
-        """
+    def keep_build(self, key: BuildKey, time: float, snapshots: Mapping[Point, Snapshot]) -> None:
+        """Keep a build's snapshots as they were at a time of the engine's clock (Unix seconds)."""
         points = [
-            (point.stage, point.instruction, snapshot.digest, snapshot.identity, texts[point])
-            for point, snapshot in snapshots.items()
+            (point.stage, point.instruction, snapshot.identity) for point, snapshot in snapshots.items()
         ]
         facts = {"build": key.build, "time": time, "points": points}
         self._builds.store(key.project, [json.dumps(facts).encode()])
 
-    def _table(self, digest: str) -> FileTable | None:
-        if (table := _recent.get(digest)) is not None:
+    def _table(self, identity: str) -> FileTable | None:
+        if (table := _recent.get(identity)) is not None:
             return table
-        data = self._files.load(digest)
+        data = self._files.load(identity)
         try:
             table = FileTable.from_bytes(data) if data is not None else None
         except ValueError:
             return None
         if table is not None:
-            _recent.put(digest, table)
+            _recent.put(identity, table)
         return table
 
 
@@ -196,21 +160,21 @@ def _last_run(trace: BuildTrace) -> float:
 
 
 class _Recent:
-    """The tables used last, by digest."""
+    """The tables used last, by their snapshot's identity."""
 
     def __init__(self) -> None:
         self._tables: OrderedDict[str, FileTable] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, digest: str) -> FileTable | None:
+    def get(self, identity: str) -> FileTable | None:
         with self._lock:
-            if digest in self._tables:
-                self._tables.move_to_end(digest)
-            return self._tables.get(digest)
+            if identity in self._tables:
+                self._tables.move_to_end(identity)
+            return self._tables.get(identity)
 
-    def put(self, digest: str, table: FileTable) -> None:
+    def put(self, identity: str, table: FileTable) -> None:
         with self._lock:
-            self._tables[digest] = table
+            self._tables[identity] = table
             if len(self._tables) > _MAX_TABLES:
                 self._tables.popitem(last=False)
 

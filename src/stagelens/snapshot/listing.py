@@ -1,4 +1,4 @@
-"""How a probe lists a tree, and how its listing is read.
+"""How trees are listed in a container, and how a listing is read.
 
 File names may hold newlines, quotes and any byte but NUL, and busybox's `stat` ends its records with a
 newline. So names and facts come apart: find's `-print0` gives the names, its `-exec stat` without names
@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 import shlex
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from stagelens.errors import StagelensError
 from stagelens.snapshot.entry import Kind
 from stagelens.snapshot.table import FileTable, pack_kind
 
-PARTS = ("names", "facts", "links")
 _KINDS: dict[int, Kind] = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "dir",
@@ -27,69 +28,177 @@ _KINDS: dict[int, Kind] = {
     stat.S_IFIFO: "fifo",
     stat.S_IFSOCK: "socket",
 }
-# Mode (hexadecimal), uid, gid, size and mtime, as `list_command` has stat print them.
-_FACTS = re.compile(rb"(?:[0-9a-f]{1,8} \d{1,10} \d{1,10} \d{1,20} -?\d{1,19}\n)*+")
-# What no name of `find .` holds: empty, `.` and `..` parts.
+# Mode (hexadecimal), uid, gid, size and mtime, links, inode and ctime, as the commands have stat print them.
+_FACTS = re.compile(
+    rb"(?:[0-9a-f]{1,8} \d{1,10} \d{1,10} \d{1,20} -?\d{1,19} \d{1,20} \d{1,20} -?\d{1,19}\n)*+"
+)
+_FORMAT = "%f %u %g %s %Y %h %i %Z"
+_COLUMNS = 8
+# What no name of find holds below a clean path: empty, `.` and `..` parts.
 _UNCLEAN = (b"//", b"/./", b"/../", b"/\0", b"/.\0", b"/..\0")
+# A command's arguments stay far below what a kernel takes (128 KiB each, some 2 MiB together).
+_ARGUMENT_BYTES = 60_000
+# Shell variables for the commands of `list_command`.
+PROLOGUE = "F={} L={}; export F L\n".format(
+    shlex.quote(f"exec stat -c '{_FORMAT}' \"$@\" >&3"), shlex.quote('exec stat -c %N "$@" >&4')
+)
 
 
 class ListingError(StagelensError):
-    """A probe's listing is cut short or does not fit together."""
+    """A listing is cut short or does not fit together."""
 
 
-def list_command(root: str, out: str, busybox: str = "") -> str:
-    """Shell commands (busybox) that list the tree at `root` into files in the folder `out`.
+class Folder(NamedTuple):
+    """What tells a folder from another one that is called the same."""
 
-    `busybox` are words that run an applet, where none is on the PATH. The tree is walked once, since walking
-    it costs more than all the rest; `stat` is run for thousands of files at a time, its output apart from
-    the names that find itself writes.
+    links: int
+    inode: int
+    changed: int
+
+
+@dataclass(slots=True)
+class Rows:
+    """Files in columns, in any order: keys as `table.path_key` has them, kinds of `pack_kind`.
+
+    `folders` has further facts of those that are folders, by their keys.
     """
-    run = f"{busybox} " if busybox else ""
-    facts = f"exec {run}stat -c '%f %u %g %s %Y' \"$@\" >&3"
-    links = f'exec {run}stat -c %N "$@" >&4'
-    walk = f'{run}find . -xdev -print0 -exec {run}sh -c "$F" f {{}} + -type l -exec {run}sh -c "$L" l {{}} +'
-    return (
-        f"{run}mkdir -p {out} && cd {root} && F={shlex.quote(facts)} L={shlex.quote(links)}"
-        f" && export F L && {walk} > {out}/names 3> {out}/facts 4> {out}/links"
+
+    keys: list[bytes] = field(default_factory=list[bytes])
+    kinds: list[int] = field(default_factory=list[int])
+    uids: list[int] = field(default_factory=list[int])
+    gids: list[int] = field(default_factory=list[int])
+    sizes: list[int] = field(default_factory=list[int])
+    mtimes: list[int] = field(default_factory=list[int])
+    targets: list[bytes] = field(default_factory=list[bytes])
+    folders: dict[bytes, Folder] = field(default_factory=dict[bytes, Folder])
+
+    def extend(self, other: Rows) -> None:
+        """Take over all of another's rows."""
+        self.keys += other.keys
+        self.kinds += other.kinds
+        self.uids += other.uids
+        self.gids += other.gids
+        self.sizes += other.sizes
+        self.mtimes += other.mtimes
+        self.targets += other.targets
+        self.folders |= other.folders
+
+    def add(self, other: Rows, row: int, key: bytes) -> None:
+        """Take over one row of another's, under a key."""
+        self.keys.append(key)
+        self.kinds.append(other.kinds[row])
+        self.uids.append(other.uids[row])
+        self.gids.append(other.gids[row])
+        self.sizes.append(other.sizes[row])
+        self.mtimes.append(other.mtimes[row])
+        self.targets.append(other.targets[row])
+
+    def table(self) -> FileTable:
+        """The rows as a table.
+
+        Raises
+        ------
+        ListingError: two have the same name, or a number does not fit.
+        """
+        keys = self.keys
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        if len(set(keys)) != len(keys):
+            raise _bad("its names are not those of one tree")
+        try:
+            return FileTable.from_columns(
+                keys=[keys[row] for row in order],
+                kinds=[self.kinds[row] for row in order],
+                uids=[self.uids[row] for row in order],
+                gids=[self.gids[row] for row in order],
+                sizes=[self.sizes[row] for row in order],
+                mtimes=[self.mtimes[row] for row in order],
+                targets=[self.targets[row] for row in order],
+            )
+        except ValueError as error:
+            raise _bad(str(error)) from error
+
+
+def list_command(folders: Iterable[bytes], out: bytes, *, deep: bool) -> bytes:
+    """Shell commands (busybox) that list what is in folders, or all that is below them, and print it.
+
+    Printed are a line of four numbers, whether find failed and the bytes of each part, and the parts. They
+    wait in files beside `out`. Each tree is walked once, since that costs more than all the rest; `stat` is
+    run for thousands of files at a time, its output apart from the names that find itself writes.
+    """
+    depth = b"-mindepth 1" if deep else b"-mindepth 1 -maxdepth 1"
+    walks = b"".join(
+        b'find %b %b -print0 -exec sh -c "$F" f {} + -type l -exec sh -c "$L" l {} + || S=1; '
+        % (b" ".join(batch), depth)
+        for batch in _batches(folders)
+    )
+    parts = [b"%b.%d" % (out, number) for number in range(3)]
+    counts = b" ".join(b"$(wc -c < %b)" % part for part in parts)
+    return b"S=0; { %b} < /dev/null > %b 3> %b 4> %b; echo $S %b; cat %b\n" % (
+        walks,
+        *parts,
+        counts,
+        b" ".join(parts),
     )
 
 
-def read_listing(names: bytes, facts: bytes, links: bytes) -> FileTable:
-    """The tree of a listing, without the root itself.
+def _batches(folders: Iterable[bytes]) -> Iterable[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for folder in folders:
+        quoted = quote(folder)
+        if batch and size + len(quoted) > _ARGUMENT_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(quoted)
+        size += len(quoted) + 1
+    if batch:
+        yield batch
 
-    Works on whole columns and makes no `Entry`, since a build has a listing for each of its instructions.
+
+def quote(path: bytes) -> bytes:
+    """A path as one word of a shell, whatever bytes it has."""
+    return b"'" + path.replace(b"'", b"'\\''") + b"'"
+
+
+def read_listing(names: bytes, facts: bytes, links: bytes, root: bytes) -> Rows:
+    """The files of a listing, their keys from below `root` (which ends with a slash).
+
+    Works on whole columns, since a build may have many files after each of its instructions.
 
     Raises
     ------
-    ListingError: the three parts are cut short, do not fit together, or are not what a probe writes.
+    ListingError: the three parts are cut short, do not fit together, or are not what the commands print.
     """
     paths = names.split(b"\0")
     count = facts.count(b"\n")
-    if paths.pop() or not count or len(paths) != count or not _FACTS.fullmatch(facts):
+    if paths.pop() or len(paths) != count or not _FACTS.fullmatch(facts):
         raise _bad(f"{len(paths)} names, {count} records")
-    if paths[0] != b"." or any(part in names for part in _UNCLEAN):
+    if any(part in names for part in _UNCLEAN) or not all(path.startswith(root) for path in paths):
         raise _bad("its names are not those of one tree")
     numbers = facts.split()
-    modes, uids, gids, sizes, mtimes = (numbers[column::5] for column in range(5))
+    modes, uids, gids, sizes, mtimes, hard, inodes, changed = (
+        numbers[column::_COLUMNS] for column in range(_COLUMNS)
+    )
     targets = _targets(links, paths, modes, sizes)
-    keys = [path[2:].replace(b"/", b"\0") for path in paths]
-    order = sorted(range(1, len(keys)), key=keys.__getitem__)
-    if len(set(keys)) != len(keys) or not all(path.startswith(b"./") for path in paths[1:]):
-        raise _bad("its names are not those of one tree")
     kinds = {mode: _kind(int(mode, 16)) for mode in set(modes)}
     owners = {owner: int(owner) for owner in {*uids, *gids}}
-    try:
-        return FileTable.from_columns(
-            keys=[keys[row] for row in order],
-            kinds=[kinds[modes[row]] for row in order],
-            uids=[owners[uids[row]] for row in order],
-            gids=[owners[gids[row]] for row in order],
-            sizes=[int(sizes[row]) for row in order],
-            mtimes=[int(mtimes[row]) for row in order],
-            targets=[targets.get(row, b"") for row in order],
-        )
-    except ValueError as error:
-        raise _bad(str(error)) from error
+    start = len(root)
+    keys = [path[start:].replace(b"/", b"\0") for path in paths]
+    folder_modes = {mode for mode in kinds if stat.S_ISDIR(int(mode, 16))}
+    return Rows(
+        keys=keys,
+        kinds=[kinds[mode] for mode in modes],
+        uids=[owners[owner] for owner in uids],
+        gids=[owners[owner] for owner in gids],
+        sizes=list(map(int, sizes)),
+        mtimes=list(map(int, mtimes)),
+        targets=[targets.get(row, b"") for row in range(count)] if targets else [b""] * count,
+        folders={
+            keys[row]: Folder(int(hard[row]), int(inodes[row]), int(changed[row]))
+            for row, mode in enumerate(modes)
+            if mode in folder_modes
+        },
+    )
 
 
 def _kind(mode: int) -> int:
@@ -121,7 +230,7 @@ def _targets(
 
 def _bad(why: str) -> ListingError:
     return ListingError(
-        "A probe's listing is not complete.",
+        "A listing of files is not complete.",
         why=why,
         remedy="explore again; if it stays, check the engine's free disk: stagelens doctor",
     )

@@ -1,14 +1,13 @@
 """Files of every stage after every instruction, without exporting an image.
 
-The probe (see split.py) is a build like any other (see prober.py). Where nothing can have changed since an
-earlier exploration, the engine is not asked at all (see known.py).
+The engine shows what its cache holds (see prober.py). Where nothing can have changed since an earlier
+exploration, it is not asked at all (see known.py).
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from stagelens.build import BuildTrace
@@ -20,10 +19,9 @@ from stagelens.errors import StagelensError
 from stagelens.paths import cache_dir
 from stagelens.snapshot.diff import Diff, diff
 from stagelens.snapshot.known import Known, build_key
-from stagelens.snapshot.listing import list_command
-from stagelens.snapshot.prober import PROBE_IMAGE, Prober
-from stagelens.snapshot.split import Plan, Point, listed_points, single, source_point, text_digest
-from stagelens.snapshot.table import FileTable
+from stagelens.snapshot.points import Point, listed_points, points, source_point
+from stagelens.snapshot.prober import Prober, Project
+from stagelens.snapshot.table import FileTable, path_key
 
 CONTENT_BYTES = 64 * 1024
 _EMPTY = FileTable.from_entries(())
@@ -52,17 +50,13 @@ class StageFiles:
 
 @dataclass(frozen=True, slots=True)
 class Exploration:
-    """A build with the files of its stages, in order of the Dockerfile; `engine` serves file contents.
-
-    `identities` names the engine's snapshot of each point, where it is known.
-    """
+    """A build with the files of its stages, in order of the Dockerfile; `engine` serves file contents."""
 
     trace: BuildTrace
     stages: tuple[StageFiles, ...]
     context: Path
     request: BuildRequest
     engine: Engine
-    identities: Mapping[Point, str] = field(default_factory=dict[Point, str])
 
     def stage(self, reference: str | int | None = None) -> StageFiles:
         """The files of the stage with that name or index; the target's without one.
@@ -134,14 +128,11 @@ def explore(
     known = Known(keep or cache_dir() / "stages")
     key = build_key(engine, trace, request, Path(context))
     sources = listed_points(dockerfile, needed)
-    texts = {point: text_digest(dockerfile, point) for point in sources.values() if point}
     snapshots = known.build(key, trace)
-    if snapshots is None or texts.keys() - snapshots.keys():
-        last = known.guesses(key)
-        guesses = {point: last[text] for point, text in texts.items() if text in last}
-        probe = Prober(engine, Path(context), request, on_vertex, cancel)
-        snapshots = probe.snapshots(trace, needed, sources, known, guesses)
-        known.keep_build(key, probe.time, snapshots, texts)
+    if snapshots is None or {point for point in sources.values() if point} - snapshots.keys():
+        probe = Prober(engine, Project(dockerfile, Path(context), request), on_vertex, cancel)
+        snapshots = probe.snapshots(needed, sources, known)
+        known.keep_build(key, probe.time, snapshots)
     stages: list[StageFiles] = []
     for index in needed:
         stage = dockerfile.stages[index]
@@ -154,8 +145,7 @@ def explore(
             else:
                 tables.append(tables[-1])
         stages.append(StageFiles(stage, tuple(tables)))
-    identities = {point: snapshots[source].identity for point, source in sources.items() if source}
-    return Exploration(trace, tuple(stages), Path(context), request, engine, identities)
+    return Exploration(trace, tuple(stages), Path(context), request, engine)
 
 
 def _check(trace: BuildTrace, context: Path) -> None:
@@ -188,35 +178,15 @@ def read_file(exploration: Exploration, stage: str | int, instruction: int | Non
         raise StagelensError(f"There is no file {path!r} there.", where=place)
     if entry.kind != "file":
         raise StagelensError(f"{path!r} is a {entry.kind}, it has no content.", where=place)
-    name = "".join(f"\\0{byte:03o}" for byte in entry.path.encode("utf-8", "surrogateescape"))
-    # The x keeps a name's last newline, which $(...) would drop.
-    command = f"p=$(printf '%bx' '{name}') && $B head -c {CONTENT_BYTES} \"./${{p%x}}\" > $O/content"
     dockerfile = exploration.trace.dockerfile
-    point = source_point(dockerfile, Point(files.stage.index, index)) or Point(files.stage.index, index)
-    mark = exploration.identities.get(point, "")
-    todo = single(dockerfile, point, PROBE_IMAGE, command, mark)
-    probe = Prober(exploration.engine, exploration.context, exploration.request)
-    data = probe.run(todo)["content"]
+    last = max((p for p in points(files.stage) if p.instruction <= index), key=lambda p: p.instruction)
+    point = source_point(dockerfile, last)
+    if point is None:
+        raise StagelensError(f"There is no file {path!r} there.", where=place)
+    probe = Prober(exploration.engine, Project(dockerfile, exploration.context, exploration.request))
+    needed = dockerfile.needed(exploration.trace.target)
+    data = probe.content(needed, point, path_key(entry.path), CONTENT_BYTES)
     return FileContent(data, entry.size, _is_binary(data))
-
-
-def list_image(engine: Engine, image: str, cancel: Cancel | None = None) -> FileTable:
-    """The files of an image that the engine has, under a name of it; nothing is exported.
-
-    Raises
-    ------
-    ProbeFailed: the probe's build failed. BuildCancelled: `cancel` was called.
-    """
-    text = (
-        f"FROM {PROBE_IMAGE} AS lister\n"
-        f"RUN --mount=type=bind,from={image},target=/m {list_command('/m', '/o')}\n"
-        f"FROM scratch AS listed\nCOPY --from=lister /o/ /\n"
-    )
-    with tempfile.TemporaryDirectory(prefix="stagelens-") as empty:
-        request = BuildRequest(network="none")
-        todo = Plan(text, "listed", {}, {}, {})
-        parts = Prober(engine, Path(empty), request, cancel=cancel).run(todo)
-    return Known(cache_dir() / "stages").snapshot(parts, "").table
 
 
 def _is_binary(data: bytes) -> bool:

@@ -1,207 +1,267 @@
-"""Builds that look into the stages, on the engine.
+"""Looks into the stages of a build on the engine.
 
-BuildKit runs only what it has not run before, and a listing that it has made once comes from its cache. Such
-a listing is taken only if it is of the very snapshot that the engine has now; else it is made again, under a
-key that holds the snapshot's identity.
+BuildKit hands over the graph of the build. What each point of the Dockerfile is on it is mounted in one
+container, where shells list what is not known yet. All steps come from the cache of the real build; no step
+is added, and nothing is left.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import secrets
-import tarfile
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stagelens.build import BuildFailed, BuildTrace, Job, run
+from stagelens.build import Job
+from stagelens.build.collect import Collector
 from stagelens.build.run import OnVertex
-from stagelens.buildkit import BuildRequest, Cancel, FileSend
-from stagelens.dockerfile import Dockerfile, parse
+from stagelens.buildkit import (
+    Auth,
+    BuildError,
+    BuildRequest,
+    Cancel,
+    FileSync,
+    Service,
+    Session,
+    Source,
+    shared_key,
+)
+from stagelens.buildkit.context import load_ignore
+from stagelens.buildkit.gateway import Gateway, ProcessEnded
+from stagelens.buildkit.llb import Edge, Graph, image_definition
+from stagelens.buildkit.proto.buildkit_pb2 import Definition, StatusResponse
+from stagelens.buildkit.solve import OnStatus
+from stagelens.dockerfile import Dockerfile, full_name
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
-from stagelens.snapshot.known import Guess, Known, Snapshot
-from stagelens.snapshot.split import Plan, Point, plan, tips_of
+from stagelens.snapshot.edges import Place, point_edges
+from stagelens.snapshot.known import Known, Snapshot
+from stagelens.snapshot.points import Point, points
+from stagelens.snapshot.shells import SCRATCH, Mounted, Shells, tree
+from stagelens.snapshot.table import FileTable
+from stagelens.snapshot.walk import walk
 
 PROBE_IMAGE = "diamol/base"
 # A BuildKit under load gives up where many steps want the same thing at once (util/flightcontrol, its
 # errRetryTimeout; seen with Engine 20.10 and 60 steps).
 _HICCUP = "flightcontrol: exceeded retry timeout"
 _ATTEMPTS = 4
-# How often a listing is asked for again because the project was built anew meanwhile.
-_ROUNDS = 4
-_NETWORKS_SINCE = 23  # Engine's first release with Dockerfile syntax 1.3 or later built in
-_MAX_RESULT_BYTES = 2 * 1024**3
+_WORKERS = 2
 
 
 class ProbeFailed(StagelensError):
-    """The build that lists files failed; `failed` is its error, in terms of the probe's own Dockerfile."""
+    """The engine could not show what is in the stages."""
 
-    def __init__(self, failed: BuildFailed) -> None:
-        self.failed = failed
+    def __init__(self, why: str) -> None:
         super().__init__(
             "The engine could not look into the stages.",
-            where=failed.instruction.source[:200] if failed.instruction else None,
-            why=failed.why,
+            why=why,
             remedy="build the project again: its steps must be in the engine's cache; then stagelens doctor",
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What a build was made of, to be asked for again."""
+
+    dockerfile: Dockerfile
+    context: Path
+    request: BuildRequest
+
+
 class Prober:
-    """Builds a project's probes."""
+    """Looks into a project's stages."""
 
     def __init__(
         self,
         engine: Engine,
-        context: Path,
-        request: BuildRequest,
+        project: Project,
         on_vertex: OnVertex | None = None,
         cancel: Cancel | None = None,
     ) -> None:
         self._engine = engine
-        self._context = context
-        self._request = request
+        self._project = project
         self._on_vertex = on_vertex
         self._cancel = cancel
-        self._trace: BuildTrace | None = None
+        self._collector = Collector(project.dockerfile, str)
 
     @property
     def time(self) -> float:
-        """When the last probe ended, by the engine's clock in Unix seconds."""
-        vertices = self._trace.vertices if self._trace else ()
-        return max((vertex.completed or 0.0 for vertex in vertices), default=0.0)
+        """When the last probe began at the earliest, by the engine's clock in Unix seconds."""
+        return max((vertex.completed or 0.0 for vertex in self._collector.vertices()), default=0.0)
 
     def snapshots(
         self,
-        build: BuildTrace,
         stages: Sequence[int],
         sources: Mapping[Point, Point | None],
         known: Known,
-        guesses: Mapping[Point, Guess],
     ) -> dict[Point, Snapshot]:
         """The snapshots at the points that are listed, each as the engine has it now.
 
-        A point of `guesses` is not listed again if the engine has that very snapshot in its chain.
+        Raises
+        ------
+        ProbeFailed, BuildCancelled, ConnectionLost; ContextError: the context cannot be read.
         """
-        tips = tips_of(build.dockerfile, stages)
-        ends = {source: tips[point.stage] for point, source in sources.items() if source}
-        wanted = {point: "" for point in ends if point not in guesses or _ran(build, point)}
-        new = {tip for tip in tips.values() if _ran(build, tip)}
-        offline = _knows_networks(self._engine, build.dockerfile)
-        found: dict[Point, Snapshot] = {}
-        for _ in range(_ROUNDS):
-            waiting = {point: tip for point, tip in ends.items() if point not in found}
-            if not waiting:
-                return found
-            now = secrets.token_hex(8)
-            todo = plan(build.dockerfile, wanted, waiting, PROBE_IMAGE, now, new=new, offline=offline)
-            result = _folders(self.run(todo))
-            new = set[Point]()
-            for point in waiting:
-                if not self._made(todo, todo.tips[point]):
-                    continue  # it was no new one after all
-                last = _chain(result.get(todo.tips[point], {}))
-                listing = result.get(todo.folders.get(point, ""), {})
-                chain = _chain(listing)
-                if point in wanted and (chain == last[-len(chain) :] if chain else wanted[point]):
-                    found[point] = known.snapshot(listing, _identity(chain))
-                    del wanted[point]
-                elif point in wanted:
-                    # An engine that does not say which snapshot is which lists anew each time.
-                    wanted[point] = _identity(last) or now
-                elif snapshot := known.guessed(guesses[point], _identities(last)):
-                    found[point] = snapshot
-                else:
-                    wanted[point] = ""
-        raise StagelensError(
-            "The stages are being built anew all the time.",
-            where=build.dockerfile.path,
-            remedy="explore again when the other builds of this project have ended",
-        )
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self._snapshots(stages, sources, known)
+            except ProbeFailed as failed:
+                if _HICCUP not in str(failed) or attempt + 1 == _ATTEMPTS:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
-    def _made(self, todo: Plan, folder: str) -> bool:
-        """Whether a folder of the last result was made just now, and not taken from the cache."""
-        if self._trace is None:
-            return False
-        stage = self._trace.dockerfile.stage(todo.steps[folder])
-        vertex = self._trace.vertex(stage, stage.instructions[-1])
-        return vertex is not None and not vertex.cached
+    def _snapshots(
+        self, stages: Sequence[int], sources: Mapping[Point, Point | None], known: Known
+    ) -> dict[Point, Snapshot]:
+        listed = list(dict.fromkeys(source for source in sources.values() if source is not None))
+        with self._gateway() as gateway:
+            places = self._places(gateway, stages)
+            trees = {edge: graph for graph, edge in (places[point] for point in listed if point in places)}
+            numbers = {edge: number for number, edge in enumerate(trees)}
+            before = self._before(stages, sources, places, numbers)
+            cuts = [graph.until(edge) for edge, graph in trees.items()]
+            made = self._tables(gateway, cuts, before, known)
+        nothing = known.keep(None, FileTable.from_entries(()))
+        return {point: made[numbers[places[point][1]]] if point in places else nothing for point in listed}
 
-    def run(self, todo: Plan) -> dict[str, bytes]:
-        """The files that a probe made, by their paths.
+    def _places(self, gateway: Gateway, stages: Sequence[int]) -> dict[Point, Place]:
+        dockerfile = self._project.dockerfile
+        attributes = self._attributes()
+        target = stages[-1]
+
+        def of_stage(index: int) -> Graph:
+            stage = dockerfile.stages[index]
+            named = {} if index == len(dockerfile.stages) - 1 else {"target": stage.name or str(index)}
+            return gateway.frontend(attributes | named)
+
+        return point_edges(dockerfile, target, stages, of_stage)
+
+    def _before(
+        self,
+        stages: Sequence[int],
+        sources: Mapping[Point, Point | None],
+        places: Mapping[Point, Place],
+        numbers: Mapping[Edge, int],
+    ) -> dict[int, int | None]:
+        """For each snapshot the one that it was made upon, if that is among them; those come earlier."""
+        found: dict[int, int | None] = {}
+        for index in stages:
+            last: int | None = None
+            for point in points(self._project.dockerfile.stages[index]):
+                source = sources[point]
+                number = numbers[places[source][1]] if source is not None and source in places else None
+                if number is not None and number != last:
+                    found.setdefault(number, last)
+                last = number
+        return found
+
+    def _tables(
+        self,
+        gateway: Gateway,
+        trees: Sequence[Definition],
+        before: Mapping[int, int | None],
+        known: Known,
+    ) -> list[Snapshot]:
+        with _shells(gateway, trees) as shells:
+            mounted = shells.mounted(len(trees))
+            identities = [self._identity(one) for one in mounted]
+            found: dict[int, Snapshot] = {}
+            for number, identity in enumerate(identities):
+                if identity is not None and (snapshot := known.snapshot(identity)) is not None:
+                    found[number] = snapshot
+            wanted = {
+                number: last if mounted[number].overlay else None
+                for number, last in before.items()
+                if number not in found
+            }
+            tables = _walk(shells, wanted, {number: one.table for number, one in found.items()})
+        found |= {number: known.keep(identities[number], table) for number, table in tables.items()}
+        return [found[number] for number in range(len(trees))]
+
+    def _identity(self, mounted: Mounted) -> str | None:
+        """What stands for a snapshot, now and later; None where the engine does not say."""
+        if not mounted.layers:
+            return None
+        facts = [self._engine.info.id.encode(), mounted.stamp.encode(), *mounted.layers]
+        return hashlib.sha256(b"\0".join(facts)).hexdigest()
+
+    def content(self, stages: Sequence[int], point: Point, key: bytes, most: int) -> bytes:
+        """The first bytes of a file at a point, `most` of them; its key is that of its table.
 
         Raises
         ------
-        ProbeFailed, BuildCancelled, ConnectionLost.
+        Those of `snapshots`.
         """
-        request = replace(self._request, target=todo.target)
-        parsed = parse(todo.text, request.dockerfile)
-        for attempt in range(_ATTEMPTS):
-            output = io.BytesIO()
-            job = Job(self._context, request, todo.text, output=FileSend(output, _MAX_RESULT_BYTES))
-            try:
-                self._trace = run(self._engine, job, parsed, self._on_vertex, self._cancel, "session")
-            except BuildFailed as failed:
-                if _HICCUP in str(failed) and attempt + 1 < _ATTEMPTS:
-                    continue  # what was done by now comes from the cache
-                raise ProbeFailed(failed) from failed
-            output.seek(0)
-            return _read_tar(output)
-        raise AssertionError("the last attempt returns or raises")
+        with self._gateway() as gateway:
+            graph, edge = self._places(gateway, stages)[point]
+            with _shells(gateway, [graph.until(edge)]) as shells:
+                return shells.content(0, key, most)
+
+    @contextmanager
+    def _gateway(self) -> Generator[Gateway]:
+        project = self._project
+        job = Job(project.context, project.request, project.dockerfile.text)
+        load_ignore(job.context, job.dockerfile)
+        sync = FileSync({"context": Source(job.context), "dockerfile": job.dockerfile_tree()})
+        key = shared_key(job.context)
+        with _gateway(self._engine, [sync], key, self._take, self._cancel) as gateway:
+            yield gateway
+
+    def _attributes(self) -> dict[str, str]:
+        request = self._project.request
+        return replace(request, dockerfile=Path(request.dockerfile).name).frontend_attributes()
+
+    def _take(self, status: StatusResponse) -> None:
+        for vertex, lines in self._collector.take(status):
+            if self._on_vertex is not None:
+                self._on_vertex(vertex, lines)
 
 
-def _ran(build: BuildTrace, point: Point) -> bool:
-    """Whether a build ran the step of a point, so that there can be no listing of it yet.
+def list_image(engine: Engine, image: str, cancel: Cancel | None = None) -> FileTable:
+    """The files of an image that the engine has, under a name of it; nothing is exported.
 
-    A FROM never does, though one whose image is looked up may not be called cached.
+    Raises
+    ------
+    ProbeFailed: the engine could not show them. BuildCancelled: `cancel` was called. ConnectionLost.
     """
-    vertex = build.vertex(point.stage, point.instruction)
-    return point.instruction > 0 and vertex is not None and not vertex.cached
+    with (
+        _gateway(engine, [], secrets.token_hex(8), None, cancel) as gateway,
+        _shells(gateway, [image_definition(full_name(image))]) as shells,
+    ):
+        return _walk(shells, {0: None}, {})[0]
 
 
-def _knows_networks(engine: Engine, dockerfile: Dockerfile) -> bool:
-    """Whether the engine's own reader of Dockerfiles, which must be the one used, has RUN --network."""
-    major = engine.info.version.partition(".")[0]
-    return dockerfile.syntax is None and major.isdigit() and int(major) >= _NETWORKS_SINCE
+def _walk(
+    shells: Shells, wanted: Mapping[int, int | None], known: Mapping[int, FileTable]
+) -> dict[int, FileTable]:
+    with ThreadPoolExecutor(_WORKERS) as workers:
+        return walk(shells, workers, wanted, known)
 
 
-def _folders(files: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
-    found: dict[str, dict[str, bytes]] = {}
-    for path, content in files.items():
-        folder, _, name = path.partition("/")
-        found.setdefault(folder, {})[name] = content
-    return found
+@contextmanager
+def _shells(gateway: Gateway, trees: Iterable[Definition]) -> Generator[Shells]:
+    root = gateway.solve(image_definition(full_name(PROBE_IMAGE)))
+    mounts = {tree(number): gateway.solve(definition) for number, definition in enumerate(trees)}
+    container = gateway.container(root, mounts, SCRATCH)
+    shells = Shells(container, _WORKERS)
+    yield shells
+    shells.end()
+    container.release()
 
 
-def _chain(parts: Mapping[str, bytes]) -> tuple[bytes, ...]:
-    """The layers below a step's root, the uppermost first, by the engine's names for them.
-
-    From /proc/self/mounts; () where the root is no overlay. Newer kernels write each layer as `lowerdir+=`.
-    """
-    for line in parts.get("mounts", b"").splitlines():
-        fields = line.split(b" ")
-        if len(fields) > 3 and fields[1] == b"/":
-            options = [option.partition(b"=") for option in fields[3].split(b",")]
-            lower = [value for name, _, value in options if name in (b"lowerdir", b"lowerdir+")]
-            return tuple(layer for value in lower for layer in value.split(b":"))
-    return ()
-
-
-def _identities(chain: Sequence[bytes]) -> set[str]:
-    """Those of all snapshots in a chain."""
-    return {_identity(chain[start:]) for start in range(len(chain))}
-
-
-def _identity(chain: Sequence[bytes]) -> str:
-    return hashlib.sha256(b":".join(chain)).hexdigest()[:32] if chain else ""
-
-
-def _read_tar(file: io.BytesIO) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    with tarfile.open(fileobj=file, mode="r:") as archive:
-        for member in archive:
-            content = archive.extractfile(member) if member.isreg() else None
-            if content is not None:
-                found[member.name.strip("./")] = content.read(_MAX_RESULT_BYTES)
-    return found
+@contextmanager
+def _gateway(
+    engine: Engine, services: Iterable[Service], key: str, on_status: OnStatus | None, cancel: Cancel | None
+) -> Generator[Gateway]:
+    with Session(engine.api, [Auth(engine.api), *services], shared_key=key) as session:
+        try:
+            with Gateway(engine.api, session.id, on_status=on_status, cancel=cancel) as gateway:
+                yield gateway
+        except (BuildError, ProcessEnded) as error:
+            session.close()  # what our side failed with is complete then
+            if session.errors:
+                raise session.errors[0] from None
+            raise ProbeFailed(str(error)) from error

@@ -145,6 +145,39 @@ class FileTable:
             raise ValueError(f"a number is too large for a file table: {error}") from error
         return cls(b"".join(keys), b"".join(targets), columns)
 
+    def patched(self, same: Iterable[bytes], listed: FileTable) -> FileTable:
+        """The table of `listed`, and of all that is below the folders `same` (by their keys) in this one.
+
+        `listed` has these folders themselves and nothing below them.
+        """
+        parts: list[tuple[FileTable, int, int]] = []
+        done = 0
+        for key in sorted(same):
+            at = listed._search(key + b"\0")
+            parts.append((listed, done, at))
+            parts.append((self, self._search(key + b"\0"), self._search(key + b"\x01")))
+            done = at
+        parts.append((listed, done, len(listed)))
+        return self._joined([part for part in parts if part[1] < part[2]])
+
+    @classmethod
+    def _joined(cls, parts: Iterable[tuple[FileTable, int, int]]) -> FileTable:
+        """Rows `start` to `stop - 1` of tables, one after the other; their keys rise."""
+        columns = {name: array(code, [0] if name in _WITH_END else []) for name, code in _COLUMNS}
+        keys: list[bytes] = []
+        links: list[bytes] = []
+        for table, start, stop in parts:
+            for name, column in columns.items():
+                own = table._columns[name]
+                if name in _WITH_END:
+                    shift = column[-1] - own[start]
+                    column.extend(offset + shift for offset in own[start + 1 : stop + 1])
+                else:
+                    column.extend(own[start:stop])
+            keys.append(table._keys[table._offsets[start] : table._offsets[stop]])
+            links.append(table._links[table._link_offsets[start] : table._link_offsets[stop]])
+        return cls(b"".join(keys), b"".join(links), columns)
+
     def __len__(self) -> int:
         return len(self._kinds)
 

@@ -312,3 +312,246 @@ class WorkerRecord(_message.Message):
     id: str
     labels: _containers.ScalarMap[str, str]
     def __init__(self, id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class Input(_message.Message):
+    __slots__ = ("digest", "index")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    index: int
+    def __init__(self, digest: _Optional[str] = ..., index: _Optional[int] = ...) -> None: ...
+
+class Op(_message.Message):
+    __slots__ = ("inputs", "exec", "source", "file", "merge")
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    EXEC_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    MERGE_FIELD_NUMBER: _ClassVar[int]
+    inputs: _containers.RepeatedCompositeFieldContainer[Input]
+    exec: ExecOp
+    source: SourceOp
+    file: FileOp
+    merge: MergeOp
+    def __init__(self, inputs: _Optional[_Iterable[_Union[Input, _Mapping]]] = ..., exec: _Optional[_Union[ExecOp, _Mapping]] = ..., source: _Optional[_Union[SourceOp, _Mapping]] = ..., file: _Optional[_Union[FileOp, _Mapping]] = ..., merge: _Optional[_Union[MergeOp, _Mapping]] = ...) -> None: ...
+
+class ExecOp(_message.Message):
+    __slots__ = ("mounts",)
+    MOUNTS_FIELD_NUMBER: _ClassVar[int]
+    mounts: _containers.RepeatedCompositeFieldContainer[Mount]
+    def __init__(self, mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ...) -> None: ...
+
+class SourceOp(_message.Message):
+    __slots__ = ("identifier",)
+    IDENTIFIER_FIELD_NUMBER: _ClassVar[int]
+    identifier: str
+    def __init__(self, identifier: _Optional[str] = ...) -> None: ...
+
+class FileOp(_message.Message):
+    __slots__ = ("actions",)
+    ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    actions: _containers.RepeatedCompositeFieldContainer[FileAction]
+    def __init__(self, actions: _Optional[_Iterable[_Union[FileAction, _Mapping]]] = ...) -> None: ...
+
+class FileAction(_message.Message):
+    __slots__ = ("input", "secondary_input", "output")
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    SECONDARY_INPUT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    input: int
+    secondary_input: int
+    output: int
+    def __init__(self, input: _Optional[int] = ..., secondary_input: _Optional[int] = ..., output: _Optional[int] = ...) -> None: ...
+
+class MergeOp(_message.Message):
+    __slots__ = ("inputs",)
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    inputs: _containers.RepeatedCompositeFieldContainer[MergeInput]
+    def __init__(self, inputs: _Optional[_Iterable[_Union[MergeInput, _Mapping]]] = ...) -> None: ...
+
+class MergeInput(_message.Message):
+    __slots__ = ("input",)
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    input: int
+    def __init__(self, input: _Optional[int] = ...) -> None: ...
+
+class Mount(_message.Message):
+    __slots__ = ("input", "dest", "output", "readonly", "mount_type", "result_id")
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    DEST_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    READONLY_FIELD_NUMBER: _ClassVar[int]
+    MOUNT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    RESULT_ID_FIELD_NUMBER: _ClassVar[int]
+    input: int
+    dest: str
+    output: int
+    readonly: bool
+    mount_type: int
+    result_id: str
+    def __init__(self, input: _Optional[int] = ..., dest: _Optional[str] = ..., output: _Optional[int] = ..., readonly: bool = ..., mount_type: _Optional[int] = ..., result_id: _Optional[str] = ...) -> None: ...
+
+class OpMetadata(_message.Message):
+    __slots__ = ("description",)
+    class DescriptionEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    description: _containers.ScalarMap[str, str]
+    def __init__(self, description: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class Definition(_message.Message):
+    __slots__ = ("metadata",)
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: OpMetadata
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[OpMetadata, _Mapping]] = ...) -> None: ...
+    DEF_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    metadata: _containers.MessageMap[str, OpMetadata]
+    def __init__(self, metadata: _Optional[_Mapping[str, OpMetadata]] = ..., **kwargs) -> None: ...
+
+class Ref(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    DEF_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ..., **kwargs) -> None: ...
+
+class Result(_message.Message):
+    __slots__ = ("ref",)
+    REF_FIELD_NUMBER: _ClassVar[int]
+    ref: Ref
+    def __init__(self, ref: _Optional[_Union[Ref, _Mapping]] = ...) -> None: ...
+
+class BridgeSolveRequest(_message.Message):
+    __slots__ = ("definition", "frontend", "frontend_opt", "allow_result_return", "allow_result_array_ref")
+    class FrontendOptEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    DEFINITION_FIELD_NUMBER: _ClassVar[int]
+    FRONTEND_FIELD_NUMBER: _ClassVar[int]
+    FRONTEND_OPT_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_RESULT_RETURN_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_RESULT_ARRAY_REF_FIELD_NUMBER: _ClassVar[int]
+    definition: Definition
+    frontend: str
+    frontend_opt: _containers.ScalarMap[str, str]
+    allow_result_return: bool
+    allow_result_array_ref: bool
+    def __init__(self, definition: _Optional[_Union[Definition, _Mapping]] = ..., frontend: _Optional[str] = ..., frontend_opt: _Optional[_Mapping[str, str]] = ..., allow_result_return: bool = ..., allow_result_array_ref: bool = ...) -> None: ...
+
+class BridgeSolveResponse(_message.Message):
+    __slots__ = ("result",)
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    result: Result
+    def __init__(self, result: _Optional[_Union[Result, _Mapping]] = ...) -> None: ...
+
+class PongResponse(_message.Message):
+    __slots__ = ("frontend_capabilities",)
+    FRONTEND_CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
+    frontend_capabilities: _containers.RepeatedCompositeFieldContainer[Capability]
+    def __init__(self, frontend_capabilities: _Optional[_Iterable[_Union[Capability, _Mapping]]] = ...) -> None: ...
+
+class Capability(_message.Message):
+    __slots__ = ("id", "enabled")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    enabled: bool
+    def __init__(self, id: _Optional[str] = ..., enabled: bool = ...) -> None: ...
+
+class ReturnRequest(_message.Message):
+    __slots__ = ("result",)
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    result: Result
+    def __init__(self, result: _Optional[_Union[Result, _Mapping]] = ...) -> None: ...
+
+class NewContainerRequest(_message.Message):
+    __slots__ = ("container_id", "mounts", "network")
+    CONTAINER_ID_FIELD_NUMBER: _ClassVar[int]
+    MOUNTS_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    container_id: str
+    mounts: _containers.RepeatedCompositeFieldContainer[Mount]
+    network: int
+    def __init__(self, container_id: _Optional[str] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., network: _Optional[int] = ...) -> None: ...
+
+class ReleaseContainerRequest(_message.Message):
+    __slots__ = ("container_id",)
+    CONTAINER_ID_FIELD_NUMBER: _ClassVar[int]
+    container_id: str
+    def __init__(self, container_id: _Optional[str] = ...) -> None: ...
+
+class ExecMessage(_message.Message):
+    __slots__ = ("process_id", "init", "file", "started", "exit", "done")
+    PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
+    INIT_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    EXIT_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    process_id: str
+    init: InitMessage
+    file: FdMessage
+    started: Empty
+    exit: ExitMessage
+    done: Empty
+    def __init__(self, process_id: _Optional[str] = ..., init: _Optional[_Union[InitMessage, _Mapping]] = ..., file: _Optional[_Union[FdMessage, _Mapping]] = ..., started: _Optional[_Union[Empty, _Mapping]] = ..., exit: _Optional[_Union[ExitMessage, _Mapping]] = ..., done: _Optional[_Union[Empty, _Mapping]] = ...) -> None: ...
+
+class InitMessage(_message.Message):
+    __slots__ = ("container_id", "meta", "fds")
+    CONTAINER_ID_FIELD_NUMBER: _ClassVar[int]
+    META_FIELD_NUMBER: _ClassVar[int]
+    FDS_FIELD_NUMBER: _ClassVar[int]
+    container_id: str
+    meta: ProcessMeta
+    fds: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, container_id: _Optional[str] = ..., meta: _Optional[_Union[ProcessMeta, _Mapping]] = ..., fds: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ProcessMeta(_message.Message):
+    __slots__ = ("args", "env", "cwd", "user")
+    ARGS_FIELD_NUMBER: _ClassVar[int]
+    ENV_FIELD_NUMBER: _ClassVar[int]
+    CWD_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    args: _containers.RepeatedScalarFieldContainer[str]
+    env: _containers.RepeatedScalarFieldContainer[str]
+    cwd: str
+    user: str
+    def __init__(self, args: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., cwd: _Optional[str] = ..., user: _Optional[str] = ...) -> None: ...
+
+class ExitMessage(_message.Message):
+    __slots__ = ("code", "error")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    error: ExitError
+    def __init__(self, code: _Optional[int] = ..., error: _Optional[_Union[ExitError, _Mapping]] = ...) -> None: ...
+
+class ExitError(_message.Message):
+    __slots__ = ("message",)
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    message: str
+    def __init__(self, message: _Optional[str] = ...) -> None: ...
+
+class FdMessage(_message.Message):
+    __slots__ = ("fd", "eof", "data")
+    FD_FIELD_NUMBER: _ClassVar[int]
+    EOF_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    fd: int
+    eof: bool
+    data: bytes
+    def __init__(self, fd: _Optional[int] = ..., eof: bool = ..., data: _Optional[bytes] = ...) -> None: ...

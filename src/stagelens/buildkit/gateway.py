@@ -1,0 +1,272 @@
+"""A build that the client steers, as a frontend would: solve graphs, and run programs over their results.
+
+Source: frontend/gateway/pb/gateway.proto of moby/buildkit and its client's `Build` (client/build.go): a Solve
+without a frontend opens the build, calls that name it reach its bridge, and `Return` ends it. Nothing is
+made of it, no image and no record of history. A container of the gateway is no step: it has no key, its
+mounts are not hashed, and it leaves nothing in the cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Generator, Mapping
+from types import TracebackType
+from typing import TypeVar
+
+import docker
+from google.protobuf.message import Message
+
+from stagelens.buildkit.control import Events, start_solve
+from stagelens.buildkit.errors import BuildCancelled, BuildError, BuildKitError, RpcError
+from stagelens.buildkit.grpc import Call, Client
+from stagelens.buildkit.llb import Graph
+from stagelens.buildkit.proto.buildkit_pb2 import (
+    BridgeSolveRequest,
+    BridgeSolveResponse,
+    Definition,
+    Empty,
+    ExecMessage,
+    FdMessage,
+    InitMessage,
+    Mount,
+    NewContainerRequest,
+    PongResponse,
+    ProcessMeta,
+    ReleaseContainerRequest,
+    Result,
+    ReturnRequest,
+)
+from stagelens.buildkit.solve import Cancel, OnStatus
+from stagelens.buildkit.transport import upgrade
+
+_SERVICE = "/moby.buildkit.v1.frontend.LLBBridge"
+_EXEC = "gateway.exec"
+_NONE = -1
+_TMPFS = 4
+_NO_NETWORK = 2
+_MAX_ERROR_BYTES = 4096
+
+M = TypeVar("M", bound=Message)
+
+
+class GatewayRefused(BuildKitError):
+    """The engine's BuildKit runs no programs for clients: it is older than 0.8 (Docker Engine 20.10)."""
+
+
+class Gateway:
+    """An open build; use it as a context manager, or call `close`.
+
+    session: the id of an open session, which brings the context. `on_status` gets the events of the build,
+    `cancel` ends it: all that is under way then raises BuildCancelled.
+
+    Raises
+    ------
+    UpgradeRefused: no BuildKit. GatewayRefused: one that runs no programs. ConnectionLost: no engine.
+    """
+
+    def __init__(
+        self,
+        api: docker.APIClient,
+        session: str,
+        *,
+        on_status: OnStatus | None = None,
+        cancel: Cancel | None = None,
+    ) -> None:
+        self._cancel = cancel
+        self._client = Client(upgrade(api, "/grpc"))
+        self._events: Events | None = None
+        try:
+            if cancel is not None:
+                cancel.on_request(self._client.close)
+            ref = uuid.uuid4().hex
+            self._metadata = [("buildkit-controlapi-buildid", ref)]
+            self._build = start_solve(self._client, ref, session)
+            offered = self.ask("Ping", Empty(), PongResponse).frontend_capabilities
+            if not any(one.id == _EXEC and one.enabled for one in offered):
+                raise GatewayRefused(
+                    "This engine's BuildKit cannot look into a build.",
+                    why=f"it does not offer {_EXEC}",
+                    remedy="use Docker Engine 20.10 or newer: stagelens doctor",
+                )
+            if on_status is not None:
+                self._events = Events(self._client, ref, on_status)
+        except BaseException:
+            self._client.close()
+            raise
+
+    def frontend(self, attributes: Mapping[str, str]) -> Graph:
+        """The graph that the engine's Dockerfile frontend makes of a Dockerfile; nothing runs yet.
+
+        Raises
+        ------
+        BuildError: the frontend refused it. BuildCancelled, ConnectionLost.
+        """
+        return Graph(self._solve(BridgeSolveRequest(frontend="dockerfile.v0", frontend_opt=attributes))[1])
+
+    def solve(self, definition: Definition) -> str:
+        """A name for what a graph ends in, to mount it; it is made when it is mounted."""
+        return self._solve(BridgeSolveRequest(definition=definition))[0]
+
+    def _solve(self, request: BridgeSolveRequest) -> tuple[str, Definition]:
+        request.allow_result_return = request.allow_result_array_ref = True
+        ref = self.ask("Solve", request, BridgeSolveResponse).result.ref
+        return ref.id, getattr(ref, "def")
+
+    def container(self, root: str, mounts: Mapping[str, str], scratch: str) -> Container:
+        """A container on `root`, with results mounted to be read at absolute paths, and no network.
+
+        At `scratch` it may write, in memory. Steps that the cache lacks run now.
+        """
+        made = [Mount(dest="/", result_id=root, input=_NONE, output=_NONE, readonly=True)]
+        made += [
+            Mount(dest=path, result_id=result, input=_NONE, output=_NONE, readonly=True)
+            for path, result in mounts.items()
+        ]
+        made.append(Mount(dest=scratch, mount_type=_TMPFS, input=_NONE, output=_NONE))
+        name = uuid.uuid4().hex
+        request = NewContainerRequest(container_id=name, mounts=made, network=_NO_NETWORK)
+        self.ask("NewContainer", request, Empty)
+        return Container(self, name)
+
+    def ask(self, method: str, request: Message, answer: type[M]) -> M:
+        """Call one of the bridge's methods that answer with one message."""
+        call = self.call(method)
+        with self.told():
+            try:
+                call.ask(request)
+                answers = list(call.receive())
+                call.check()
+            finally:
+                call.cancel()
+        return answer.FromString(b"".join(answers))
+
+    def call(self, method: str) -> Call:
+        """Begin a call of the bridge."""
+        with self.told():
+            return self._client.call(f"{_SERVICE}/{method}", self._metadata)
+
+    @contextlib.contextmanager
+    def told(self) -> Generator[None]:
+        """Within it, errors are told in the terms of a build."""
+        try:
+            yield
+        except BuildKitError as error:
+            if self._cancel is not None and self._cancel.requested:
+                raise BuildCancelled("The build was cancelled.") from None
+            if isinstance(error, RpcError):
+                raise BuildError(error.message) from None
+            raise
+
+    def close(self) -> None:
+        """End the build; what still runs in it is stopped. Calling it again does nothing."""
+        try:
+            with contextlib.suppress(BuildKitError):
+                self.ask("Return", ReturnRequest(result=Result()), Empty)
+                list(self._build.receive())
+            if self._events is not None:
+                self._events.close()
+        finally:
+            self._client.close()
+
+    def __enter__(self) -> Gateway:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._client.close()  # at once: a program in it may never end
+        self.close()
+
+
+class Container:
+    """A container of a gateway, in which programs run; released with its build at the latest."""
+
+    def __init__(self, gateway: Gateway, name: str) -> None:
+        self._gateway = gateway
+        self._name = name
+
+    def run(self, *arguments: str, env: Mapping[str, str]) -> Process:
+        """Start a program as root in /, and hand over its three streams."""
+        meta = ProcessMeta(args=arguments, env=[f"{k}={v}" for k, v in env.items()], cwd="/", user="0:0")
+        return Process(self._gateway, InitMessage(container_id=self._name, meta=meta, fds=[0, 1, 2]))
+
+    def release(self) -> None:
+        """Stop what runs in it."""
+        with contextlib.suppress(BuildError):  # it tells of a program's exit code again
+            self._gateway.ask("ReleaseContainer", ReleaseContainerRequest(container_id=self._name), Empty)
+
+
+class ProcessEnded(BuildKitError):
+    """A program in a container ended while more was expected of it."""
+
+
+class Process:
+    """A running program: bytes in, bytes out. For one thread."""
+
+    def __init__(self, gateway: Gateway, init: InitMessage) -> None:
+        self._gateway = gateway
+        self._call = gateway.call("ExecProcess")
+        self._id = uuid.uuid4().hex
+        self._out = bytearray()
+        self._errors = bytearray()
+        self._messages = self._call.receive()
+        self._send(ExecMessage(process_id=self._id, init=init))
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to its standard input."""
+        self._send(ExecMessage(process_id=self._id, file=FdMessage(fd=0, data=data)))
+
+    def _send(self, message: ExecMessage) -> None:
+        with self._gateway.told():
+            self._call.send(message.SerializeToString())
+
+    def read(self, count: int) -> bytes:
+        """Exactly `count` bytes of its standard output.
+
+        Raises
+        ------
+        ProcessEnded: it ended before, with what it said on standard error. BuildCancelled, ConnectionLost.
+        """
+        while len(self._out) < count:
+            self._take()
+        data = bytes(self._out[:count])
+        del self._out[:count]
+        return data
+
+    def read_line(self, limit: int) -> bytes:
+        """A line of its standard output, of at most `limit` bytes, without its end. Raises as `read`."""
+        while (end := self._out.find(b"\n")) < 0:
+            if len(self._out) > limit:
+                raise ProcessEnded("A program in the engine wrote a line without an end.")
+            self._take()
+        return self.read(end + 1)[:-1]
+
+    def _take(self) -> None:
+        with self._gateway.told():
+            message = next(self._messages, None)
+            if message is None:
+                self._call.check()
+        step = ExecMessage.FromString(message) if message is not None else None
+        match step and step.WhichOneof("input"):
+            case "file" if step and step.file.fd == 1:
+                self._out += step.file.data
+            case "file" if step:
+                self._errors += step.file.data
+                del self._errors[:-_MAX_ERROR_BYTES]
+            case "started" | "exit":
+                pass  # output may still come
+            case _:
+                raise ProcessEnded(
+                    "A program in the engine ended too early.",
+                    why=self._errors.decode("utf-8", "replace").strip() or None,
+                )
+
+    def end(self) -> None:
+        """Close its standard input, and wait until it has ended: to kill it takes the engine seconds."""
+        with contextlib.suppress(BuildKitError):
+            self._send(ExecMessage(process_id=self._id, file=FdMessage(fd=0, eof=True)))
+            while True:
+                self._take()
+        self._call.cancel()

@@ -1,0 +1,125 @@
+"""LLB, the graph that BuildKit makes of a Dockerfile: its ops, what each stands on, and cuts of it.
+
+Source: solver/pb/ops.proto of moby/buildkit. A definition lists its ops so that each comes after its inputs;
+an op's name is the digest of its bytes; the last op has one input, which is what the graph ends in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stagelens.buildkit.proto.buildkit_pb2 import Definition, Input, Op, SourceOp
+
+_NAME = "llb.customname"  # of an op's description: what the builds' events call its vertex
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An output of an op: a tree of files."""
+
+    digest: str
+    index: int
+
+
+class Graph:
+    """A definition, to be read and cut; `end` is what it ends in, None where that is nothing (scratch)."""
+
+    def __init__(self, definition: Definition) -> None:
+        self._metadata = definition.metadata
+        self._raw = {_digest(raw): raw for raw in _ops(definition)}
+        self._parsed = {digest: Op.FromString(raw) for digest, raw in self._raw.items()}
+        last = next(reversed(self._parsed.values()), Op())
+        self.end = Edge(last.inputs[0].digest, last.inputs[0].index) if len(last.inputs) == 1 else None
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """The digest and the name of each op that has one, inputs first."""
+        for digest in self._raw:
+            if name := self.name(digest):
+                yield digest, name
+
+    def name(self, digest: str) -> str:
+        """What the builds' events call an op; "" where it has no name of its own."""
+        return self._metadata[digest].description.get(_NAME, "") if digest in self._metadata else ""
+
+    def output(self, digest: str) -> Edge:
+        """An op's tree: that of a step's root, or the one that its file actions leave."""
+        op = self._parsed[digest]
+        outputs = [mount.output for mount in op.exec.mounts if mount.dest == "/"]
+        outputs += [action.output for action in op.file.actions if action.output >= 0]
+        return Edge(digest, outputs[-1] if outputs else 0)
+
+    def below(self, edge: Edge) -> Edge | None:
+        """What an output was made upon, the step before it in its stage; None for sources and scratch."""
+        op = self._parsed[edge.digest]
+        place = -1
+        match op.WhichOneof("op"):
+            case "exec":
+                place = next((mount.input for mount in op.exec.mounts if mount.dest == "/"), -1)
+            case "file":
+                place = self._file_base(op, edge.index)
+            case "merge":
+                place = op.merge.inputs[0].input if op.merge.inputs else -1
+            case _:
+                pass
+        return _edge(op, place)
+
+    def _file_base(self, op: Op, output: int) -> int:
+        """The input that the actions behind an output began with."""
+        actions = op.file.actions
+        at = next((i for i, action in enumerate(actions) if action.output == output), len(actions) - 1)
+        while at >= 0:
+            place = actions[at].input
+            if place < len(op.inputs):
+                return place
+            at = min(place - len(op.inputs), at - 1)  # an action stands on earlier ones only
+        return -1
+
+    def copied(self, digest: str) -> Edge | None:
+        """What a COPY's first action copies from, None where the op copies nothing."""
+        op = self._parsed[digest]
+        places = (action.secondary_input for action in op.file.actions)
+        return next((edge for place in places if (edge := _edge(op, place)) is not None), None)
+
+    def until(self, edge: Edge) -> Definition:
+        """The definition of one output, with all that it needs and no more."""
+        needed: set[str] = set()
+        waiting = [edge.digest]
+        while waiting:
+            digest = waiting.pop()
+            if digest not in needed:
+                needed.add(digest)
+                waiting += [one.digest for one in self._parsed[digest].inputs]
+        cut = Definition()
+        for digest, raw in self._raw.items():
+            if digest in needed:
+                _ops(cut).append(raw)
+                if digest in self._metadata:
+                    cut.metadata[digest].CopyFrom(self._metadata[digest])
+        _ops(cut).append(_end(edge))
+        return cut
+
+
+def image_definition(name: str) -> Definition:
+    """The graph of an image alone, by its full name."""
+    source = Op(source=SourceOp(identifier=f"docker-image://{name}")).SerializeToString()
+    made = Definition()
+    _ops(made).extend([source, _end(Edge(_digest(source), 0))])
+    return made
+
+
+def _end(edge: Edge) -> bytes:
+    return Op(inputs=[Input(digest=edge.digest, index=edge.index)]).SerializeToString()
+
+
+def _edge(op: Op, place: int) -> Edge | None:
+    return Edge(op.inputs[place].digest, op.inputs[place].index) if 0 <= place < len(op.inputs) else None
+
+
+def _ops(definition: Definition):
+    return getattr(definition, "def")  # a keyword of Python
+
+
+def _digest(raw: bytes) -> str:
+    return f"sha256:{hashlib.sha256(raw).hexdigest()}"

@@ -1,0 +1,120 @@
+"""Which output of a build's graph holds the files at each point of its Dockerfile.
+
+A stage is a chain of ops, each made upon the one below; its instructions are found on it by the ops' names,
+or by their order where names do not tell (of stages that begin alike, BuildKit names one alone).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from stagelens.buildkit.llb import Edge, Graph
+from stagelens.dockerfile import Dockerfile, Stage, locate, step_instructions
+from stagelens.snapshot.points import Point, points
+
+# The graph of a stage: what building it as a target would make.
+OfStage = Callable[[int], Graph]
+Place = tuple[Graph, Edge]
+
+
+def point_edges(
+    dockerfile: Dockerfile, target: int, stages: Iterable[int], of_stage: OfStage
+) -> dict[Point, Place]:
+    """Where the files of each point of `stages` are; a point that is not there has none.
+
+    `stages` are those that `target` needs, in order. `of_stage` is asked for the target, and for a stage
+    whose end the target's graph does not tell.
+    """
+    whole = of_stage(target)
+    located: dict[tuple[int, int], str] = {}
+    for digest, name in whole.names():
+        if (place := locate(dockerfile, name)) is not None:
+            located[place] = digest
+    ends: dict[int, Place | None] = {}
+    found: dict[Point, Place] = {}
+    for index in stages:
+        stage = dockerfile.stages[index]
+        edge = whole.end if index == target else _end(dockerfile, stage, whole, located)
+        graph = whole
+        if edge is None and index != target and _has_steps(dockerfile, stage):
+            graph = of_stage(index)
+            edge = graph.end
+        ends[index] = (graph, edge) if edge is not None else None
+        if edge is not None:
+            found |= _on_chain(dockerfile, stage, graph, edge, ends)
+    return found
+
+
+def _has_steps(dockerfile: Dockerfile, stage: Stage) -> bool:
+    """Whether a stage has any files: it begins with some, or a step makes them."""
+    if step_instructions(dockerfile, stage):
+        return True
+    return stage.base_stage is not None and _has_steps(dockerfile, dockerfile.stages[stage.base_stage])
+
+
+def _end(
+    dockerfile: Dockerfile, stage: Stage, graph: Graph, located: dict[tuple[int, int], str]
+) -> Edge | None:
+    """The end of a stage as the graph of another one tells it: by what is copied from it, or by its name."""
+    for edge in dockerfile.edges:
+        if edge.source == stage.index and edge.kind == "copy":
+            consumer = located.get((edge.target, edge.instruction))
+            if consumer is not None and (copied := graph.copied(consumer)) is not None:
+                return copied
+    steps = step_instructions(dockerfile, stage)
+    last = located.get((stage.index, steps[-1].index)) if steps else None
+    return graph.output(last) if last is not None else None
+
+
+def _on_chain(
+    dockerfile: Dockerfile, stage: Stage, graph: Graph, end: Edge, ends: dict[int, Place | None]
+) -> dict[Point, Place]:
+    """The points of one stage on the chain that leads to its end."""
+    chain = [end]
+    while (edge := graph.below(chain[-1])) is not None:
+        chain.append(edge)
+    chain.reverse()
+    base, own = _base(stage, chain, ends)
+    steps = [i.index for i in step_instructions(dockerfile, stage) if i.index]
+    placed = _placed(dockerfile, stage, graph, own, steps)
+    found: dict[Point, Place] = {}
+    at = base
+    for point in points(stage):
+        at = placed.get(point.instruction, at)
+        if at is not None:
+            found[point] = (graph, at)
+    return found
+
+
+def _base(stage: Stage, chain: list[Edge], ends: dict[int, Place | None]) -> tuple[Edge | None, list[Edge]]:
+    """What a stage begins with, and its own ops."""
+    if stage.base_stage is not None:
+        below = ends.get(stage.base_stage)
+        if below is None:
+            return None, chain
+        start = chain.index(below[1]) + 1 if below[1] in chain else 0
+        return below[1], chain[start:]
+    if stage.base.lower() == "scratch":
+        return None, chain
+    return chain[0], chain[1:]
+
+
+def _placed(
+    dockerfile: Dockerfile, stage: Stage, graph: Graph, own: list[Edge], steps: list[int]
+) -> dict[int, Edge]:
+    """The output after each of a stage's steps, by the instruction's index.
+
+    What a base image's or a stage's triggers add is no step of this stage: it shows with the next one.
+    """
+    named: dict[int, Edge] = {}
+    for edge in own:
+        place = locate(dockerfile, graph.name(edge.digest))
+        if place is not None and place[0] == stage.index and place[1] >= max(named, default=1):
+            named[place[1]] = edge
+    if len(own) == len(steps) and named.keys() <= set(steps):
+        in_order = dict(zip(steps, own, strict=True))
+        if all(in_order[index] == edge for index, edge in named.items()):
+            return in_order
+    if own and steps and steps[-1] not in named:
+        named[steps[-1]] = own[-1]  # whatever it is called, the stage ends there
+    return named

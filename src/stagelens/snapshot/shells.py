@@ -1,0 +1,151 @@
+"""Shells in a container of the engine that list the trees mounted there, several at a time."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+
+from stagelens.buildkit.gateway import Container, Process
+from stagelens.snapshot.listing import PROLOGUE, ListingError, Rows, list_command, quote, read_listing
+
+SCRATCH = "/o"  # in memory, writable
+_TREES = "/p"
+_MAX_BYTES = 1 << 30  # of one listing's parts
+_LINE = 256
+# BuildKit does not tell of a program's end while its standard input is open (os/exec's Wait): so a second
+# shell tells of the first one's.
+_SHELL = ("sh", "-c", "sh; echo ended; exec cat > /dev/null")
+_ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+
+def tree(number: int) -> str:
+    """Where a tree is mounted."""
+    return f"{_TREES}/{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """What the kernel says of a mounted tree.
+
+    `layers` are the directories below it, uppermost first, by the engine's names for them; `stamp` is its
+    root's inode and change time, "" where the root is made anew for each mount.
+    """
+
+    overlay: bool
+    layers: tuple[bytes, ...]
+    stamp: str
+
+
+class Shells:
+    """Up to `most` shells, started as they are needed; it serves as `walk.Lister`."""
+
+    def __init__(self, container: Container, most: int) -> None:
+        self._container = container
+        self._idle: queue.SimpleQueue[Process | None] = queue.SimpleQueue()
+        self._files = count()
+        self._started: list[Process] = []
+        for _ in range(most):
+            self._idle.put(None)
+
+    def list(self, folders: Sequence[tuple[int, bytes]], *, deep: bool) -> Rows:
+        """See `walk.Lister`.
+
+        Raises
+        ------
+        ListingError: it is not whole. ProcessEnded, BuildCancelled, ConnectionLost.
+        """
+        paths = [_path(number, key) for number, key in folders]
+        out = f"{SCRATCH}/{next(self._files)}".encode()
+        with self._shell() as shell:
+            shell.write(list_command(paths, out, deep=deep))
+            failed, *sizes = self._numbers(shell, 4)
+            if failed or sum(sizes) > _MAX_BYTES:
+                raise ListingError(
+                    "The files could not be listed in the engine.",
+                    why="there are too many" if not failed else "the engine's find failed",
+                    remedy="explore again; if it stays, check the engine's free disk: stagelens doctor",
+                )
+            names, facts, links = (shell.read(size) for size in sizes)
+        return read_listing(names, facts, links, f"{_TREES}/".encode())
+
+    def content(self, number: int, key: bytes, most: int) -> bytes:
+        """The first bytes of a file, `most` of them. Raises as `list`."""
+        path, out = quote(_path(number, key)), b"%b/content" % SCRATCH.encode()
+        command = b"head -c %d %b < /dev/null > %b; echo $? $(wc -c < %b); cat %b\n"
+        with self._shell() as shell:
+            shell.write(command % (most, path, out, out, out))
+            failed, size = self._numbers(shell, 2)
+            data = shell.read(min(size, most))
+        if failed:
+            raise ListingError("The file could not be read in the engine.")
+        return data
+
+    def mounted(self, trees: int) -> list[Mounted]:
+        """What the kernel says of the trees 0 to `trees` - 1."""
+        places = b" ".join(tree(number).encode() for number in range(trees))
+        out = f"{SCRATCH}/mounts".encode()
+        command = b"{ stat -c '%%i %%Z' / %b; cat /proc/self/mountinfo; } > %b; echo $(wc -c < %b); cat %b\n"
+        with self._shell() as shell:
+            shell.write(command % (places, out, out, out))
+            (size,) = self._numbers(shell, 1)
+            lines = shell.read(min(size, _MAX_BYTES)).split(b"\n")
+        stamps, mounts = lines[: trees + 1], dict(map(_mount, filter(None, lines[trees + 1 :])))
+        _, root, _, _ = mounts[b"/"]
+        found: list[Mounted] = []
+        for number in range(trees):
+            kind, overlaid, layers, own = mounts[tree(number).encode()]
+            # An engine of overlays mounts a single layer as it is.
+            stamp = stamps[number + 1].decode() if own else ""
+            found.append(Mounted(kind == b"overlay", layers if root or overlaid else (), stamp))
+        return found
+
+    def end(self) -> None:
+        """End all shells."""
+        for shell in self._started:
+            shell.end()
+
+    @contextmanager
+    def _shell(self) -> Generator[Process]:
+        shell = self._idle.get()
+        try:
+            if shell is None:
+                shell = self._container.run(*_SHELL, env=_ENV)
+                self._started.append(shell)
+                shell.write(PROLOGUE.encode())
+            yield shell
+        finally:
+            self._idle.put(shell)
+
+    @staticmethod
+    def _numbers(shell: Process, count: int) -> list[int]:
+        numbers = shell.read_line(_LINE).split()
+        if len(numbers) != count or not all(number.isdigit() for number in numbers):
+            raise ListingError("The engine's shell does not answer as it should.")
+        return [int(number) for number in numbers]
+
+
+def _path(number: int, key: bytes) -> bytes:
+    return tree(number).encode() + (b"/" + key.replace(b"\0", b"/") if key else b"")
+
+
+def _mount(line: bytes) -> tuple[bytes, tuple[bytes, bool, tuple[bytes, ...], bool]]:
+    """A line of mountinfo (proc(5)): where it is mounted; its kind, whether that is an overlay, its layers,
+    and whether its root is the uppermost layer's own.
+
+    Read-only with an upper directory, that one is a layer that BuildKit has not closed yet; writable, it is
+    made for this mount alone. Newer kernels write each layer as `lowerdir+=`.
+    """
+    fields, _, rest = line.partition(b" - ")
+    _, _, device, root, place, flags, *_ = fields.split(b" ")
+    kind, _, options = rest.split(b" ", 2)
+    if kind != b"overlay":
+        return place, (kind, False, (device + b":" + root,), True)
+    pairs = [option.partition(b"=") for option in options.split(b",")]
+    lower = [value for name, _, value in pairs if name in (b"lowerdir", b"lowerdir+")]
+    layers = [layer for value in lower for layer in value.split(b":")]
+    upper = [value for name, _, value in pairs if name == b"upperdir"]
+    read_only = b"ro" in flags.split(b",")
+    return place, (kind, True, tuple(upper + layers if read_only else layers), read_only or not upper)
