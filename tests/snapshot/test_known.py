@@ -12,25 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stagelens.snapshot.points import Point
 
 from stagelens.build import BuildTrace, Vertex
 from stagelens.dockerfile import parse
 from stagelens.snapshot import known as room
+from stagelens.snapshot.entry import Entry
 from stagelens.snapshot.known import BuildKey, Known
-from stagelens.snapshot.listing import ListingError
+from stagelens.snapshot.points import Point
+from stagelens.snapshot.table import FileTable
 
 TRACE = BuildTrace(parse("FROM a\nRUN b\n"), (), "session", "sha256:0")
 KEY = BuildKey("project", "build")
-TEXTS = {Point(0, 0): "FROM a", Point(0, 1): "RUN b"}
+ONE, OTHER = "1" * 64, "2" * 64
 
 
-def listing(name: str) -> dict[str, bytes]:
-    return {
-        "names": b".\0./" + name.encode() + b"\0",
-        "facts": b"41ed 0 0 4096 1\n81a4 0 0 5 7\n",
-        "links": b"",
-    }
+def table(name: str) -> FileTable:
+    return FileTable.from_entries([Entry(name, "file", 0o644, 0, 0, 5, 7, None)])
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +38,8 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_build_comes_back_from_disk_with_the_files_of_its_points(tmp_path: Path) -> None:
     known = Known(tmp_path)
-    made = {Point(0, 0): known.snapshot(listing("a"), "x"), Point(0, 1): known.snapshot(listing("b"), "y")}
-    known.keep_build(KEY, 10.0, made, TEXTS)
+    made = {Point(0, 0): known.keep(ONE, table("a")), Point(0, 1): known.keep(OTHER, table("b"))}
+    known.keep_build(KEY, 10.0, made)
     assert Known(tmp_path).build(KEY, TRACE) == made
     assert Known(tmp_path).build(replace(KEY, build="other"), TRACE) is None
     assert Known(tmp_path).build(replace(KEY, build=None), TRACE) is None
@@ -56,7 +53,7 @@ def test_a_step_that_ran_since_is_a_reason_to_ask_the_engine(
     tmp_path: Path, cached: bool, completed: float, told: bool
 ) -> None:
     known = Known(tmp_path)
-    known.keep_build(KEY, 10.0, {Point(0, 0): known.snapshot(listing("a"), "x")}, TEXTS)
+    known.keep_build(KEY, 10.0, {Point(0, 0): known.keep(ONE, table("a"))})
     step = Vertex("sha256:1", "RUN b", cached=cached, completed=completed, stage=0, instruction=1)
     assert (known.build(KEY, replace(TRACE, vertices=(step,))) is not None) == told
 
@@ -65,13 +62,13 @@ def test_only_a_project_s_last_exploration_is_known(tmp_path: Path) -> None:
     known = Known(tmp_path)
     for build in ("build", "of another target"):
         key = replace(KEY, build=build)
-        known.keep_build(key, 10.0, {Point(0, 0): known.snapshot(listing("a"), "x")}, TEXTS)
+        known.keep_build(key, 10.0, {Point(0, 0): known.keep(ONE, table("a"))})
     assert known.build(KEY, TRACE) is None
 
 
 def test_damaged_files_are_as_none(tmp_path: Path) -> None:
     known = Known(tmp_path)
-    known.keep_build(KEY, 10.0, {Point(0, 0): known.snapshot(listing("a"), "x")}, TEXTS)
+    known.keep_build(KEY, 10.0, {Point(0, 0): known.keep(ONE, table("a"))})
     for file in tmp_path.iterdir():
         good = file.read_bytes()
         for bad in (b"", b"[]", b"1", good[:-1], good[: len(good) // 2]):
@@ -84,7 +81,7 @@ def test_damaged_files_are_as_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", [["a"], {}, None, "../x", "\0"])
 def test_an_index_of_the_right_form_with_wrong_values_is_as_none(tmp_path: Path, bad: object) -> None:
     known = Known(tmp_path)
-    known.keep_build(KEY, 10.0, {Point(0, 0): known.snapshot(listing("a"), "x")}, TEXTS)
+    known.keep_build(KEY, 10.0, {Point(0, 0): known.keep(ONE, table("a"))})
     (file,) = tmp_path.glob("*.build")
     facts = json.loads(file.read_bytes())
     for column in range(3):
@@ -92,22 +89,16 @@ def test_an_index_of_the_right_form_with_wrong_values_is_as_none(tmp_path: Path,
         point[column] = bad
         file.write_text(json.dumps(facts | {"points": [point]}))
         assert known.build(KEY, TRACE) is None
-        assert known.guesses(KEY) == {}
 
 
-def test_a_listing_without_a_part_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ListingError):
-        Known(tmp_path).snapshot({"names": b".\0"}, "")
-
-
-def test_a_guess_is_worth_something_only_if_the_engine_has_that_snapshot(tmp_path: Path) -> None:
+def test_a_snapshot_is_found_by_its_identity_and_files_without_one_by_themselves(tmp_path: Path) -> None:
     known = Known(tmp_path)
-    assert known.guesses(KEY) == {}
-    made = {Point(0, 0): known.snapshot(listing("a"), "x")}
-    known.keep_build(KEY, 10.0, made, TEXTS)
-    guess = Known(tmp_path).guesses(replace(KEY, build="after an edit"))["FROM a"]
-    assert known.guessed(guess, {"w", "x"}) == made[Point(0, 0)]
-    assert known.guessed(guess, {"w"}) is None
+    made = known.keep(ONE, table("a"))
+    assert Known(tmp_path).snapshot(ONE) == made
+    assert known.snapshot(OTHER) is None
+    nameless = [known.keep(None, table(name)) for name in ("a", "b", "a")]
+    assert nameless[0] == nameless[2] != nameless[1]
+    assert Known(tmp_path).snapshot(nameless[1].identity) == nameless[1]
 
 
 @contextmanager
@@ -126,8 +117,8 @@ def no_room(size: int) -> Generator[None]:
 def test_on_a_full_disk_nothing_is_kept_and_nothing_is_left(tmp_path: Path) -> None:
     known = Known(tmp_path)
     with no_room(20):
-        made = {Point(0, 0): known.snapshot(listing("a"), "x")}
-        known.keep_build(KEY, 10.0, made, TEXTS)
+        made = {Point(0, 0): known.keep(ONE, table("a"))}
+        known.keep_build(KEY, 10.0, made)
     assert made[Point(0, 0)].table.get("a")
     assert list(tmp_path.iterdir()) == []
     assert known.build(KEY, TRACE) is None

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stagelens_testing.cutter import Cutter
@@ -84,7 +85,8 @@ def test_hostile_names_owners_modes_and_links(
         '  && ln -s "$(printf "a\'\\n\'b")" odd \\\n'
         "  && ln -s /etc/passwd to && mkfifo pipe \\\n"
         '  && chmod 4755 "it\'s" && chown 7:8 to -h && mkdir -m 1777 sticky\n'
-        "RUN mkdir -p /.stagelens/out && mkfifo /.stagelens/out/names /.stagelens/out/mounts\n"
+        "RUN mkdir -p \"/d/$(printf 'x\\201\\n\\047 y')/-n\"\n"
+        "RUN touch \"/d/$(printf 'x\\201\\n\\047 y')/-n/f\"\n"
         "FROM scratch\nCOPY --from=nasty /d /e\nWORKDIR /w\n"
     )
     trace = stagelens.build(tmp_path, engine=engine, tags=[f"{unique}:x"])
@@ -97,6 +99,8 @@ def test_hostile_names_owners_modes_and_links(
     assert (files["d/to"].link_target, files["d/to"].uid, files["d/to"].gid) == ("/etc/passwd", 7, 8)
     assert files["d/pipe"].kind == "fifo"
     assert files["d/sticky"].mode == 0o1777
+    assert [e.path for e in lens.stage("nasty").changes(3).added] == ["d/x\udc81\n' y/-n/f"]
+    assert read_file(lens, "nasty", None, "d/x\udc81\n' y/-n/f").size == 0
     assert read_file(lens, "nasty", None, "d/new\nline").text == "x"
     assert read_file(lens, "nasty", None, "d/\udcffraw").text == "z"
     final = lens.stages[-1]
@@ -172,13 +176,14 @@ def test_steps_that_somebody_ran_again_without_the_cache_are_listed_anew(
 def walked(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[int, int | None]]:
     """What each probe has to list: snapshots, each with the one before it. Nothing is known but from disk."""
     monkeypatch.setattr(known, "_MAX_TABLES", 0)
+    monkeypatch.setattr(known, "_recent", known._Recent())  # pyright: ignore[reportPrivateUsage]
     seen: list[Mapping[int, int | None]] = []
 
     def walk(
-        lister: Lister, workers: Executor, wanted: Mapping[int, int | None], tables: Mapping[int, FileTable]
+        lister: Lister, workers: Executor, wanted: Mapping[int, int | None], *rest: Any
     ) -> dict[int, FileTable]:
         seen.append(wanted)
-        return real_walk(lister, workers, wanted, tables)
+        return real_walk(lister, workers, wanted, *rest)
 
     monkeypatch.setattr(prober, "walk", walk)
     return seen
@@ -225,6 +230,7 @@ RUN rm -r /etc /bin/busybox.x 2> /dev/null; true
 FROM start
 WORKDIR /t/a/b/c
 COPY --from=start /bin/ /t/a/b/
+RUN touch /bin/zz
 """
 
 
@@ -238,7 +244,7 @@ def test_what_a_step_left_alone_is_taken_from_the_snapshot_before_and_is_right(
     trace = stagelens.build(tmp_path, engine=engine)
     quick = explore(engine, tmp_path, trace, keep=tmp_path / "quick").stages
 
-    def walk(lister: Lister, workers: Executor, wanted: Iterable[int], _: object) -> dict[int, FileTable]:
+    def walk(lister: Lister, workers: Executor, wanted: Iterable[int], *_: object) -> dict[int, FileTable]:
         return real_walk(lister, workers, dict.fromkeys(wanted), {})
 
     monkeypatch.setattr(prober, "walk", walk)
@@ -335,9 +341,9 @@ def test_an_engine_that_is_gone_in_the_midst_of_a_probe_is_told_and_nothing_kept
 
     try:
         trace = stagelens.build(context, engine=cut)
-        with pytest.raises(ConnectionLost, match="connection to the engine broke"):
-            with monkeypatch.context() as patched:
-                patched.setattr(prober, "walk", stop)
+        with monkeypatch.context() as patched:
+            patched.setattr(prober, "walk", stop)
+            with pytest.raises(ConnectionLost, match="connection to the engine broke"):
                 explore(cut, context, trace, keep=keep)
         assert not keep.exists()
         with pytest.raises(StagelensError):

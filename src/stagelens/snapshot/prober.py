@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Container, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -177,7 +177,8 @@ class Prober:
                 for number, last in before.items()
                 if number not in found
             }
-            tables = _walk(shells, wanted, {number: one.table for number, one in found.items()})
+            uppers = [number for number, one in enumerate(mounted) if one.upper]
+            tables = _walk(shells, wanted, {number: one.table for number, one in found.items()}, uppers)
         found |= {number: known.keep(identities[number], table) for number, table in tables.items()}
         return [found[number] for number in range(len(trees))]
 
@@ -235,10 +236,13 @@ def list_image(engine: Engine, image: str, cancel: Cancel | None = None) -> File
 
 
 def _walk(
-    shells: Shells, wanted: Mapping[int, int | None], known: Mapping[int, FileTable]
+    shells: Shells,
+    wanted: Mapping[int, int | None],
+    known: Mapping[int, FileTable],
+    uppers: Container[int] = (),
 ) -> dict[int, FileTable]:
     with ThreadPoolExecutor(_WORKERS) as workers:
-        return walk(shells, workers, wanted, known)
+        return walk(shells, workers, wanted, known, uppers)
 
 
 @contextmanager

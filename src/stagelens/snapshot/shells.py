@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from stagelens.buildkit.gateway import Container, Process
@@ -31,10 +31,12 @@ class Mounted:
     """What the kernel says of a mounted tree.
 
     `layers` are the directories below it, uppermost first, by the engine's names for them; `stamp` is its
-    root's inode and change time, "" where the root is made anew for each mount.
+    root's inode and change time, "" where the root is made anew for each mount. `upper` says that the
+    uppermost layer is mounted as the upper directory.
     """
 
     overlay: bool
+    upper: bool
     layers: tuple[bytes, ...]
     stamp: str
 
@@ -93,13 +95,12 @@ class Shells:
             (size,) = self._numbers(shell, 1)
             lines = shell.read(min(size, _MAX_BYTES)).split(b"\n")
         stamps, mounts = lines[: trees + 1], dict(map(_mount, filter(None, lines[trees + 1 :])))
-        _, root, _, _ = mounts[b"/"]
         found: list[Mounted] = []
         for number in range(trees):
-            kind, overlaid, layers, own = mounts[tree(number).encode()]
-            # An engine of overlays mounts a single layer as it is.
-            stamp = stamps[number + 1].decode() if own else ""
-            found.append(Mounted(kind == b"overlay", layers if root or overlaid else (), stamp))
+            one = mounts[tree(number).encode()]
+            # An engine of overlays, which all its containers stand on, mounts a single layer as it is.
+            layers = one.layers if mounts[b"/"].overlay else ()
+            found.append(replace(one, layers=layers, stamp=stamps[number + 1].decode() if one.stamp else ""))
         return found
 
     def end(self) -> None:
@@ -131,9 +132,8 @@ def _path(number: int, key: bytes) -> bytes:
     return tree(number).encode() + (b"/" + key.replace(b"\0", b"/") if key else b"")
 
 
-def _mount(line: bytes) -> tuple[bytes, tuple[bytes, bool, tuple[bytes, ...], bool]]:
-    """A line of mountinfo (proc(5)): where it is mounted; its kind, whether that is an overlay, its layers,
-    and whether its root is the uppermost layer's own.
+def _mount(line: bytes) -> tuple[bytes, Mounted]:
+    """A line of mountinfo (proc(5)): where it is, and what; the stamp is to be filled in where it has one.
 
     Read-only with an upper directory, that one is a layer that BuildKit has not closed yet; writable, it is
     made for this mount alone. Newer kernels write each layer as `lowerdir+=`.
@@ -142,10 +142,11 @@ def _mount(line: bytes) -> tuple[bytes, tuple[bytes, bool, tuple[bytes, ...], bo
     _, _, device, root, place, flags, *_ = fields.split(b" ")
     kind, _, options = rest.split(b" ", 2)
     if kind != b"overlay":
-        return place, (kind, False, (device + b":" + root,), True)
+        return place, Mounted(False, False, (device + b":" + root,), "own")
     pairs = [option.partition(b"=") for option in options.split(b",")]
     lower = [value for name, _, value in pairs if name in (b"lowerdir", b"lowerdir+")]
     layers = [layer for value in lower for layer in value.split(b":")]
     upper = [value for name, _, value in pairs if name == b"upperdir"]
-    read_only = b"ro" in flags.split(b",")
-    return place, (kind, True, tuple(upper + layers if read_only else layers), read_only or not upper)
+    if upper and b"ro" not in flags.split(b","):
+        return place, Mounted(True, False, tuple(layers), "")
+    return place, Mounted(True, bool(upper), (*upper, *layers), "own")

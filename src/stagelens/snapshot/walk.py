@@ -1,16 +1,17 @@
 """The files of many snapshots of one build, each file listed once.
 
-Snapshots are overlays of layers. A folder that only one layer has is the layer's own, with that layer's inode
-in every snapshot above it, and so is all that it holds. Where several layers have a folder, the kernel says
-so: it counts one link (ovl_getattr in fs/overlayfs/inode.c; a folder of its own has two and more). So beside
-the snapshot before it, a snapshot is walked only where folders are merged or new. No layer is compared as a
-whole, and no cost grows with what a step left alone.
+Snapshots are overlays of layers, and what a layer stands on never changes. A folder has the inode of the
+uppermost layer that has it, so with the same inode in two snapshots it is the same folder, and so is all
+below it. Where several layers have a folder, the kernel says so: it counts one link, a folder of one layer
+has two and more. One case differs: a layer that is mounted as the upper directory gives its merged folders
+the inodes that they have below it (ovl_getattr in fs/overlayfs/inode.c). So beside the snapshot before it, a
+snapshot is walked only where a layer has changed it, and no cost grows with what a step left alone.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -43,11 +44,16 @@ class _Found:
 
 
 def walk(
-    lister: Lister, workers: Executor, wanted: Mapping[int, int | None], known: Mapping[int, FileTable]
+    lister: Lister,
+    workers: Executor,
+    wanted: Mapping[int, int | None],
+    known: Mapping[int, FileTable],
+    uppers: Container[int] = (),
 ) -> dict[int, FileTable]:
     """The tables of the snapshots `wanted`, each with the one before it (None: nothing is known of that).
 
-    The one before is either wanted too, and comes earlier, or `known`.
+    The one before is either wanted too, and comes earlier, or `known`. `uppers` are mounted with their own
+    layer as the upper directory.
 
     Raises
     ------
@@ -61,7 +67,7 @@ def walk(
     ]
     frontier = [(number, b"") for number, before in wanted.items() if before is not None]
     while frontier:
-        new, frontier = _step(lister, wanted, found, frontier)
+        new, frontier = _step(lister, wanted, found, frontier, uppers)
         jobs += _jobs(lister, workers, new)
     _take_in(found, jobs)
     tables = dict(known)
@@ -77,6 +83,7 @@ def _step(
     wanted: Mapping[int, int | None],
     found: Mapping[int, _Found],
     frontier: Sequence[tuple[int, bytes]],
+    uppers: Container[int],
 ) -> tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]]:
     """List the folders of `frontier`, each beside itself in the snapshot before.
 
@@ -96,7 +103,7 @@ def _step(
         for row, key in here:
             found[number].rows.add(rows, row, key)
         for key, folder in _folders(rows, here).items():
-            if folder == before.get(key) and folder.links > 1:
+            if folder == before.get(key) and (folder.links > 1 or number not in uppers):
                 found[number].same.append(key)
             elif key in before and folder.links == 1:
                 merged.append((number, key))

@@ -1,0 +1,178 @@
+"""Each point of a Dockerfile is found on the graph that BuildKit makes of it."""
+
+from __future__ import annotations
+
+import hashlib
+
+from stagelens.buildkit.llb import Edge, Graph
+from stagelens.buildkit.proto.buildkit_pb2 import (
+    Definition,
+    ExecOp,
+    FileAction,
+    FileOp,
+    Input,
+    MergeInput,
+    MergeOp,
+    Mount,
+    Op,
+    SourceOp,
+)
+from stagelens.dockerfile import parse
+from stagelens.snapshot.edges import point_edges
+from stagelens.snapshot.points import Point, listed_points
+
+
+class Maker:
+    """Makes graphs as BuildKit's frontend does; ops of the same bytes are one, with its first name."""
+
+    def __init__(self) -> None:
+        self.definition = Definition()
+
+    def _add(self, op: Op, name: str) -> Edge:
+        raw = op.SerializeToString()
+        digest = f"sha256:{hashlib.sha256(raw).hexdigest()}"
+        if digest not in self.definition.metadata:
+            getattr(self.definition, "def").append(raw)
+            self.definition.metadata[digest].description["llb.customname"] = name
+        return Edge(digest, 0)
+
+    @staticmethod
+    def _inputs(*edges: Edge) -> list[Input]:
+        return [Input(digest=edge.digest, index=edge.index) for edge in edges]
+
+    def image(self, image: str, name: str) -> Edge:
+        return self._add(Op(source=SourceOp(identifier=f"docker-image://{image}")), name)
+
+    def run(self, base: Edge, what: str, name: str) -> Edge:
+        mounts = [Mount(input=0, dest="/", output=0), Mount(input=-1, dest=what, output=-1)]
+        return self._add(Op(inputs=self._inputs(base), exec=ExecOp(mounts=mounts)), name)
+
+    def copy(self, base: Edge | None, source: Edge, name: str) -> Edge:
+        """Two files are copied, one action after the other, as for `COPY a b /`."""
+        inputs = self._inputs(*([base] if base else []), source)
+        given = len(inputs)
+        first = FileAction(input=0 if base else -1, secondary_input=given - 1, output=-1)
+        second = FileAction(input=given, secondary_input=given - 1, output=0)
+        return self._add(Op(inputs=inputs, file=FileOp(actions=[first, second])), name)
+
+    def merge(self, base: Edge, other: Edge, name: str) -> Edge:
+        inputs = [MergeInput(input=0), MergeInput(input=1)]
+        return self._add(Op(inputs=self._inputs(base, other), merge=MergeOp(inputs=inputs)), name)
+
+    def graph(self, end: Edge) -> Graph:
+        made = Definition()
+        made.CopyFrom(self.definition)
+        getattr(made, "def").append(Op(inputs=self._inputs(end)).SerializeToString())
+        return Graph(made)
+
+
+def found(text: str, graphs: dict[int, Graph]) -> tuple[dict[tuple[int, int], Edge], list[int]]:
+    """The edge of each point, by its stage and instruction; and which stages' graphs were asked for."""
+    dockerfile = parse(text)
+    asked: list[int] = []
+
+    def of_stage(index: int) -> Graph:
+        asked.append(index)
+        return graphs[index]
+
+    target = dockerfile.stages[-1].index
+    places = point_edges(dockerfile, target, dockerfile.needed(target), of_stage)
+    listed = {point for point in listed_points(dockerfile, dockerfile.needed(target)).values() if point}
+    assert listed <= places.keys()
+    return {(p.stage, p.instruction): places[p][1] for p in places}, asked
+
+
+def test_a_stage_is_a_chain_and_what_makes_no_step_is_as_before() -> None:
+    make = Maker()
+    base = make.image("a", "[build 1/2] FROM a")
+    one = make.run(base, "one", "[build 2/2] RUN one")
+    copied = make.copy(make.image("b", "[stage-1 1/3] FROM b"), one, "[stage-1 2/3] COPY --from=build x y /")
+    end = make.run(copied, "two", "[stage-1 3/3] RUN two")
+    text = "FROM a AS build\nENV X=1\nRUN one\nFROM b\nCOPY --from=build x y /\nWORKDIR /\nRUN two\nCMD z\n"
+    edges, asked = found(text, {1: make.graph(end)})
+    assert asked == [1]
+    assert edges[0, 0] == base
+    assert edges[0, 2] == one
+    assert (edges[1, 1], edges[1, 2], edges[1, 3]) == (copied, copied, end)
+
+
+def test_stages_that_begin_alike_share_ops_whose_names_are_of_one_alone() -> None:
+    make = Maker()
+    base = make.image("a", "[x 1/2] FROM a")
+    shared = make.run(base, "one", "[x 2/2] RUN one")
+    first = make.copy(None, shared, "[stage-2 1/2] COPY --from=x f g /")
+    end = make.copy(first, shared, "[stage-2 2/2] COPY --from=y f g /")
+    text = (
+        "FROM a AS x\nRUN one\nFROM a AS y\nRUN one\nFROM scratch\nCOPY --from=x f g /\nCOPY --from=y f g /\n"
+    )
+    edges, asked = found(text, {2: make.graph(end)})
+    assert asked == [2], "what is copied tells where a stage ends"
+    assert edges[0, 1] == edges[1, 1] == shared
+    assert edges[1, 0] == base
+    assert (edges[2, 1], edges[2, 2]) == (first, end)
+    assert (2, 0) not in edges, "scratch has no files"
+
+
+def test_a_stage_that_begins_with_another_one_goes_on_where_that_ends() -> None:
+    make = Maker()
+    base = make.image("a", "[one 1/2] FROM a")
+    one = make.run(base, "one", "[one 2/2] RUN one")
+    end = make.run(one, "two", "[stage-1 1/1] RUN two")
+    edges, _ = found("FROM a AS one\nRUN one\nFROM one\nRUN two\n", {1: make.graph(end)})
+    assert (edges[1, 0], edges[1, 1]) == (one, end)
+
+
+def test_what_triggers_add_is_no_step_of_the_stage() -> None:
+    make = Maker()
+    base = make.image("a", "[stage-0 1/4] FROM a")
+    trigger = make.run(base, "trigger", "[stage-0 2/4] RUN trigger")
+    one = make.run(trigger, "one", "[stage-0 3/4] RUN one")
+    end = make.run(one, "two", "[stage-0 4/4] RUN two")
+    edges, _ = found("FROM a AS stage-0\nRUN one\nRUN two\n", {0: make.graph(end)})
+    assert (edges[0, 0], edges[0, 1], edges[0, 2]) == (base, one, end)
+
+
+def test_a_linked_copy_is_the_merge_that_puts_it_on_the_step_before() -> None:
+    make = Maker()
+    base = make.image("a", "[x 1/2] FROM a")
+    alone = make.copy(None, base, "[stage-1 1/2] COPY --link --from=x f g /")
+    merged = make.merge(
+        make.image("b", "[stage-1 1/3] FROM b"), alone, "[stage-1 2/3] LINK COPY --link --from=x f g /"
+    )
+    end = make.run(merged, "one", "[stage-1 3/3] RUN one")
+    edges, _ = found(
+        "FROM a AS x\nFROM b\nCOPY --link --from=x f g /\nRUN one\n",
+        {0: make.graph(base), 1: make.graph(end)},
+    )
+    assert (edges[1, 1], edges[1, 2]) == (merged, end)
+
+
+def test_a_stage_that_is_only_mounted_is_asked_for_itself_if_its_name_is_another_ones() -> None:
+    make = Maker()
+    base = make.image("a", "[x 1/2] FROM a")
+    shared = make.run(base, "one", "[x 2/2] RUN one")
+    end = make.run(shared, "two", "[stage-2 1/1] RUN --mount=from=y true")
+    text = "FROM a AS x\nRUN one\nFROM a AS y\nRUN one\nFROM x\nRUN --mount=from=y true\n"
+    edges, asked = found(text, {1: make.graph(shared), 2: make.graph(end)})
+    assert asked == [2, 1]
+    assert edges[1, 1] == shared
+
+
+def test_a_cut_holds_what_its_end_needs_with_the_names_and_no_more() -> None:
+    make = Maker()
+    base = make.image("a", "[x 1/2] FROM a")
+    one = make.run(base, "one", "[x 2/2] RUN one")
+    end = make.run(one, "two", "[stage-1 1/1] RUN two")
+    cut = Graph(make.graph(end).until(one))
+    assert dict(cut.names()) == {base.digest: "[x 1/2] FROM a", one.digest: "[x 2/2] RUN one"}
+    assert cut.end == one
+    assert cut.below(one) == base
+    assert cut.below(base) is None
+    assert Graph(Definition()).end is None
+
+
+def test_an_image_in_two_stages_is_listed_once_and_scratch_not_at_all() -> None:
+    dockerfile = parse("FROM a\nRUN x\nFROM a\nFROM scratch\nCOPY --from=0 / /\nCOPY --from=1 / /\n")
+    listed = listed_points(dockerfile, [0, 1, 2])
+    assert listed[Point(1, 0)] == Point(0, 0)
+    assert listed[Point(2, 0)] is None
