@@ -27,10 +27,12 @@ from pathlib import Path
 from typing import Any
 
 import stagelens
-from stagelens.buildkit import FileSend
+from stagelens.buildkit.gateway import Gateway, Process
 from stagelens.engine import Engine, connect
 from stagelens.paths import cache_dir
-from stagelens.snapshot import explore, prober
+from stagelens.snapshot import explore
+from stagelens.snapshot.listing import Rows
+from stagelens.snapshot.table import FileTable
 
 DOCKERFILE = """FROM diamol/node AS builder
 WORKDIR /{name}/src
@@ -76,25 +78,29 @@ def make_modules(archive: Path, files: int, tiny: bool) -> None:
 
 
 class Counted:
-    """Counts the probes' builds and the bytes of their results."""
+    """Counts the probes' calls of the engine, the files that they list and the bytes that come of it."""
 
     def __init__(self) -> None:
-        self.builds = self.bytes = 0
-        build, receive = prober.run, FileSend.receive
+        self.calls = self.files = self.bytes = 0
+        call, read, table = Gateway.call, Process.read, Rows.table
 
-        def counted(*args: Any, **options: Any) -> Any:
-            self.builds += 1
-            return build(*args, **options)
+        def called(gateway: Gateway, method: str) -> Any:
+            self.calls += 1
+            return call(gateway, method)
 
-        def received(sink: FileSend, channel: Any) -> None:
-            receive(sink, channel)
-            self.bytes += sink.received_bytes
+        def table_(rows: Rows) -> FileTable:
+            self.files += len(rows.keys)
+            return table(rows)
 
-        prober.run, FileSend.receive = counted, received
+        def read_(process: Process, count: int) -> bytes:
+            self.bytes += count
+            return read(process, count)
+
+        Gateway.call, Process.read, Rows.table = called, read_, table_
 
     def take(self) -> str:
-        said = f"{self.builds} builds, {self.bytes / 1e6:.1f} MB"
-        self.builds = self.bytes = 0
+        said = f"{self.calls} calls, {self.files} files listed, {self.bytes / 1e6:.1f} MB"
+        self.calls = self.files = self.bytes = 0
         return said
 
 

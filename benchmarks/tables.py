@@ -22,7 +22,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from stagelens.snapshot.diff import diff
-from stagelens.snapshot.listing import PARTS, list_command, read_listing
+from stagelens.snapshot.listing import PROLOGUE, list_command, read_listing
 from stagelens.snapshot.table import FileTable
 
 Result = TypeVar("Result")
@@ -64,24 +64,33 @@ def main() -> None:
         tools.mkdir()
         if busybox is None:
             sys.exit("busybox is not there; next: apt-get install busybox-static")
-        for tool in ("sh", "find", "stat", "mkdir"):
+        for tool in ("sh", "find", "stat", "wc", "cat"):
             (tools / tool).symlink_to(busybox)
-        script = [str(tools / "sh"), "-c", list_command(str(root), str(out))]
+        script = PROLOGUE.encode() + list_command([bytes(root)], bytes(out), deep=True)
+        shell = [str(tools / "sh")]
         walked, _ = best(lambda: walk(root))
-        listed, _ = best(lambda: subprocess.run(script, check=True, env={"PATH": str(tools)}))
-        parts = [(out / part).read_bytes() for part in PARTS]
-    read, table = best(lambda: read_listing(*parts))
+        listed, printed = best(
+            lambda: (
+                subprocess.run(
+                    shell, input=script, stdout=subprocess.PIPE, check=True, env={"PATH": str(tools)}
+                ).stdout
+            )
+        )
+    line, _, rest = printed.partition(b"\n")
+    _, names, facts, _ = map(int, line.split())
+    parts = rest[:names], rest[names : names + facts], rest[names + facts :], bytes(root) + b"/"
+    read, table = best(lambda: read_listing(*parts).table())
     fewer = FileTable.from_entries(entry for entry in table if not entry.path.endswith("9/some-file-1.js"))
     compared, found = best(lambda: diff(table, fewer))
     tracemalloc.start()
-    kept = read_listing(*parts)
+    kept = read_listing(*parts).table()
     memory, _ = tracemalloc.get_traced_memory()
     print(f"{len(kept)} entries; a plain walk takes {walked:.3f} s")
     for label, seconds in (("list", listed), ("read", read), (f"diff, {len(found.removed)} gone", compared)):
         print(f"{label:16} {seconds:.3f} s  {seconds / walked:.2f} of the walk")
     print(f"memory           {memory / len(kept):.0f} bytes a file")
     print(f"on disk          {len(kept.to_bytes()) / len(kept):.0f} bytes a file")
-    print(f"listing          {sum(map(len, parts)) / len(kept):.0f} bytes a file")
+    print(f"listing          {len(rest) / len(kept):.0f} bytes a file")
 
 
 if __name__ == "__main__":

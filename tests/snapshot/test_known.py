@@ -34,6 +34,7 @@ def table(name: str) -> FileTable:
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a process of its own: what is known is on disk alone."""
     monkeypatch.setattr(room, "_MAX_TABLES", 0)
+    monkeypatch.setattr(room, "_recent", room._Recent())  # pyright: ignore[reportPrivateUsage]
 
 
 def test_a_build_comes_back_from_disk_with_the_files_of_its_points(tmp_path: Path) -> None:

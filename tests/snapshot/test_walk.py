@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -64,7 +64,13 @@ class Overlays:
             inode = hash((owners[int(own)], path))
             rows.folders[key] = Folder(1 if len(owners) > 1 else 2, inode, 0)
 
-    def list(self, folders: Sequence[tuple[int, bytes]], *, deep: bool) -> Rows:
+    def contents(self, folders: Sequence[tuple[int, bytes]]) -> Rows:
+        return self._list(folders, deep=False)
+
+    def trees(self, number: int, folders: Iterable[bytes]) -> Rows:
+        return self._list([(number, key) for key in folders], deep=True)
+
+    def _list(self, folders: Sequence[tuple[int, bytes]], *, deep: bool) -> Rows:
         rows = Rows()
         waiting = [(number, tuple(key.decode().split("\0")) if key else ()) for number, key in folders]
         for number, folder in waiting:
@@ -120,8 +126,8 @@ def test_what_a_layer_leaves_alone_is_not_listed() -> None:
 
 def test_a_listing_of_another_snapshot_is_refused() -> None:
     class Wrong(Overlays):
-        def list(self, folders: Sequence[tuple[int, bytes]], *, deep: bool) -> Rows:
-            return super().list([(number + 1, key) for number, key in folders], deep=deep)
+        def trees(self, number: int, folders: Iterable[bytes]) -> Rows:
+            return super().trees(number + 1, folders)
 
     with ThreadPoolExecutor(1) as workers, pytest.raises(ListingError, match="another snapshot"):
         walk(Wrong([{("a",): 1}, {("a",): 1}]), workers, {0: None}, {})

@@ -9,6 +9,7 @@ mounts are not hashed, and it leaves nothing in the cache.
 from __future__ import annotations
 
 import contextlib
+import threading
 import uuid
 from collections.abc import Generator, Mapping
 from types import TracebackType
@@ -46,6 +47,7 @@ _NONE = -1
 _TMPFS = 4
 _NO_NETWORK = 2
 _MAX_ERROR_BYTES = 4096
+_CLOSING_SECONDS = 20.0
 
 M = TypeVar("M", bound=Message)
 
@@ -76,9 +78,12 @@ class Gateway:
         self._cancel = cancel
         self._client = Client(upgrade(api, "/grpc"))
         self._events: Events | None = None
+        self._under_way: set[Call] = set()
+        self._containers: list[Container] = []
+        self._closed = False
         try:
             if cancel is not None:
-                cancel.on_request(self._client.close)
+                cancel.on_request(self._interrupt)
             ref = uuid.uuid4().hex
             self._metadata = [("buildkit-controlapi-buildid", ref)]
             self._build = start_solve(self._client, ref, session)
@@ -127,24 +132,40 @@ class Gateway:
         name = uuid.uuid4().hex
         request = NewContainerRequest(container_id=name, mounts=made, network=_NO_NETWORK)
         self.ask("NewContainer", request, Empty)
-        return Container(self, name)
+        made_one = Container(self, name)
+        self._containers.append(made_one)
+        return made_one
 
     def ask(self, method: str, request: Message, answer: type[M]) -> M:
         """Call one of the bridge's methods that answer with one message."""
-        call = self.call(method)
-        with self.told():
-            try:
-                call.ask(request)
-                answers = list(call.receive())
-                call.check()
-            finally:
-                call.cancel()
+        with self.call(method) as call, self.told():
+            call.ask(request)
+            answers = list(call.receive())
+            call.check()
         return answer.FromString(b"".join(answers))
 
-    def call(self, method: str) -> Call:
-        """Begin a call of the bridge."""
+    @contextlib.contextmanager
+    def call(self, method: str) -> Generator[Call]:
+        """A call of the bridge; it is given up in the end, or when the build is cancelled."""
         with self.told():
-            return self._client.call(f"{_SERVICE}/{method}", self._metadata)
+            call = self._client.call(f"{_SERVICE}/{method}", self._metadata)
+        self._under_way.add(call)
+        try:
+            if self._cancelled and not self._closed:
+                raise BuildCancelled("The build was cancelled.")
+            yield call
+        finally:
+            self._under_way.discard(call)
+            call.cancel()
+
+    @property
+    def _cancelled(self) -> bool:
+        return self._cancel is not None and self._cancel.requested
+
+    def _interrupt(self) -> None:
+        """Wake whoever waits for the engine."""
+        for call in list(self._under_way):
+            call.cancel()
 
     @contextlib.contextmanager
     def told(self) -> Generator[None]:
@@ -152,21 +173,34 @@ class Gateway:
         try:
             yield
         except BuildKitError as error:
-            if self._cancel is not None and self._cancel.requested:
+            if self._cancelled:
                 raise BuildCancelled("The build was cancelled.") from None
             if isinstance(error, RpcError):
                 raise BuildError(error.message) from None
             raise
 
     def close(self) -> None:
-        """End the build; what still runs in it is stopped. Calling it again does nothing."""
+        """End the build and what still runs in it. Calling it again does nothing.
+
+        An engine before BuildKit 0.10 keeps what a container has mounted until it is released: so that is
+        asked for even when a connection could just be closed.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        last_resort = threading.Timer(_CLOSING_SECONDS, self._client.close)
+        last_resort.start()
         try:
+            for one in self._containers:
+                one.release()
             with contextlib.suppress(BuildKitError):
                 self.ask("Return", ReturnRequest(result=Result()), Empty)
                 list(self._build.receive())
             if self._events is not None:
                 self._events.close()
         finally:
+            last_resort.cancel()
+            last_resort.join()
             self._client.close()
 
     def __enter__(self) -> Gateway:
@@ -175,8 +209,6 @@ class Gateway:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._client.close()  # at once: a program in it may never end
         self.close()
 
 
@@ -186,6 +218,7 @@ class Container:
     def __init__(self, gateway: Gateway, name: str) -> None:
         self._gateway = gateway
         self._name = name
+        self._released = False
 
     def run(self, *arguments: str, env: Mapping[str, str]) -> Process:
         """Start a program as root in /, and hand over its three streams."""
@@ -193,9 +226,11 @@ class Container:
         return Process(self._gateway, InitMessage(container_id=self._name, meta=meta, fds=[0, 1, 2]))
 
     def release(self) -> None:
-        """Stop what runs in it."""
-        with contextlib.suppress(BuildError):  # it tells of a program's exit code again
-            self._gateway.ask("ReleaseContainer", ReleaseContainerRequest(container_id=self._name), Empty)
+        """Stop what runs in it, and let go of its mounts. Calling it again does nothing."""
+        if not self._released:
+            self._released = True
+            with contextlib.suppress(BuildKitError):  # it tells of a program's exit code again
+                self._gateway.ask("ReleaseContainer", ReleaseContainerRequest(container_id=self._name), Empty)
 
 
 class ProcessEnded(BuildKitError):
@@ -207,7 +242,8 @@ class Process:
 
     def __init__(self, gateway: Gateway, init: InitMessage) -> None:
         self._gateway = gateway
-        self._call = gateway.call("ExecProcess")
+        self._stack = contextlib.ExitStack()
+        self._call = self._stack.enter_context(gateway.call("ExecProcess"))
         self._id = uuid.uuid4().hex
         self._out = bytearray()
         self._errors = bytearray()
@@ -269,4 +305,4 @@ class Process:
             self._send(ExecMessage(process_id=self._id, file=FdMessage(fd=0, eof=True)))
             while True:
                 self._take()
-        self._call.cancel()
+        self._stack.close()

@@ -13,6 +13,7 @@ import shlex
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from stagelens.errors import StagelensError
@@ -180,7 +181,7 @@ def read_listing(names: bytes, facts: bytes, links: bytes, root: bytes) -> Rows:
         numbers[column::_COLUMNS] for column in range(_COLUMNS)
     )
     targets = _targets(links, paths, modes, sizes)
-    kinds = {mode: _kind(int(mode, 16)) for mode in set(modes)}
+    kinds = {mode: pack_mode(int(mode, 16)) for mode in set(modes)}
     owners = {owner: int(owner) for owner in {*uids, *gids}}
     start = len(root)
     keys = [path[start:].replace(b"/", b"\0") for path in paths]
@@ -201,7 +202,9 @@ def read_listing(names: bytes, facts: bytes, links: bytes, root: bytes) -> Rows:
     )
 
 
-def _kind(mode: int) -> int:
+@lru_cache(maxsize=1024)
+def pack_mode(mode: int) -> int:
+    """A file's mode as a table's column has it. Raises ListingError: no kind of file has it."""
     kind = _KINDS.get(stat.S_IFMT(mode))
     if kind is None:
         raise _bad(f"no kind of file has mode {mode:o}")

@@ -38,11 +38,12 @@ from stagelens.dockerfile import Dockerfile, full_name
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.snapshot.edges import Place, point_edges
+from stagelens.snapshot.host import HostLayers
 from stagelens.snapshot.known import Known, Snapshot
 from stagelens.snapshot.points import Point, points
 from stagelens.snapshot.shells import SCRATCH, Mounted, Shells, tree
 from stagelens.snapshot.table import FileTable
-from stagelens.snapshot.walk import walk
+from stagelens.snapshot.walk import Lister, walk
 
 PROBE_IMAGE = "diamol/base"
 # A BuildKit under load gives up where many steps want the same thing at once (util/flightcontrol, its
@@ -178,7 +179,9 @@ class Prober:
                 if number not in found
             }
             uppers = [number for number, one in enumerate(mounted) if one.upper]
-            tables = _walk(shells, wanted, {number: one.table for number, one in found.items()}, uppers)
+            layers = {number: one.layers[0] for number, one in enumerate(mounted) if one.layers}
+            tables = {number: one.table for number, one in found.items()}
+            tables = _walk(HostLayers(shells, layers), wanted, tables, uppers)
         found |= {number: known.keep(identities[number], table) for number, table in tables.items()}
         return [found[number] for number in range(len(trees))]
 
@@ -236,13 +239,13 @@ def list_image(engine: Engine, image: str, cancel: Cancel | None = None) -> File
 
 
 def _walk(
-    shells: Shells,
+    lister: Lister,
     wanted: Mapping[int, int | None],
     known: Mapping[int, FileTable],
     uppers: Container[int] = (),
 ) -> dict[int, FileTable]:
     with ThreadPoolExecutor(_WORKERS) as workers:
-        return walk(shells, workers, wanted, known, uppers)
+        return walk(lister, workers, wanted, known, uppers)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -52,13 +52,20 @@ class Shells:
         for _ in range(most):
             self._idle.put(None)
 
-    def list(self, folders: Sequence[tuple[int, bytes]], *, deep: bool) -> Rows:
+    def contents(self, folders: Sequence[tuple[int, bytes]]) -> Rows:
         """See `walk.Lister`.
 
         Raises
         ------
         ListingError: it is not whole. ProcessEnded, BuildCancelled, ConnectionLost.
         """
+        return self._list(folders, deep=False)
+
+    def trees(self, number: int, folders: Iterable[bytes]) -> Rows:
+        """See `walk.Lister`. Raises as `contents`."""
+        return self._list([(number, key) for key in folders], deep=True)
+
+    def _list(self, folders: Sequence[tuple[int, bytes]], *, deep: bool) -> Rows:
         paths = [_path(number, key) for number, key in folders]
         out = f"{SCRATCH}/{next(self._files)}".encode()
         with self._shell() as shell:
@@ -74,7 +81,7 @@ class Shells:
         return read_listing(names, facts, links, f"{_TREES}/".encode())
 
     def content(self, number: int, key: bytes, most: int) -> bytes:
-        """The first bytes of a file, `most` of them. Raises as `list`."""
+        """The first bytes of a file, `most` of them. Raises as `contents`."""
         path, out = quote(_path(number, key)), b"%b/content" % SCRATCH.encode()
         command = b"head -c %d %b < /dev/null > %b; echo $? $(wc -c < %b); cat %b\n"
         with self._shell() as shell:

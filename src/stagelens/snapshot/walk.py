@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 from stagelens.snapshot.listing import Folder, ListingError, Rows
@@ -24,14 +25,17 @@ _FOLDERS_A_JOB = 64
 
 
 class Lister(Protocol):
-    """Lists folders of snapshots, which are called by their numbers."""
+    """Lists folders of snapshots, which are called by their numbers; for several threads at once.
 
-    def list(self, folders: Sequence[tuple[int, bytes]], *, deep: bool) -> Rows:
-        """What is directly in folders (`deep`: all below them), each given as snapshot and key.
+    Folders are given by their keys. The keys of rows begin with the snapshot's number as a part.
+    """
 
-        The keys of the rows begin with the snapshot's number as a part of its own. May be called from
-        several threads at once.
-        """
+    def contents(self, folders: Sequence[tuple[int, bytes]]) -> Rows:
+        """What is directly in folders of snapshots."""
+        ...
+
+    def trees(self, number: int, folders: Mapping[bytes, Folder | None]) -> Rows:
+        """All below folders of one snapshot, given with what is known of them; the root has b""."""
         ...
 
 
@@ -61,7 +65,7 @@ def walk(
     """
     found = {number: _Found() for number in wanted}
     jobs = [
-        (number, workers.submit(lister.list, [(number, b"")], deep=True))
+        (number, workers.submit(lister.trees, number, {b"": None}))
         for number, before in wanted.items()
         if before is None
     ]
@@ -84,18 +88,18 @@ def _step(
     found: Mapping[int, _Found],
     frontier: Sequence[tuple[int, bytes]],
     uppers: Container[int],
-) -> tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]]:
+) -> tuple[dict[int, dict[bytes, Folder | None]], list[tuple[int, bytes]]]:
     """List the folders of `frontier`, each beside itself in the snapshot before.
 
     Returned are the folders below them that are new, and those that are to be compared next.
     """
     beside = [(before, key) for number, key in frontier if (before := wanted[number]) is not None]
-    rows = lister.list(list(dict.fromkeys([*frontier, *beside])), deep=False)
+    rows = lister.contents(list(dict.fromkeys([*frontier, *beside])))
     contents: defaultdict[tuple[int, bytes], list[tuple[int, bytes]]] = defaultdict(list)
     for row, key in enumerate(rows.keys):
         number, own = _split(key)
         contents[number, own.rpartition(b"\0")[0]].append((row, own))
-    new: list[tuple[int, bytes]] = []
+    new: defaultdict[int, dict[bytes, Folder | None]] = defaultdict(dict)
     merged: list[tuple[int, bytes]] = []
     for number, parent in frontier:
         before = _folders(rows, contents[wanted[number] or 0, parent])
@@ -108,7 +112,7 @@ def _step(
             elif key in before and folder.links == 1:
                 merged.append((number, key))
             else:
-                new.append((number, key))
+                new[number][key] = folder
     return new, merged
 
 
@@ -117,17 +121,15 @@ def _folders(rows: Rows, contents: Iterable[tuple[int, bytes]]) -> dict[bytes, F
 
 
 def _jobs(
-    lister: Lister, workers: Executor, folders: Iterable[tuple[int, bytes]]
+    lister: Lister, workers: Executor, new: Mapping[int, Mapping[bytes, Folder | None]]
 ) -> list[tuple[int, Future[Rows]]]:
-    """Jobs that list all below these folders, each of one snapshot."""
-    of_one: defaultdict[int, list[tuple[int, bytes]]] = defaultdict(list)
-    for number, key in folders:
-        of_one[number].append((number, key))
-    return [
-        (number, workers.submit(lister.list, some[start : start + _FOLDERS_A_JOB], deep=True))
-        for number, some in of_one.items()
-        for start in range(0, len(some), _FOLDERS_A_JOB)
-    ]
+    """Jobs that list all below the folders that are new in each snapshot."""
+    jobs: list[tuple[int, Future[Rows]]] = []
+    for number, folders in new.items():
+        left = iter(folders.items())
+        while some := dict(islice(left, _FOLDERS_A_JOB)):
+            jobs.append((number, workers.submit(lister.trees, number, some)))
+    return jobs
 
 
 def _take_in(found: Mapping[int, _Found], jobs: Iterable[tuple[int, Future[Rows]]]) -> None:

@@ -1,0 +1,137 @@
+"""A build that we steer, on a real engine: its graph, and programs over what it ends in."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from stagelens.buildkit import BuildCancelled, BuildError, Cancel, Control, FileSync, Session, Source, Texts
+from stagelens.buildkit.gateway import Container, Gateway
+from stagelens.buildkit.llb import image_definition
+from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
+from stagelens.engine import Engine
+from stagelens.snapshot.listing import ListingError
+from stagelens.snapshot.shells import Shells
+
+pytestmark = pytest.mark.engine
+IMAGE = "docker.io/diamol/base:latest"
+ENV = {"PATH": "/bin:/usr/bin"}
+DEADLINE = 60.0
+
+
+@contextmanager
+def opened(
+    engine: Engine,
+    context: Path,
+    text: str = "FROM scratch\n",
+    cancel: Cancel | None = None,
+    on_status: Callable[[StatusResponse], None] | None = None,
+) -> Generator[Gateway]:
+    sync = FileSync({"context": Source(context), "dockerfile": Texts({"Dockerfile": text.encode()})})
+    with (
+        Session(engine.api, [sync]) as session,
+        Gateway(engine.api, session.id, cancel=cancel, on_status=on_status) as gateway,
+    ):
+        yield gateway
+
+
+def container(gateway: Gateway) -> Container:
+    return gateway.container(gateway.solve(image_definition(IMAGE)), {}, "/o")
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_program_sees_every_point_of_a_build_and_nothing_is_left_in_use(
+    engine: Engine, tmp_path: Path, unique: str
+) -> None:
+    text = f"FROM diamol/base\nRUN echo {unique} > /one\nRUN rm /one; echo 2 > /two\n"
+    names: list[str] = []
+
+    def note(status: StatusResponse) -> None:
+        names.extend(vertex.name for vertex in status.vertexes)
+
+    with opened(engine, tmp_path, text, on_status=note) as gateway:
+        graph = gateway.frontend({"filename": "Dockerfile"})
+        steps = [graph.output(digest) for digest, name in graph.names() if "RUN" in name]
+        mounts = {f"/p/{n}": gateway.solve(graph.until(edge)) for n, edge in enumerate(steps)}
+        box = gateway.container(gateway.solve(image_definition(IMAGE)), mounts, "/o")
+        shell = box.run("sh", env=ENV)
+        shell.write(b"cat /p/0/one; ls /p/1/one 2> /dev/null; cat /p/1/two; touch /o/x /p/0/x; ls /o\n")
+        assert [shell.read_line(100) for _ in range(3)] == [unique.encode(), b"2", b"x"]
+        shell.write(b"exec sh -c 'echo end; cat'\n")
+        assert shell.read(4) == b"end\n"
+        shell.end()
+        box.release()
+    assert any("RUN rm" in name for name in names)
+    with Control(engine.api) as control:
+        ours = [f'description~="{unique}"']
+        until(lambda: all(not record.in_use for record in control.disk_usage(ours)))
+
+
+def test_what_does_not_build_is_an_error_and_the_gateway_goes_on(engine: Engine, tmp_path: Path) -> None:
+    with opened(engine, tmp_path, "FROM diamol/base\nRUN exit 3\n") as gateway:
+        graph = gateway.frontend({"filename": "Dockerfile"})
+        assert graph.end
+        broken = gateway.solve(graph.until(graph.end))
+        with pytest.raises(BuildError, match="exit code: 3"):
+            gateway.container(gateway.solve(image_definition(IMAGE)), {"/p": broken}, "/o")
+        with pytest.raises(BuildError, match="no-such-stage"):
+            gateway.frontend({"filename": "Dockerfile", "target": "no-such-stage"})
+        shell = container(gateway).run("sh", env=ENV)
+        shell.write(b"echo on\n")
+        assert shell.read_line(100) == b"on"
+
+
+def test_a_shell_that_dies_is_told_and_does_not_hang(engine: Engine, tmp_path: Path) -> None:
+    with opened(engine, tmp_path) as gateway:
+        shells = Shells(container(gateway), 1)
+        with shells._shell() as shell:  # pyright: ignore[reportPrivateUsage]
+            shell.write(b"exit 3\n")
+        with pytest.raises(ListingError, match="does not answer"):
+            shells.contents([(0, b"")])
+
+
+def test_a_gateway_that_is_cancelled_leaves_no_program_when_what_it_does_has_ended(
+    engine: Engine, tmp_path: Path, unique: str
+) -> None:
+    cancel = Cancel()
+    mark = f"mark-{time.time_ns()}"
+
+    def running() -> bool:
+        return any(mark.encode() in _read(file) for file in Path("/proc").glob("[0-9]*/environ"))
+
+    text = f"FROM diamol/base\nRUN echo {unique}\n"
+    with pytest.raises(BuildCancelled):  # noqa: PT012, SIM117
+        with opened(engine, tmp_path, text, cancel=cancel) as gateway:
+            graph = gateway.frontend({"filename": "Dockerfile"})
+            assert graph.end
+            box = gateway.container(
+                gateway.solve(image_definition(IMAGE)), {"/p": gateway.solve(graph.until(graph.end))}, "/o"
+            )
+            shell = box.run("sh", env=ENV | {"MARK": mark})
+            shell.write(b"echo on; sleep 2\n")
+            assert shell.read_line(100) == b"on"
+            until(running)
+            threading.Timer(0.1, cancel).start()
+            shell.read(1)
+    until(lambda: not running())
+    with Control(engine.api) as control:
+        ours = [f'description~="{unique}"']
+        until(lambda: all(not record.in_use for record in control.disk_usage(ours)))
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
