@@ -54,10 +54,10 @@ def test_problems_are_mended_and_the_text_is_built(
     # What is left is what hadolint advises.
     expect(problem).to_have_count(2)
     expect(problem.first).to_contain_text("DL3006")
-    expect(view.get_by_role("status")).to_have_text("not saved yet")
+    expect(view.get_by_role("status").first).to_have_text("not saved yet")
     assert page.evaluate("window.hacked") is None
     page.keyboard.press("Control+Enter")
-    expect(view.get_by_role("status")).to_have_text("saved")
+    expect(view.get_by_role("status").first).to_have_text("saved")
     build = output.locator(".sl-build")
     expect(build.locator(".sl-title")).to_have_text("Built")
     expect(build.locator(".sl-lane")).to_contain_text("RUN echo mended")

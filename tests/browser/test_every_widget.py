@@ -230,7 +230,7 @@ def test_they_live_in_jupyter_notebook_too(lab: Any, browser: Browser, tmp_path:
         expect(view.get_by_role("button", name="line 2")).to_be_visible()
         view.get_by_role("textbox").fill("FROM scratch AS two")
         view.get_by_role("button", name="Save").press("Enter")
-        expect(view.get_by_role("status")).to_have_text("saved")
+        expect(view.get_by_role("status").first).to_have_text("saved")
         assert (tmp_path / "Dockerfile").read_text() == "FROM scratch AS two"
     finally:
         place.close()

@@ -152,18 +152,18 @@ class BenchEditor(Sheet):
     def _save(self, source: str | None) -> str:
         """Save; what there is to tell of a file that another editor has changed meanwhile, else nothing."""
         wanted, there = self.source if source is None else source, self._bench.text
-        if wanted == self._kept != there:
+        if wanted == self.kept != there:
             self._read_again()
             return "Another editor has changed the file: this is what it says now."
         self._bench.save(wanted)
-        note = "" if there in (self._kept, wanted) else "What another editor wrote is in Dockerfile.before."
-        self.keep(wanted)
+        note = "" if there in (self.kept, wanted) else "What another editor wrote is in Dockerfile.before."
+        self.kept = wanted
         self.path = self._where()
         return note
 
     def _read_again(self) -> None:
         self.source = self._bench.text
-        self.keep(self.source)
+        self.kept = self.source
         self.path = self._where()
 
     def _where(self) -> str:

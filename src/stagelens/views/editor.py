@@ -92,7 +92,7 @@ class DockerfileEditor(Sheet):
             raise StagelensError(
                 "The Dockerfile cannot be saved.", where=str(self._file), why=str(error)
             ) from error
-        self.keep(source)
+        self.kept = source
 
 
 def _read(file: Path) -> str:

@@ -20,7 +20,7 @@ class Sheet(View):
     path: the file's path, as it is shown (read only).
     source: the text.
     problems: what is wrong with it: [line, level, message, rule] (read only).
-    saved: whether the file has this text (read only).
+    kept: the text that the file has (read only).
     actions: the buttons, by the names of their requests; save, build and check bring the text (read only).
     off: those that cannot be pressed now (read only).
     doing: what is under way: a text, how many parts of it are done and of how many; else empty (read only).
@@ -32,7 +32,7 @@ class Sheet(View):
     path = t.Unicode().tag(sync=True)
     source = t.Unicode().tag(sync=True)
     problems = t.List().tag(sync=True)
-    saved = t.Bool(True).tag(sync=True)
+    kept = t.Unicode().tag(sync=True)
     actions = t.List(t.Unicode()).tag(sync=True)
     off = t.List(t.Unicode()).tag(sync=True)
     doing = t.List().tag(sync=True)
@@ -40,19 +40,17 @@ class Sheet(View):
 
     def __init__(self, below: ipywidgets.Widget, **traits: Any) -> None:
         """`below` is shown below the text."""
-        self._kept: str = traits["source"]
-        super().__init__(**traits)
+        super().__init__(kept=traits["source"], **traits)
         self._box = ipywidgets.VBox([self, below])
         self._check()
 
-    def keep(self, source: str) -> None:
-        """The file has this text now."""
-        self._kept = source
-        self.saved = self.source == source
+    @property
+    def saved(self) -> bool:
+        """Whether the file has this text."""
+        return self.source == self.kept
 
     @t.observe("source")
     def _edited(self, _: object) -> None:
-        self.saved = self.source == self._kept
         self._check()
 
     def _check(self) -> None:

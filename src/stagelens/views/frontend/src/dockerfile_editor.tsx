@@ -29,7 +29,7 @@ function DockerfileEditor() {
   const [path] = useTrait<string>("path");
   const [source, setSource] = useTrait<string>("source");
   const [problems] = useTrait<Finding[]>("problems");
-  const [saved] = useTrait<boolean>("saved");
+  const [kept] = useTrait<string>("kept");
   const [actions] = useTrait<string[]>("actions");
   const [off] = useTrait<string[]>("off");
   const [typed, setTyped] = useState(source);
@@ -75,7 +75,7 @@ function DockerfileEditor() {
       <div class="sl-head">
         <p class="sl-title sl-code sl-path">{path}</p>
         <span class="sl-soft sl-grow" role="status">
-          {typed === source && saved ? t("saved") : t("not saved yet")}
+          {typed === kept ? t("saved") : t("not saved yet")}
         </span>
         <Buttons actions={actions} off={off} ask={ask} />
       </div>

@@ -7,11 +7,25 @@ import type { Build, Point, Stage, Step } from "./model";
 export function Delta({ step }: { step: Step }) {
   const { t } = useWords();
   if (!step.added && !step.changed && !step.removed) return <span class="sl-soft sl-delta">{t("no file changes")}</span>;
+  const parts: [string, string, number, string][] = [
+    ["sl-added", "+", step.added, t("{n} added", { n: step.added })],
+    ["sl-changed", "~", step.changed, t("{n} changed", { n: step.changed })],
+    ["sl-removed", "−", step.removed, t("{n} removed", { n: step.removed })],
+  ];
   return (
     <span class="sl-delta">
-      {step.added > 0 && <span class="sl-added" title={t("{n} added", { n: step.added })}>+{step.added.toLocaleString()}</span>}
-      {step.changed > 0 && <span class="sl-changed" title={t("{n} changed", { n: step.changed })}>~{step.changed.toLocaleString()}</span>}
-      {step.removed > 0 && <span class="sl-removed" title={t("{n} removed", { n: step.removed })}>−{step.removed.toLocaleString()}</span>}
+      {parts.map(
+        ([tone, sign, count, told]) =>
+          count > 0 && (
+            <span key={tone} class={tone} title={told}>
+              <span aria-hidden="true">
+                {sign}
+                {count.toLocaleString()}
+              </span>
+              <span class="sl-hidden">{told} </span>
+            </span>
+          ),
+      )}
       <span class="sl-soft">{size(step.bytes)}</span>
     </span>
   );
