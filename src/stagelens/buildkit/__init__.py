@@ -1,4 +1,4 @@
-"""BuildKit for Python: build sessions and the Control API on docker-py's own connection.
+"""BuildKit for Python: build sessions, the Control API and the gateway on docker-py's own connection.
 
 Usable without the rest of stagelens; docs/buildkit.md describes the protocol.
 """
@@ -16,6 +16,8 @@ from stagelens.buildkit.errors import (
     UpgradeRefused,
 )
 from stagelens.buildkit.filesync import FileSync, Source, Texts, Transfer, Tree
+from stagelens.buildkit.gateway import Gateway, GatewayRefused, ProcessEnded
+from stagelens.buildkit.llb import Edge, Graph, image_definition
 from stagelens.buildkit.results import FileSend, LocalFolder, Output, TarFile
 from stagelens.buildkit.services import Env, Secrets, Service, SshAgents, Upload
 from stagelens.buildkit.session import Session, shared_key
@@ -31,11 +33,16 @@ __all__ = [
     "Cancel",
     "ConnectionLost",
     "Control",
+    "Edge",
     "Env",
     "FileSend",
     "FileSync",
+    "Gateway",
+    "GatewayRefused",
+    "Graph",
     "LocalFolder",
     "Output",
+    "ProcessEnded",
     "ResultError",
     "RpcError",
     "Secrets",
@@ -51,6 +58,7 @@ __all__ = [
     "UpgradeRefused",
     "Upload",
     "cancel_build",
+    "image_definition",
     "shared_key",
     "solve",
 ]

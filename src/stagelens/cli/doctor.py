@@ -145,10 +145,10 @@ def _backend(engine: engines.Engine) -> Finding:
         return Finding("builds", "problem", "this engine runs Windows containers", remedy)
     if engine.info.podman:
         text = "Podman's builder: it builds, but lessons look into stages, which needs BuildKit"
-        remedy = "start Docker Engine 18.09 or newer; stagelens build goes on with Podman"
+        remedy = "start Docker Engine 20.10 or newer; stagelens build goes on with Podman"
         return Finding("builds", "problem", text, remedy, {"backend": "classic"})
     if not engine.info.buildkit:
-        remedy = "use Docker Engine 18.09 or newer for lessons that look into stages"
+        remedy = "use Docker Engine 20.10 or newer for lessons that look into stages"
         text, facts = "classic builder: this engine has no BuildKit", {"backend": "classic"}
         return Finding("builds", "problem", text, remedy, facts)
     try:

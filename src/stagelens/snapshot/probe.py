@@ -114,7 +114,7 @@ def explore(
     Raises
     ------
     ProbeFailed: the probe's build failed, for example since the context changed meanwhile and its build
-        fails now. StagelensError: the engine has no BuildKit.
+        fails now. StagelensError: the engine has no BuildKit, or one older than 0.8.
     """
     _check(trace, Path(context))
     dockerfile = trace.dockerfile
@@ -153,7 +153,7 @@ def _check(trace: BuildTrace, context: Path) -> None:
         raise StagelensError(
             "Looking into stages needs BuildKit.",
             why="this engine has only the classic builder",
-            remedy="use Docker Engine 18.09 or newer: stagelens doctor",
+            remedy="use Docker Engine 20.10 or newer: stagelens doctor",
         )
     if context.is_file():
         raise StagelensError(
