@@ -210,6 +210,7 @@ def _change_theme(page: Page, name: str) -> None:
     light = "true" if name == "Light" else "false"
     expect(page.locator(f"body[data-jp-theme-light={light}]")).to_be_attached()
     page.wait_for_function(_THEMED, arg=name == "Light")
+    expect(page.locator("#jupyterlab-splash")).to_have_count(0)  # it lies over the page until all is drawn
 
 
 @pytest.fixture(scope="session")
