@@ -248,6 +248,7 @@ class Process:
         self._out = bytearray()
         self._errors = bytearray()
         self._messages = self._call.receive()
+        self._input_ended = False
         self._send(ExecMessage(process_id=self._id, init=init))
 
     def write(self, data: bytes) -> None:
@@ -299,10 +300,18 @@ class Process:
                     why=self._errors.decode("utf-8", "replace").strip() or None,
                 )
 
-    def end(self) -> None:
-        """Close its standard input, and wait until it has ended: to kill it takes the engine seconds."""
+    def close_input(self) -> None:
+        """End its standard input. Calling it again does nothing."""
+        if self._input_ended:
+            return
+        self._input_ended = True
         with contextlib.suppress(BuildKitError):
             self._send(ExecMessage(process_id=self._id, file=FdMessage(fd=0, eof=True)))
+
+    def end(self) -> None:
+        """End its standard input, and wait until it has ended: to kill it takes the engine seconds."""
+        self.close_input()
+        with contextlib.suppress(BuildKitError):
             while True:
                 self._take()
         self._stack.close()

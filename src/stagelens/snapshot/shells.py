@@ -111,7 +111,9 @@ class Shells:
         return found
 
     def end(self) -> None:
-        """End all shells."""
+        """End all shells, each while the others end."""
+        for shell in self._started:
+            shell.close_input()
         for shell in self._started:
             shell.end()
 
