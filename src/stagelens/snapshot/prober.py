@@ -125,8 +125,9 @@ class Prober:
             before = self._before(stages, sources, places, numbers)
             cuts = [graph.until(edge) for edge, graph in trees.items()]
             made = self._tables(gateway, cuts, before, known)
-        nothing = known.keep(None, FileTable.from_entries(()))
-        return {point: made[numbers[places[point][1]]] if point in places else nothing for point in listed}
+        found = {point: made[numbers[places[point][1]]] for point in listed if point in places}
+        # A stage upon scratch has no files before its first step.
+        return {point: found.get(point) or known.keep(None, FileTable.from_entries(())) for point in listed}
 
     def _places(self, gateway: Gateway, stages: Sequence[int]) -> dict[Point, Place]:
         dockerfile = self._project.dockerfile
