@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -38,6 +39,7 @@ _RUN = """async (code) => {
     notebook.activeCellIndex = notebook.widgets.length - 1;
     await window.jupyterapp.commands.execute('notebook:run-cell');
 }"""
+_ENOUGH = 5
 _TOKEN = "browser-tests"
 _MILLISECONDS = PATIENCE * 1000
 # The theme's colours are there, the page that was hidden meanwhile is shown, and no colour is on its way.
@@ -110,12 +112,11 @@ def accessible(frontend: Path) -> Callable[[Page], None]:
         # A notebook that an earlier test scrolled stays so, however high the window has become.
         page.evaluate("for (const e of document.querySelectorAll('.jp-WindowedPanel-outer')) e.scrollTop = 0")
         try:
-            found = page.evaluate("axe.run('[class*=sl-view-]')")
+            found = _axe(page)
         finally:
             page.evaluate("document.body.style.overflow = ''")
             page.set_viewport_size(size)
-        looked = [rule for rule in found["passes"] if rule["id"] == "color-contrast"]
-        assert sum(len(rule["nodes"]) for rule in looked) > 5
+        assert _seen(found) > _ENOUGH
         serious = [rule for rule in found["violations"] if rule["impact"] in ("serious", "critical")]
         assert not serious, [(r["id"], [n["html"][:200] for n in r["nodes"][:3]]) for r in serious]
 
@@ -201,6 +202,21 @@ class Lab:
         """Run one more cell in the notebook that is open; returns its output area."""
         page.evaluate(_RUN, code)
         return page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-OutputArea")
+
+
+def _axe(page: Page) -> Any:
+    """What axe finds once it sees the widgets: what JupyterLab lays over a page takes a while to go."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        found = page.evaluate("axe.run('[class*=sl-view-]')")
+        if _seen(found) > _ENOUGH or time.monotonic() > deadline:
+            return found
+        page.wait_for_timeout(200)
+
+
+def _seen(found: Any) -> int:
+    """How many elements axe saw well enough to judge their colours."""
+    return sum(len(rule["nodes"]) for rule in found["passes"] if rule["id"] == "color-contrast")
 
 
 def _change_theme(page: Page, name: str) -> None:

@@ -199,7 +199,8 @@ def test_heredocs_and_linked_copies_where_the_frontend_knows_them(
 def test_the_fall_backs_build_or_say_why_not(
     engine: Engine, tmp_path: Path, unique: str, clean: object, backend: Backend
 ) -> None:
-    context = project(tmp_path, "FROM diamol/base\nCOPY . /d\nRUN cat /d/a\n", a=unique)
+    # A container that ends at once may lose its output on a busy engine.
+    context = project(tmp_path, "FROM diamol/base\nCOPY . /d\nRUN cat /d/a && sleep 1\n", a=unique)
     tag = f"{unique}:x"
     if backend == "upload" and engine.info.containerd_store:
         with pytest.raises(StagelensError, match="containerd") as caught:

@@ -31,6 +31,8 @@ PODMAN_MISSING = (
 # A message of its own. (builder/dockerfile of moby/moby: printCommand)
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*[^\n])\n?", re.DOTALL)
 _RUNNING = re.compile(r" ---> Running in ([0-9a-f]{12})\n")
+# When a step's container has ended; since Engine 23 it is told afterwards.
+_REMOVED = ("Removing intermediate container", " ---> Removed intermediate container")
 # Podman counts in each stage, and names the stage where there are more (buildah's imagebuildah package).
 _PODMAN_STEP = re.compile(r"^(?:\[(\d+)/\d+\] )?STEP (\d+)/\d+: (.*)$")
 _PODMAN_CACHED = re.compile(r"^--> Using cache [0-9a-f]{64}$")
@@ -106,7 +108,7 @@ class ClassicBuild:
             text, stream = text.removeprefix(_STDERR).removesuffix(_STDERR_END), 2
         if self._container is not None:
             # What it prints may look like the builder's own messages, a build in a build's say.
-            if text == f"Removing intermediate container {self._container}\n":
+            if text in (f"{words} {self._container}\n" for words in _REMOVED):
                 self._container = None
             else:
                 self._log(text, stream)
