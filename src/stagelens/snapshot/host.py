@@ -16,7 +16,7 @@ from stagelens.snapshot.listing import Folder, Rows, pack_mode
 from stagelens.snapshot.walk import Lister
 
 _REDIRECTS = {"trusted.overlay.redirect", "user.overlay.redirect"}
-_SECOND = 1_000_000_000
+_FORMAT = 0o170000  # the bits of a mode that say what a file is
 
 
 class HostLayers:
@@ -51,35 +51,49 @@ class HostLayers:
 
 def _tree(layer: bytes, number: int, key: bytes, folder: Folder) -> Rows | None:
     """All below a folder that is the layer's own; None where it cannot be read here, or is another one."""
-    rows = Rows()
     path = os.path.join(layer, key.replace(b"\0", b"/"))  # noqa: PTH118 - bytes
-    waiting = [(path, b"%d\0%b\0" % (number, key))]
     try:
         root = os.lstat(path)
-        if (root.st_ino, root.st_ctime_ns // _SECOND) != (folder.inode, folder.changed):
+        if (root.st_ino, root[stat.ST_CTIME]) != (folder.inode, folder.changed):
             return None
-        while waiting:
-            path, start = waiting.pop()
-            if not _REDIRECTS.isdisjoint(os.listxattr(path, follow_symlinks=False)):
-                return None
-            with os.scandir(path) as entries:
-                waiting += [(one.path, start + one.name + b"\0") for one in entries if _add(rows, start, one)]
+        return _read(path, b"%d\0%b\0" % (number, key))
     except (OSError, AttributeError):  # no right, gone meanwhile, or not Linux
         return None
-    return rows
 
 
-def _add(rows: Rows, start: bytes, entry: os.DirEntry[bytes]) -> bool:
-    """Take an entry in; whether it is a folder."""
-    status = entry.stat(follow_symlinks=False)
-    mode = status.st_mode
-    if stat.S_ISCHR(mode) and status.st_rdev == 0:
-        return False  # a whiteout
-    rows.keys.append(start + entry.name)
-    rows.kinds.append(pack_mode(mode))
-    rows.uids.append(status.st_uid)
-    rows.gids.append(status.st_gid)
-    rows.sizes.append(status.st_size)
-    rows.mtimes.append(status.st_mtime_ns // _SECOND)
-    rows.targets.append(os.readlink(entry.path) if stat.S_ISLNK(mode) else b"")  # noqa: PTH115 - bytes
-    return stat.S_ISDIR(mode)
+def _read(path: bytes, start: bytes) -> Rows | None:
+    """All below a path, with keys that begin with `start`; None where other layers add to a folder there.
+
+    Numbers are turned into columns all at once: a file costs the system's call and little besides.
+    """
+    keys: list[bytes] = []
+    found: list[os.stat_result] = []
+    targets: dict[int, bytes] = {}
+    waiting = [(path, start)]
+    while waiting:
+        path, start = waiting.pop()
+        if not _REDIRECTS.isdisjoint(os.listxattr(path, follow_symlinks=False)):
+            return None
+        with os.scandir(path) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                kind = status.st_mode & _FORMAT
+                if kind == stat.S_IFCHR and status.st_rdev == 0:
+                    continue  # a whiteout
+                key = start + entry.name
+                if kind == stat.S_IFDIR:
+                    waiting.append((entry.path, key + b"\0"))
+                elif kind == stat.S_IFLNK:
+                    targets[len(keys)] = os.readlink(entry.path)  # noqa: PTH115 - bytes
+                keys.append(key)
+                found.append(status)
+    modes, _, _, _, uids, gids, sizes, _, mtimes, _ = zip(*found, strict=True) if found else [()] * 10
+    return Rows(
+        keys=keys,
+        kinds=[pack_mode(mode) for mode in modes],
+        uids=list(uids),
+        gids=list(gids),
+        sizes=list(sizes),
+        mtimes=list(mtimes),
+        targets=[targets.get(row, b"") for row in range(len(keys))] if targets else [b""] * len(keys),
+    )

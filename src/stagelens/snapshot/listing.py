@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from stagelens.errors import StagelensError
 from stagelens.snapshot.entry import Kind
@@ -43,6 +43,9 @@ _ARGUMENT_BYTES = 60_000
 PROLOGUE = "F={} L={}; export F L\n".format(
     shlex.quote(f"exec stat -c '{_FORMAT}' \"$@\" >&3"), shlex.quote('exec stat -c %N "$@" >&4')
 )
+
+
+T = TypeVar("T")
 
 
 class ListingError(StagelensError):
@@ -102,18 +105,22 @@ class Rows:
         ListingError: two have the same name, or a number does not fit.
         """
         keys = self.keys
-        order = sorted(range(len(keys)), key=keys.__getitem__)
         if len(set(keys)) != len(keys):
             raise _bad("its names are not those of one tree")
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+
+        def column(values: list[T]) -> Sequence[T]:
+            return [values[row] for row in order]
+
         try:
             return FileTable.from_columns(
-                keys=[keys[row] for row in order],
-                kinds=[self.kinds[row] for row in order],
-                uids=[self.uids[row] for row in order],
-                gids=[self.gids[row] for row in order],
-                sizes=[self.sizes[row] for row in order],
-                mtimes=[self.mtimes[row] for row in order],
-                targets=[self.targets[row] for row in order],
+                keys=column(keys),
+                kinds=column(self.kinds),
+                uids=column(self.uids),
+                gids=column(self.gids),
+                sizes=column(self.sizes),
+                mtimes=column(self.mtimes),
+                targets=column(self.targets),
             )
         except ValueError as error:
             raise _bad(str(error)) from error
