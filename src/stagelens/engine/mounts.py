@@ -18,7 +18,10 @@ from stagelens.engine.network import program
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A line of /proc/self/mountinfo: the folder `root` of a `device`, seen at `point`."""
+    """A line of /proc/self/mountinfo: the folder `root` of a `device`, seen at `point`.
+
+    `kind` is the file system's, `options` are its own, as they are written; `read_only` is of the point.
+    """
 
     id: int
     parent: int
@@ -26,16 +29,21 @@ class Mount:
     root: str
     point: str
     source: str
+    kind: str
+    options: str
+    read_only: bool
 
 
 def read(text: str) -> list[Mount]:
     """The mounts that a mountinfo lists, as they were made (format: proc(5))."""
     found: list[Mount] = []
-    for line in text.splitlines():
+    for line in filter(None, text.split("\n")):
         before, _, after = line.partition(" - ")
-        number, parent, device, root, point = before.split(" ")[:5]
-        source = after.split(" ")[1]
-        found.append(Mount(int(number), int(parent), device, _plain(root), _plain(point), _plain(source)))
+        number, parent, device, root, point, flags = before.split(" ")[:6]
+        kind, source, options = after.split(" ", 2)
+        places = _plain(root), _plain(point), _plain(source)
+        read_only = "ro" in flags.split(",")
+        found.append(Mount(int(number), int(parent), device, *places, kind, options, read_only))
     return found
 
 

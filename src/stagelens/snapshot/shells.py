@@ -5,16 +5,19 @@ from __future__ import annotations
 import queue
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 
 from stagelens.buildkit.gateway import Container, Process
+from stagelens.engine.mounts import Mount
+from stagelens.engine.mounts import read as mounts_of
 from stagelens.snapshot.listing import PROLOGUE, ListingError, Rows, list_command, quote, read_listing
 
 SCRATCH = "/o"  # in memory, writable
 _TREES = "/p"
 _MAX_BYTES = 1 << 30  # of one listing's parts
 _LINE = 256
+_OVERLAY = "overlay"
 # BuildKit does not tell of a program's end while its standard input is open (os/exec's Wait): so a second
 # shell tells of the first one's.
 _SHELL = ("sh", "-c", "sh; echo ended; exec cat > /dev/null")
@@ -82,33 +85,32 @@ class Shells:
 
     def content(self, number: int, key: bytes, most: int) -> bytes:
         """The first bytes of a file, `most` of them. Raises as `contents`."""
-        path, out = quote(_path(number, key)), b"%b/content" % SCRATCH.encode()
-        command = b"head -c %d %b < /dev/null > %b; echo $? $(wc -c < %b); cat %b\n"
+        return self._output(b"head -c %d %b" % (most, quote(_path(number, key))), most)
+
+    def mounted(self, trees: int) -> list[Mounted]:
+        """What the kernel says of the trees 0 to `trees` - 1."""
+        places = [tree(number) for number in range(trees)]
+        command = f"stat -c '%i %Z' / {' '.join(places)}; cat /proc/self/mountinfo"
+        # The names are the engine's own, surrogates and all.
+        printed = self._output(command.encode(), _MAX_BYTES).decode("utf-8", "surrogateescape")
+        lines = printed.split("\n")
+        stamps = dict(zip(["/", *places], lines, strict=False))
+        mounts = {mount.point: mount for mount in mounts_of("\n".join(lines[len(stamps) :]))}
+        # An engine of overlays, which all its containers stand on, mounts a single layer as it is.
+        overlays = mounts["/"].kind == _OVERLAY
+        return [_mounted(mounts[place], stamps[place], overlays) for place in places]
+
+    def _output(self, command: bytes, most: int) -> bytes:
+        """What shell commands print, at most so many bytes."""
+        out = f"{SCRATCH}/{next(self._files)}".encode()
+        whole = b"{ %b; } < /dev/null > %b; echo $? $(wc -c < %b); cat %b\n"
         with self._shell() as shell:
-            shell.write(command % (most, path, out, out, out))
+            shell.write(whole % (command, out, out, out))
             failed, size = self._numbers(shell, 2)
             data = shell.read(min(size, most))
         if failed:
             raise ListingError("The file could not be read in the engine.")
         return data
-
-    def mounted(self, trees: int) -> list[Mounted]:
-        """What the kernel says of the trees 0 to `trees` - 1."""
-        places = b" ".join(tree(number).encode() for number in range(trees))
-        out = f"{SCRATCH}/mounts".encode()
-        command = b"{ stat -c '%%i %%Z' / %b; cat /proc/self/mountinfo; } > %b; echo $(wc -c < %b); cat %b\n"
-        with self._shell() as shell:
-            shell.write(command % (places, out, out, out))
-            (size,) = self._numbers(shell, 1)
-            lines = shell.read(min(size, _MAX_BYTES)).split(b"\n")
-        stamps, mounts = lines[: trees + 1], dict(map(_mount, filter(None, lines[trees + 1 :])))
-        found: list[Mounted] = []
-        for number in range(trees):
-            one = mounts[tree(number).encode()]
-            # An engine of overlays, which all its containers stand on, mounts a single layer as it is.
-            layers = one.layers if mounts[b"/"].overlay else ()
-            found.append(replace(one, layers=layers, stamp=stamps[number + 1].decode() if one.stamp else ""))
-        return found
 
     def end(self) -> None:
         """End all shells, each while the others end."""
@@ -141,21 +143,22 @@ def _path(number: int, key: bytes) -> bytes:
     return tree(number).encode() + (b"/" + key.replace(b"\0", b"/") if key else b"")
 
 
-def _mount(line: bytes) -> tuple[bytes, Mounted]:
-    """A line of mountinfo (proc(5)): where it is, and what; the stamp is to be filled in where it has one.
+def _mounted(mount: Mount, stamp: str, overlays: bool) -> Mounted:
+    """A mount by its line and its root's stamp; `overlays`: whether the engine has layers.
 
     Read-only with an upper directory, that one is a layer that BuildKit has not closed yet; writable, it is
     made for this mount alone. Newer kernels write each layer as `lowerdir+=`.
     """
-    fields, _, rest = line.partition(b" - ")
-    _, _, device, root, place, flags, *_ = fields.split(b" ")
-    kind, _, options = rest.split(b" ", 2)
-    if kind != b"overlay":
-        return place, Mounted(False, False, (device + b":" + root,), "own")
-    pairs = [option.partition(b"=") for option in options.split(b",")]
-    lower = [value for name, _, value in pairs if name in (b"lowerdir", b"lowerdir+")]
-    layers = [layer for value in lower for layer in value.split(b":")]
-    upper = [value for name, _, value in pairs if name == b"upperdir"]
-    if upper and b"ro" not in flags.split(b","):
-        return place, Mounted(True, False, tuple(layers), "")
-    return place, Mounted(True, bool(upper), (*upper, *layers), "own")
+    if mount.kind != _OVERLAY:
+        return Mounted(False, False, (_bytes(f"{mount.device}:{mount.root}"),) if overlays else (), stamp)
+    pairs = [option.partition("=") for option in mount.options.split(",")]
+    lower = [value for name, _, value in pairs if name in ("lowerdir", "lowerdir+")]
+    layers = [_bytes(layer) for value in lower for layer in value.split(":")]
+    upper = [_bytes(value) for name, _, value in pairs if name == "upperdir"]
+    own = mount.read_only or not upper
+    kept = [*upper, *layers] if own else layers
+    return Mounted(True, bool(upper) and own, tuple(kept) if overlays else (), stamp if own else "")
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
