@@ -13,7 +13,7 @@ import sys
 
 import click
 
-from stagelens.cli.console import err
+from stagelens.cli.console import INTERRUPTED, err
 from stagelens.errors import StagelensError
 from stagelens.views.text import prose
 
@@ -36,7 +36,6 @@ _COMMANDS = {
     "doctor": "doctor.doctor",
     "test": "testing.test",
 }
-INTERRUPTED = 130
 # Of an error: the twenty log lines of a build that failed are the longest part.
 _MOST_CHARACTERS = 100_000
 

@@ -15,7 +15,7 @@ from stagelens import images, run
 from stagelens.build import LogLine, Vertex
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import requirements
-from stagelens.cli.console import err, out, print_json, working
+from stagelens.cli.console import INTERRUPTED, err, out, print_json, working
 
 AS = click.option(
     "--as", "namespace", metavar="NAME", help="Names of your own, so that many can share one engine."
@@ -48,7 +48,7 @@ def up(namespace: str | None, public: bool, build: bool, as_json: bool) -> None:
             )
     except KeyboardInterrupt:
         err.print("stopped; containers and network are removed again", style="yellow")
-        raise click.exceptions.Exit(130) from None
+        raise click.exceptions.Exit(INTERRUPTED) from None
     _show(app, as_json)
 
 

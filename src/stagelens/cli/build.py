@@ -18,7 +18,7 @@ from stagelens.build import BuildTrace, LogLine, Vertex
 from stagelens.buildkit import BuildCancelled, Cancel, FileSend, Output
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import flags, verdicts
-from stagelens.cli.console import err, out, print_json, working
+from stagelens.cli.console import INTERRUPTED, err, out, print_json, working
 from stagelens.views import markup
 
 CONTEXT = click.argument("context", type=click.Path(path_type=Path))
@@ -149,7 +149,7 @@ def cancellable() -> Generator[Cancel]:
         yield cancel
     except BuildCancelled:
         err.print("cancelled; the engine has stopped the build", style="yellow")
-        raise click.exceptions.Exit(130) from None
+        raise click.exceptions.Exit(INTERRUPTED) from None
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -11,6 +11,8 @@ from rich.console import Console
 
 # In a pipe or a CI log nothing is wrapped or cut: whoever reads it has no window of 80 columns.
 _UNBOUNDED = 10_000
+# What the shell gives a command that Ctrl-C ended.
+INTERRUPTED = 130
 
 
 def make(*, stderr: bool = False) -> Console:

@@ -13,14 +13,12 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from stagelens.cli import requirements
-from stagelens.cli.console import err, out, working
+from stagelens.cli.console import INTERRUPTED, err, out, working
 
 if TYPE_CHECKING:
     from stagelens.grade import Exercise
     from stagelens.grade.results import ClassResults, Result
 
-# What the shell gives a command that Ctrl-C ended.
-INTERRUPTED = 130
 GRADER_FAILED = 2
 
 
