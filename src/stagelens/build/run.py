@@ -97,7 +97,7 @@ def build(
     request = BuildRequest(
         dockerfile=path,
         tags=tuple(tags),
-        target=_target(parsed, target),
+        target=target_name(parsed, target),
         build_args=dict(build_args or {}),
         labels=dict(labels or {}),
         cache_from=tuple(cache_from),
@@ -290,7 +290,7 @@ class _Run:
         )
 
 
-def _target(dockerfile: Dockerfile, target: str | None) -> str | None:
+def target_name(dockerfile: Dockerfile, target: str | None) -> str | None:
     """The target as BuildKit knows it: a stage without a name by its index (older ones only as the last)."""
     if target is None:
         return None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from stagelens.build import Job
 from stagelens.build.collect import Collector
-from stagelens.build.run import OnVertex
+from stagelens.build.run import OnVertex, target_name
 from stagelens.buildkit import (
     Auth,
     BuildError,
@@ -130,16 +130,14 @@ class Prober:
         return {point: found.get(point) or known.keep(None, FileTable.from_entries(())) for point in listed}
 
     def _places(self, gateway: Gateway, stages: Sequence[int]) -> dict[Point, Place]:
-        dockerfile = self._project.dockerfile
-        attributes = self._attributes()
-        target = stages[-1]
+        dockerfile, request = self._project.dockerfile, self._project.request
 
         def of_stage(index: int) -> Graph:
-            stage = dockerfile.stages[index]
-            named = {} if index == len(dockerfile.stages) - 1 else {"target": stage.name or str(index)}
-            return gateway.frontend(attributes | named)
+            target = target_name(dockerfile, dockerfile.stages[index].name or str(index))
+            asked = replace(request, dockerfile=Path(request.dockerfile).name, target=target)
+            return gateway.frontend(asked.frontend_attributes())
 
-        return point_edges(dockerfile, target, stages, of_stage)
+        return point_edges(dockerfile, stages[-1], stages, of_stage)
 
     def _before(
         self,
@@ -214,10 +212,6 @@ class Prober:
         key = shared_key(job.context)
         with _gateway(self._engine, [sync], key, self._take, self._cancel) as gateway:
             yield gateway
-
-    def _attributes(self) -> dict[str, str]:
-        request = self._project.request
-        return replace(request, dockerfile=Path(request.dockerfile).name).frontend_attributes()
 
     def _take(self, status: StatusResponse) -> None:
         for vertex, lines in self._collector.take(status):
