@@ -46,6 +46,11 @@ class Vertex:
     logs: tuple[LogLine, ...] = ()
 
     @property
+    def running(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self.started is not None and self.completed is None
+
+    @property
     def seconds(self) -> float | None:
         """How long it ran, in seconds; None where it has not both started and ended."""
         if self.started is None or self.completed is None:

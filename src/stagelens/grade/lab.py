@@ -201,7 +201,7 @@ class Lab:
         self._say(doing)
 
         def watch(vertex: Vertex, _: object) -> None:
-            if vertex.instruction is not None and vertex.started and vertex.completed is None:
+            if vertex.instruction is not None and vertex.running:
                 self._say(f"{doing} ({clean(vertex.name)[:100]})")
 
         try:

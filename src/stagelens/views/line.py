@@ -48,7 +48,7 @@ class StatusLine:
 
     def step(self, vertex: Vertex, lines: tuple[LogLine, ...]) -> None:
         """Say which step of a build runs, and the last that it printed."""
-        if vertex.instruction is None or vertex.started is None or vertex.completed is not None:
+        if vertex.instruction is None or not vertex.running:
             return
         if vertex.digest != self._step:
             self._step = vertex.digest
