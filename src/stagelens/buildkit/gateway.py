@@ -123,18 +123,16 @@ class Gateway:
 
         At `scratch` it may write, in memory. Steps that the cache lacks run now.
         """
-        made = [Mount(dest="/", result_id=root, input=_NONE, output=_NONE, readonly=True)]
-        made += [
+        made = [
             Mount(dest=path, result_id=result, input=_NONE, output=_NONE, readonly=True)
-            for path, result in mounts.items()
+            for path, result in {"/": root, **mounts}.items()
         ]
         made.append(Mount(dest=scratch, mount_type=_TMPFS, input=_NONE, output=_NONE))
         name = uuid.uuid4().hex
         request = NewContainerRequest(container_id=name, mounts=made, network=_NO_NETWORK)
         self.ask("NewContainer", request, Empty)
-        made_one = Container(self, name)
-        self._containers.append(made_one)
-        return made_one
+        self._containers.append(Container(self, name))
+        return self._containers[-1]
 
     def ask(self, method: str, request: Message, answer: type[M]) -> M:
         """Call one of the bridge's methods that answer with one message."""

@@ -35,11 +35,8 @@ class HostLayers:
         rows = Rows()
         left: dict[bytes, Folder | None] = {}
         for key, folder in folders.items():
-            read = (
-                _tree(self._layers[number], number, key, folder)
-                if folder and number in self._layers
-                else None
-            )
+            layer = self._layers.get(number)
+            read = _tree(layer, number, key, folder) if layer and folder else None
             if read is None:
                 left[key] = folder
             else:
