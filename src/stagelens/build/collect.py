@@ -62,12 +62,15 @@ class Collector:
         ]
 
     def vertices(self) -> tuple[Vertex, ...]:
-        """All vertices in the order of their first message, with their whole logs."""
+        """All vertices with their whole logs: BuildKit's own ones, then the Dockerfile's in its order.
+
+        BuildKit tells a stage's vertices in no order when it takes them all from its cache at once.
+        """
         for digest, log in self._logs.items():
             for stream, rest in log.rest.items():
                 if rest:
                     self._append(digest, lines[-1].time if (lines := log.lines()) else 0.0, stream, b"\n")
-        return tuple(self._with_logs(vertex) for vertex in self._vertices.values())
+        return tuple(sorted(map(self._with_logs, self._vertices.values()), key=_place))
 
     def _merge(self, wire: WireVertex) -> Vertex:
         known = self._vertices.get(wire.digest)
@@ -100,6 +103,13 @@ class Collector:
         for line in made:
             log.add(line)
         return made
+
+
+def _place(vertex: Vertex) -> tuple[int, int]:
+    return (
+        -1 if vertex.stage is None else vertex.stage,
+        -1 if vertex.instruction is None else vertex.instruction,
+    )
 
 
 def _seconds(stamp: Timestamp) -> float | None:

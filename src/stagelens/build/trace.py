@@ -62,6 +62,7 @@ class Vertex:
 class BuildTrace:
     """A finished build: its Dockerfile, its vertices and what came out.
 
+    `vertices` begins with BuildKit's own ones; the Dockerfile's instructions follow in its order.
     `missing` lists in plain words what the chosen backend could not tell (the classic builder knows no
     graph, say). `context_bytes` counts the content of context files sent to the engine for this build;
     `context_digest` stands for their paths, modes, sizes and times, None where nobody knows them.
