@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from stagelens_testing.held import until
 
 from stagelens.buildkit import BuildCancelled, BuildError, Cancel, Control, FileSync, Session, Source, Texts
 from stagelens.buildkit.gateway import Container, Gateway
@@ -21,7 +22,12 @@ from stagelens.snapshot.shells import Shells
 pytestmark = pytest.mark.engine
 IMAGE = "docker.io/diamol/base:latest"
 ENV = {"PATH": "/bin:/usr/bin"}
-DEADLINE = 60.0
+
+
+@pytest.fixture(autouse=True)
+def no_last_resort(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build that does not close by itself hangs here."""
+    monkeypatch.setattr("stagelens.buildkit.gateway._CLOSING_SECONDS", 3600.0)
 
 
 @contextmanager
@@ -42,13 +48,6 @@ def opened(
 
 def container(gateway: Gateway) -> Container:
     return gateway.container(gateway.solve(image_definition(IMAGE)), {}, "/o")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_program_sees_every_point_of_a_build_and_nothing_is_left_in_use(
@@ -75,7 +74,7 @@ def test_a_program_sees_every_point_of_a_build_and_nothing_is_left_in_use(
     assert any("RUN rm" in name for name in names)
     with Control(engine.api) as control:
         ours = [f'description~="{unique}"']
-        until(lambda: all(not record.in_use for record in control.disk_usage(ours)))
+        until(lambda: not any(record.in_use for record in control.disk_usage(ours)), "the release")
 
 
 def test_what_does_not_build_is_an_error_and_the_gateway_goes_on(engine: Engine, tmp_path: Path) -> None:
@@ -121,13 +120,13 @@ def test_a_gateway_that_is_cancelled_leaves_no_program_when_what_it_does_has_end
             shell = box.run("sh", env=ENV | {"MARK": mark})
             shell.write(b"echo on; sleep 2\n")
             assert shell.read_line(100) == b"on"
-            until(running)
+            until(running, "the program")
             threading.Timer(0.1, cancel).start()
             shell.read(1)
-    until(lambda: not running())
+    until(lambda: not running(), "the program's end")
     with Control(engine.api) as control:
         ours = [f'description~="{unique}"']
-        until(lambda: all(not record.in_use for record in control.disk_usage(ours)))
+        until(lambda: not any(record.in_use for record in control.disk_usage(ours)), "the release")
 
 
 def _read(file: Path) -> bytes:

@@ -217,16 +217,23 @@ class Container:
         self._gateway = gateway
         self._name = name
         self._released = False
+        self._programs: list[Process] = []
 
     def run(self, *arguments: str, env: Mapping[str, str]) -> Process:
         """Start a program as root in /, and hand over its three streams."""
         meta = ProcessMeta(args=arguments, env=[f"{k}={v}" for k, v in env.items()], cwd="/", user="0:0")
-        return Process(self._gateway, InitMessage(container_id=self._name, meta=meta, fds=[0, 1, 2]))
+        self._programs.append(
+            Process(self._gateway, InitMessage(container_id=self._name, meta=meta, fds=[0, 1, 2]))
+        )
+        return self._programs[-1]
 
     def release(self) -> None:
         """Stop what runs in it, and let go of its mounts. Calling it again does nothing."""
         if not self._released:
             self._released = True
+            # Even one that is killed has not ended for BuildKit while its input is open (os/exec's Wait).
+            for program in self._programs:
+                program.close_input()
             with contextlib.suppress(BuildKitError):  # it tells of a program's exit code again
                 self._gateway.ask("ReleaseContainer", ReleaseContainerRequest(container_id=self._name), Empty)
 
