@@ -6,6 +6,7 @@ the usual ones here, we are the HTTP/2 client.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -181,12 +182,14 @@ class Events:
         self._call = client.call(f"{_SERVICE}/Status")
         self._on_status = on_status
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(ref,), name="stagelens-status", daemon=True)
+        # Asked before the thread has its turn: a build from the cache may be over by then, and is forgotten.
+        with contextlib.suppress(BuildKitError):  # the solve tells
+            self._call.ask(StatusRequest(ref=ref))
+        self._thread = threading.Thread(target=self._run, name="stagelens-status", daemon=True)
         self._thread.start()
 
-    def _run(self, ref: str) -> None:
+    def _run(self) -> None:
         try:
-            self._call.ask(StatusRequest(ref=ref))
             for message in self._call.receive():
                 self._on_status(StatusResponse.FromString(message))
         except BuildKitError:
