@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 from docker.errors import APIError, NotFound
+from stagelens_testing.held import PATIENCE
 
 from stagelens.build import build
 from stagelens.engine import Engine
@@ -43,9 +44,9 @@ class App:
     def running(self) -> bool:
         return bool(self.engine.api.inspect_container(self.name)["State"]["Running"])
 
-    def stop(self, seconds: int) -> int:
-        """Send SIGTERM, after `seconds` SIGKILL; give the exit code (137 is SIGKILL's)."""
-        self.engine.api.stop(self.name, timeout=seconds)
+    def stop(self) -> int:
+        """Send SIGTERM, and SIGKILL long after; give the exit code (137 is SIGKILL's)."""
+        self.engine.api.stop(self.name, timeout=round(PATIENCE))
         return int(self.engine.api.inspect_container(self.name)["State"]["ExitCode"])
 
 
@@ -93,7 +94,7 @@ class Town:
         self._api.remove_network(self._name)
 
 
-def wait_for(condition: Callable[[], bool], app: App, seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], app: App, seconds: float = PATIENCE) -> None:
     """Wait until `condition` holds; a container that ended fails at once, with its logs."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -106,7 +107,7 @@ def wait_for(condition: Callable[[], bool], app: App, seconds: float = 120) -> N
     pytest.fail(f"{app.name} never got ready:\n{app.logs()}")
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait until `condition` holds."""
     end = time.monotonic() + seconds
     while not condition():

@@ -126,4 +126,4 @@ def test_sigterm_ends_it_in_good_order_though_connections_are_open(log: App) -> 
         place = (urlsplit(log.url).hostname, urlsplit(log.url).port)
         with socket.create_connection(place, timeout=PATIENCE) as half:
             half.sendall(b"POST /access-log HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
-            assert log.stop(20) == 0
+            assert log.stop() == 0

@@ -104,7 +104,7 @@ def test_the_page_shows_the_picture_and_the_access_count_rises(town: Town) -> No
     page = gallery.get("/")
     assert page.status_code == 200
     assert "visits are not counted" in page.text
-    assert gallery.stop(10) == 0
+    assert gallery.stop() == 0
 
 
 def test_the_page_answers_when_it_is_alone(town: Town) -> None:

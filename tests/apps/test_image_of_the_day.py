@@ -62,7 +62,7 @@ def test_the_catalogues_picture_is_served_by_the_service_itself(town: Town) -> N
     assert (line["method"], line["path"], line["status"]) == ("GET", "/image", 200)
     assert line["ms"] >= 0
     assert line["ts"].endswith("Z")
-    assert iotd.stop(10) == 143, "ended by SIGTERM, not by SIGKILL"
+    assert iotd.stop() == 143, "ended by SIGTERM, not by SIGKILL"
 
 
 def test_nasas_picture_is_shown_and_asked_for_once(town: Town) -> None:

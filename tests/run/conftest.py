@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from stagelens_testing.held import PATIENCE
 
 from stagelens import run
 from stagelens.engine import Engine
@@ -47,6 +49,13 @@ def light(engine: Engine, context: Path) -> tuple[run.Definition, ...]:
         replace(definition, image="sltest-town", context=None if number else context, memory=None)
         for number, definition in enumerate(run.APPLICATIONS)
     )
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service of a loaded machine is well even if it answers late."""
+    module = importlib.import_module("stagelens.run.status")  # `run.status` is its function
+    monkeypatch.setattr(module, "HEALTH_SECONDS", PATIENCE)
 
 
 class Town:
