@@ -176,9 +176,12 @@ def test_a_submission_that_takes_too_long_is_stopped_and_cleans_up(classroom: Ro
     classroom.submit(ann="right", bob=f"wait {mark}", cid="right")
     with closing(WarmKernel()) as kernel:
         before = carry_out(a_task(classroom, "ann"), kernel)
-        slow = carry_out(replace(a_task(classroom, "bob"), seconds=3), kernel)
+        for seconds in (3, 30):  # a loaded machine may not even have begun after the first
+            slow = carry_out(replace(a_task(classroom, "bob"), seconds=seconds), kernel)
+            if mark.exists():
+                break
         after = carry_out(a_task(classroom, "cid"), kernel)
-    assert slow.error == "The grader was stopped after 3 s."
+    assert slow.error == f"The grader was stopped after {seconds} s."
     assert slow.report is None
     assert mark.read_text() == "cleaned"
     assert [found.report.earned for found in (before, after) if found.report] == [2.0, 2.0]
@@ -336,7 +339,12 @@ def test_a_run_that_is_ended_half_way_is_taken_up_again(
     with subprocess.Popen(
         [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
-        until(lambda: mark.exists() or process.poll() is not None, "the second submission")
+        # The second one begins while the first one's result is being written.
+        reached = (mark, classroom.out / "learners/ann/result.json")
+        until(
+            lambda: all(path.exists() for path in reached) or process.poll() is not None,
+            "the second submission",
+        )
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(end)
         said = process.communicate(timeout=PATIENCE)[0]
