@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from stagelens_testing.cutter import Cutter
+from stagelens_testing.engines import lingering
 
 import stagelens
 from stagelens.build import Backend, BuildFailed, BuildTrace
@@ -19,13 +20,13 @@ TEXT = """\
 ARG BASE=diamol/base
 FROM $BASE AS work
 WORKDIR /w
-RUN echo {unique} > made && echo "to standard error" >&2
+RUN echo {unique} > made && echo "to standard error" >&2{lingering}
 
 FROM diamol/base
 COPY --from=work /w/made /made
 ENV PLACE=/here
 COPY here $PLACE
-RUN echo last: && cat /made $PLACE && echo "Step 9/9 : RUN x" && echo " ---> Using cache"
+RUN echo last: && cat /made $PLACE && echo "Step 9/9 : RUN x" && echo " ---> Using cache"{lingering}
 """
 # What the last step prints looks like the classic builder's own words.
 ALIKE = [(1, "Step 9/9 : RUN x"), (1, " ---> Using cache")]
@@ -62,7 +63,8 @@ def test_all_ways_of_building_tell_the_same_story(
 ) -> None:
     context = tmp_path / "context"
     context.mkdir()
-    (context / "Dockerfile").write_text(TEXT.format(unique=unique))
+    text = TEXT.format(unique=unique, lingering=lingering(backend))
+    (context / "Dockerfile").write_text(text)
     (context / "here").write_text("one\n")
 
     def build() -> BuildTrace:
@@ -81,7 +83,9 @@ def test_all_ways_of_building_tell_the_same_story(
     assert logged(edited, LAST) == [(1, "last:"), (1, unique), (1, "two"), *ALIKE]
     assert edited.image_id == engine.api.inspect_image(f"{unique}:x")["Id"] != first.image_id
 
-    (context / "Dockerfile").write_text(TEXT.format(unique=unique) + f"RUN : {unique} && no-such-program\n")
+    (context / "Dockerfile").write_text(
+        text + f"RUN : {unique}; no-such-program || (:{lingering(backend)}; exit 127)\n"
+    )
     with pytest.raises(BuildFailed) as caught:
         build()
     failed, trace = caught.value, caught.value.trace

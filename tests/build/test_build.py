@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from stagelens_testing.engines import lingering
 from stagelens_testing.held import grown_by, nothing_new, threads
 
 import stagelens
@@ -49,7 +50,7 @@ def test_each_backend_ties_steps_to_lines(
 ) -> None:
     context = project(
         tmp_path,
-        f"FROM diamol/base AS one\nRUN echo {unique} && echo more >&2\nFROM diamol/base\n"
+        f"FROM diamol/base AS one\nRUN echo {unique} && echo more >&2{lingering(backend)}\nFROM diamol/base\n"
         "COPY --from=one /etc/passwd /p\nCOPY here /h\nENV a=b\n",
         here="content",
     )
@@ -85,7 +86,8 @@ def test_a_failing_run_is_told_with_stage_line_code_and_log(
     context = project(
         tmp_path,
         "FROM diamol/base AS work\nRUN true\n"
-        f"RUN for i in $(seq 30); do echo {unique} $i; done; \\\n  printf '\\033[31mred\\n'; exit 7\n",
+        f"RUN for i in $(seq 30); do echo {unique} $i; done; \\\n"
+        f"  printf '\\033[31mred\\n'{lingering(backend)}; exit 7\n",
     )
     with pytest.raises(BuildFailed) as caught:
         stagelens.build(context, engine=engine, backend=backend)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from stagelens_testing.engines import lingering
 from stagelens_testing.held import nothing_new, threads, until
 
 import stagelens
@@ -199,8 +200,7 @@ def test_heredocs_and_linked_copies_where_the_frontend_knows_them(
 def test_the_fall_backs_build_or_say_why_not(
     engine: Engine, tmp_path: Path, unique: str, clean: object, backend: Backend
 ) -> None:
-    # A container that ends at once may lose its output on a busy engine.
-    context = project(tmp_path, "FROM diamol/base\nCOPY . /d\nRUN cat /d/a && sleep 1\n", a=unique)
+    context = project(tmp_path, f"FROM diamol/base\nCOPY . /d\nRUN cat /d/a{lingering(backend)}\n", a=unique)
     tag = f"{unique}:x"
     if backend == "upload" and engine.info.containerd_store:
         with pytest.raises(StagelensError, match="containerd") as caught:

@@ -35,6 +35,14 @@ def pid_of(engine: Engine) -> int | None:
 _pids: dict[str, int] = {}
 
 
+def lingering(backend: str) -> str:
+    """What the command of a step ends in whose output counts.
+
+    A container of the classic builder that ends at once may lose its output on a busy engine.
+    """
+    return "; sleep 1" if backend == "classic" else ""
+
+
 @contextmanager
 def engine_26(containerd: bool) -> Generator[Engine]:
     """A fresh Engine 26, removed at the end with everything in it."""
