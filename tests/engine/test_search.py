@@ -81,7 +81,7 @@ def test_docker_context_from_the_environment(home: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("DOCKER_CONTEXT", "default")
     assert all(not candidate.origin.startswith("docker context") for candidate in candidates())
     monkeypatch.setenv("DOCKER_CONTEXT", "gone")
-    chosen = next(candidate for candidate in candidates() if candidate.origin == "docker context")
+    chosen = next(candidate for candidate in candidates() if candidate.origin == "DOCKER_CONTEXT")
     assert chosen.problem == "no context of that name (docker context ls)"
 
 
@@ -215,12 +215,16 @@ def test_the_remedy_fits_the_system_and_the_user(
     assert words in (caught.value.remedy or "")
 
 
-def test_a_named_engine_that_is_dead_is_not_replaced_by_a_new_one(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.engine
+@pytest.mark.parametrize("variable", ["DOCKER_HOST", "DOCKER_CONTEXT"])
+def test_an_engine_that_this_shell_names_is_replaced_by_no_other(
+    engine: Engine, home: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{home}/dead")
-    with pytest.raises(EngineNotFound, match="DOCKER_HOST names another engine"):
+    (home / "run/docker.sock").symlink_to(engine.address.removeprefix("unix://"))
+    monkeypatch.setenv(variable, f"unix://{home}/dead" if variable == "DOCKER_HOST" else "gone")
+    with pytest.raises(EngineNotFound, match=f"unset {variable}") as caught:
         connect(start=True)
+    assert [skipped.origin for skipped in caught.value.tried] == [variable]
     assert not (home / "lens/state/engine").exists()
 
 
@@ -231,14 +235,12 @@ def test_an_address_that_is_given_is_the_only_one_tried(home: Path) -> None:
 
 
 @pytest.mark.engine
-def test_dead_places_are_passed_over_and_remembered(
-    engine: Engine, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{home}/dead")
+def test_dead_places_are_passed_over_and_remembered(engine: Engine, home: Path) -> None:
+    use_context(home, "work", f"unix://{home}/dead")
     (home / "run/docker.sock").symlink_to(engine.address.removeprefix("unix://"))
     found = connect(start=False)
     assert found.origin == "the rootless socket"
-    assert found.skipped[0] == Skipped(f"unix://{home}/dead", "DOCKER_HOST", "no such socket")
+    assert found.skipped[0] == Skipped(f"unix://{home}/dead", "docker context work", "no such socket")
     assert found.info == engine.info
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -19,6 +19,7 @@ from stagelens.buildkit import BuildCancelled, Cancel, FileSend, Output
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import flags, verdicts
 from stagelens.cli.console import INTERRUPTED, err, out, print_json, working
+from stagelens.dockerfile import StageNotFound, load
 from stagelens.views import markup
 
 CONTEXT = click.argument("context", type=click.Path(path_type=Path))
@@ -97,6 +98,8 @@ def build_command(
     piped = isinstance(output, FileSend)
     if piped and as_json:
         raise click.UsageError("the standard output takes the result or JSON, not both")
+    values = arguments(build_args)
+    check_stages(file or context / "Dockerfile", values, target)
     engine = engine_commands.find()
     history = cache.History()
     before = history.last(context, target=target, dockerfile=file)
@@ -106,7 +109,7 @@ def build_command(
             dockerfile=file,
             target=target,
             tags=tags,
-            build_args=arguments(build_args),
+            build_args=values,
             no_cache=no_cache,
             secrets={given.id: given.value for given in secrets},
             ssh={given.id: given.socket for given in agents},
@@ -125,6 +128,20 @@ def build_command(
     if why:
         verdicts.print_steps(steps, console)
     _print_trace(record.trace, console, steps=not why)
+
+
+def check_stages(
+    file: Path, build_args: Mapping[str, str | None], target: str | None, stage: str | None = None
+) -> None:
+    """Refuse stages that the Dockerfile does not have, before an engine is asked for anything."""
+    if target is None and stage is None:
+        return
+    given = {name: value for name, value in build_args.items() if value is not None}
+    dockerfile = load(file, given)
+    needed = dockerfile.needed(target)
+    if stage is not None and dockerfile.stage(stage).index not in needed:
+        labels = [dockerfile.stages[index].label for index in needed]
+        raise StageNotFound(stage, dockerfile.path, labels, "the build does not need it")
 
 
 def arguments(pairs: Iterable[str]) -> dict[str, str | None]:

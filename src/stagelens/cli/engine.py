@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from stagelens import engine as engines
@@ -28,7 +26,7 @@ def find() -> engines.Engine:
     try:
         engine = engines.connect(start=False)
     except engines.EngineNotFound as error:
-        if os.environ.get("DOCKER_HOST") or any(place.remedy for place in error.tried):
+        if any(place.ordered or place.remedy for place in error.tried):
             raise
         requirements.provide(requirements.ENGINE)
         if engines.can_start() is not None:

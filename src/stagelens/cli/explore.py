@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -12,9 +11,18 @@ from rich.tree import Tree
 from stagelens import build as build_context
 from stagelens import images
 from stagelens.cli import engine as engine_commands
-from stagelens.cli.build import BUILD_ARGS, CONTEXT, FILE, JSON, TARGET, arguments, cancellable, show_progress
+from stagelens.cli.build import (
+    BUILD_ARGS,
+    CONTEXT,
+    FILE,
+    JSON,
+    TARGET,
+    arguments,
+    cancellable,
+    check_stages,
+    show_progress,
+)
 from stagelens.cli.console import out, print_json, working
-from stagelens.dockerfile import StageNotFound, load
 from stagelens.snapshot import Entry, Exploration, StageFiles, explore
 from stagelens.snapshot.prober import PROBE_IMAGE
 from stagelens.views import markup, text
@@ -42,7 +50,7 @@ def explore_command(
     CONTEXT is a folder with a Dockerfile, or any folder with --file. It is built first.
     """
     given = arguments(build_args)
-    _check_stages(file or context / "Dockerfile", given, target, stage)
+    check_stages(file or context / "Dockerfile", given, target, stage)
     engine = engine_commands.find()
     with cancellable() as cancel, working(f"building {context}") as say:
         images.ensure(engine, [PROBE_IMAGE], report=say)
@@ -63,20 +71,6 @@ def explore_command(
         return
     for files in chosen:
         out.print(_tree(files))
-
-
-def _check_stages(
-    file: Path, build_args: Mapping[str, str | None], target: str | None, stage: str | None
-) -> None:
-    """Refuse stages that the Dockerfile does not have, before an engine is asked for anything."""
-    if target is None and stage is None:
-        return
-    given = {name: value for name, value in build_args.items() if value is not None}
-    dockerfile = load(file, given)
-    needed = dockerfile.needed(target)
-    if stage is not None and dockerfile.stage(stage).index not in needed:
-        labels = [dockerfile.stages[index].label for index in needed]
-        raise StageNotFound(stage, dockerfile.path, labels, "the build does not need it")
 
 
 def _exploration_json(exploration: Exploration, chosen: tuple[StageFiles, ...]) -> dict[str, object]:

@@ -40,17 +40,18 @@ __all__ = [
 ]
 
 PRIVATE = "private engine"
-NOT_BESIDE = "not started, since DOCKER_HOST names another engine (unset it to have one started)"
 
 
 def connect(host: str | None = None, start: bool = True, report: Report | None = None) -> Engine:
     """Find an engine that answers, in the order of `search.candidates`.
 
+    What DOCKER_HOST or DOCKER_CONTEXT names is used or nothing is, as the docker command has it: a build on
+    another engine than the one named would be a surprise.
+
     Parameters
     ----------
     host: an address (`unix://`, `tcp://`, `ssh://`, `npipe://`) to use and no other.
-    start: as root on Linux with dockerd installed, start a private engine where none is found; not where
-        DOCKER_HOST names one, since building on another engine than the one named would be a surprise.
+    start: as root on Linux with dockerd installed, start a private engine where none is found.
     report: is told in words what is going on while a private engine starts.
 
     Raises
@@ -64,8 +65,14 @@ def connect(host: str | None = None, start: bool = True, report: Report | None =
         found = _ask(candidate, skipped)
         if found is not None:
             return found
+        if skipped[-1].ordered:
+            raise EngineNotFound(
+                skipped,
+                what=f"The engine that {candidate.origin} names does not answer.",
+                remedy=f"start it, or: unset {candidate.origin}   then run this again",
+            )
     if host is None and start:
-        reason = NOT_BESIDE if os.environ.get("DOCKER_HOST") else can_start()
+        reason = can_start()
         if reason is None:
             start_private(report)
             found = _ask(own, skipped)
@@ -73,13 +80,11 @@ def connect(host: str | None = None, start: bool = True, report: Report | None =
                 return found
         else:
             skipped.append(Skipped(own.address, PRIVATE, reason))
-    raise EngineNotFound(skipped, remedy=_remedy())
+    raise EngineNotFound(skipped, remedy="start it, or give another address" if host else _remedy())
 
 
 def _remedy() -> str:
     """What to install or start on this system, and what to run then."""
-    if os.environ.get("DOCKER_HOST"):
-        return "start the engine that DOCKER_HOST names, or: unset DOCKER_HOST   then run this again"
     if sys.platform != "linux":
         return "install Docker Desktop or Podman, start it, then run this again"
     own = "run this as root, which starts a private engine"

@@ -35,6 +35,10 @@ class EngineInfo:
     mirrors: tuple[str, ...] = ()
 
 
+# The origins of what this shell was told to use; the docker command uses nothing else then.
+ORDERED = ("DOCKER_HOST", "DOCKER_CONTEXT")
+
+
 @dataclass(frozen=True, slots=True)
 class Skipped:
     """A place where an engine could have been, and why it was not used."""
@@ -47,7 +51,12 @@ class Skipped:
     @property
     def chosen(self) -> bool:
         """Whether somebody named this place, where others are merely usual ones."""
-        return self.origin == "DOCKER_HOST" or self.origin.startswith("docker context")
+        return self.ordered or self.origin.startswith("docker context")
+
+    @property
+    def ordered(self) -> bool:
+        """Whether nothing may be used in its place."""
+        return self.origin in ORDERED
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,17 +47,19 @@ def _from_environment() -> Iterator[Candidate]:
 def _from_context() -> Iterator[Candidate]:
     """The context that `docker context use` or DOCKER_CONTEXT chose; `default` means the known sockets."""
     name = os.environ.get("DOCKER_CONTEXT") or None
+    origin = "DOCKER_CONTEXT" if name else "docker context"
     try:
         context = cast("Context | None", ContextAPI.get_context(name))
     # docker-py raises bare Exception for a metadata file it cannot read.
     except Exception as error:
-        yield Candidate(f"context {name or '(current)'}", "docker context", problem=str(error)[:300])
+        yield Candidate(f"context {name or '(current)'}", origin, problem=str(error)[:300])
         return
     if context is None:
         problem = "no context of that name (docker context ls)"
-        yield Candidate(f"context {name or '(current)'}", "docker context", problem=problem)
+        yield Candidate(f"context {name or '(current)'}", origin, problem=problem)
     elif context.name != "default" and context.Host:
-        yield Candidate(context.Host, f"docker context {context.name}", tls=context.TLSConfig)
+        origin = origin if name else f"docker context {context.name}"
+        yield Candidate(context.Host, origin, tls=context.TLSConfig)
 
 
 def _well_known() -> Iterator[Candidate]:
