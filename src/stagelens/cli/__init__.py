@@ -10,6 +10,7 @@ import io
 import os
 import signal
 import sys
+from types import FrameType
 
 import click
 
@@ -38,6 +39,9 @@ _COMMANDS = {
 }
 # Of an error: the twenty log lines of a build that failed are the longest part.
 _MOST_CHARACTERS = 100_000
+
+# How one is told to end without a keyboard: by a supervisor, by a terminal that was closed.
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class _Commands(click.Group):
@@ -76,6 +80,9 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         # ./stagelens has another one in place while this is imported.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in _ENDING:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal cannot show is no reason to fail.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -98,6 +105,13 @@ def main() -> None:
         _drop_output()
         code = _told(_refused(error))
     sys.exit(code)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    """Leave by way of everything that cleans up; a second one does not disturb that."""
+    for each in _ENDING:
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def _told(error: StagelensError) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 import time
 from contextlib import suppress
 
@@ -34,8 +32,6 @@ def up(namespace: str | None, public: bool, build: bool, as_json: bool) -> None:
     engine = engine_commands.find()
     if build:
         requirements.provide_replica_tools(engine, images.NAMES)
-    # Without a terminal SIGTERM is how one is told to stop: nothing may stay behind then, either.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         with working("starting the applications") as say:
             app = run.up(
@@ -63,15 +59,12 @@ def status(namespace: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", type=click.Choice([each.name for each in run.APPLICATIONS]))
 @AS
 @click.option("--tail", type=click.IntRange(min=0), default=200, help="How many of the last lines.")
 @click.option("--follow", "-f", is_flag=True, help="Go on with new lines, until Ctrl-C.")
 def logs(name: str, namespace: str | None, tail: int, follow: bool) -> None:
-    """Show an application's log.
-
-    NAME is iotd, accesslog or image-gallery.
-    """
+    """Show an application's log."""
     entries = run.logs(name, engine=engine_commands.find(), namespace=namespace, tail=tail, follow=follow)
     with suppress(KeyboardInterrupt):
         for entry in entries:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -57,8 +56,6 @@ def lab(notebook: Path, no_browser: bool, port: int) -> None:
         # Jupyter refuses root unless told; on a course machine root is often who runs the engine.
         *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
     ]
-    # Without a terminal, or when told to end, Jupyter must not outlive us.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"DOCKER_HOST": engine.address}) as process:
         try:
             code = process.wait()
@@ -67,6 +64,7 @@ def lab(notebook: Path, no_browser: bool, port: int) -> None:
             process.terminate()
             code = process.wait()
         except BaseException:
+            # Without a terminal, or when told to end, Jupyter must not outlive us.
             process.terminate()
             raise
     if engine.address == engines.private_engine().address:

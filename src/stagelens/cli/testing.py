@@ -34,8 +34,6 @@ def test(only_tests: bool, arguments: tuple[str, ...]) -> None:
     """
     if not (ROOT / "tests").is_dir():
         raise StagelensError("The tests are in the project's checkout.", remedy="run ./stagelens test there")
-    # A CI system that gives up sends SIGTERM; the engine must be stopped then, too.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     running_before = engines.private_engine().pid() is not None
     try:
         sys.exit(_run(arguments, only_tests))
