@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -85,7 +87,47 @@ def test_check_ends_with_0_only_where_all_is_right(tmp_path: Path) -> None:
     assert report["earned"] == report["points"] == 18
 
 
+@pytest.mark.engine
+def test_a_check_whose_terminal_is_closed_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stagelens.cli", "check", "multi-stage-go"]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line == "asking the container\n":
+                assert list(tmp_path.iterdir())
+                process.send_signal(signal.SIGHUP)
+    assert process.returncode == 128 + signal.SIGHUP
+    assert not list(tmp_path.iterdir()), "what the engine has is looked for at the end of the whole run"
+
+
 def test_check_of_a_folder_that_is_no_exercise(tmp_path: Path) -> None:
-    done = stagelens("check", str(tmp_path))
-    assert done.returncode == 1
-    assert "choose from" in done.stderr
+    unnamed = stagelens("check", str(tmp_path))
+    assert unnamed.returncode == 1
+    assert "--exercise" in unnamed.stderr
+    for nothing in (tmp_path / "mistyped", tmp_path / "file"):
+        (tmp_path / "file").touch()
+        done = stagelens("check", str(nothing), "--exercise", GO.id)
+        assert done.returncode == 1, "nothing else is checked in its place"
+        assert "no such folder" in done.stderr
+
+
+def test_a_reset_moves_nothing_but_the_exercise(tmp_path: Path) -> None:
+    (tmp_path / "letter").write_text("mine")
+    with pytest.raises(work.AlreadyStarted, match="not this exercise"):
+        work.reset(GO, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter"]
+
+
+def test_one_may_be_in_the_folder_that_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    work.start(GO, Path())
+    Path("Dockerfile").write_text("one")
+    _, kept = work.reset(GO, Path())
+    assert Path("Dockerfile").read_bytes() == (GO.folder / "Dockerfile").read_bytes()
+    assert kept is not None
+    assert (kept / "Dockerfile").read_text() == "one"

@@ -88,11 +88,31 @@ def check(folder: str, name: str | None, as_json: bool) -> None:
 
 
 def find(target: str, name: str | None) -> tuple[Exercise, Path]:
-    """The exercise and the folder that a person means by a path, or by an exercise's name alone."""
+    """The exercise and the folder that a person means by a path, or by an exercise's name alone.
+
+    Raises
+    ------
+    StagelensError: there is no such folder, or nothing says which exercise its answer is.
+    """
     path = Path(target)
+    known = [exercise.id for exercise in grade.exercises()]
     if path.is_dir():
-        return grade.exercise(name or path.resolve().name), path
-    task = grade.exercise(name or target)
+        named = name or path.resolve().name
+        if named not in known and name is None:
+            raise StagelensError(
+                "Which exercise this is an answer to, its name does not say.",
+                where=target,
+                remedy=f"add --exercise and one of: {', '.join(known)}",
+            )
+        return grade.exercise(named), path
+    if target not in known or name not in (None, target):
+        raise StagelensError(
+            "There is no such folder.",
+            where=target,
+            why="it is a file" if path.exists() else None,
+            remedy=f"give the folder with your Dockerfile, or choose from: {', '.join(known)}",
+        )
+    task = grade.exercise(target)
     folder = work.work_folder(task)
     return task, folder if folder.is_dir() else task.folder
 
@@ -101,10 +121,13 @@ def show(report: Report) -> None:
     """A report as a person reads it: a line for each check, and help for those that failed."""
     for note in report.notes:
         err.print(f"note: {note}", style="yellow", markup=False)
+    told: set[tuple[str, str]] = set()
     for result in report.checks:
         mark = "[green]✓[/green]" if result.passed else "[red]✗[/red]"
         out.print(f"{mark} {escape(result.title)}  [dim]{result.earned:g} of {result.points:g}[/dim]")
-        if not result.passed:
+        # Where nothing could be looked at, all checks say so, and hints for each are no help.
+        if not result.passed and (result.expected, result.seen) not in told:
+            told.add((result.expected, result.seen))
             _help(result)
     out.print(f"{report.earned:g} of {report.points:g} points, {report.seconds:.1f} s", style="bold")
 
