@@ -81,6 +81,23 @@ def test_a_result_that_finds_no_room_is_an_error() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_nan_is_within_no_bounds(tmp_path: Path) -> None:
+    task = ("--exercise", "multi-stage-go", "--out", str(tmp_path / "report"))
+    for option in ("--cpus", "--timeout"):
+        assert stagelens("grade", str(tmp_path), *task, option, "nan").returncode == 2
+
+
+@pytest.mark.engine
+def test_a_notebook_that_cannot_be_run_is_told_in_words(tmp_path: Path) -> None:
+    notebook = {"cells": [], "metadata": {"kernelspec": {"name": "no-such"}}, "nbformat": 4}
+    for text, why in (("{", "JSON"), (json.dumps(notebook | {"nbformat_minor": 5}), "no-such")):
+        (tmp_path / "mine.ipynb").write_text(text)
+        done = stagelens("run", str(tmp_path / "mine.ipynb"), "--out", str(tmp_path / "out"))
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert why in done.stderr
+
+
 def test_a_folder_that_is_a_circle_of_links_is_no_build_context(tmp_path: Path) -> None:
     circle = tmp_path / "circle"
     circle.symlink_to(circle)

@@ -48,6 +48,14 @@ def test_in_a_terminal_of_any_width_it_is_one_line_that_goes_at_the_end(
         assert "[builder 2/3] RUN xxx" in text
 
 
+def test_a_narrow_terminal_folds_a_table_rather_than_losing_its_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    assert console.make().width > 60
+    assert console.make(stderr=True).width == 20, "the spinner must stay on one line"
+
+
 def test_a_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"force_terminal": True, "width": 80, "_environ": {"TERM": "dumb"}}
     assert shown(monkeypatch, ["more"], **options).splitlines() == ["begun", "more"]

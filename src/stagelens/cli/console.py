@@ -11,6 +11,8 @@ from rich.console import Console
 
 # In a pipe or a CI log nothing is wrapped or cut: whoever reads it has no window of 80 columns.
 _UNBOUNDED = 10_000
+# In fewer columns a table loses words; the terminal can fold its lines instead.
+_NARROWEST = 72
 # What the shell gives a command that Ctrl-C ended.
 INTERRUPTED = 130
 
@@ -21,6 +23,8 @@ def make(*, stderr: bool = False) -> Console:
     console = Console(stderr=stderr, highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _UNBOUNDED
+    elif not stderr and console.width < _NARROWEST:
+        console.width = _NARROWEST
     return console
 
 

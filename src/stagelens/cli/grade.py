@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
     from stagelens.grade.results import ClassResults, Result
 
 GRADER_FAILED = 2
+
+
+class _Number(click.FloatRange):
+    """A number within bounds; nan is in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail("nan is no number", param, ctx)
+        return number
 
 
 @click.command("grade")
@@ -42,12 +53,12 @@ GRADER_FAILED = 2
 @click.option("--engine", help="Address of the engine to grade on; own: limited ones, started here.")
 @click.option(
     "--cpus",
-    type=click.FloatRange(min=0.1, max=1024),
+    type=_Number(min=0.1, max=1024),
     help="Cores for each submission; without it as the exercise says, mostly 1.",
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=1),
+    type=_Number(min=1, max=86_400),
     default=900.0,
     help="The most seconds for one submission.",
 )

@@ -33,6 +33,7 @@ def run_command(name: str, out_dir: Path, language: str) -> None:
     """
     # It takes seconds to import, and every command of this program would pay for it.
     import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
     from papermill.exceptions import PapermillExecutionError
 
     source = find_notebook(name, language)
@@ -45,7 +46,13 @@ def run_command(name: str, out_dir: Path, language: str) -> None:
     with working(f"running {source.stem}"), _temporary_files():
         try:
             papermill.execute_notebook(
-                str(source), str(executed), cwd=str(source.parent), progress_bar=False, log_output=False
+                str(source),
+                str(executed),
+                cwd=str(source.parent),
+                progress_bar=False,
+                log_output=False,
+                # It would warn that it listens on localhost, and print a traceback when it is ended.
+                extra_arguments=["--IPKernelApp.log_level=50"],
             )
         except PapermillExecutionError as error:
             raise StagelensError(
@@ -53,6 +60,13 @@ def run_command(name: str, out_dir: Path, language: str) -> None:
                 where=str(executed),
                 why=f"{error.ename}: {error.evalue}",
                 remedy="open the executed notebook: the cell and its whole error are in it",
+            ) from None
+        except (NoSuchKernel, ValueError, RuntimeError) as error:
+            raise StagelensError(
+                "The notebook cannot be run.",
+                where=str(source),
+                why=str(error)[:500],
+                remedy="open it with ./stagelens lab, choose a kernel there, and save it",
             ) from None
     page = executed.with_suffix(".html")
     page.write_text(still_page(executed), encoding="utf-8")
@@ -98,9 +112,14 @@ def find_notebook(name: str, language: str = "en") -> Path:
 
     Raises
     ------
-    StagelensError: neither is there; the remedy lists the lessons.
+    StagelensError: neither is there; the remedy lists the lessons, or their languages.
     """
     folder = ROOT / "notebooks" / language
+    if not folder.is_dir():
+        languages = ", ".join(sorted(path.name for path in folder.parent.glob("*") if path.is_dir()))
+        raise StagelensError(
+            "There are no lessons in that language.", where=language, remedy=f"choose from: {languages}"
+        )
     for candidate in (Path(name), folder / name, folder / f"{name}.ipynb"):
         if candidate.suffix == ".ipynb" and candidate.is_file():
             return candidate.resolve()

@@ -67,7 +67,7 @@ def entries(
     except NotFound:
         raise NotRunning(
             f"There is no container called {container}.",
-            remedy="stagelens status",
+            remedy="stagelens status   (says which there are; with the same --as)",
         ) from None
     return _read(response, tty)
 

@@ -125,7 +125,7 @@ class Starter:
             raise ImageMissing(
                 f"There is no image {name}.",
                 where=self.engine.address,
-                remedy="stagelens up   (builds it)",
+                remedy="stagelens up without --no-build   (builds it)",
             ) from None
 
     def _wanted_port(self, definition: Definition) -> int:
