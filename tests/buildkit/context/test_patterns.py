@@ -143,6 +143,20 @@ def test_on_windows_a_backslash_separates_and_escapes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("pattern", "lengths"),
+    [
+        ("?{1,2}?{0,3}", {1, 2, 3, 4, 5}),
+        ("?{2}??{3}", {6}),
+        ("?{2,}?{3,4}", {5, 6, 7, 8, 9}),
+        ("?{3}*?", {4, 5, 6, 7, 8, 9}),
+        ("?{0}?{0}?", {1}),
+    ],
+)
+def test_counts_beside_each_other_add_up(pattern: str, lengths: set[int]) -> None:
+    assert {length for length in range(10) if matches([pattern], "a" * length)} == lengths
+
+
+@pytest.mark.parametrize(
     ("pattern", "path"),
     [
         ("*a" * 40 + "b", "a" * 255),
@@ -150,6 +164,7 @@ def test_on_windows_a_backslash_separates_and_escapes_nothing() -> None:
         ("**/" * 40 + "b*", "/".join("a" * 60)),
         ("**/a/" * 20 + "b*", "/".join("a" * 60)),
         ("*?" * 40 + "b", "a" * 255),
+        ("?{1,200}" * 10 + "b*", "a" * 255),
     ],
 )
 def test_no_pattern_takes_exponential_time(pattern: str, path: str) -> None:

@@ -8,6 +8,8 @@ star. To agree in such cases, the expression is read here by Go's rules (regexp/
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 import re
 import sys
 import unicodedata
@@ -42,6 +44,8 @@ STAR = "[^/]*"
 ANY_FOLDERS = "(?:.*/)?"
 _BEGIN = r"(?:\A)"
 _MAX_REPEAT = 1000
+# What "?" and "*" come to, and a "?" with a count.
+_SOME = re.compile(r"\[\^/\]\*?|\(\?:\[\^/\]\)\{(\d+)(,?)(\d*)\}")
 
 
 def translate(expression: str) -> str:
@@ -51,10 +55,38 @@ def translate(expression: str) -> str:
     ------
     GoSyntaxError: Go refuses it too.
     """
-    alternatives = [_tame(pieces) for pieces in _Reader(expression).alternatives()]
+    alternatives = [_tame(_together(pieces)) for pieces in _Reader(expression).alternatives()]
     # A "|" reaches the anchors: "^a|b$" is an a in front or a b at the end.
     anchored = ["".join(one) if one[:1] == [_BEGIN] else "(?s:.*?)" + "".join(one) for one in alternatives]
     return "(?:" + "|".join(anchored) + ")"
+
+
+def _together(pieces: list[str]) -> list[str]:
+    """Neighbours that each take some characters of a name are one: `?{1,9}?{1,9}` is `?{2,18}`.
+
+    Python would try every way to divide the characters among them.
+    """
+    out: list[str] = []
+    for some, group in itertools.groupby(pieces, lambda piece: _SOME.fullmatch(piece) is not None):
+        run = list(group)
+        if not some or len(run) == 1:
+            out += run
+            continue
+        least, most = map(sum, zip(*map(_counted, run), strict=True))
+        if most == math.inf:
+            out += ["[^/]"] * int(least) + [STAR]
+        else:
+            out.append(f"(?:[^/]){{{least},{most}}}")
+    return out
+
+
+def _counted(piece: str) -> tuple[float, float]:
+    """The least and the most characters that a piece of `_SOME` takes."""
+    found = _SOME.fullmatch(piece)
+    if found is None or found[1] is None:
+        return (0, math.inf) if piece == STAR else (1, 1)
+    least = int(found[1])
+    return least, least if not found[2] else int(found[3]) if found[3] else math.inf
 
 
 def _tame(pieces: list[str]) -> list[str]:
