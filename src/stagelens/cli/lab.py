@@ -46,7 +46,8 @@ def lab(notebook: Path, no_browser: bool, port: int) -> None:
     with working("base images") as report:
         images.ensure(engine, needed, report=report)
     command = [
-        *(sys.executable, "-m", "jupyterlab", "--log-level=WARN"),
+        # -P: nothing is imported from the folder that it starts in.
+        *(sys.executable, "-P", "-m", "jupyterlab", "--log-level=WARN"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", f"--ServerApp.root_dir={ROOT}"),
         # The address that is printed or opened, with its token, is the notebook's.
         f"--LabApp.default_url=/lab/tree/{quote(notebook.as_posix())}",

@@ -80,7 +80,7 @@ class _Batch:
 def _command(folder: Path, failures: Path, names: Sequence[str]) -> list[str]:
     plugins = ("nbval.plugin", "stagelens.grade.nbval_warm", "no:cacheprovider")
     return [
-        *(sys.executable, "-m", "pytest", "-q", "--color=no", "--nbval-lax", "--nbval-current-env"),
+        *(sys.executable, "-P", "-m", "pytest", "-q", "--color=no", "--nbval-lax", "--nbval-current-env"),
         *(f"-p{plugin}" for plugin in plugins),
         *(f"--nbval-cell-timeout={CELL_SECONDS}", f"--stagelens-failures={failures}"),
         *("-c", os.devnull, f"--rootdir={folder.resolve()}", "--", *names),
