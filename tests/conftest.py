@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 import docker
+import psutil
 import pytest
 from docker.errors import APIError, NotFound
 from hypothesis import HealthCheck, settings
@@ -39,6 +40,9 @@ TEST_LABEL = "stagelens.test"
 RUN = f"sltest-{secrets.token_hex(3)}"
 _BEFORE = pytest.StashKey[set[str]]()
 _TEMPORARY = pytest.StashKey[Path]()
+# When each test began (seconds since 1970, as files and processes have it), and the names it was given.
+_BEGUN: list[tuple[float, str]] = []
+_GIVEN: dict[str, str] = {}
 
 
 def listing(api: docker.APIClient) -> set[str]:
@@ -74,11 +78,48 @@ def _engine_listing() -> set[str]:
 
 
 def leftovers(before: set[str], after: set[str], temporary: Path) -> list[str]:
-    """What a run left: on an engine of its own everything new, on a shared one what has this run's name."""
+    """What a run left, and where it comes from.
+
+    On an engine of its own that is everything new, on a shared one what has this run's name.
+    """
     new = after - before
     if os.environ.get("STAGELENS_TEST_ENGINE") != "own":
         new = {thing for thing in new if RUN in thing}
-    return sorted(new) + sorted(f"temporary {path.name}" for path in temporary.iterdir())
+    givers = {thing: [test for name, test in _GIVEN.items() if name in thing] for thing in new}
+    made = [" of ".join([thing, *tests]) for thing, tests in sorted(givers.items())]
+    return made + [_described(path) for path in sorted(temporary.iterdir())]
+
+
+def _described(path: Path) -> str:
+    """A temporary file or folder: how large, written when, and what is in it."""
+    try:
+        state = path.lstat()
+        if path.is_dir():
+            names = sorted(each.name for each in path.iterdir())
+            content = f"folder with {', '.join(names[:8]) or 'nothing in it'}"
+        else:
+            content = f"{state.st_size} bytes beginning with {_beginning(path)!r}"
+    except OSError as error:  # it may be on its way out
+        return f"temporary {path.name}: {error.strerror}"
+    return f"temporary {path.name}: {content}, last written {_when(state.st_mtime)}"
+
+
+def _beginning(path: Path) -> bytes:
+    if not path.is_file():  # a socket say
+        return b""
+    with path.open("rb") as file:
+        return file.read(60)
+
+
+def _when(moment: float) -> str:
+    """The test that ran at a moment, or within a second of it: as exact is a process's."""
+    tests = [test for begun, test in _BEGUN if begun <= moment + 1]
+    return f"about when {tests[-1]} ran" if tests else "before the first test"
+
+
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """Note when a test begins: what is left tells by its own time where it comes from."""
+    _BEGUN.append((time.time(), nodeid))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -115,8 +156,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _left(before: set[str], temporary: Path) -> list[str]:
     # Python's own helper of multiprocessing ends with this process.
-    programs = [line for _, line in children() if "multiprocessing.resource_tracker" not in line]
-    return leftovers(before, _engine_listing(), temporary) + [f"process {line[:200]}" for line in programs]
+    programs = [(pid, line) for pid, line in children() if "multiprocessing.resource_tracker" not in line]
+    return leftovers(before, _engine_listing(), temporary) + [_program(*each) for each in programs]
+
+
+def _program(pid: int, line: str) -> str:
+    with suppress(psutil.NoSuchProcess):
+        return f"process {pid} {line[:200]}: started {_when(psutil.Process(pid).create_time())}"
+    return f"process {pid} {line[:200]}"
 
 
 def made_exploration(dockerfile: str, *stages: list[list[Entry]]) -> Exploration:
@@ -148,15 +195,21 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture
-def unique() -> str:
+def unique(request: pytest.FixtureRequest) -> str:
     """A prefix for names that no other test uses."""
-    return f"{RUN}{secrets.token_hex(3)}"
+    return _given(request)
 
 
 @pytest.fixture(scope="module")
-def unique_here() -> str:
+def unique_here(request: pytest.FixtureRequest) -> str:
     """A prefix for names that no other module of tests uses."""
-    return f"{RUN}{secrets.token_hex(3)}"
+    return _given(request)
+
+
+def _given(request: pytest.FixtureRequest) -> str:
+    name = f"{RUN}{secrets.token_hex(3)}"
+    _GIVEN[name] = request.node.nodeid
+    return name
 
 
 class Cleaner:

@@ -125,6 +125,8 @@ def podman(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     script = 'mount -t tmpfs none /run && exec podman system service --time=0 "$0"'
     command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork"]
     command += ["--kill-child", "--mount-proc", "sh", "-c", script, address]
+    (folder / "tmp").mkdir()
+    names["TMPDIR"] = "tmp"
     environment = os.environ | {name: str(folder / file) for name, file in names.items()}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)

@@ -99,7 +99,7 @@ def machine(unique: str) -> Iterator[Machine]:
             subprocess.run(["ip", "netns", "delete", unique], check=True)
 
 
-def run_a_container(engine: Engine, folder: Path, network: str = "ours") -> str:
+def run_a_container(engine: Engine, folder: Path, network: str = "ours", tty: bool = False) -> str:
     """A container of this machine's own `sleep` with its libraries, on a network that a user made."""
     archive = folder / "sleep.tar"
     with tarfile.open(archive, "w") as tar:
@@ -110,8 +110,8 @@ def run_a_container(engine: Engine, folder: Path, network: str = "ours") -> str:
     if not engine.api.networks(names=[network]):
         engine.api.create_network(network)
     host = engine.api.create_host_config(network_mode=network)
-    command = ["/bin/sleep", "600"]
-    container = engine.api.create_container("sleeper", command, stop_signal="SIGKILL", host_config=host)
+    command, signal = ["/bin/sleep", "600"], "SIGKILL"
+    container = engine.api.create_container("sleeper", command, tty=tty, stop_signal=signal, host_config=host)
     engine.api.start(container)
     return str(container["Id"])
 
@@ -143,6 +143,29 @@ def test_start_serve_stop(machine: Machine, tmp_path: Path) -> None:
     assert ended(inner)
     assert machine.network() == before
     assert "no private engine" in machine.stagelens("engine", "stop").stderr
+
+
+def test_it_neither_fills_nor_needs_its_starters_folders_for_temporary_files(
+    machine: Machine, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    names = dict.fromkeys(("TMPDIR", "XDG_RUNTIME_DIR"), str(folder))
+    assert machine.stagelens("engine", "start", **names).returncode == 0
+    pid = machine.private.pid()
+    assert pid is not None
+    # So dockerd asks a containerd that does not answer for its stacks, before it kills it.
+    (containerd,) = (each for each in psutil.Process(pid).children() if each.name() == "containerd")
+    containerd.send_signal(signal.SIGUSR1)
+    stacks = machine.private.temporary / f"containerd.{containerd.pid}.stacks.log"
+    until(stacks.exists, "a file with containerd's stacks")
+    folder.rmdir()
+    # A terminal's socket is a temporary file of the container's shim.
+    engine = machine.connect()
+    run_a_container(engine, tmp_path, tty=True)
+    engine.api.close()
+    machine.stagelens("engine", "stop")
+    assert not machine.private.temporary.exists()
 
 
 def test_images_outlast_a_stop_and_docker0_outlasts_a_start(machine: Machine, tmp_path: Path) -> None:

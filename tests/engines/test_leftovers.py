@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +12,11 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import docker
+import psutil
 import pytest
 from stagelens_testing import engines
 from stagelens_testing.cutter import Cutter
-from stagelens_testing.held import children, descriptors, nothing_new, threads
+from stagelens_testing.held import children, descriptors, nothing_new, threads, until
 
 from stagelens.buildkit import (
     BuildRequest,
@@ -125,3 +127,13 @@ def cut(engine: Engine, context: Path, place: Path, name: str, at: str) -> None:
     finally:
         api.close()
         cutter.close()
+
+
+@pytest.mark.parametrize("engine", engines.KINDS[1:], indirect=True)
+def test_an_engine_of_the_tests_keeps_its_temporary_files_to_itself(engine: Engine) -> None:
+    pid = engines.pid_of(engine)
+    assert pid is not None
+    (containerd,) = (each for each in psutil.Process(pid).children() if each.name() == "containerd")
+    containerd.send_signal(signal.SIGUSR1)
+    own = Path(engine.address.removeprefix("unix://")).parent / "tmp"
+    until(lambda: list(own.glob("containerd.*.stacks.log")), "a file with containerd's stacks")

@@ -71,6 +71,14 @@ class PrivateEngine:
         return f"unix://{self.socket}"
 
     @property
+    def temporary(self) -> Path:
+        """Its own TMPDIR, which goes when it stops: the one of whoever starts it may go earlier.
+
+        Shims make sockets and mounts there, and a containerd that is slow to answer writes its stacks there.
+        """
+        return self.run / "exec/tmp"
+
+    @property
     def log(self) -> Path:
         """What dockerd prints."""
         return self.folder / "dockerd.log"
@@ -214,6 +222,7 @@ def _launch(engine: PrivateEngine) -> subprocess.Popen[bytes]:
     assert dockerd is not None, "can_start() looked for it"
     _sweep(engine, ())
     engine.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine.temporary.mkdir(parents=True, mode=0o700)
     _forget_networks(engine)
     if engine.limits is not None:
         limits.set_up(engine.name, engine.folder, engine.limits)
@@ -238,8 +247,17 @@ def _launch(engine: PrivateEngine) -> subprocess.Popen[bytes]:
             stderr=log,
             start_new_session=True,
             cwd="/",
-            env=os.environ | {"PATH": network.search_path()} | (_NOWHERE if engine.offline else {}),
+            env=_environment(engine),
         )
+
+
+def _environment(engine: PrivateEngine) -> dict[str, str]:
+    """dockerd's, which containerd and shims inherit; no folder in it goes while the engine runs."""
+    own = {"PATH": network.search_path(), "TMPDIR": str(engine.temporary)}
+    environment = os.environ | own | (_NOWHERE if engine.offline else {})
+    # A login's own folder goes at its end; shims would want the sockets of terminals there.
+    environment.pop("XDG_RUNTIME_DIR", None)
+    return environment
 
 
 def _configuration(engine: PrivateEngine, pool: IPv4Network) -> dict[str, object]:
@@ -317,6 +335,7 @@ def _sweep(engine: PrivateEngine, user_bridges: tuple[str, ...]) -> None:
     engine.socket.unlink(missing_ok=True)
     # dockerd waits in vain for a killed containerd whose process id is still taken, by a zombie say.
     (engine.run / "exec/containerd/containerd.pid").unlink(missing_ok=True)
+    shutil.rmtree(engine.temporary, ignore_errors=True)
     if engine.run != engine.folder:
         shutil.rmtree(engine.run, ignore_errors=True)
 

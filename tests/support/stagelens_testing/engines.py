@@ -57,11 +57,12 @@ def engine_26(containerd: bool) -> Generator[Engine]:
         "features": {"containerd-snapshotter": containerd},
     }
     (folder / "daemon.json").write_text(json.dumps(config))
+    (folder / "tmp").mkdir()
     path = f"{root}/usr/sbin:{root}/usr/bin:{os.environ['PATH']}:/usr/sbin:/sbin"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [*_ISOLATED.split(), "sh", "-c", _SCRIPT, folder / "daemon.json"],
-            env=os.environ | {"PATH": path},
+            env=os.environ | {"PATH": path, "TMPDIR": f"{folder}/tmp"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
