@@ -30,7 +30,8 @@ class BuildFailed(StagelensError):
 
     `stage` and `instruction` are None where no instruction ran and failed; `line` is the Dockerfile's
     (1-based), None where the error belongs to none (a context that cannot be read); `exit_code` a RUN's;
-    `logs` its last 20 lines; `trace` what ran; `registry` the one that did not give an image.
+    `logs` its last 20 lines; `trace` what ran; `registry` the one that did not give an image. `remedy` is
+    given where more is known than the message says.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class BuildFailed(StagelensError):
         logs: tuple[LogLine, ...] = (),
         registry: str | None = None,
         line: int | None = None,
+        remedy: str | None = None,
     ) -> None:
         self.stage = stage
         self.instruction = instruction
@@ -58,7 +60,7 @@ class BuildFailed(StagelensError):
             self._what(registry),
             where=self._place(trace.dockerfile.path),
             why=self._why(message),
-            remedy=self._remedy(message, registry),
+            remedy=remedy or self._remedy(message, registry),
         )
 
     def _what(self, registry: str | None) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from stagelens import engine as engines
+from stagelens.build.blame import blame
 from stagelens.build.classic import MISSING as CLASSIC_MISSING
 from stagelens.build.classic import PODMAN_MISSING, ClassicBuild
 from stagelens.build.collect import Collector
@@ -34,16 +34,12 @@ from stagelens.buildkit import (
 from stagelens.buildkit.context import load_ignore
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.buildkit.services import Service
-from stagelens.dockerfile import Dockerfile, full_name, load, parse
+from stagelens.dockerfile import Dockerfile, load, parse
 from stagelens.errors import StagelensError
 
 OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
 # What an engine says that looks for an uploaded context on the network (moby/moby#47717).
 _UNREADABLE_UPLOAD = "failed to read downloaded context"
-# Names of vertices that look an image up: frontend/dockerfile/dockerfile2llb/convert.go.
-_METADATA = "[internal] load metadata for "
-# The same of a frontend's image: frontend/gateway/gateway.go and client/llb; older engines name no scheme.
-_FRONTEND = re.compile(r"resolve image config for (?:docker-image://)?(?P<image>\S+)")
 UPLOAD_MISSING = (
     "without a session the engine cannot pull through our credentials, and there is no # syntax=, "
     "no secrets and no ssh; the whole context is sent each time",
@@ -238,34 +234,7 @@ class _Run:
             raise self._failed(error, self._trace(backend, None, 0)) from None
 
     def _failed(self, error: BuildError, trace: BuildTrace) -> BuildFailed:
-        for vertex in trace.vertices:
-            if vertex.error and vertex.stage is not None and vertex.instruction is not None:
-                stage = self._dockerfile.stages[vertex.stage]
-                # Vertices that were only stopped because another one failed say so.
-                if "context canceled" not in vertex.error:
-                    instruction = stage.instructions[vertex.instruction]
-                    return BuildFailed(vertex.error, trace, stage, instruction, vertex.logs)
-        return self._image_failed(trace) or BuildFailed(self._secrets.mask(error.what), trace)
-
-    def _image_failed(self, trace: BuildTrace) -> BuildFailed | None:
-        """The error of an image that could not be had, at the first line that names it."""
-        missing = {v.name.removeprefix(_METADATA): v for v in trace.vertices if v.error}
-        for edge in self._dockerfile.edges:
-            if isinstance(edge.source, str) and (vertex := missing.get(full_name(edge.source))):
-                stage = self._dockerfile.stages[edge.target]
-                registry = vertex.name.removeprefix(_METADATA).partition("/")[0]
-                instruction = stage.instructions[edge.instruction]
-                return BuildFailed(vertex.error, trace, stage, instruction, registry=registry)
-        for vertex in trace.vertices:
-            if vertex.error and (found := _FRONTEND.match(vertex.name)):
-                registry = found["image"].partition("/")[0]
-                return BuildFailed(vertex.error, trace, registry=registry, line=self._syntax_line())
-        return None
-
-    def _syntax_line(self) -> int | None:
-        # Nothing but directives stands before it.
-        lines = self._dockerfile.text.lower().split("\n") if self._dockerfile.syntax else []
-        return next((number for number, line in enumerate(lines, 1) if "syntax" in line), None)
+        return blame(self._secrets.mask(error.what), trace)
 
     def _trace(
         self,

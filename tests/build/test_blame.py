@@ -1,0 +1,46 @@
+"""A build that failed before a step of it ran: the line that it is about, and what helps there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stagelens import BuildFailed, build
+from stagelens.engine import Engine
+
+pytestmark = pytest.mark.engine
+
+TWO = "FROM diamol/base AS builder\nRUN echo app > /app\nFROM diamol/base\n"
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "line", "remedy"),
+    [
+        (TWO + "COPY --from=biulder /app /app\n", 4, "no stage above is called biulder"),
+        (TWO + "COPY --from=biulder /app /app\n", 4, "did you mean builder?"),
+        (TWO + "COPY --from=packages /app /app\n", 4, "the names there are builder"),
+        ("FROM diamol/base\nRUN --mount=from=tools,target=/t ls /t\n", 2, "name one: FROM image AS name"),
+        (TWO + "COPY --from=stagelens-tests/none:1 /app /app\n", 4, "check the image's name"),
+        ("ARG VERSION\nFROM diamol/base:$VERSION\n", 2, "--build-arg VERSION=…"),
+        ('FROM diamol/base\nENV NAME="half\n', 2, "mend line 2"),
+        ("FROM diamol/base\nLABEL a=b\nEXPOSE http\n", 3, "mend line 3"),
+    ],
+)
+def test_a_failure_before_the_first_step_is_told_with_its_line_and_what_helps(
+    engine: Engine, tmp_path: Path, dockerfile: str, line: int, remedy: str
+) -> None:
+    (tmp_path / "Dockerfile").write_text(dockerfile)
+    with pytest.raises(BuildFailed) as failed:
+        build(tmp_path, engine=engine)
+    assert failed.value.line == line
+    assert failed.value.instruction is not None
+    assert remedy in (failed.value.remedy or "")
+
+
+def test_a_default_in_from_is_no_variable_without_a_value(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM diamol/base:${VERSION:-a/b}\n")
+    with pytest.raises(BuildFailed) as failed:
+        build(tmp_path, engine=engine)
+    assert failed.value.line == 1
+    assert failed.value.remedy == "mend line 1 of the Dockerfile, then build again"
