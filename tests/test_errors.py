@@ -1,4 +1,4 @@
-"""What a notebook shows of an error that stagelens raises on purpose."""
+"""What a notebook shows of an error that stagelens raises on purpose, and of its own stop button."""
 
 from __future__ import annotations
 
@@ -11,13 +11,37 @@ from stagelens.dockerfile import parse
 parse("FROM scratch\\nRUNN nothing\\n")
 """
 
+STOPPED = """\
+import os, signal, socket, threading
+from stagelens.engine import connect
+silent = socket.create_server(("127.0.0.1", 0))
+def stop():
+    silent.accept()
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=stop, daemon=True).start()
+connect(f"tcp://127.0.0.1:{silent.getsockname()[1]}")
+"""
+
 
 def test_a_notebook_shows_the_reader_s_line_and_the_message_without_our_own_frames(tmp_path: Path) -> None:
-    (tmp_path / "cell.ipy").write_text(f"get_ipython().run_cell({SCRIPT!r})\n")
+    shown = _shown(tmp_path, SCRIPT)
+    assert "RUNN" in shown
+    assert "line 2" in shown, "where it is in the Dockerfile"
+    assert "parse.py" not in shown
+    assert 'parse("FROM scratch' in shown
+
+
+def test_a_call_that_the_stop_button_ended_shows_the_reader_s_line_and_what_it_means(tmp_path: Path) -> None:
+    shown = _shown(tmp_path, STOPPED)
+    assert "line 8: connect(" in shown
+    assert "what was under way has ended" in shown
+    assert "threading.py" not in shown
+    assert "client.py" not in shown
+
+
+def _shown(folder: Path, code: str) -> str:
+    (folder / "cell.ipy").write_text(f"get_ipython().run_cell({code!r})\n")
     command = [sys.executable, "-m", "IPython", "--colors=NoColor", "--quick", "--no-banner", "cell.ipy"]
-    command[3:3] = [f"--ipython-dir={tmp_path}", "--HistoryManager.enabled=False"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
-    assert "RUNN" in done.stdout, done.stdout + done.stderr
-    assert "line 2" in done.stdout, "where it is in the Dockerfile"
-    assert "parse.py" not in done.stdout
-    assert 'parse("FROM scratch' in done.stdout
+    command[3:3] = [f"--ipython-dir={folder}", "--HistoryManager.enabled=False"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    return done.stdout + done.stderr

@@ -15,7 +15,7 @@ from stagelens import engine as _engine
 from stagelens.build import BuildFailed, BuildTrace, build
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.cache import BuildRecord, explain, record
-from stagelens.errors import StagelensError
+from stagelens.errors import StagelensError, interruptible
 
 if TYPE_CHECKING:
     from stagelens.snapshot import Exploration, history, read_file
@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 
+@interruptible()
 def explore(
     context: str | Path,
     trace: BuildTrace | None = None,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
 
 
 class StagelensError(Exception):
@@ -38,7 +41,28 @@ class StagelensError(Exception):
 
         A Dockerfile with a mistake in it is no riddle about stagelens; %debug still goes down the whole way.
         """
-        frames = traceback.extract_tb(self.__traceback__)
-        own = [frame for frame in frames if "ipykernel_" in frame.filename or "<ipython" in frame.filename]
-        lines = [f"line {frame.lineno}: {frame.line}" for frame in own]
-        return [*lines, f"\x1b[31m{type(self).__name__}\x1b[39m: {self.render()}"]
+        return _shown(self, type(self).__name__, self.render())
+
+
+@contextmanager
+def interruptible() -> Generator[None]:
+    """Decorates what a notebook calls: when its stop button ends that, the cell tells so in two lines.
+
+    IPython would show the whole way through us and the libraries to the place that happened to wait.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception):  # KeyboardInterrupt, or in a cell that awaits CancelledError
+            vars(error)["_render_traceback_"] = partial(_shown, error, "Stopped", _STOPPED)
+        raise
+
+
+_STOPPED = "what was under way has ended, in the engine as well; run the cell again when you like"
+
+
+def _shown(error: BaseException, name: str, text: str) -> list[str]:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "ipykernel_" in frame.filename or "<ipython" in frame.filename]
+    lines = [f"line {frame.lineno}: {frame.line}" for frame in own]
+    return [*lines, f"\x1b[31m{name}\x1b[39m: {text}"]

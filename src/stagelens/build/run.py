@@ -35,7 +35,7 @@ from stagelens.buildkit.context import load_ignore
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.buildkit.services import Service
 from stagelens.dockerfile import Dockerfile, load, parse
-from stagelens.errors import StagelensError
+from stagelens.errors import StagelensError, interruptible
 
 OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
 # What an engine says that looks for an uploaded context on the network (moby/moby#47717).
@@ -46,6 +46,7 @@ UPLOAD_MISSING = (
 )
 
 
+@interruptible()
 def build(
     context: str | Path,
     *,

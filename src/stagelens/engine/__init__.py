@@ -21,6 +21,7 @@ from stagelens.engine.private import (
 from stagelens.engine.private import start as start_private
 from stagelens.engine.private import stop as stop_private
 from stagelens.engine.search import candidates, named
+from stagelens.errors import interruptible
 
 __all__ = [
     "Engine",
@@ -42,6 +43,7 @@ __all__ = [
 PRIVATE = "private engine"
 
 
+@interruptible()
 def connect(host: str | None = None, start: bool = True, report: Report | None = None) -> Engine:
     """Find an engine that answers, in the order of `search.candidates`.
 

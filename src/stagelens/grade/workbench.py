@@ -8,7 +8,7 @@ from stagelens import engine as engines
 from stagelens import images
 from stagelens.buildkit import Cancel
 from stagelens.engine import Engine
-from stagelens.errors import StagelensError
+from stagelens.errors import StagelensError, interruptible
 from stagelens.grade import work
 from stagelens.grade.bench_editor import BenchEditor
 from stagelens.grade.catalogue import exercise
@@ -86,6 +86,7 @@ class Workbench:
         """Begin again with what was given; the folder where the files that were there are kept, if any."""
         return work.reset(self.exercise, self.folder)[1] if self.folder.exists() else None
 
+    @interruptible()
     def check(self) -> Report:
         """Grade the answer as it is by now, in the editor if it was not saved; say how far it is.
 
@@ -134,6 +135,7 @@ class Workbench:
         failed = ", ".join(check.title for check in report.checks if not check.passed)
         raise NotSolved("The answer is not right yet.", why=report.error or failed)
 
+    @interruptible()
     def compare(self, edit: str) -> Comparison:
         """The project as given, beside the answer once it was begun: size, files, what an edit runs again."""
         found = engines.connect()

@@ -9,12 +9,14 @@ from typing import Any
 from docker.errors import APIError, NotFound
 
 from stagelens import engine as engines
+from stagelens.errors import interruptible
 from stagelens.run.model import APPLICATIONS, Removed
 from stagelens.run.names import LABEL, Names, names_of
 
 _STOP_SECONDS = 2
 
 
+@interruptible()
 def down(
     engine: engines.Engine | None = None, namespace: str | None = None, *, images: bool = False
 ) -> Removed:

@@ -16,6 +16,7 @@ from docker.errors import APIError
 
 from stagelens.buildkit import dockerpy
 from stagelens.engine import Engine
+from stagelens.errors import interruptible
 from stagelens.run.errors import NotRunning
 from stagelens.run.logs import frames
 from stagelens.run.model import GALLERY, App, Response, Service
@@ -25,6 +26,7 @@ _STATUS = re.compile(rb"^\s*HTTP/1\.[01] (\d{3})", re.M)
 _REFUSED = re.compile(rb"server returned error: HTTP/1\.[01] (\d{3})")
 
 
+@interruptible()
 def fetch(
     app: App,
     path: str = "/",

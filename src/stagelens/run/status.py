@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from stagelens import engine as engines
+from stagelens.errors import interruptible
 from stagelens.run.errors import NotRunning
 from stagelens.run.fetch import fetch
 from stagelens.run.model import APPLICATIONS, App, Health, Service
@@ -19,6 +20,7 @@ _PORT = 80
 _BY_HAND = "not made by stagelens, which leaves it alone"
 
 
+@interruptible()
 def status(engine: engines.Engine | None = None, namespace: str | None = None) -> App:
     """The applications as they are now; each that runs is asked for its health (within 2 s)."""
     found = engine or engines.connect(start=False)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from stagelens.errors import interruptible
 from stagelens.run.errors import NotRunning
 from stagelens.run.fetch import fetch
 from stagelens.run.logs import entries, seconds
@@ -20,6 +21,7 @@ _LINES = 2000
 Line = Mapping[str, Any]
 
 
+@interruptible()
 def trace_request(app: App, path: str = "/") -> RequestTrace:
     """Call the page once and follow the call by its X-Request-Id through the three applications' logs.
 

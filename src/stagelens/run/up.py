@@ -15,6 +15,7 @@ from stagelens import images
 from stagelens.build import LogLine, Vertex
 from stagelens.buildkit import Cancel
 from stagelens.dockerfile import load
+from stagelens.errors import interruptible
 from stagelens.run.errors import ImageMissing, RunError
 from stagelens.run.lock import starting
 from stagelens.run.model import APPLICATIONS, App, Definition
@@ -25,6 +26,7 @@ Report = Callable[[str], None]
 OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
 
 
+@interruptible()
 def up(
     engine: engines.Engine | None = None,
     *,

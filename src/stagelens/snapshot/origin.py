@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stagelens.dockerfile import Edge, Instruction, split_words
+from stagelens.errors import interruptible
 from stagelens.snapshot.entry import Entry
 from stagelens.snapshot.probe import Exploration, StageFiles
 
@@ -20,6 +21,7 @@ class Step:
     path: str
 
 
+@interruptible()
 def history(exploration: Exploration, stage: str | int, path: str) -> tuple[Step, ...]:
     """The way of a file of a stage's final state, last step first.
 

@@ -15,7 +15,7 @@ from stagelens.build.run import OnVertex
 from stagelens.buildkit import BuildRequest, Cancel
 from stagelens.dockerfile import Instruction, Stage, StageNotFound
 from stagelens.engine import Engine
-from stagelens.errors import StagelensError
+from stagelens.errors import StagelensError, interruptible
 from stagelens.paths import cache_dir
 from stagelens.snapshot.diff import Diff, diff
 from stagelens.snapshot.known import Known, build_key
@@ -163,6 +163,7 @@ def _check(trace: BuildTrace, context: Path) -> None:
         )
 
 
+@interruptible()
 def read_file(exploration: Exploration, stage: str | int, instruction: int | None, path: str) -> FileContent:
     """The first 64 KiB of a file as it is after an instruction (the stage's last unless told).
 

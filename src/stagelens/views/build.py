@@ -16,7 +16,7 @@ import traitlets as t
 from stagelens.build import BuildTrace, LogLine, Vertex, build
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.dockerfile import load
-from stagelens.errors import StagelensError
+from stagelens.errors import StagelensError, interruptible
 from stagelens.views import buildhtml, progress, text
 from stagelens.views.base import STATIC, View
 from stagelens.views.channel import Handler
@@ -105,6 +105,7 @@ class BuildView(View):
         threading.Thread(target=self._run, args=(context, options, self._ended), daemon=True).start()
         return self
 
+    @interruptible()
     def result(self) -> BuildTrace:
         """Wait for the build's end. Ctrl-C stops the build in the engine.
 
@@ -128,18 +129,19 @@ class BuildView(View):
         return self._follow().__await__()
 
     async def _follow(self) -> BuildTrace:
-        try:
-            # A signal does not wake the event loop by itself: the kernel's interrupt waits for it to turn.
-            while not self._ended.done():
-                await asyncio.sleep(_SECONDS_BETWEEN)
-            return self._ended.result()
-        except (asyncio.CancelledError, KeyboardInterrupt):
-            self.cancel()
-            # Nothing may be left running when the cell ends; it takes a moment.
-            wait([self._ended], _SECONDS_TO_STOP)
-            raise
-        finally:
-            self._settle()
+        with interruptible():
+            try:
+                # A signal does not wake the event loop by itself: the kernel's interrupt waits for its turn.
+                while not self._ended.done():
+                    await asyncio.sleep(_SECONDS_BETWEEN)
+                return self._ended.result()
+            except (asyncio.CancelledError, KeyboardInterrupt):
+                self.cancel()
+                # Nothing may be left running when the cell ends; it takes a moment.
+                wait([self._ended], _SECONDS_TO_STOP)
+                raise
+            finally:
+                self._settle()
 
     def cancel(self) -> None:
         """Stop the build in the engine."""
