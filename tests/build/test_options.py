@@ -16,9 +16,10 @@ import pytest
 from stagelens_testing.engines import lingering
 
 import stagelens
-from stagelens.build import Backend, BuildFailed, BuildTrace
+from stagelens.build import Backend, BuildFailed, BuildTrace, Job
 from stagelens.buildkit import (
     BuildKitError,
+    BuildRequest,
     Env,
     FileSend,
     LocalFolder,
@@ -133,6 +134,16 @@ def test_a_dockerfile_outside_of_the_context_has_its_own_ignore_file(
         copied = files.stage(0).tables[1].get("c/keep")
         assert copied is not None
         assert files.stage(0).tables[1].get("c/drop") is None
+
+
+def test_an_ignore_file_that_leads_out_of_its_folder_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "private").write_text("of the machine")
+    context = project(tmp_path / "c", "FROM scratch\n")
+    (context / "Dockerfile.dockerignore").symlink_to("../private")
+    job = Job(context, BuildRequest(dockerfile="Dockerfile"), "FROM scratch\n")
+    assert set(job.dockerfile_tree().files) == {"Dockerfile"}
+    (context / "private").write_text("of the project")
+    assert set(job.dockerfile_tree().files) == {"Dockerfile", "Dockerfile.dockerignore"}
 
 
 @pytest.mark.engine

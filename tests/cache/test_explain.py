@@ -302,3 +302,42 @@ def test_a_download_is_told_as_something_only_the_build_can_compare() -> None:
     assert told.expected == "depends"
     assert "http://example.test/file" in told.why
     assert [cause.kind for cause in verdicts(before, before)[2].causes] == ["remote"]
+
+
+def test_another_image_may_hold_the_same_file() -> None:
+    text = "FROM small\nCOPY --from=tools /bin/make /bin\n"
+    now = inputs(text)
+    after = replace(now, bases={**now.bases, "tools": Base("tools", "other layers")})
+    (told,) = forecast(built(now, 2), after)
+    assert told.expected == "depends"
+    assert told.why.endswith("If that gives the same files, this copy stays cached.")
+    (cached,) = explain(built(now, 2), built(after))
+    assert cached.why.endswith("But what is taken from it is the same.")
+    (ran,) = explain(built(now, 2), built(after, 2))
+    assert kinds(ran) == ["image"]
+
+
+def test_what_a_base_image_adds_is_told_where_nothing_else_explains_a_run() -> None:
+    now = inputs("FROM tools\nRUN make\n")
+    now = replace(now, bases={"tools": Base("tools", "layers", triggers=("COPY . /src", "RUN fetch"))})
+    first = built(now, 2)
+    (told,) = forecast(first, now)
+    assert told.expected == "depends"
+    (ran,) = explain(first, built(now, 2))
+    assert ran.why.startswith("tools (line 1) brings instructions along (ONBUILD)")
+    (cached,) = explain(first, built(now))
+    assert cached.why == "Nothing that this step depends on has changed."
+
+
+def test_a_stage_is_known_again_under_another_name_and_in_another_place() -> None:
+    text = DOCKERFILE.replace("builder", "maker").replace(
+        "FROM tools", "FROM small AS new\nRUN new\nFROM tools"
+    )
+    assert {step.expected for step in forecast(FIRST, inputs(text))} == {"cached"}
+
+
+def test_a_platform_that_is_not_known_is_not_compared() -> None:
+    first = built(inputs(), 5, POM, FETCH, ALL, MAKE, 12, APP, CHMOD)
+    assert {step.expected for step in forecast(first, inputs(platform="linux/amd64"))} == {"cached"}
+    amd = built(inputs(platform="linux/amd64"), 5, POM, FETCH, ALL, MAKE, 12, APP, CHMOD)
+    assert {step.expected for step in forecast(amd, inputs(platform="linux/arm64"))} == {"runs"}

@@ -22,7 +22,7 @@ def made(content: str, cached: bool, target: str | None = None) -> BuildRecord:
     inputs = Inputs(
         dockerfile,
         {"a": replace(file, path="a"), file.path: file},
-        {"tools": Base("tools", "layers", {"PATH": "/bin"})},
+        {"tools": Base("tools", "layers", {"PATH": "/bin"}, triggers=("RUN x",))},
         build_args={"V": "1"},
         target=target,
         engine="E",

@@ -148,3 +148,10 @@ def test_a_file_too_large_to_read_counts_by_its_times(context: Path, monkeypatch
     assert before["a.txt"].digest is None
     os.utime(context / "a.txt", (1, 1))
     assert [c.path for c in changes(before, manifest(context, "a.txt", "b.txt"))] == ["a.txt"]
+
+
+def test_what_is_ignored_may_be_said_beside_a_dockerfile_elsewhere(context: Path) -> None:
+    elsewhere = context.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "My.Dockerfile.dockerignore").write_text("*\n!a.txt\n")
+    assert set(read_manifest(context, elsewhere / "My.Dockerfile", ["."])) == {"a.txt"}

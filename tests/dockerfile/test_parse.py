@@ -348,3 +348,14 @@ def test_a_workdir_that_leads_to_the_root_is_counted_and_makes_no_step(
     a = "FROM x AS a\nWORKDIR /\nRUN echo a\nWORKDIR /x\nWORKDIR ../\nRUN echo a\n"
     b = 'FROM a\nWORKDIR "/"\nRUN echo\nWORKDIR y\nWORKDIR ..\nRUN echo\n'
     assert locate(parse(a + b), name) == expected
+
+
+def test_of_stages_that_share_a_name_the_one_that_reads_alike_is_found() -> None:
+    dockerfile = parse("FROM x AS a\nRUN one\nFROM x AS A\nRUN two\nFROM a\nRUN three\n")
+    assert locate(dockerfile, "[a 2/2] RUN one") == (0, 1)
+    assert locate(dockerfile, "[a 2/2] RUN two") == (1, 1)
+
+
+def test_a_platforms_arguments_lead_to_a_folder_where_they_are_asked_for() -> None:
+    dockerfile = parse("FROM x\nARG TARGETVARIANT\nWORKDIR /$TARGETVARIANT\nRUN one\n")
+    assert [i.keyword for i in step_instructions(dockerfile, dockerfile.stages[0])] == ["FROM", "RUN"]

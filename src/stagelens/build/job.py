@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from stagelens.buildkit import BuildRequest, Env, Output, Texts
-from stagelens.buildkit.context import CHUNK_BYTES, load_ignore, tar_stream
+from stagelens.buildkit.context import CHUNK_BYTES, load_ignore, read_ignore, tar_stream
 from stagelens.errors import StagelensError
 
 _OWN_NAME = ".stagelens.Dockerfile"
@@ -52,9 +52,9 @@ class Job:
         """What a session offers as "dockerfile": the text that was parsed, and the ignore file beside it."""
         place = self.dockerfile
         files = {place.name: self.text.encode()}
-        ignore = place.with_name(f"{place.name}.dockerignore")
-        if ignore.is_file():
-            files[ignore.name] = ignore.read_bytes()
+        ignore = f"{place.name}.dockerignore"
+        if (patterns := read_ignore(place.parent, ignore)) is not None:
+            files[ignore] = patterns
         return Texts(files)
 
     def archive(self) -> tuple[str, Iterator[bytes]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
 from difflib import SequenceMatcher
 
 from stagelens.cache.model import Key
@@ -10,25 +11,53 @@ from stagelens.cache.steps import Step
 from stagelens.dockerfile import Dockerfile, Stage
 
 
-def align(before: Dockerfile, old: Sequence[Step], after: Dockerfile, new: Sequence[Step]) -> dict[Key, Step]:
+def align(former: Mapping[int, int], old: Sequence[Step], new: Sequence[Step]) -> dict[Key, Step]:
     """For each step of `new` that was in `old`, edited or not: the earlier step."""
+    ours, theirs = _by_stage(new), _by_stage(old)
     pairs: dict[Key, Step] = {}
-    for stage in after.stages:
-        former = _former(stage, before, after)
-        if former is not None:
-            ours = [step for step in new if step.key[0] == stage.index]
-            theirs = [step for step in old if step.key[0] == former.index]
-            pairs |= {ours[i].key: theirs[j] for i, j in _pairs(theirs, ours)}
+    for stage, steps in ours.items():
+        earlier = theirs.get(former.get(stage, -1), [])
+        pairs |= {steps[i].key: earlier[j] for i, j in _pairs(earlier, steps)}
     return pairs
 
 
-def _former(stage: Stage, before: Dockerfile, after: Dockerfile) -> Stage | None:
-    """The stage of that name; for a nameless one that in its place among the nameless, from the end."""
-    if stage.name is not None:
-        return next((s for s in before.stages if s.name == stage.name), None)
-    nameless = [s for s in reversed(before.stages) if s.name is None]
-    place = [s.index for s in reversed(after.stages) if s.name is None].index(stage.index)
-    return nameless[place] if place < len(nameless) else None
+def former_stages(before: Dockerfile, after: Dockerfile) -> dict[int, int]:
+    """Which stage of `before` each stage of `after` was, by their indexes.
+
+    The one of its name; else one with the same instructions, since names mean nothing to the cache; else that
+    in its place among those that are left, from the end.
+    """
+    found: dict[int, int] = {}
+    for mark in (_name, _body, _place):
+        waiting: defaultdict[Hashable, list[int]] = defaultdict(list)
+        taken = set(found.values())
+        for stage in before.stages:
+            if stage.index not in taken:
+                waiting[mark(stage)].append(stage.index)
+        for stage in reversed(after.stages):
+            key = mark(stage)
+            if stage.index not in found and key is not None and waiting[key]:
+                found[stage.index] = waiting[key].pop()
+    return found
+
+
+def _name(stage: Stage) -> Hashable:
+    return stage.name
+
+
+def _body(stage: Stage) -> Hashable:
+    return tuple(instruction.source for instruction in stage.instructions[1:])
+
+
+def _place(stage: Stage) -> Hashable:
+    return ""
+
+
+def _by_stage(steps: Sequence[Step]) -> Mapping[int, list[Step]]:
+    found: defaultdict[int, list[Step]] = defaultdict(list)
+    for step in steps:
+        found[step.key[0]].append(step)
+    return found
 
 
 def _pairs(old: Sequence[Step], new: Sequence[Step]) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stagelens.build import BuildTrace, Vertex
-from stagelens.cache.align import align
+from stagelens.cache.align import align, former_stages
 from stagelens.cache.model import BuildRecord, FileChange, Inputs, Key
 from stagelens.cache.steps import Source, Step, Variable, read_steps
 from stagelens.cache.taken import changes, files_of
@@ -21,9 +21,11 @@ CauseKind = Literal[
     "instruction",  # its own words
     "build-arg",  # values given for the build, by name
     "variable",  # values of ARG and ENV in the Dockerfile or the base image, by name
+    "variables",  # the order that they are set in
     "setting",  # USER, SHELL or WORKDIR, by name
     "files",  # what it takes from the context
     "base",  # the image that its stage begins from
+    "triggers",  # the ONBUILD instructions of what its stage begins from
     "image",  # an image that it takes files from
     "network",
     "platform",
@@ -58,11 +60,13 @@ class Comparison:
         self.after = after
         self.steps = read_steps(after)
         self._by_key = {step.key: step for step in self.steps}
+        self._former: dict[int, int] = {}
         self._pairs: dict[Key, Step] = {}
         self._finished: set[Key] = set()
         if before is not None:
             old = read_steps(before.inputs)
-            self._pairs = align(before.inputs.dockerfile, old, after.dockerfile, self.steps)
+            self._former = former_stages(before.inputs.dockerfile, after.dockerfile)
+            self._pairs = align(self._former, old, self.steps)
             reached = vertices(old, before.trace)
             self._finished = {key for key, v in reached.items() if v.completed is not None and not v.error}
 
@@ -83,7 +87,8 @@ class Comparison:
         if old.key not in self._finished:
             return (Cause("unfinished"),)
         found = [*_words(old, step), *self._files(before, old, step), *self._images(before, old, step)]
-        if before.platform != self.after.platform:
+        found = found or self._stages(old, step)
+        if before.platform and self.after.platform and before.platform != self.after.platform:
             found.append(Cause("platform"))
         if before.network != self.after.network and step.keyword == "RUN":
             found.append(Cause("network"))
@@ -91,15 +96,33 @@ class Comparison:
             found.append(Cause("order"))
         return tuple(found)
 
+    def triggers(self, step: Step) -> Cause:
+        """What runs before the step without standing in its stage, and is not compared."""
+        stage = self.after.dockerfile.stages[step.key[0]]
+        return Cause("triggers", names=(stage.base,), line=stage.instructions[0].start_line)
+
     def _files(self, before: Inputs, old: Step, new: Step) -> list[Cause]:
         changed = changes(files_of(old, before.files), files_of(new, self.after.files))
         return [Cause("files", changes=changed)] if changed else []
+
+    def _stages(self, old: Step, new: Step) -> list[Cause]:
+        """Whether it takes files from other stages; their names do not count, and they are compared alone."""
+        ours = [source.stage for source in new.sources]
+        theirs = [source.stage for source in old.sources]
+        if [None if stage is None else self._former.get(stage, -1) for stage in ours] == theirs:
+            return []
+        if old.written != new.written:
+            return [Cause("instruction")]
+        labels = [self.after.dockerfile.stages[stage].label for stage in ours if stage is not None]
+        return [Cause("stage", names=tuple(labels))]
 
     def _images(self, before: Inputs, old: Step, new: Step) -> list[Cause]:
         found: list[Cause] = []
         if new.parent is None and (old.parent is not None or self._other(before, old.base, new.base)):
             line = self.after.dockerfile.stages[new.key[0]].instructions[0].start_line
             found.append(Cause("base", names=(new.base or "scratch",), line=line))
+        if new.triggers != old.triggers:
+            found.append(self.triggers(new))
         images = [source.image for source in new.sources if source.image]
         former = [source.image for source in old.sources if source.image]
         for image, other in zip(images, former, strict=False):
@@ -157,11 +180,10 @@ def _identity(step: Step, identities: dict[Key, Hashable]) -> Hashable:
 def _words(old: Step, new: Step) -> list[Cause]:
     found: list[Cause] = []
     names = _different(old.variables, new.variables)
-    if old.written != new.written:
-        if old.text != new.text or new.keyword == "RUN":
-            found.append(Cause("instruction"))
-    elif new.keyword != "RUN" and old.text == new.text:
+    if old.text == new.text and new.keyword != "RUN":
         names = []
+    elif old.text != new.text and old.written != new.written:
+        found.append(Cause("instruction"))
     given = tuple(n for n in names if _given(old, n) or _given(new, n))
     if given:
         found.append(Cause("build-arg", names=given))
@@ -170,6 +192,8 @@ def _words(old: Step, new: Step) -> list[Cause]:
             variable = new.variables.get(name) or old.variables[name]
             line = variable.line if name in new.variables else None
             found.append(Cause("variable", names=(name,), line=line))
+    if new.keyword == "RUN" and not names and list(old.variables) != list(new.variables):
+        found.append(Cause("variables"))
     for name in _different(old.settings, new.settings):
         line = new.settings[name].line if name in new.settings else None
         found.append(Cause("setting", names=(name,), line=line))

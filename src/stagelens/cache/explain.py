@@ -125,6 +125,8 @@ class _Explainer:
                 found.append(Cause("stage", names=(name,), step=source.step))
             if source.remote is not None:
                 found.append(Cause("remote", names=(source.remote,)))
+        if not found and step.triggers:
+            found.append(self._comparison.triggers(step))
         if not found and parent is not None and self._doubts[parent] != "same":
             found.append(Cause("input", step=parent))
         return tuple(found) or (Cause("dropped"),)

@@ -13,6 +13,9 @@ from stagelens.cache.steps import Step
 
 Expected = Literal["cached", "runs", "depends"]
 
+# What a step takes by its content, whatever it comes from.
+_UNSURE = frozenset({"stage", "image", "remote", "triggers", "input"})
+
 
 @dataclass(frozen=True, slots=True)
 class StepForecast:
@@ -88,12 +91,14 @@ def _causes(comparison: Comparison, step: Step, found: dict[Key, StepForecast]) 
             causes.append(Cause("stage", names=(name,), step=source.step))
         if source.remote is not None:
             causes.append(Cause("remote", names=(source.remote,)))
+    if any(trigger.upper().startswith(("COPY", "ADD")) for trigger in step.triggers):
+        causes.append(comparison.triggers(step))
     return tuple(causes)
 
 
 def _expected(causes: tuple[Cause, ...], found: dict[Key, StepForecast]) -> Expected:
     for cause in causes:
-        sure = cause.kind not in ("stage", "remote", "input")
+        sure = cause.kind not in _UNSURE
         if sure or (cause.kind == "input" and cause.step and found[cause.step].expected == "runs"):
             return "runs"
     return "depends" if causes else "cached"

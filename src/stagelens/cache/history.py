@@ -18,7 +18,7 @@ from stagelens.cache.model import Base, BuildRecord, ContextFile, Inputs
 from stagelens.dockerfile import DockerfileError, parse
 from stagelens.paths import state_dir
 
-_VERSION = 1
+_VERSION = 2
 _MAX_PROJECTS = 50
 _MAX_BYTES = 64 * 1024**2
 _ASKED = ("target", "network", "platform", "no_cache", "engine")
@@ -106,7 +106,7 @@ def _from_json(value: Mapping[str, Any]) -> BuildRecord:
     inputs = Inputs(
         dockerfile,
         files={file.path: file for file in files},
-        bases={name: Base(**fields) for name, fields in value["bases"].items()},
+        bases={name: _base(fields) for name, fields in value["bases"].items()},
         build_args=build_args,
         **{name: value["asked"][name] for name in _ASKED},
     )
@@ -114,6 +114,11 @@ def _from_json(value: Mapping[str, Any]) -> BuildRecord:
     told |= {name: tuple(told[name]) for name in ("tags", "missing")}
     vertices = tuple(_vertex(fields) for fields in value["vertices"])
     return BuildRecord(inputs, BuildTrace(dockerfile, vertices, target=inputs.target, **told))
+
+
+def _base(fields: Mapping[str, Any]) -> Base:
+    lists: dict[str, Any] = {"triggers": tuple(fields["triggers"])}
+    return Base(**{**fields, **lists})
 
 
 def _vertex(fields: Mapping[str, Any]) -> Vertex:

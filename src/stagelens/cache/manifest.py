@@ -62,8 +62,10 @@ class Digests:
 digests = Digests()
 
 
-def read_manifest(context: Path, dockerfile: str, sources: Iterable[str]) -> Mapping[str, ContextFile]:
+def read_manifest(context: Path, dockerfile: str | Path, sources: Iterable[str]) -> Mapping[str, ContextFile]:
     """The context's paths that `sources` (paths or patterns of COPY and ADD) can reach, without the ignored.
+
+    `dockerfile` is its path, from the context or an absolute one: what is ignored may be said beside it.
 
     Raises
     ------

@@ -54,6 +54,7 @@ class Base:
     user: str = ""
     shell: str = ""
     folder: str = "/"
+    triggers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class Inputs:
     """Everything that a build's cache keys depend on, as far as it can be known before the build.
 
     `files` are the context's paths that COPY and ADD can reach, by path; `bases` the base images by the
-    names that the Dockerfile calls them; `engine` the engine's own id, since each has a cache of its own.
+    names that the Dockerfile calls them; `platform` is None where it is not known; `engine` the engine's own
+    id, since each has a cache of its own.
     """
 
     dockerfile: Dockerfile

@@ -91,12 +91,12 @@ def read_inputs(
     bases = {name: base for name in base_names(parsed, target) if (base := _base(found, name))}
     return Inputs(
         dockerfile=parsed,
-        files=read_manifest(folder, path.name, context_sources(parsed, given, target)),
+        files=read_manifest(folder, path.absolute(), context_sources(parsed, given, target)),
         bases=bases,
         build_args=given,
         target=target,
         network=network,
-        platform=platform,
+        platform=platform or f"{found.info.os}/{found.info.architecture}",
         no_cache=no_cache,
         engine=found.info.id,
     )
@@ -123,6 +123,7 @@ def _base(engine: engines.Engine, name: str) -> Base | None:
         user=str(config.get("User") or ""),
         shell=json.dumps(config.get("Shell") or []),
         folder=str(config.get("WorkingDir") or "/"),
+        triggers=tuple(map(str, config.get("OnBuild") or ())),
     )
 
 

@@ -7,14 +7,25 @@ their words after variables are replaced; and each holds the step it begins from
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from stagelens.cache.model import Base, Inputs, Key
-from stagelens.dockerfile import Dockerfile, Edge, Flag, Instruction, Stage, expand, named_values, split_words
+from stagelens.dockerfile import (
+    Dockerfile,
+    Edge,
+    Flag,
+    Instruction,
+    Stage,
+    expand,
+    named_values,
+    platform_arguments,
+    split_words,
+)
 
 STEP_KEYWORDS = frozenset({"RUN", "COPY", "ADD", "WORKDIR"})
 _EXPANDED = frozenset({"COPY", "ADD", "WORKDIR"})
@@ -54,9 +65,11 @@ class Source:
 class Step:
     """A step that BuildKit runs or takes from its cache; `key` is its stage's and instruction's index.
 
-    `written` is the instruction as it is in the file, `text` the same with variables replaced (not for RUN,
-    whose shell does that). `parent` is the step it begins from, or None with `base`, an image's name (None
-    for scratch). `settings` are the SHELL and USER it runs with, with the lines that set them.
+    `written` is the instruction as it is in the file, `text` what the cache knows of it: with variables
+    replaced (not for RUN, whose shell does that), and without the names of stages and images that it takes
+    files from. `parent` is the step it begins from, or None with `base`, an image's name (None for scratch).
+    `settings` are the SHELL and USER that count for it, with the lines that set them. `triggers` are the
+    ONBUILD instructions that ran before it, at its stage's begin.
     """
 
     key: Key
@@ -69,6 +82,7 @@ class Step:
     variables: Mapping[str, Variable] = field(default_factory=dict[str, Variable])
     settings: Mapping[str, Variable] = field(default_factory=dict[str, Variable])
     sources: tuple[Source, ...] = ()
+    triggers: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -82,6 +96,7 @@ class _State:
     parent: Key | None = None
     base: str | None = None
     folder: str = "/"
+    triggers: tuple[str, ...] = ()
     environment: dict[str, Variable] = field(default_factory=dict[str, Variable])
     arguments: dict[str, Variable] = field(default_factory=dict[str, Variable])
     settings: Mapping[str, Variable] = field(default_factory=dict[str, Variable])
@@ -95,7 +110,9 @@ class _State:
 
     def set(self, name: str, variable: Variable, *, argument: bool = False) -> None:
         """What an ENV sets, or an ARG."""
-        (self.arguments if argument else self.environment)[name] = variable
+        variables = self.arguments if argument else self.environment
+        variables.pop(name, None)  # their order counts, by when each was last set
+        variables[name] = variable
         if not (argument and name in self.environment):
             self.values[name] = variable.value
         self.kept = None
@@ -137,6 +154,8 @@ class _Reader:
         self._inputs = inputs
         self._escape = inputs.dockerfile.escape
         before = _State()
+        for name, value in platform_arguments(inputs.platform).items():
+            before.set(name, Variable(value), argument=True)
         for instruction in inputs.dockerfile.global_args:
             self._declare(instruction, before, {})
         self._globals = before.arguments
@@ -164,12 +183,15 @@ class _Reader:
 
     def _begin(self, stage: Stage) -> _State:
         if stage.base_stage is not None:
-            return self._ends[stage.base_stage].copy()
+            state = self._ends[stage.base_stage].copy()
+            base = self._inputs.dockerfile.stages[stage.base_stage]
+            state.triggers = tuple(i.arguments for i in base.instructions if i.keyword == "ONBUILD")
+            return state
         if stage.base.lower() == "scratch":
             return _State()
         base = self._inputs.bases.get(stage.base) or Base(stage.base, "")
         settings = {"USER": Variable(base.user), "SHELL": Variable(base.shell)}
-        state = _State(base=stage.base, folder=base.folder, settings=settings)
+        state = _State(base=stage.base, folder=base.folder, settings=settings, triggers=base.triggers)
         for name, value in base.environment.items():
             state.set(name, Variable(value))
         return state
@@ -184,10 +206,12 @@ class _Reader:
             parent=state.parent,
             base=state.base,
             variables=self._seen(instruction, state),
-            settings=state.settings if instruction.keyword == "RUN" else {},
+            settings=_settings(instruction, state),
             sources=tuple(self._sources(stage, instruction, state)),
+            triggers=state.triggers,
         )
         self.steps.append(step)
+        state.triggers = ()
         state.parent = step.key
 
     def _setting(self, instruction: Instruction, state: _State) -> None:
@@ -227,16 +251,17 @@ class _Reader:
 
     def _text(self, instruction: Instruction, state: _State) -> str:
         if instruction.keyword not in _EXPANDED:
-            return _written(instruction)
-        flags = [f"--{f.name}={self._expanded(f.value or '', state)}" for f in instruction.flags]
+            return _written(replace(instruction, flags=_without_names(instruction.flags)))
+        named = _without_names(instruction.flags)
+        flags = [f"--{f.name}={self._expanded(f.value or '', state)}" for f in named]
         if instruction.keyword == "WORKDIR":
             return posixpath.join(state.folder, self._expanded(instruction.arguments, state))
         *sources, target = self._words(instruction, state)
-        named = [source if _REMOTE.match(source) else _clean(source) for source in sources]
+        taken = [source if _REMOTE.match(source) else _clean(source) for source in sources]
         if not target.startswith("/"):
             target = posixpath.join(state.folder, target)
         bodies = [heredoc.content for heredoc in instruction.heredocs]
-        return "\n".join([" ".join([instruction.keyword, *sorted(flags), *named, target]), *bodies])
+        return "\n".join([" ".join([instruction.keyword, *sorted(flags), *taken, target]), *bodies])
 
     def _words(self, instruction: Instruction, state: _State) -> list[str]:
         words = instruction.words or split_words(instruction.arguments, self._escape)
@@ -276,8 +301,27 @@ def _written(instruction: Instruction) -> str:
     flags = [
         f"--{flag.name}" + ("" if flag.value is None else f"={flag.value}") for flag in instruction.flags
     ]
-    first = " ".join([instruction.keyword, *flags, instruction.arguments])
+    listed = None if instruction.words is None else json.dumps(instruction.words, ensure_ascii=False)
+    first = " ".join([instruction.keyword, *flags, listed or instruction.arguments])
     return "\n".join([first, *(heredoc.content for heredoc in instruction.heredocs)])
+
+
+def _without_names(flags: Sequence[Flag]) -> tuple[Flag, ...]:
+    """The flags without what they call the stage or image that files are taken from."""
+
+    def unnamed(flag: Flag) -> Flag:
+        parts = [part for part in (flag.value or "").split(",") if not part.lower().startswith("from=")]
+        return replace(flag, value=",".join(parts)) if flag.name == "mount" else flag
+
+    return tuple(unnamed(flag) for flag in flags if flag.name != "from")
+
+
+def _settings(instruction: Instruction, state: _State) -> Mapping[str, Variable]:
+    """Those that count for a step: the folder that a WORKDIR makes belongs to the USER."""
+    shell = instruction.keyword == "RUN" and (instruction.words is None or instruction.heredocs)
+    names = {"RUN": ("USER", "SHELL") if shell else ("USER",), "WORKDIR": ("USER",)}
+    wanted = names.get(instruction.keyword, ())
+    return {name: value for name, value in state.settings.items() if name in wanted}
 
 
 def _mounted(flag: Flag) -> str | None:

@@ -47,7 +47,9 @@ def _change(old: ContextFile | None, new: ContextFile | None) -> ChangeKind | No
         return "content"
     if old.kind == "file" and old.digest is None and old.stamp != new.stamp:
         return "content"  # too large to compare: its times have changed, so it was written
-    return "mode" if old.mode != new.mode else None
+    # An engine that keeps a context takes over a folder's new permissions, and hashes it as it was: what it
+    # receives for a folder that is there already is no change (diskwriter.go of tonistiigi/fsutil).
+    return "mode" if old.mode != new.mode and new.kind != "dir" else None
 
 
 def _taken(

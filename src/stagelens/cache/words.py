@@ -38,6 +38,7 @@ _FIXED: dict[CauseKind, Sentence] = {
     "network": say("The build's network mode changed, which every RUN depends on."),
     "platform": say("The build is for another platform."),
     "order": say("It follows another instruction than before."),
+    "variables": say("Its variables are the same, but set in another order."),
     "dropped": say(
         "Nothing that is known of it has changed: the engine no longer has its result "
         "(its cache was pruned or grew too large)."
@@ -49,7 +50,16 @@ _NAMED: dict[CauseKind, Sentence] = {
     "base": say("The base image {names} is another than before."),
     "image": say("The image {names}, which it copies from, is another than before."),
     "remote": say("What {names} serves is not what it was, or could not be compared."),
+    "triggers": say(
+        "{names} brings instructions along (ONBUILD) that are not what they were, or could not be compared."
+    ),
 }
+# What a forecast says of a cause that names no step.
+_IF_THE_SAME: dict[CauseKind, Sentence] = {
+    "remote": say("If it is the same, this step stays cached."),
+    "triggers": say("If they give the same, this step stays cached."),
+}
+_SAME_FILES = say("If that gives the same files, this copy stays cached.")
 # Whether the build is over, and whether the step ran before: the step that another one builds on …
 _WHICH = {
     (True, False): say("which ran"),
@@ -87,9 +97,9 @@ def because(causes: Sequence[Cause], trail: Trail, *, over: bool = True) -> Reas
 
 
 def if_the_same(cause: Cause, source: Step | None, trail: Trail, why: Reason) -> Reason:
-    """What only a build can tell: `source` is the step that it hangs on; `why` is said of a download."""
+    """What only a build can tell: `source` is the step that it hangs on, if any; `why` is said before it."""
     if source is None:
-        return why + Reason((say("If it is the same, this step stays cached."),))
+        return why + Reason((_IF_THE_SAME.get(cause.kind, _SAME_FILES),))
     if cause.kind == "input":
         return Reason((say("It builds on {place}, and is cached if that is.", place=place(source)),))
     root, causes, _ = trail(source.key)
@@ -97,13 +107,15 @@ def if_the_same(cause: Cause, source: Step | None, trail: Trail, why: Reason) ->
     begun = say(
         "Stage {names} runs again from {place}{reasons}.", names=names, place=place(root), reasons=reasons
     )
-    return Reason((begun, say("If that gives the same files, this copy stays cached.")))
+    return Reason((begun, _SAME_FILES))
 
 
 def known(causes: Sequence[Cause]) -> Reason:
     """Why a step came from the cache although it is not what it was."""
     if causes[0].kind in ("first", "engine", "new", "unfinished"):
         return Reason((say("The engine knew this very step on the same files already, from another build."),))
+    if all(cause.kind == "image" for cause in causes):
+        return Reason((_one(causes[0], None, over=True), say("But what is taken from it is the same.")))
     still = say("But the engine still knows this result from an earlier build.")
     return Reason((_one(causes[0], None, over=True), still))
 

@@ -4,6 +4,7 @@ from stagelens.dockerfile.errors import DockerfileError, StageNotFound
 from stagelens.dockerfile.expand import expand
 from stagelens.dockerfile.model import Dockerfile, Edge, EdgeKind, Flag, Heredoc, Instruction, Stage
 from stagelens.dockerfile.parse import load, parse
+from stagelens.dockerfile.platforms import platform_arguments
 from stagelens.dockerfile.reference import full_name
 from stagelens.dockerfile.steps import locate, step_instructions
 from stagelens.dockerfile.words import named_values, split_words
@@ -24,6 +25,7 @@ __all__ = [
     "locate",
     "named_values",
     "parse",
+    "platform_arguments",
     "split_words",
     "step_instructions",
 ]

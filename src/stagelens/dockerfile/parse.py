@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import platform
 import re
 import stat
 from bisect import bisect_left
@@ -19,6 +18,7 @@ from stagelens.dockerfile.expand import expand
 from stagelens.dockerfile.instruction import read
 from stagelens.dockerfile.lines import MAX_BYTES, LogicalLine, check_text, logical_lines, read_directives
 from stagelens.dockerfile.model import Dockerfile, Edge, Flag, Instruction, Stage
+from stagelens.dockerfile.platforms import platform_arguments
 from stagelens.dockerfile.words import split_blanks, split_words
 
 _STAGE_NAME = re.compile(r"^[a-z][a-z0-9-_.]*$")
@@ -76,7 +76,7 @@ class _Parser:
         self._path = path
         self._escape = escape
         self._build_args = build_args
-        self._known: dict[str, str] = _platform_arguments()
+        self._known: dict[str, str] = platform_arguments()
         self._global_args: list[Instruction] = []
         self._stages: list[list[Instruction]] = []
         self._grown = 0  # characters that variables added
@@ -213,13 +213,3 @@ def _mount_source(flag: Flag) -> str | None:
             if key.lower() == "from":
                 return value
     return None
-
-
-def _platform_arguments() -> dict[str, str]:
-    """The ARGs that BuildKit sets by itself, for the machine's own platform."""
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine().lower())
-    values: dict[str, str] = {}
-    for side in ("BUILD", "TARGET"):
-        values |= {f"{side}PLATFORM": f"linux/{machine}", f"{side}OS": "linux", f"{side}ARCH": machine}
-        values[f"{side}VARIANT"] = ""
-    return values

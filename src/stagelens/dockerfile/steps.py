@@ -12,6 +12,7 @@ from collections import ChainMap
 
 from stagelens.dockerfile.expand import expand
 from stagelens.dockerfile.model import Dockerfile, Instruction, Stage
+from stagelens.dockerfile.platforms import platform_arguments
 from stagelens.dockerfile.words import named_values, split_words
 
 _NAME = re.compile(
@@ -35,13 +36,20 @@ def locate(dockerfile: Dockerfile, vertex_name: str) -> tuple[int, int] | None:
         return None
     label = match["label"]
     if label is None:
-        stage = dockerfile.stages[-1] if len(dockerfile.stages) == 1 else None
+        stages = dockerfile.stages if len(dockerfile.stages) == 1 else ()
     else:
-        stage = next((s for s in dockerfile.stages if s.label.lower() == label.lower()), None)
-    if stage is None:
-        return None
+        stages = [s for s in dockerfile.stages if s.label.lower() == label.lower()]
+    numbers = int(match["n"]), int(match["total"])
+    # Stages may share a name.
+    places = [place for s in stages if (place := _place(dockerfile, s, *numbers, match["text"]))]
+    reads = (p for p in places if _reads(dockerfile.stages[p[0]].instructions[p[1]], match["text"]))
+    return next(reads, places[0] if places else None)
+
+
+def _place(
+    dockerfile: Dockerfile, stage: Stage, number: int, total: int, text: str
+) -> tuple[int, int] | None:
     steps = _counted(stage)
-    number, total = int(match["n"]), int(match["total"])
     first = int(bool(steps) and steps[0].keyword == "FROM")
     if number <= first:
         return stage.index, 0
@@ -51,9 +59,9 @@ def locate(dockerfile: Dockerfile, vertex_name: str) -> tuple[int, int] | None:
         return None
     numbered = step_instructions(dockerfile, stage)
     # The numbers alone do not tell what an image brings; of steps that read alike, they tell which it is.
-    alike = [at for at in range(first, len(numbered)) if _reads(numbered[at], match["text"])]
+    alike = [at for at in range(first, len(numbered)) if _reads(numbered[at], text)]
     place = min(alike, key=lambda at: abs(at - place), default=place)
-    if place < len(numbered) and match["text"].upper().startswith(numbered[place].keyword):
+    if place < len(numbered) and text.upper().startswith(numbered[place].keyword):
         return stage.index, numbered[place].index
     return None
 
@@ -89,7 +97,7 @@ class _Variables:
         self._given = dockerfile.build_args
         self._environment: dict[str, str] = {}
         self._arguments: dict[str, str] = {}
-        self._globals: dict[str, str] = {}
+        self._globals = platform_arguments()
         self._seen = ChainMap(self._environment, self._arguments)
         for instruction in dockerfile.global_args:
             self.define(instruction)

@@ -2,7 +2,7 @@
 
 from stagelens.buildkit.context.content import CHUNK_BYTES, Contents, read_content
 from stagelens.buildkit.context.errors import ContextError, PatternError, Vanished
-from stagelens.buildkit.context.ignorefile import load_ignore, parse_ignore
+from stagelens.buildkit.context.ignorefile import load_ignore, parse_ignore, read_ignore
 from stagelens.buildkit.context.patterns import Matcher
 from stagelens.buildkit.context.tar import tar_stream
 from stagelens.buildkit.context.walk import Entry, walk
@@ -18,6 +18,7 @@ __all__ = [
     "load_ignore",
     "parse_ignore",
     "read_content",
+    "read_ignore",
     "tar_stream",
     "walk",
 ]

@@ -30,7 +30,7 @@ def load_ignore(context: Path, dockerfile: str | Path = "Dockerfile") -> tuple[s
     """
     beside = context / dockerfile
     for folder, name in ((beside.parent, f"{beside.name}.dockerignore"), (context, ".dockerignore")):
-        text = _read(folder, name)
+        text = read_ignore(folder, name)
         if text is not None:
             return parse_ignore(text, str(folder / name))
     return ()
@@ -70,8 +70,13 @@ def _pattern(line: str) -> str | None:
     return "!" + body if negated else body
 
 
-def _read(folder: Path, name: str) -> bytes | None:
-    """What the file holds, or the file that it links to inside `folder`; None where there is none."""
+def read_ignore(folder: Path, name: str) -> bytes | None:
+    """What the file holds, or the file that it links to inside `folder`; None where there is none.
+
+    Raises
+    ------
+    ContextError: the file is too large, or cannot be read.
+    """
     with Contents(folder) as contents:
         path = contents.resolved(name)
         if path is None:

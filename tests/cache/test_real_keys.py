@@ -1,0 +1,117 @@
+"""What counts for the engine's cache and what does not, held to a real engine edit by edit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import stagelens
+from stagelens.cache import forecast, read_inputs
+from stagelens.engine import Engine
+
+pytestmark = pytest.mark.engine
+
+Edit = Callable[[Path], object]
+
+
+def line(old: str, new: str) -> Edit:
+    """An edit of the Dockerfile."""
+
+    def edit(folder: Path) -> None:
+        text = (folder / "Dockerfile").read_text()
+        assert old in text
+        (folder / "Dockerfile").write_text(text.replace(old, new))
+
+    return edit
+
+
+def both(*edits: Edit) -> Edit:
+    """One edit after the other."""
+
+    def edit(folder: Path) -> None:
+        for each in edits:
+            each(folder)
+
+    return edit
+
+
+# What follows the first step, an edit, the lines that run again, and the kinds of causes of the first one.
+EDITS: dict[str, tuple[str, Edit, list[int], list[str]]] = {
+    "the USER that a WORKDIR's folder belongs to": (
+        "USER 1\nWORKDIR /w\nCOPY f /\n",
+        line("USER 1", "USER 2"),
+        [4, 5],
+        ["setting"],
+    ),
+    "a SHELL that an exec form does not use": (
+        'SHELL ["sh", "-c"]\nRUN ["true"]\n',
+        line('"-c"', '"-ec"'),
+        [],
+        [],
+    ),
+    "the layout of an exec form": ('RUN ["true", "x"]\n', line('["true", "x"]', '[ "true","x" ]'), [], []),
+    "the order of variables": (
+        "ENV A=1\nENV B=2\nRUN true\n",
+        line("A=1\nENV B=2", "B=2\nENV A=1"),
+        [5],
+        ["variables"],
+    ),
+    "a variable set again": ("ENV A=0\nENV B=2\nENV A=1\nRUN true\n", line("ENV A=0\n", ""), [], []),
+    "a file that a platform's argument names": (
+        "ARG TARGETOS\nCOPY app-$TARGETOS /\n",
+        lambda folder: (folder / "app-linux").write_text(f"edited {folder}"),
+        [4],
+        ["files"],
+    ),
+    "a folder's permissions": ("COPY . /all\n", lambda folder: (folder / "d").chmod(0o700), [], []),
+    "a stage's name": (
+        "FROM diamol/base AS b\nRUN echo UNIQUE > /o\nFROM diamol/base\nCOPY --from=b /o /\n"
+        "RUN --mount=type=bind,from=b,target=/m ls /m\n",
+        both(line("AS b", "AS c"), line("from=b", "from=c")),
+        [],
+        [],
+    ),
+    "a stage's number": (
+        "LABEL a=b\nFROM diamol/base\nRUN echo UNIQUE > /o\nFROM scratch\nCOPY --from=1 /o /\n",
+        both(line("LABEL a=b", "FROM scratch\nCOPY f /"), line("from=1", "from=2")),
+        [],
+        [],
+    ),
+    "the number of another stage": (
+        "FROM diamol/base AS one\nRUN echo UNIQUE > /o\nFROM diamol/base AS two\nRUN echo 2 UNIQUE > /o\n"
+        "FROM scratch\nCOPY --from=1 /o /\nCOPY --from=two /o /\n",
+        line("from=1", "from=2"),
+        [8, 9],
+        ["instruction"],
+    ),
+    "an ONBUILD of the stage that it begins from": (
+        "FROM diamol/base AS kit\nONBUILD RUN echo UNIQUE\nFROM kit\nRUN true\n",
+        line("ONBUILD RUN echo", "ONBUILD RUN echo more"),
+        [6],
+        ["triggers"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_counts_as_it_does_for_the_engine(
+    engine: Engine, tmp_path: Path, unique: str, clean: object, name: str
+) -> None:
+    text, edit, ran, kinds = EDITS[name]
+    # A step of its own before the others: nothing is known of them from elsewhere.
+    dockerfile = f"FROM diamol/base\nRUN echo {unique}\n{text.replace('UNIQUE', unique)}"
+    for path, content in (("Dockerfile", dockerfile), ("f", unique), ("d/f", unique), ("app-linux", unique)):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(content)
+    (tmp_path / ".dockerignore").write_text("Dockerfile\n")
+    before = stagelens.record(tmp_path, engine=engine, tags=[f"{unique}:x"])
+    edit(tmp_path)
+    told = forecast(before, read_inputs(tmp_path, engine=engine))
+    verdicts = stagelens.explain(before, stagelens.record(tmp_path, engine=engine, tags=[f"{unique}:x"]))
+    label = "\n".join(map(str, verdicts))
+    assert [verdict.line for verdict in verdicts if verdict.outcome == "ran"] == ran, label
+    causes = next((verdict.causes for verdict in verdicts if verdict.outcome == "ran"), ())
+    assert [cause.kind for cause in causes] == kinds, label
+    assert [step.line for step in told if step.expected != "cached"] == ran, "\n".join(map(str, told))
