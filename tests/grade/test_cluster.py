@@ -181,14 +181,22 @@ def test_a_scheduler_that_is_not_there_is_told_with_what_to_start(
     assert "dask scheduler" in str(failure.value)
 
 
-def test_a_cluster_without_workers_is_told_with_what_to_start(
-    classroom: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cluster, "WORKER_SECONDS", 1)
+def test_a_server_that_says_nothing_is_no_scheduler(classroom: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     classroom.submit(ann="right")
     with (
-        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as empty,
-        pytest.raises(ClusterFailed, match="no workers") as failure,
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(ClusterFailed, match="does not answer"),
     ):
-        run(classroom, empty.scheduler_address)
-    assert "dask worker" in str(failure.value)
+        run(classroom, f"tcp://127.0.0.1:{silent.getsockname()[1]}")
+
+
+@pytest.mark.parametrize("address", ["foo", "tcp://", "docker://host:8786", "tcp://host:port"])
+def test_an_address_that_cannot_be_one_is_told_at_once(
+    classroom: Room, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing may be waited for: this would fail in another way.
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", -1)
+    classroom.submit(ann="right")
+    with pytest.raises(ClusterFailed, match="no address of a Dask scheduler"):
+        run(classroom, address)

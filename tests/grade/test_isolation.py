@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -245,6 +246,21 @@ def test_a_cache_mount_is_shared_with_nobody(limited: Engine, exercise: Exercise
     report = submit(limited, exercise, tmp_path, f"FROM diamol/base\n{mount} cat /shared/found\n")
     assert "poison" not in said(report, "builds")
     assert "No such file" in said(report, "builds")
+
+
+def test_an_interrupt_as_a_container_is_made_leaves_none(
+    limited: Engine, exercise: Exercise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = limited.api.create_container
+
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        create(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(limited.api, "create_container", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        submit(limited, exercise, tmp_path, HONEST)
+    assert nothing_left(limited)
 
 
 def test_what_a_killed_grader_left_is_swept(limited: Engine, private: PrivateEngine, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from stagelens_testing.held import until
 from stagelens.cli import app
 from stagelens.engine import Engine
 from stagelens.grade import exercise
+from stagelens.grade.runner.validate import PLUGINS
 
 NAME = "multi-stage-go"
 
@@ -61,11 +62,19 @@ def test_the_command_writes_all_results_and_tells_what_has_no_grade(
     assert "ann: 2/2 (kept)" in said.stderr
 
 
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks for an engine fails otherwise than the test expects."""
+    monkeypatch.setenv("DOCKER_HOST", "tcp://no-such.invalid:1")
+
+
+@pytest.mark.usefixtures("no_engine")
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--exercise", "no-such"], "no such exercise"),
         (["--notebook", "/no/such.ipynb"], "notebook cannot be read"),
+        (["--scheduler", "nobody"], "no address of a Dask scheduler"),
     ],
 )
 def test_a_mistake_in_the_call_is_told_before_anything_is_graded(
@@ -75,7 +84,33 @@ def test_a_mistake_in_the_call_is_told_before_anything_is_graded(
     said = called(classroom, *arguments)
     assert said.exit_code == 1
     assert words in str(said.exception)
+    assert not (classroom.out / "learners").exists()
+
+
+@pytest.mark.usefixtures("no_engine")
+@pytest.mark.parametrize("empty", [False, True])
+def test_submissions_are_looked_for_before_an_engine_is(classroom: Room, empty: bool) -> None:
+    if empty:
+        classroom.submissions.mkdir()
+    said = called(classroom)
+    assert said.exit_code == 1
+    assert "There are no submissions" in str(said.exception)
     assert not classroom.out.exists()
+
+
+def test_no_program_of_ours_compiles_a_grammar_as_it_starts(tmp_path: Path) -> None:
+    arguments = ["grade", str(tmp_path / "none"), "--exercise", NAME, "--out", str(tmp_path / "out")]
+    plugins = [plugin for plugin in PLUGINS if not plugin.startswith("no:")]
+    for code, more in ((CALL, arguments), (f"import {', '.join(plugins)}", [])):
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-c", code, *more],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert "nbformat" in imported
+        assert "lark" not in imported
 
 
 def running(command: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,26 +81,31 @@ def grade_command(
     and why.
     """
     # They take a second to import, and every command of this program would pay for it.
+    import stagelens.grade.quick  # noqa: F401  # pyright: ignore[reportUnusedImport]
     from stagelens import grade
     from stagelens.grade import runner
 
     chosen = grade.exercise(exercise)
     if cpus is not None:
         chosen = replace(chosen, limits=replace(chosen.limits, cpus=cpus))
-    prepared = scheduler is None and (notebook is None or engine is not None)
+    local = runner.LocalScheduler(workers, out_dir / ".work")
+    job = runner.ClassRun(
+        submissions=submissions,
+        exercise=chosen,
+        out=out_dir,
+        scheduler=runner.ClusterScheduler(scheduler) if scheduler else local,
+        notebook=runner.grading_notebook(notebook),
+        engine=engine,
+        seconds=timeout,
+        workers=workers,
+    )
+    job.check()
     try:
-        with _prepared(engine, chosen, workers) if prepared else nullcontext(()) as addresses:
-            local = runner.LocalScheduler(workers, out_dir / ".work", addresses)
-            job = runner.ClassRun(
-                submissions=submissions,
-                exercise=chosen,
-                out=out_dir,
-                scheduler=runner.ClusterScheduler(scheduler) if scheduler else local,
-                notebook=runner.grading_notebook(notebook),
-                engine=engine,
-                seconds=timeout,
-                workers=workers,
-            )
+        if scheduler is None and (notebook is None or engine is not None):
+            with _prepared(engine, chosen, workers) as addresses:
+                local = runner.LocalScheduler(workers, out_dir / ".work", addresses)
+                found = _with_progress(replace(job, scheduler=local))
+        else:
             found = _with_progress(job)
     except KeyboardInterrupt:
         err.print("\nStopped. What is finished is kept; run the same command again to go on.")

@@ -7,6 +7,7 @@ removed, nothing is published, and it works alike where the engine is in a virtu
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -60,7 +61,7 @@ class Answer:
 
 @contextmanager
 def asker(engine: Engine, labels: Mapping[str, str]) -> Generator[str]:
-    """A container that can ask; its id. It has no network but a loopback, and is removed at the end."""
+    """A container that can ask; its name. It has no network but a loopback, and is removed at the end."""
     api = engine.api
     host = api.create_host_config(
         network_mode="none",
@@ -73,14 +74,17 @@ def asker(engine: Engine, labels: Mapping[str, str]) -> Generator[str]:
         # Ports below 1024 for everybody: a submission then needs no capability to serve on port 80.
         sysctls={"net.ipv4.ip_unprivileged_port_start": "0"},
     )
-    made = api.create_container(
-        ASKER_IMAGE, ["sh", "-c", _REAP], host_config=host, labels=dict(labels), stop_signal="SIGKILL"
-    )
-    try:
-        api.start(made)
-        yield str(made["Id"])
-    finally:
-        _remove(engine, made)
+    with _named(engine) as name:
+        api.create_container(
+            ASKER_IMAGE,
+            ["sh", "-c", _REAP],
+            name=name,
+            host_config=host,
+            labels=dict(labels),
+            stop_signal="SIGKILL",
+        )
+        api.start(name)
+        yield name
 
 
 def ask(
@@ -100,25 +104,32 @@ def ask(
     volumes = (api.inspect_image(image).get("Config") or {}).get("Volumes") or {}
     if len(volumes) > MAX_VOLUMES:
         return Answer(None, f"more than {MAX_VOLUMES} volumes", ended=True)
-    try:
-        made = api.create_container(
-            image,
-            environment=dict(environment or {}),
-            labels=dict(labels),
-            host_config=_host(engine, asker_id, limits, list(volumes)),
-            # The engine would run the image's own in the container, as often as that says.
-            healthcheck={"test": ["NONE"]},
-        )
-    except APIError as error:
-        return Answer(None, clean(str(error.explanation or error))[:500], ended=True)
-    try:
+    with _named(engine) as name:
         try:
-            api.start(made)
+            api.create_container(
+                image,
+                name=name,
+                environment=dict(environment or {}),
+                labels=dict(labels),
+                host_config=_host(engine, asker_id, limits, list(volumes)),
+                # The engine would run the image's own in the container, as often as that says.
+                healthcheck={"test": ["NONE"]},
+            )
+            api.start(name)
         except APIError as error:
             return Answer(None, clean(str(error.explanation or error).replace("\n", " "))[:500], ended=True)
-        return _until_answered(engine, asker_id, str(made["Id"]), port, path, limits, cancel)
+        return _until_answered(engine, asker_id, name, port, path, limits, cancel)
+
+
+@contextmanager
+def _named(engine: Engine) -> Generator[str]:
+    """A name for a container, which is removed at the end: also where an interrupt comes as it is made."""
+    name = f"stagelens-grade-{secrets.token_hex(10)}"
+    try:
+        yield name
     finally:
-        _remove(engine, made)
+        with suppress(APIError):
+            engine.api.remove_container(name, force=True, v=True)
 
 
 def _host(engine: Engine, asker_id: str, limits: Limits, volumes: list[str]) -> dict[str, Any]:
@@ -184,8 +195,3 @@ def _is_local_only(table: str, port: int) -> bool:
             addresses.append(fields[1].partition(":")[0])
     loopback = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
     return bool(addresses) and all(address in loopback for address in addresses)
-
-
-def _remove(engine: Engine, container: Mapping[str, Any]) -> None:
-    with suppress(APIError):
-        engine.api.remove_container(container["Id"], force=True, v=True)

@@ -16,6 +16,7 @@ from stagelens.grade.grade import Progress, grade_folder, needed_images
 from stagelens.grade.lab import Lab
 from stagelens.grade.model import Report
 from stagelens.grade.results.shown import Comparison, following
+from stagelens.grade.results.write import write_whole
 from stagelens.views.markup import size
 
 
@@ -72,7 +73,8 @@ class Workbench:
         try:
             if not self.folder.is_dir():
                 work.start(self.exercise, self.folder)
-            _write(path, text.encode("utf-8", "replace"))
+            if not path.is_file() or path.read_bytes() != text.encode("utf-8", "replace"):
+                write_whole(path, text, keep=path.with_name("Dockerfile.before"))
         except OSError as error:
             raise NotSaved(
                 "Your Dockerfile was not saved.",
@@ -166,18 +168,3 @@ class Workbench:
             seconds = sum(step.seconds or 0 for step in again)
             told = f"{len(again)}, taking {seconds:.1f} s" if again else "none"
             return [label, size(int(lab.image["Size"])), f"{len(lab.files):,}", told]
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Put `data` there whole or not at all; other bytes than those are kept beside it."""
-    if path.is_file() and path.read_bytes() == data:
-        return
-    new = path.with_name("Dockerfile.new")
-    try:
-        new.write_bytes(data)
-        if path.is_file():
-            path.replace(path.with_name("Dockerfile.before"))
-        new.replace(path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise

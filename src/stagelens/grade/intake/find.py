@@ -42,13 +42,10 @@ def find(
     ------
     StagelensError: there is nothing there. Refused: an archive of a class can't be read, or leads out.
     """
+    look(path, exercise)
     if path.is_dir():
-        yield _some(_in_folder(path.resolve(), exercise), path)
+        yield _in_folder(path.resolve(), exercise)
         return
-    if not path.is_file():
-        raise StagelensError(
-            "There are no submissions.", where=str(path), remedy="give a folder or an archive of submissions"
-        )
     with tempfile.TemporaryDirectory(prefix="stagelens-class-", dir=work) as name:
         folder = Path(name)
         refused = spread(path, folder, limits or Limits())
@@ -56,6 +53,21 @@ def find(
             yield Found((_plain(path),))
         else:
             yield _some(_with_refusals(_in_folder(_inner(folder), exercise), refused, folder), path)
+
+
+def look(path: Path, exercise: str) -> None:
+    """Whether there is something to `find`, before any effort is made for it; no archive is opened.
+
+    Raises
+    ------
+    StagelensError: there is nothing there.
+    """
+    if path.is_dir():
+        _some(_in_folder(path.resolve(), exercise), path)
+    elif not path.is_file():
+        raise StagelensError(
+            "There are no submissions.", where=str(path), remedy="give a folder or an archive of submissions"
+        )
 
 
 def _some(found: Found, path: Path) -> Found:

@@ -83,8 +83,10 @@ def dump(value: object) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
-def write_whole(path: Path, content: str) -> None:
+def write_whole(path: Path, content: str, keep: Path | None = None) -> None:
     """Write a file beside `path` and put it in its place: nobody ever reads half of it.
+
+    keep: where a file that is there already goes.
 
     One program at a time writes into a report, so the name beside is always the same, and what a killed one
     left there is written over.
@@ -95,6 +97,8 @@ def write_whole(path: Path, content: str) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if keep is not None and path.is_file():
+            path.replace(keep)
         new.replace(path)
     except BaseException:
         new.unlink(missing_ok=True)

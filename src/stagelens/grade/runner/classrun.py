@@ -12,7 +12,7 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from stagelens.errors import StagelensError
-from stagelens.grade.intake import Found, Packed, Refused, Submission, find, pack
+from stagelens.grade.intake import Found, Packed, Refused, Submission, find, look, pack
 from stagelens.grade.model import Exercise
 from stagelens.grade.results import ClassResults, Result, write_class, write_learner
 from stagelens.grade.results.write import NOTEBOOK, written
@@ -85,7 +85,7 @@ class ClassRun:
         StagelensError: there are no submissions, or another run works in `out`, or `out` is among them.
         NotWritten: `out` cannot be written. ClusterFailed.
         """
-        self._keep_apart()
+        self.check()
         lock = FileLock(self.out / ".lock")
         with written(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
@@ -103,8 +103,15 @@ class ClassRun:
         finally:
             lock.release()
 
-    def _keep_apart(self) -> None:
-        """A report among the submissions would be taken for one of them by the next run."""
+    def check(self) -> None:
+        """What can be said before anything is started or written.
+
+        Raises
+        ------
+        StagelensError: there are no submissions, or `out` is among them.
+        """
+        look(self.submissions, self.exercise.id)
+        # A report among the submissions would be taken for one of them by the next run.
         submitted = self.submissions / "submitted"
         folder = submitted if submitted.is_dir() else self.submissions
         if self.out.resolve().is_relative_to(folder.resolve()):

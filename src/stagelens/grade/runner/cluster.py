@@ -9,6 +9,8 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from jupyter_core.utils import run_sync
+
 from stagelens.errors import StagelensError
 from stagelens.grade.runner.kernel import KernelStopped, WarmKernel
 from stagelens.grade.runner.task import Outcome, Task, carry_out
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from distributed import Client, Worker
 
 PLUGIN = "stagelens-kernels"
-CONNECT_SECONDS = 30
+CONNECT_SECONDS = 10
 WORKER_SECONDS = 120
 
 
@@ -119,12 +121,22 @@ class ClusterScheduler:
                 "Grading on a cluster needs Dask.", remedy="pip install 'stagelens[cluster]'"
             ) from error
         try:
+            # A Client that does not get through hangs for a minute as it is closed, and again as it goes.
+            _greeted(self._address)
             client = Client(self._address, timeout=CONNECT_SECONDS, set_as_default=False)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
+            raise ClusterFailed(
+                "This is no address of a Dask scheduler.",
+                where=self._address,
+                why=str(error),
+                remedy="give the one that it prints as it starts: --scheduler tcp://HOST:8786",
+            ) from error
+        # A server of another kind is misread in more ways than Dask has errors for.
+        except Exception as error:
             raise ClusterFailed(
                 "The cluster's scheduler does not answer.",
                 where=self._address,
-                why=str(error),
+                why=str(error) or "what answers there is no Dask scheduler",
                 remedy="start one with: dask scheduler",
             ) from error
         try:
@@ -137,6 +149,17 @@ class ClusterScheduler:
                 remedy=f"start one on each machine: dask worker --nthreads 1 {self._address}",
             ) from error
         return client
+
+
+async def _greet(address: str) -> None:
+    from distributed.comm.core import connect
+
+    async with asyncio.timeout(CONNECT_SECONDS + 1):
+        comm = await connect(address, timeout=CONNECT_SECONDS)
+    comm.abort()
+
+
+_greeted = run_sync(_greet)
 
 
 def _plugin(name: str) -> Any:

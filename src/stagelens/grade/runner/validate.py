@@ -12,6 +12,7 @@ from pathlib import Path
 
 BATCH = 100  # notebooks of one pytest run, for the length of a command line
 CELL_SECONDS = 60
+PLUGINS = ("stagelens.grade.quick", "nbval.plugin", "stagelens.grade.nbval_warm", "no:cacheprovider")
 _VARIABLES = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
 
 
@@ -78,10 +79,9 @@ class _Batch:
 
 
 def _command(folder: Path, failures: Path, names: Sequence[str]) -> list[str]:
-    plugins = ("nbval.plugin", "stagelens.grade.nbval_warm", "no:cacheprovider")
     return [
         *(sys.executable, "-P", "-m", "pytest", "-q", "--color=no", "--nbval-lax", "--nbval-current-env"),
-        *(f"-p{plugin}" for plugin in plugins),
+        *(f"-p{plugin}" for plugin in PLUGINS),
         *(f"--nbval-cell-timeout={CELL_SECONDS}", f"--stagelens-failures={failures}"),
         *("-c", os.devnull, f"--rootdir={folder.resolve()}", "--", *names),
     ]
