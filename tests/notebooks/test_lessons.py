@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from stagelens.images import LESSON_IMAGES
@@ -26,6 +27,20 @@ def test_nbval_runs_the_lesson(notebook: Path) -> None:
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider", str(notebook)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert done.returncode == 0, done.stdout[-4000:]
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(SECONDS + 20)
+@pytest.mark.parametrize("lesson", ["01-multi-stage", "03-node-access-log", "05-why-multi-stage"])
+def test_each_cell_may_be_run_a_second_time(lesson: str, tmp_path: Path) -> None:
+    given = nbformat.read(ROOT / f"notebooks/en/{lesson}.ipynb", as_version=4)
+    sources = [cell.source for cell in given.cells if cell.cell_type == "code" for _ in range(2)]
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    (tmp_path / "ch04").symlink_to(ROOT / "ch04")
+    notebook = tmp_path / f"notebooks/en/{lesson}.ipynb"
+    notebook.parent.mkdir(parents=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=given.metadata), notebook)
+    test_nbval_runs_the_lesson(notebook)
 
 
 @pytest.mark.parametrize("notebook", LESSONS, ids=lambda path: path.stem)

@@ -81,6 +81,14 @@ def test_a_base_image_that_is_looked_up_is_no_step_that_ran() -> None:
     assert progress.totals([replace(found, error="no such image")])["failed"] == 1
 
 
+def test_nothing_runs_or_waits_in_a_build_that_is_over() -> None:
+    waits = replace(MAKE, digest="c" * 64, started=None)
+    told = progress.totals([MAKE, waits])
+    assert (told["running"], told["waiting"]) == (1, 1)
+    told = progress.totals([MAKE, waits], over=True)
+    assert (told["steps"], told["running"], told["waiting"]) == (2, 0, 0)
+
+
 def test_a_log_is_told_from_any_line_on(done: BuildView) -> None:
     step = done.steps[0]["id"]
     assert ask(done, "log", step=step, start=1) == {"start": 1, "lines": [[2, "warning", []]], "total": 2}

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from stagelens.build import BuildTrace, Vertex
+from stagelens.dockerfile import parse
 from stagelens.errors import StagelensError
 from stagelens.views import DockerfileEditor, lint
 
 GOOD = "FROM busybox AS one\nRUN echo '<b>'\n"
 BAD = "FROM busybox\nNONSENSE here\n"
+RUN = Vertex("a" * 64, "[one 2/2] RUN echo", started=1.0, completed=2.0, stage=0, instruction=1)
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +84,25 @@ def test_a_broken_text_is_not_built_but_kept(context: Path) -> None:
     assert answer["error"]["what"] == "The Dockerfile cannot be read."
     assert "line 2" in answer["error"]["where"]
     assert view.view.phase == "waiting"
+
+
+def test_beside_a_broken_text_no_earlier_build_is_shown(context: Path) -> None:
+    view = DockerfileEditor(context)
+    view.view.finish(BuildTrace(parse(GOOD), (RUN,), "session", "sha256:0", started=1.0, completed=2.0))
+    assert view.view.phase == "done"
+    assert view.view.steps
+    assert ask(view, "build", source=BAD)["error"]
+    assert (view.view.phase, view.view.steps, view.view.outline) == ("waiting", [], {})
+
+
+def test_what_is_being_built_is_not_built_a_second_time(context: Path) -> None:
+    view = DockerfileEditor(context)
+    view.view.take(RUN, ())
+    assert view.off == ["build"]
+    refused = ask(view, "build", source=GOOD)["error"]
+    assert refused["remedy"] == "wait for its end, or cancel it"
+    view.view.finish(BuildTrace(parse(GOOD), (RUN,), "session", "sha256:0", started=1.0, completed=2.0))
+    assert view.off == []
 
 
 def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -98,7 +98,8 @@ class BuildView(View):
         outline = progress.outline(load(path, given), options.get("target"))
         with self._lock:
             if self.phase in ("running", "cancelling"):
-                raise StagelensError("This view shows a build already.", remedy="make a new BuildView")
+                what = "This view shows a build already."
+                raise StagelensError(what, remedy="wait for its end, or cancel it")
             self._begin(outline)
         self._cancel = options.setdefault("cancel", self._cancel)
         options.setdefault("on_vertex", self.take)
@@ -165,6 +166,15 @@ class BuildView(View):
         self._end(trace)
         self._settle()
 
+    def clear(self) -> None:
+        """Show no build any more; one that runs is left alone."""
+        with self._lock:
+            if self.phase not in ("running", "cancelling"):
+                self.vertices, self.trace = {}, None
+                with self.hold_sync():
+                    self.outline, self.problem, self.chosen, self.phase = {}, {}, "", "waiting"
+                self.flush()
+
     def flush(self) -> None:
         """Send what changed to the front end."""
         with self._lock:
@@ -177,7 +187,7 @@ class BuildView(View):
                 self.steps = progress.steps(vertices, now, self._begun, stopped)
                 sent = self.trace.context_bytes if self.trace else 0
                 clock = {"seconds": round(now - self._begun, 2), "sent": sent}
-                self.totals = progress.totals(vertices) | clock
+                self.totals = progress.totals(vertices, stopped) | clock
             for vertex in vertices:
                 self._tell(vertex)
 

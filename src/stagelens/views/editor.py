@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from stagelens.dockerfile import DockerfileError
 from stagelens.errors import StagelensError
 from stagelens.views import i18n, text
 from stagelens.views.build import BuildView
@@ -43,6 +44,7 @@ class DockerfileEditor(Sheet):
         source = _read(self._file)
         self.view = BuildView(language=code)
         path = text.name(str(self._file))
+        self.view.observe(self._follow, "phase")
         super().__init__(self.view, path=path, source=source, actions=["save", "build"], language=code)
 
     def handlers(self) -> dict[str, Handler]:
@@ -55,7 +57,15 @@ class DockerfileEditor(Sheet):
 
     def _build(self, source: str) -> None:
         self._write(source)
-        self.view.build(self._context, dockerfile=self._file, **self._options)
+        try:
+            self.view.build(self._context, dockerfile=self._file, **self._options)
+        except DockerfileError:
+            # The picture of an earlier build, and what that failed with, would be taken for this one's.
+            self.view.clear()
+            raise
+
+    def _follow(self, change: dict[str, Any]) -> None:
+        self.off = ["build"] if change["new"] in ("running", "cancelling") else []
 
     def save(self) -> None:
         """Write the text to the file, whole or not at all.

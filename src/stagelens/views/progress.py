@@ -92,15 +92,17 @@ def state(vertex: Vertex) -> str:
     return "running" if vertex.started is not None else "waiting"
 
 
-def totals(vertices: Sequence[Vertex]) -> dict[str, Any]:
+def totals(vertices: Sequence[Vertex], over: bool = False) -> dict[str, Any]:
     """Counts of the Dockerfile's steps by state, and the seconds that they ran, added up.
 
     A FROM that only looks its image up is not counted: engines say that it ran where all else was cached.
-    One that has failed is.
+    One that has failed is. `over`: nothing runs or waits any more.
     """
     own = [vertex for vertex in vertices if vertex.instruction is not None]
     found = [state(vertex) for vertex in own if vertex.instruction or vertex.error]
     counts = {name: found.count(name) for name in ("waiting", "running", "cached", "done", "failed")}
+    if over:
+        counts |= {"waiting": 0, "running": 0}
     return counts | {"steps": len(found), "work": round(work_seconds(own), 2)}
 
 
