@@ -27,7 +27,7 @@ from stagelens.dockerfile import parse
 from stagelens.engine import Engine, EngineNotFound, connect
 from stagelens.snapshot import Entry, Exploration, FileTable, StageFiles
 
-pytest_plugins = ("stagelens_testing.engines", "stagelens_testing.registry")
+pytest_plugins = ("stagelens_testing.engines", "stagelens_testing.registry", "stagelens_testing.sshd")
 
 # An example takes as long as the machine has it take, and a run finds what the run before found.
 settings.register_profile(

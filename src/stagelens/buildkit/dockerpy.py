@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, cast
 
 import docker
 import requests
+import urllib3
+from docker.errors import DockerException
+
+# What docker-py lets through of the libraries under it, where it has imported them.
+_THEIRS = (("paramiko", "SSHException"), ("pywintypes", "error"))
+# What a broken connection may surface as, whatever the transport.
+CONNECTION_ERRORS: tuple[type[Exception], ...] = (
+    OSError,
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    DockerException,
+    *(getattr(sys.modules[module], name) for module, name in _THEIRS if module in sys.modules),
+)
 
 
 def adapter(api: docker.APIClient) -> Any:
@@ -29,5 +43,13 @@ def raise_for_status(api: docker.APIClient, response: requests.Response) -> None
 
 
 def wake_reader(response: requests.Response) -> None:
-    """Shut the connection under a streamed response, so that a thread that reads it wakes up."""
-    response.raw._fp.fp.raw._sock.shutdown(2)
+    """End the connection under a streamed response, so that a thread that reads it wakes up."""
+    file = response.raw._fp.fp
+    channel = getattr(file, "channel", None)
+    if channel is None:
+        # A socket's file, or that of a Windows pipe.
+        (getattr(file.raw, "_sock", None) or file.raw.sock).shutdown(2)
+    elif (process := getattr(channel, "proc", None)) is not None:
+        process.terminate()
+    else:
+        channel.close()

@@ -13,7 +13,6 @@ from typing import IO, Any, cast
 
 import docker
 import requests
-import urllib3
 from docker.errors import DockerException
 
 from stagelens.buildkit import dockerpy
@@ -149,7 +148,7 @@ def solve(
         with contextlib.closing(response):
             for line in _lines(response):
                 image = _take(line, on_status) or image
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, AttributeError) as error:
+    except (*dockerpy.CONNECTION_ERRORS, AttributeError) as error:
         # Closing a response from another thread surfaces as any of these.
         if cancel is not None and cancel.requested:
             raise BuildCancelled("The build was cancelled.") from None

@@ -10,6 +10,7 @@ swallow them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import select
 import socket
 import ssl
@@ -20,13 +21,12 @@ from typing import Any, Protocol, cast
 
 import docker
 import requests
-import urllib3
-from docker.errors import DockerException
 
 from stagelens.buildkit import dockerpy
 from stagelens.buildkit.errors import ConnectionLost, UpgradeRefused
 
 _MAX_HEADER_BYTES = 64 * 1024
+_PIPE_ENDED = 109  # Windows' ERROR_BROKEN_PIPE
 
 
 class Socket(Protocol):
@@ -60,7 +60,7 @@ def connect(api: docker.APIClient, timeout: float = 20.0) -> Socket:
         connection = pool._new_conn()  # a pooled one may have unread bytes
         connection.timeout = timeout
         connection.connect()
-    except (OSError, urllib3.exceptions.HTTPError, DockerException) as error:
+    except dockerpy.CONNECTION_ERRORS as error:
         raise ConnectionLost(
             "The container engine does not answer.",
             where=url,
@@ -76,9 +76,8 @@ def _usable(sock: Any) -> Socket:
         return _TlsSocket(sock)
     if getattr(sock, "proc", None) is not None:
         return _SshProcess(sock)
-    if hasattr(sock, "settimeout"):
-        sock.settimeout(None)
-    return cast(Socket, sock)
+    sock.settimeout(None)
+    return cast(Socket, sock) if hasattr(sock, "fileno") else _Pipe(sock)
 
 
 class _TlsSocket:
@@ -125,6 +124,7 @@ class _SshProcess:
     """docker-py's connection through an `ssh` program: its own recv waits for a full buffer."""
 
     def __init__(self, sock: Any) -> None:
+        self._sock = sock
         self._process = sock.proc
 
     def recv(self, size: int, /) -> bytes:
@@ -137,6 +137,59 @@ class _SshProcess:
     def close(self) -> None:
         self._process.terminate()
         self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):  # what was not sent yet
+                pipe.close()
+        socket.socket.close(self._sock)
+
+
+class _PipeError(OSError):
+    """An error of a Windows pipe, with Windows' number."""
+
+
+class _Pipe:
+    """docker-py's Windows pipe, which is no socket in three ways.
+
+    Its `recv` reads without an event of its own, so that a write of another thread may end it; at the end it
+    raises, an error that is no OSError; and closing it twice does, too.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self._closed = False
+
+    def settimeout(self, timeout: float | None) -> None:
+        self._sock.settimeout(timeout)
+
+    def recv(self, size: int, /) -> bytes:
+        buffer = bytearray(size)
+        try:
+            count = self._attempt(lambda: self._sock.recv_into(buffer))
+        except _PipeError as error:
+            if error.errno == _PIPE_ENDED:
+                return b""
+            raise
+        return bytes(buffer[:count])
+
+    def sendall(self, data: bytes, /) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._attempt(partial(self._sock.send, rest)) :]
+
+    def _attempt(self, operation: Callable[[], int]) -> int:
+        try:
+            return operation()
+        except OSError:
+            raise
+        except Exception as error:
+            # pywintypes.error(number, function, words), or docker-py's RuntimeError of a closed pipe.
+            number = error.args[0] if error.args and isinstance(error.args[0], int) else errno.EPIPE
+            raise _PipeError(number, str(error.args[-1])) from error
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._sock.close()
 
 
 def upgrade(

@@ -2,46 +2,52 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import docker
-from docker.errors import DockerException
+from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.tls import TLSConfig
 from docker.utils import version_gte
 
 from stagelens.engine.model import EngineInfo, Skipped
+from stagelens.engine.reasons import explain
+from stagelens.engine.ssh import SshAdapter
 
 PROBE_SECONDS = 3.0
 SSH_PROBE_SECONDS = 15.0
 # Between two bytes of an answer, not for a whole one: a commit or a save of a large image may pause long.
 READ_SECONDS = 600
+_PASSWORD = re.compile(r"(?<=://)[^/]*:[^/]*(?=@)")
 # Fields of `GET /info` -> the variables that would set them for a program.
 _PROXIES = {"HttpProxy": "HTTP_PROXY", "HttpsProxy": "HTTPS_PROXY", "NoProxy": "NO_PROXY"}
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Where an engine may be. `problem` is set where the place cannot even be asked."""
+    """Where an engine may be. `problem` is set where the place cannot even be asked, `remedy` with it."""
 
     address: str
     origin: str
     tls: TLSConfig | None = None
     problem: str | None = None
+    remedy: str | None = None
 
 
 def probe(candidate: Candidate) -> tuple[docker.APIClient, EngineInfo] | Skipped:
     """Ask a candidate for its version within 3 s (ssh: 15 s); a client and its facts, or why not."""
     if candidate.problem is not None:
-        return Skipped(candidate.address, candidate.origin, candidate.problem)
+        return _skipped(candidate, candidate.problem, candidate.remedy)
     seconds = SSH_PROBE_SECONDS if candidate.address.startswith("ssh://") else PROBE_SECONDS
     answer: list[tuple[docker.APIClient, EngineInfo] | Exception] = []
 
     def ask() -> None:
         try:
-            api = _Client(candidate.address, "auto", timeout=int(seconds), tls=candidate.tls or False)
+            api = _client(candidate, int(seconds))
             try:
                 answer.append((api, _describe(api)))
             except BaseException:
@@ -56,14 +62,18 @@ def probe(candidate: Candidate) -> tuple[docker.APIClient, EngineInfo] | Skipped
     thread.start()
     thread.join(seconds)
     if not answer:
-        return Skipped(candidate.address, candidate.origin, f"no answer within {seconds:g} s")
+        return _skipped(candidate, f"no answer within {seconds:g} s")
     result = answer[0]
     if isinstance(result, Exception):
-        reason, remedy = _explain(result, candidate)
-        return Skipped(candidate.address, candidate.origin, reason, remedy)
+        return _skipped(candidate, *explain(result, candidate.address, candidate.tls, seconds))
     api, info = result
     api.timeout = READ_SECONDS
     return api, info
+
+
+def _skipped(candidate: Candidate, reason: str, remedy: str | None = None) -> Skipped:
+    """What is told of a candidate; a password in its address is not."""
+    return Skipped(_PASSWORD.sub("***", candidate.address), candidate.origin, reason, remedy)
 
 
 class _Client(docker.APIClient):
@@ -84,6 +94,23 @@ class _Client(docker.APIClient):
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         own = self.verify if verify is None else verify
         return super().merge_environment_settings(url, proxies, stream, own, cert)
+
+
+class _SshClient(_Client):
+    """The same through `ssh`: docker-py sees a unix socket, since that is what `SshAdapter` gives it."""
+
+    def __init__(self, address: str, timeout: int) -> None:
+        # A version that is given keeps docker-py from asking before the adapter is there.
+        super().__init__("unix:///ssh", DEFAULT_DOCKER_API_VERSION, timeout=timeout)
+        self.mount("http+docker://", SshAdapter(address, timeout))
+        self._version = cast(Any, self)._retrieve_server_version()
+
+
+def _client(candidate: Candidate, timeout: int) -> _Client:
+    # Windows has no socket that a program could take as its standard input.
+    if candidate.address.startswith("ssh://") and sys.platform != "win32":
+        return _SshClient(candidate.address, timeout)
+    return _Client(candidate.address, "auto", timeout=timeout, tls=candidate.tls or False)
 
 
 def _describe(api: docker.APIClient) -> EngineInfo:
@@ -111,42 +138,3 @@ def _describe(api: docker.APIClient) -> EngineInfo:
         proxies=tuple((name, str(info[key])) for key, name in _PROXIES.items() if info.get(key)),
         mirrors=tuple(str(each) for each in (info.get("RegistryConfig") or {}).get("Mirrors") or ()),
     )
-
-
-def _explain(error: Exception, candidate: Candidate) -> tuple[str, str | None]:
-    """The innermost cause in words, and a remedy where there is one of its own."""
-    text = str(error)
-    if "paramiko" in text:
-        return "ssh addresses need the paramiko package", "pip install 'stagelens[ssh]'"
-    chain = _causes(error)
-    if any(isinstance(cause, PermissionError) for cause in chain):
-        group = "podman.socket's owner" if "podman" in candidate.address else "the docker group"
-        remedy = (
-            "run this as that user"
-            if "podman" in candidate.address
-            else "sudo usermod -aG docker $USER, then log out and in (or run this as root)"
-        )
-        return f"permission denied: you are not in {group}", remedy
-    if any(isinstance(cause, FileNotFoundError) for cause in chain):
-        return "no such socket", None
-    if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
-        return "the address is there, but nothing listens on it", None
-    if any(isinstance(cause, TimeoutError) for cause in chain) or "timed out" in text.lower():
-        return f"no answer within {PROBE_SECONDS:g} s", None
-    if not isinstance(error, DockerException | OSError):
-        return f"not an engine: {type(error).__name__}: {text[:200]}", None
-    return text.removeprefix("Error while fetching server API version: ")[:300], None
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error, what caused it, and the errors wrapped as arguments (urllib3 and requests do that)."""
-    found: list[BaseException] = []
-    todo: list[BaseException] = [error]
-    while todo and len(found) < 50:
-        current = todo.pop()
-        if current in found:
-            continue
-        found.append(current)
-        todo += [e for e in (current.__cause__, current.__context__) if e is not None]
-        todo += [arg for arg in current.args if isinstance(arg, BaseException)]
-    return found

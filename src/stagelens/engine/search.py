@@ -25,8 +25,17 @@ def named(host: str, origin: str) -> Candidate:
     try:
         tls = kwargs_from_env().get("tls")
     except DockerException as error:
-        return Candidate(host, origin, problem=f"the TLS settings do not work: {error}")
+        return _without_files(host, origin, str(error))
     return Candidate(host, origin, tls=tls)
+
+
+def _without_files(host: str, origin: str, error: str) -> Candidate:
+    folder = Path(os.environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker")
+    missing = [name for name in ("ca.pem", "cert.pem", "key.pem") if not (folder / name).is_file()]
+    why = f"{folder} has no {', '.join(missing)}" if missing else error
+    remedy = "set DOCKER_CERT_PATH to the folder that has them; or, for an engine without TLS: "
+    remedy += "unset DOCKER_TLS_VERIFY DOCKER_CERT_PATH"
+    return Candidate(host, origin, problem=f"the TLS settings do not work: {why}", remedy=remedy)
 
 
 def candidates() -> Iterator[Candidate]:

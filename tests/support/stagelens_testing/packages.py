@@ -1,7 +1,8 @@
-"""Programs of Debian 13, unpacked into the cache and not installed: the machine stays as it is.
+"""Programs of Debian, unpacked into the cache and not installed: the machine stays as it is.
 
-They come through apt from the machine's own sources, the release's name replaced. A second run needs no
-network. Debian 13's dockerd and containerd run on Debian 12; the machine's own runc is used with them.
+They come through apt from the machine's own sources. A second run needs no network. For engines the
+release's name is replaced: Debian 13's dockerd and containerd run on Debian 12, with the machine's own runc.
+The SSH server is that of the machine's release; installed, it would be started for all the world.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ from filelock import FileLock
 from stagelens.paths import cache_dir
 
 SUITE = "trixie"
-PACKAGES = ("containerd", "docker-buildx", "docker-cli", "docker-registry", "docker.io")
+# What is unpacked into the folder of that name.
+PACKAGES = {
+    SUITE: ("containerd", "docker-buildx", "docker-cli", "docker-registry", "docker.io"),
+    "sshd": ("libwrap0", "openssh-server"),
+}
 
 
 def lacking() -> str | None:
@@ -29,33 +34,35 @@ def lacking() -> str | None:
     if (cache_dir() / SUITE).is_dir():
         return None
     if platform.freedesktop_os_release().get("ID") != "debian":
-        return f"further engines are unpacked from Debian's packages ({', '.join(PACKAGES)}): needs Debian"
+        names = ", ".join(PACKAGES[SUITE])
+        return f"further engines are unpacked from Debian's packages ({names}): needs Debian"
     programs = [name for name in ("apt-get", "dpkg-deb") if shutil.which(name) is None]
     return f"not installed: {', '.join(programs)}" if programs else None
 
 
-def unpacked() -> Path:
-    """The folder with the packages' files, `usr/bin` and so on; fetched on first use (80 MB).
+def unpacked(name: str = SUITE) -> Path:
+    """The folder with the files of `PACKAGES[name]`, `usr/bin` and so on; fetched on first use (80 MB, 1 MB).
 
     Raises
     ------
     subprocess.CalledProcessError: apt could not get them; its words are on standard error.
     """
-    target = cache_dir() / SUITE
-    with FileLock(cache_dir() / f"{SUITE}.lock"):
+    target = cache_dir() / name
+    with FileLock(cache_dir() / f"{name}.lock"):
         if not target.is_dir():
-            with tempfile.TemporaryDirectory(prefix=f"{SUITE}-", dir=cache_dir()) as name:
-                work = Path(name)
-                _download(work)
+            with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=cache_dir()) as folder:
+                work = Path(folder)
+                _download(work, name)
                 for package in work.glob("*.deb"):
                     subprocess.run(["dpkg-deb", "-x", package, work / "root"], check=True)
                 (work / "root").rename(target)
     return target
 
 
-def _download(work: Path) -> None:
+def _download(work: Path, name: str) -> None:
     """apt with lists, cache and sources of its own; keys, proxies and logins stay the machine's."""
     release = platform.freedesktop_os_release()["VERSION_CODENAME"]
+    wanted = SUITE if name == SUITE else release
     parts = work / "sources"
     for folder in (parts, work / "state/lists/partial", work / "cache/archives/partial"):
         folder.mkdir(parents=True)
@@ -66,7 +73,7 @@ def _download(work: Path) -> None:
         if source.suffix in (".list", ".sources") and source.is_file():
             text = source.read_text()
             if "debian" in text and release in text:
-                (parts / source.name).write_text(text.replace(release, SUITE))
+                (parts / source.name).write_text(text.replace(release, wanted))
     options = {
         "Dir::State": work / "state",
         "Dir::State::status": work / "status",
@@ -79,4 +86,4 @@ def _download(work: Path) -> None:
     command = ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in options.items())]
     # An index that fails does no harm where the packages are in another one.
     subprocess.run([*command, "update"], cwd=work, stdin=subprocess.DEVNULL, check=False)
-    subprocess.run([*command, "download", *PACKAGES], cwd=work, stdin=subprocess.DEVNULL, check=True)
+    subprocess.run([*command, "download", *PACKAGES[name]], cwd=work, stdin=subprocess.DEVNULL, check=True)

@@ -1,0 +1,78 @@
+"""A session and a cancel on docker-py's own two ways through SSH, its `ssh` program and paramiko."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import docker
+import pytest
+from stagelens_testing.held import descriptors, nothing_new, threads
+from stagelens_testing.sshd import SshServer
+
+import stagelens
+from stagelens.build import Backend, LogLine, Vertex
+from stagelens.buildkit import BuildCancelled, Cancel, ConnectionLost, Session
+from stagelens.engine import Engine
+
+pytestmark = [
+    pytest.mark.engine,
+    # docker-py wants it for both.
+    pytest.mark.skipif(importlib.util.find_spec("paramiko") is None, reason="not installed: paramiko"),
+]
+
+
+@pytest.fixture(params=[True, False], ids=["program", "paramiko"])
+def engine_there(
+    request: pytest.FixtureRequest, sshd: SshServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    """The running engine, by a client that docker-py made."""
+    monkeypatch.setenv("PATH", f"{sshd.bin}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(sshd.home))
+    with closing(docker.APIClient(sshd.address(), version="auto", use_ssh_client=request.param)) as api:
+        yield Engine(api, sshd.address(), "a test", engine.info)
+
+
+def test_a_build_gets_its_context_and_secrets(
+    engine_there: Engine, tmp_path: Path, unique: str, clean: object
+) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM diamol/base\nCOPY big /\nRUN --mount=type=secret,id=word grep -q secret /run/secrets/word\n"
+    )
+    (tmp_path / "big").write_bytes(os.urandom(3_000_000))
+    trace = stagelens.build(tmp_path, tags=[unique], secrets={"word": b"secret"}, engine=engine_there)
+    assert (trace.backend, trace.context_bytes) == ("session", 3_000_000)
+
+
+@pytest.mark.parametrize("backend", ["session", "classic"])
+def test_a_cancel_wakes_who_waits_for_the_build(
+    engine_there: Engine, tmp_path: Path, unique: str, backend: Backend
+) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM diamol/base\nRUN echo {unique} && sleep 600\n")
+    cancel = Cancel()
+
+    def watch(vertex: Vertex, new: tuple[LogLine, ...]) -> None:
+        if any(unique in line.text for line in new):
+            threading.Thread(target=cancel, name="stagelens-test").start()
+
+    with nothing_new(threads), pytest.raises(BuildCancelled):
+        stagelens.build(tmp_path, engine=engine_there, on_vertex=watch, cancel=cancel, backend=backend)
+
+
+def test_a_session_leaves_nothing_open(engine_there: Engine) -> None:
+    Session(engine_there.api).close()
+    with nothing_new(threads, descriptors):
+        Session(engine_there.api).close()
+
+
+@pytest.mark.parametrize("engine_there", [False], ids=["paramiko"], indirect=True)
+def test_a_connection_that_takes_no_more_sessions_is_told(engine_there: Engine) -> None:
+    """All of paramiko's share one connection to the server, which takes ten by its usual limits."""
+    with ExitStack() as sessions:
+        attempts = (sessions.enter_context(Session(engine_there.api)) for _ in range(11))
+        with pytest.raises(ConnectionLost, match="does not answer"):
+            list(attempts)

@@ -1,0 +1,251 @@
+"""An engine behind a real SSH server: found, told why not, and used as any other; nothing stays."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from stagelens_testing.held import children, descriptors, ended, nothing_new, threads, until
+from stagelens_testing.sshd import SshServer
+
+import stagelens
+from stagelens.build import LogLine, Vertex
+from stagelens.buildkit import BuildCancelled, Cancel, TarFile
+from stagelens.cli.doctor import examine
+from stagelens.engine import Engine, EngineNotFound, Skipped, connect
+from stagelens.engine.client import Candidate, probe
+from stagelens.engine.ssh import command
+
+
+@pytest.fixture
+def far(sshd: SshServer, monkeypatch: pytest.MonkeyPatch) -> SshServer:
+    """The server, with the user's `ssh` first on the PATH and nothing chosen yet."""
+    monkeypatch.setenv("PATH", f"{sshd.bin}:{os.environ['PATH']}")
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    return sshd
+
+
+def programs() -> set[tuple[int, str]]:
+    """The programs that run on both sides, without the server itself."""
+    return {(pid, line) for pid, line in children() if "[listener]" not in line}
+
+
+def use_context(home: Path, address: str) -> None:
+    """What `docker context create far --docker host=ADDRESS` and `docker context use far` write."""
+    folder = home / ".docker/contexts/meta" / hashlib.sha256(b"far").hexdigest()
+    folder.mkdir(parents=True)
+    meta = {"Name": "far", "Metadata": {}, "Endpoints": {"docker": {"Host": address}}}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    (home / ".docker/config.json").write_text(json.dumps({"currentContext": "far"}))
+
+
+def project(folder: Path, *lines: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "Dockerfile").write_text("\n".join(["FROM diamol/base", *lines, ""]))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("ssh://me@host:2222", "ssh -T -o ConnectTimeout=10 -l me -p 2222 -- host|docker system dial-stdio"),
+        ("ssh://host", "ssh -T -o ConnectTimeout=10 -- host|docker system dial-stdio"),
+        ("ssh://[::1]:22", "ssh -T -o ConnectTimeout=10 -p 22 -- ::1|docker system dial-stdio"),
+        (
+            "ssh://host/run/my docker.sock",
+            "ssh -T -o ConnectTimeout=10 -- host|"
+            "docker --host 'unix:///run/my docker.sock' system dial-stdio",
+        ),
+    ],
+)
+def test_the_program_that_leads_to_an_engine(address: str, words: str) -> None:
+    local, _, remote = words.partition("|")
+    assert command(address) == [*local.split(), remote]
+
+
+@pytest.mark.parametrize(
+    ("address", "shown", "reason"),
+    [
+        ("ssh://me:s3cret@host", "ssh://***@host", "an ssh address takes no password"),
+        ("ssh://", "ssh://", "an ssh address is ssh://USER@HOST:PORT"),
+        ("ssh://host:many", "ssh://host:many", "Port could not be cast"),
+    ],
+)
+def test_addresses_that_are_none(address: str, shown: str, reason: str) -> None:
+    skipped = probe(Candidate(address, "a test"))
+    assert isinstance(skipped, Skipped)
+    assert skipped.address == shown
+    assert skipped.reason.startswith(reason)
+
+
+def test_an_ssh_program_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    skipped = probe(Candidate("ssh://host", "a test"))
+    assert isinstance(skipped, Skipped)
+    assert (skipped.reason, skipped.remedy) == (
+        "ssh cannot be run: No such file or directory",
+        "install OpenSSH's client",
+    )
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    "by", ["DOCKER_HOST", "docker context far", "ssh's configuration", "a socket's path"]
+)
+def test_an_engine_is_found_through_ssh(
+    far: SshServer, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    addresses = {
+        "ssh's configuration": "ssh://lab",
+        "a socket's path": f"{far.address('lost')}/run/engine.sock",
+    }
+    address = addresses.get(by, far.address())
+    if by.startswith("docker context"):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+        use_context(tmp_path, address)
+    else:
+        monkeypatch.setenv("DOCKER_HOST", address)
+    with nothing_new(threads, descriptors, programs):
+        found = connect(start=False)
+        assert (found.address, found.info.id) == (address, engine.info.id)
+        assert found.origin == (by if by.startswith("docker context") else "DOCKER_HOST")
+        assert found.api.ping()
+        found.api.close()
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("user", "host", "reason", "remedy"),
+    [
+        ("root", "localhost", "does not know the host's key", "accept the key"),
+        ("root", "changed", "not the one that ssh knows", "ssh-keygen -R"),
+        ("stranger", "127.0.0.1", "accepts none of your keys", "ssh-add"),
+        ("guest", "127.0.0.1", "may not use the engine's socket", "usermod -aG docker"),
+        ("bare", "127.0.0.1", "no docker command", "install docker's command there"),
+        ("lost", "127.0.0.1", "no engine answers on that host: dial unix /nowhere.sock", "start it there"),
+        ("chatty", "127.0.0.1", "prints something of its own: 'Welcome'", "start-up files silent"),
+    ],
+)
+def test_what_is_wrong_behind_ssh_is_told(
+    far: SshServer, monkeypatch: pytest.MonkeyPatch, user: str, host: str, reason: str, remedy: str
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", far.address(user, host))
+    with nothing_new(threads, descriptors, programs), pytest.raises(EngineNotFound) as caught:
+        connect(start=False)
+    (skipped,) = caught.value.tried
+    assert reason in skipped.reason
+    assert remedy in (caught.value.remedy or "")
+    assert "{" not in (caught.value.remedy or "")
+
+
+def test_no_ssh_server_and_no_such_host(far: SshServer) -> None:
+    reasons = [probe(Candidate(f"ssh://{place}", "a test")) for place in ("127.0.0.1:1", "nowhere.invalid")]
+    assert [skipped.reason for skipped in reasons if isinstance(skipped, Skipped)] == [
+        "no ssh server listens there",
+        "no host of that name is known",
+    ]
+
+
+@pytest.mark.engine
+def test_the_doctor_sees_a_session_through_ssh(far: SshServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", far.address())
+    found = {finding.name: finding for finding in examine()}
+    assert (found["engine"].state, found["engine"].facts["address"]) == ("ok", far.address())
+    assert found["builds"].facts == {"backend": "session"}
+
+
+@pytest.mark.engine
+def test_the_command_builds_through_ssh(
+    far: SshServer, tmp_path: Path, unique: str, clean: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", far.address())
+    context = project(tmp_path / "context", f"RUN echo {unique}")
+    line = [sys.executable, "-m", "stagelens.cli", "build", str(context), "-t", unique]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("DOCKER_HOST", far.address("guest"))
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "may not use the engine's socket" in done.stderr
+    assert "next: on that host" in done.stderr
+
+
+@pytest.mark.engine
+def test_a_build_its_secrets_results_and_stages(
+    far: SshServer, tmp_path: Path, unique: str, clean: object
+) -> None:
+    context = project(
+        tmp_path / "context",
+        "COPY big /",
+        f"RUN --mount=type=secret,id=word cat /run/secrets/word > /both; echo {unique} >> /both",
+    )
+    (context / "big").write_bytes(os.urandom(3_000_000))
+    with nothing_new(threads, descriptors, programs):
+        engine = connect(far.address(), start=False)
+        trace = stagelens.build(context, tags=[unique], secrets={"word": b"secret "}, engine=engine)
+        assert (trace.backend, trace.context_bytes) == ("session", 3_000_000)
+        lens = stagelens.explore(context, trace, engine=engine)
+        assert stagelens.read_file(lens, 0, None, "both").text == f"secret {unique}\n"
+        out = tmp_path / "out.tar"
+        stagelens.build(context, secrets={"word": b"secret "}, output=TarFile(out), engine=engine)
+        assert out.stat().st_size > 3_000_000
+        engine.api.close()
+
+
+@pytest.mark.engine
+def test_four_builds_at_once(far: SshServer, tmp_path: Path, unique: str) -> None:
+    """With the server's usual limits of sessions in a connection and of connections that begin."""
+    contexts = [project(tmp_path / f"c{n}", f"RUN echo {unique}{n} && sleep 1") for n in range(4)]
+    with nothing_new(threads, descriptors, programs):
+        engine = connect(far.address(), start=False)
+        with ThreadPoolExecutor(4) as pool:
+            traces = list(pool.map(lambda context: stagelens.build(context, engine=engine), contexts))
+        assert [trace.backend for trace in traces] == ["session"] * 4
+        engine.api.close()
+
+
+@pytest.mark.engine
+def test_a_cancel_stops_the_build_behind_ssh(far: SshServer, tmp_path: Path, unique: str) -> None:
+    context, cancel = project(tmp_path / "context", f"RUN echo {unique} && sleep 600"), Cancel()
+
+    def watch(vertex: Vertex, new: tuple[LogLine, ...]) -> None:
+        if any(unique in line.text for line in new):
+            threading.Thread(target=cancel, name="stagelens-test").start()
+
+    with nothing_new(threads, descriptors, programs):
+        engine = connect(far.address(), start=False)
+        with pytest.raises(BuildCancelled):
+            stagelens.build(context, engine=engine, on_vertex=watch, cancel=cancel)
+        engine.api.close()
+
+
+KILLED = """
+import sys, stagelens
+from stagelens.engine import connect
+show = lambda vertex, new: [print(line.text, flush=True) for line in new]
+stagelens.build(sys.argv[1], engine=connect(sys.argv[2], start=False), on_vertex=show)
+"""
+
+
+@pytest.mark.engine
+def test_no_ssh_outlives_a_program_that_is_killed(far: SshServer, tmp_path: Path, unique: str) -> None:
+    context = project(tmp_path / "context", f"RUN echo {unique} && sleep 600")
+    before = programs()
+    with nothing_new(programs):
+        line = [sys.executable, "-c", KILLED, str(context), far.address()]
+        with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert unique in process.stdout.readline()
+            begun = [pid for pid, _ in programs() - before]
+            assert len(begun) > 4
+            process.send_signal(signal.SIGKILL)
+        until(lambda: all(ended(pid) for pid in begun), "an end of ssh")
