@@ -1,30 +1,37 @@
 """Layers of an engine on this machine, read as the folders that they are, where this process may.
 
 Only a folder that is proven to be the one asked for is read: it has the inode and the change time that the
-container saw. A file then costs a third of what it costs through an overlay, and no text is parsed. Layers
-are read as the kernel would show them: an overlay's marks for removed files are left out, and where a folder
-is a renamed one's (`redirect`), which other layers add to, nothing is read.
+container saw, and for a whole snapshot all folders at its top have. A file then costs a third of what it
+costs through an overlay, and no text is parsed. What cannot be read as the kernel would show it is left to
+the shells.
 """
 
 from __future__ import annotations
 
+import marshal
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 
+from stagelens.snapshot import scan
 from stagelens.snapshot.listing import Folder, Rows, pack_mode
 from stagelens.snapshot.walk import Lister
 
-_REDIRECTS = {"trusted.overlay.redirect", "user.overlay.redirect"}
-_FORMAT = 0o170000  # the bits of a mode that say what a file is
+# A tree of more entries is read by a program of its own (see `scan`), whose start costs about as much.
+_ENTRIES_HERE = 1500
 
 
 class HostLayers:
-    """Lists as `shells` do, and itself what it can read here; `layers` has each snapshot's uppermost one."""
+    """Lists as `shells` do, and itself what it can read here.
 
-    def __init__(self, shells: Lister, layers: Mapping[int, bytes]) -> None:
+    `stacks` are snapshots' layers, uppermost first, as folders of the engine's machine.
+    """
+
+    def __init__(self, shells: Lister, stacks: Mapping[int, Sequence[bytes]]) -> None:
         self._shells = shells
-        self._layers = layers
+        self._stacks = stacks
 
     def contents(self, folders: Sequence[tuple[int, bytes]]) -> Rows:
         """See `walk.Lister`."""
@@ -35,62 +42,78 @@ class HostLayers:
         rows = Rows()
         left: dict[bytes, Folder | None] = {}
         for key, folder in folders.items():
-            layer = self._layers.get(number)
-            read = _tree(layer, number, key, folder) if layer and folder else None
-            if read is None:
+            found = self._folder(number, key, folder) if folder else self._root(number)
+            columns = _scan(found)
+            if columns is None:
                 left[key] = folder
             else:
-                rows.extend(read)
+                rows.extend(_rows(columns, b"%d\0%b" % (number, key + b"\0" if key else b"")))
         if left:
             rows.extend(self._shells.trees(number, left))
         return rows
 
+    def _folder(self, number: int, key: bytes, seen: Folder) -> list[bytes]:
+        """Where a folder lies here that the uppermost layer alone has; nowhere if that is another one."""
+        found = [_below(layer, key) for layer in self._stacks.get(number, ())[:1]]
+        return [path for path in found if _is(path, seen)]
 
-def _tree(layer: bytes, number: int, key: bytes, folder: Folder) -> Rows | None:
-    """All below a folder that is the layer's own; None where it cannot be read here, or is another one."""
-    path = os.path.join(layer, key.replace(b"\0", b"/"))  # noqa: PTH118 - bytes
+    def _root(self, number: int) -> Sequence[bytes]:
+        """A snapshot's layers, if what they show at the top is what the container sees there."""
+        layers = self._stacks.get(number, ())
+        if not layers:
+            return ()
+        seen = self._shells.contents([(number, b"")]).folders
+        for key, folder in seen.items():
+            places = [_below(layer, key.partition(b"\0")[2]) for layer in layers]
+            if not _is(next(filter(os.path.lexists, places), b""), folder):
+                return ()
+        return layers if seen else ()
+
+
+def _below(layer: bytes, key: bytes) -> bytes:
+    return os.path.join(layer, key.replace(b"\0", b"/"))  # noqa: PTH118 - bytes
+
+
+def _is(path: bytes, seen: Folder) -> bool:
     try:
-        root = os.lstat(path)
-        if (root.st_ino, root[stat.ST_CTIME]) != (folder.inode, folder.changed):
-            return None
-        return _read(path, b"%d\0%b\0" % (number, key))
-    except (OSError, AttributeError):  # no right, gone meanwhile, or not Linux
+        here = os.lstat(path)
+    except OSError:
+        return False
+    return path.startswith(b"/") and (here.st_ino, here[stat.ST_CTIME]) == (seen.inode, seen.changed)
+
+
+def _scan(folders: Sequence[bytes]) -> scan.Columns | None:
+    """All below a folder of layers; None where there is none, or it cannot be read here."""
+    if not folders:
+        return None
+    try:
+        return scan.scan(folders, _ENTRIES_HERE)
+    except scan.TooMany:
+        return _apart(folders)
+    except (OSError, AttributeError, scan.Unclear):  # no right, gone meanwhile, or not Linux
         return None
 
 
-def _read(path: bytes, start: bytes) -> Rows | None:
-    """All below a path, with keys that begin with `start`; None where other layers add to a folder there.
+def _apart(folders: Sequence[bytes]) -> scan.Columns | None:
+    """A scan by another process, so that two go on at once."""
+    command = [sys.executable, "-I", "-S", scan.__file__, *folders]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+        return marshal.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError, EOFError):
+        return None  # what `scan` raises, or this is an application with an interpreter inside
 
-    Numbers are turned into columns all at once: a file costs the system's call and little besides.
-    """
-    keys: list[bytes] = []
-    found: list[os.stat_result] = []
-    targets: dict[int, bytes] = {}
-    waiting = [(path, start)]
-    while waiting:
-        path, start = waiting.pop()
-        if not _REDIRECTS.isdisjoint(os.listxattr(path, follow_symlinks=False)):
-            return None
-        with os.scandir(path) as entries:
-            for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                kind = status.st_mode & _FORMAT
-                if kind == stat.S_IFCHR and status.st_rdev == 0:
-                    continue  # a whiteout
-                key = start + entry.name
-                if kind == stat.S_IFDIR:
-                    waiting.append((entry.path, key + b"\0"))
-                elif kind == stat.S_IFLNK:
-                    targets[len(keys)] = os.readlink(entry.path)  # noqa: PTH115 - bytes
-                keys.append(key)
-                found.append(status)
-    modes, _, _, _, uids, gids, sizes, _, mtimes, _ = zip(*found, strict=True) if found else [()] * 10
+
+def _rows(columns: scan.Columns, start: bytes) -> Rows:
+    """Columns as rows, with keys that begin with `start`."""
+    keys, modes, uids, gids, sizes, mtimes, targets = columns
+    kinds = {mode: pack_mode(mode) for mode in set(modes)}
     return Rows(
-        keys=keys,
-        kinds=[pack_mode(mode) for mode in modes],
-        uids=list(uids),
-        gids=list(gids),
-        sizes=list(sizes),
-        mtimes=list(mtimes),
+        keys=[start + key for key in keys],
+        kinds=[kinds[mode] for mode in modes],
+        uids=uids,
+        gids=gids,
+        sizes=sizes,
+        mtimes=mtimes,
         targets=[targets.get(row, b"") for row in range(len(keys))] if targets else [b""] * len(keys),
     )

@@ -178,9 +178,9 @@ class Prober:
                 if number not in found
             }
             uppers = [number for number, one in enumerate(mounted) if one.upper]
-            layers = {number: one.layers[0] for number, one in enumerate(mounted) if one.layers}
+            stacks = {number: one.layers for number, one in enumerate(mounted)}
             tables = {number: one.table for number, one in found.items()}
-            tables = _walk(HostLayers(shells, layers), wanted, tables, uppers)
+            tables = _walk(HostLayers(shells, stacks), wanted, tables, uppers)
         found |= {number: known.keep(identities[number], table) for number, table in tables.items()}
         return [found[number] for number in range(len(trees))]
 
