@@ -21,7 +21,7 @@ from stagelens.images import ensure
 from stagelens.snapshot import Entry, ProbeFailed, explore, history, known, prober, read_file
 from stagelens.snapshot.layers import read_layers
 from stagelens.snapshot.table import FileTable
-from stagelens.snapshot.walk import Lister
+from stagelens.snapshot.walk import Listed, Lister, make_tables
 from stagelens.snapshot.walk import walk as real_walk
 
 EXERCISES = Path(__file__).parents[2] / "ch04/exercises"
@@ -181,7 +181,7 @@ def walked(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[int, int | None]]:
 
     def walk(
         lister: Lister, workers: Executor, wanted: Mapping[int, int | None], *rest: Any
-    ) -> dict[int, FileTable]:
+    ) -> dict[int, Listed]:
         seen.append(wanted)
         return real_walk(lister, workers, wanted, *rest)
 
@@ -238,19 +238,27 @@ RUN touch /bin/zz
 def test_what_a_step_left_alone_is_taken_from_the_snapshot_before_and_is_right(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique: str
 ) -> None:
-    """Against listings of every snapshot as a whole; folders are moved, replaced, emptied and made again."""
+    """Against listings of every snapshot as a whole, by the engine's shells and from layers on this machine;
+    folders are moved, replaced, emptied and made again.
+    """
     monkeypatch.setattr(known, "_MAX_TABLES", 0)
     (tmp_path / "Dockerfile").write_text(NASTY.replace("echo 1", f"echo {unique}"))
     trace = stagelens.build(tmp_path, engine=engine)
     quick = explore(engine, tmp_path, trace, keep=tmp_path / "quick").stages
 
-    def walk(lister: Lister, workers: Executor, wanted: Iterable[int], *_: object) -> dict[int, FileTable]:
-        return real_walk(lister, workers, dict.fromkeys(wanted), {})
+    def walk(lister: Lister, workers: Executor, wanted: Iterable[int], *_: object) -> dict[int, Listed]:
+        return real_walk(lister, workers, dict.fromkeys(wanted))
+
+    def tables(listed: Mapping[int, Listed], wanted: Iterable[int], _: object) -> dict[int, FileTable]:
+        return make_tables(listed, dict.fromkeys(wanted), {})
 
     monkeypatch.setattr(prober, "walk", walk)
-    whole = explore(engine, tmp_path, trace, keep=tmp_path / "whole").stages
-    for one, other in zip(quick, whole, strict=True):
-        assert one.tables == other.tables
+    monkeypatch.setattr(prober, "make_tables", tables)
+    here = explore(engine, tmp_path, trace, keep=tmp_path / "here").stages
+    monkeypatch.setattr(prober, "HostLayers", lambda shells, _: shells)  # pyright: ignore[reportUnknownLambdaType]
+    there = explore(engine, tmp_path, trace, keep=tmp_path / "there").stages
+    for one, *others in zip(quick, here, there, strict=True):
+        assert [one.tables] * 2 == [other.tables for other in others]
 
 
 @pytest.mark.engine
@@ -335,7 +343,7 @@ def test_an_engine_that_is_gone_in_the_midst_of_a_probe_is_told_and_nothing_kept
     cutter = Cutter(tmp_path / "s", engine.address.removeprefix("unix://"))
     cut = connect(f"unix://{tmp_path}/s", start=False)
 
-    def stop(*given: object) -> dict[int, FileTable]:
+    def stop(*given: object) -> dict[int, Listed]:
         cutter.cut()
         return real_walk(*given)  # pyright: ignore[reportArgumentType]
 

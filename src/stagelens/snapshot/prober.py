@@ -43,7 +43,7 @@ from stagelens.snapshot.known import Known, Snapshot
 from stagelens.snapshot.points import Point, points
 from stagelens.snapshot.shells import SCRATCH, Mounted, Shells, tree
 from stagelens.snapshot.table import FileTable
-from stagelens.snapshot.walk import Lister, walk
+from stagelens.snapshot.walk import make_tables, walk
 
 PROBE_IMAGE = "diamol/base"
 # A BuildKit under load gives up where many steps want the same thing at once (util/flightcontrol, its
@@ -180,7 +180,7 @@ class Prober:
             uppers = [number for number, one in enumerate(mounted) if one.upper]
             stacks = {number: one.layers for number, one in enumerate(mounted)}
             tables = {number: one.table for number, one in found.items()}
-            tables = _walk(HostLayers(shells, stacks), wanted, tables, uppers)
+            tables = _walk(shells, stacks, wanted, tables, uppers)
         found |= {number: known.keep(identities[number], table) for number, table in tables.items()}
         return [found[number] for number in range(len(trees))]
 
@@ -230,17 +230,23 @@ def list_image(engine: Engine, image: str, cancel: Cancel | None = None) -> File
         _gateway(engine, [], secrets.token_hex(8), None, cancel) as gateway,
         _shells(gateway, [image_definition(full_name(image))]) as shells,
     ):
-        return _walk(shells, {0: None}, {})[0]
+        return _walk(shells, {}, {0: None}, {})[0]
 
 
 def _walk(
-    lister: Lister,
+    shells: Shells,
+    stacks: Mapping[int, Sequence[bytes]],
     wanted: Mapping[int, int | None],
     known: Mapping[int, FileTable],
     uppers: Container[int] = (),
 ) -> dict[int, FileTable]:
+    """See `walk`. The container ends while tables are made."""
     with ThreadPoolExecutor(_WORKERS) as workers:
-        return walk(lister, workers, wanted, known, uppers)
+        listed = walk(HostLayers(shells, stacks), workers, wanted, uppers)
+        ended = workers.submit(shells.end)
+        tables = make_tables(listed, wanted, known)
+        ended.result()
+    return tables
 
 
 @contextmanager
@@ -251,7 +257,6 @@ def _shells(gateway: Gateway, trees: Iterable[Definition]) -> Generator[Shells]:
     shells = Shells(container, _WORKERS)
     yield shells
     shells.end()
-    container.release()
 
 
 @contextmanager

@@ -113,11 +113,13 @@ class Shells:
         return data
 
     def end(self) -> None:
-        """End all shells, each while the others end."""
-        for shell in self._started:
+        """End all shells, each while the others end, and the container. Calling it again does nothing."""
+        started, self._started = self._started, []
+        for shell in started:
             shell.close_input()
-        for shell in self._started:
+        for shell in started:
             shell.end()
+        self._container.release()
 
     @contextmanager
     def _shell(self) -> Generator[Process]:

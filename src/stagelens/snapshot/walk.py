@@ -40,7 +40,7 @@ class Lister(Protocol):
 
 
 @dataclass(slots=True)
-class _Found:
+class Listed:
     """What is known of one snapshot: rows listed, and keys of folders that are as in the one before."""
 
     rows: Rows = field(default_factory=Rows)
@@ -51,19 +51,17 @@ def walk(
     lister: Lister,
     workers: Executor,
     wanted: Mapping[int, int | None],
-    known: Mapping[int, FileTable],
     uppers: Container[int] = (),
-) -> dict[int, FileTable]:
-    """The tables of the snapshots `wanted`, each with the one before it (None: nothing is known of that).
+) -> dict[int, Listed]:
+    """List the snapshots `wanted`, each beside the one before it (None: that is not known).
 
-    The one before is either wanted too, and comes earlier, or `known`. `uppers` are mounted with their own
-    layer as the upper directory.
+    `uppers` are mounted with their own layer as the upper directory.
 
     Raises
     ------
     ListingError: what the lister says does not fit together.
     """
-    found = {number: _Found() for number in wanted}
+    found = {number: Listed() for number in wanted}
     jobs = [
         (number, workers.submit(lister.trees, number, {b"": None}))
         for number, before in wanted.items()
@@ -74,18 +72,29 @@ def walk(
         new, frontier = _step(lister, wanted, found, frontier, uppers)
         jobs += _jobs(lister, workers, new)
     _take_in(found, jobs)
+    return found
+
+
+def make_tables(
+    listed: Mapping[int, Listed], wanted: Mapping[int, int | None], known: Mapping[int, FileTable]
+) -> dict[int, FileTable]:
+    """The tables of snapshots that were listed. The one before is listed too, and comes earlier, or `known`.
+
+    Raises
+    ------
+    ListingError: what was listed does not fit together.
+    """
     tables = dict(known)
     for number, before in wanted.items():
-        listed = found[number].rows.table()
-        base = tables[before] if before is not None else None
-        tables[number] = base.patched(found[number].same, listed) if base is not None else listed
+        table = listed[number].rows.table()
+        tables[number] = tables[before].patched(listed[number].same, table) if before is not None else table
     return {number: tables[number] for number in wanted}
 
 
 def _step(
     lister: Lister,
     wanted: Mapping[int, int | None],
-    found: Mapping[int, _Found],
+    found: Mapping[int, Listed],
     frontier: Sequence[tuple[int, bytes]],
     uppers: Container[int],
 ) -> tuple[dict[int, dict[bytes, Folder | None]], list[tuple[int, bytes]]]:
@@ -132,7 +141,7 @@ def _jobs(
     return jobs
 
 
-def _take_in(found: Mapping[int, _Found], jobs: Iterable[tuple[int, Future[Rows]]]) -> None:
+def _take_in(found: Mapping[int, Listed], jobs: Iterable[tuple[int, Future[Rows]]]) -> None:
     for number, job in jobs:
         rows = job.result()
         prefix = b"%d\0" % number
