@@ -32,10 +32,17 @@ class HostLayers:
     def __init__(self, shells: Lister, stacks: Mapping[int, Sequence[bytes]]) -> None:
         self._shells = shells
         self._stacks = stacks
+        self._tops: dict[int, dict[bytes, Folder]] = {}  # folders at snapshots' roots, as they were listed
 
     def contents(self, folders: Sequence[tuple[int, bytes]]) -> Rows:
         """See `walk.Lister`."""
-        return self._shells.contents(folders)
+        rows = self._shells.contents(folders)
+        self._tops |= {number: {} for number, key in folders if not key}
+        for key, folder in rows.folders.items():
+            if key.count(b"\0") == 1:
+                number, _, name = key.partition(b"\0")
+                self._tops[int(number)][name] = folder
+        return rows
 
     def trees(self, number: int, folders: Mapping[bytes, Folder | None]) -> Rows:
         """See `walk.Lister`."""
@@ -62,12 +69,13 @@ class HostLayers:
         layers = self._stacks.get(number, ())
         if not layers:
             return ()
-        seen = self._shells.contents([(number, b"")]).folders
-        for key, folder in seen.items():
-            places = [_below(layer, key.partition(b"\0")[2]) for layer in layers]
+        if number not in self._tops:
+            self.contents([(number, b"")])
+        for name, folder in self._tops[number].items():
+            places = [_below(layer, name) for layer in layers]
             if not _is(next(filter(os.path.lexists, places), b""), folder):
                 return ()
-        return layers if seen else ()
+        return layers if self._tops[number] else ()
 
 
 def _below(layer: bytes, key: bytes) -> bytes:

@@ -62,15 +62,14 @@ def walk(
     ListingError: what the lister says does not fit together.
     """
     found = {number: Listed() for number in wanted}
-    jobs = [
-        (number, workers.submit(lister.trees, number, {b"": None}))
-        for number, before in wanted.items()
-        if before is None
-    ]
+    jobs: list[tuple[int, Future[Rows]]] = []
+    whole = {number: {b"": None} for number, before in wanted.items() if before is None}
     frontier = [(number, b"") for number, before in wanted.items() if before is not None]
-    while frontier:
-        new, frontier = _step(lister, wanted, found, frontier, uppers)
-        jobs += _jobs(lister, workers, new)
+    while whole or frontier:
+        new, frontier = _step(lister, wanted, found, frontier, uppers) if frontier else ({}, [])
+        # After the first round: it may show the lister what it needs to list whole snapshots.
+        jobs += _jobs(lister, workers, whole | new)
+        whole = {}
     _take_in(found, jobs)
     return found
 
