@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +216,50 @@ def test_the_remedy_fits_the_system_and_the_user(
     with pytest.raises(EngineNotFound) as caught:
         connect(start=False)
     assert words in (caught.value.remedy or "")
+
+
+@pytest.fixture
+def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An engine that answers, and is slower than the quick look that each place gets."""
+    monkeypatch.setattr("stagelens.engine.client.PROBE_SECONDS", 0.05)
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            time.sleep(0.2)
+            said = b'{"ApiVersion": "1.41", "Version": "busy", "Os": "linux"}'
+            with contextlib.suppress(OSError):  # the quick look has gone away
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(said)))
+                self.end_headers()
+                self.wfile.write(said)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"tcp://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_an_engine_that_is_named_may_be_slow(busy: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setenv("DOCKER_HOST", busy)
+    found = connect(start=False, report=told.append)
+    assert (found.info.version, found.origin, found.skipped) == ("busy", "DOCKER_HOST", ())
+    assert told == [f"waiting for the engine at {busy}"]
+    assert connect(busy).info.version == "busy"
+
+
+def test_one_that_is_slow_is_waited_for_before_the_search_ends(busy: str, home: Path) -> None:
+    use_context(home, "class", busy)
+    found = connect(start=True)
+    assert (found.info.version, found.origin) == ("busy", "docker context class")
+    assert busy not in {place.address for place in found.skipped}
+    assert not (home / "lens/state/engine").exists()
 
 
 @pytest.mark.engine

@@ -24,7 +24,7 @@ def _chosen(grading: bool) -> engines.PrivateEngine:
 def find() -> engines.Engine:
     """An engine that answers; what a private one needs is installed first, where that can be done."""
     try:
-        engine = engines.connect(start=False)
+        engine = engines.connect(start=False, report=_say)
     except engines.EngineNotFound as error:
         if any(place.ordered or place.remedy for place in error.tried):
             raise
@@ -40,6 +40,10 @@ def find() -> engines.Engine:
             note = f"note: {place.origin} ({place.address}) was passed over: {place.reason}"
             err.print(note, markup=False, soft_wrap=True)
     return engine
+
+
+def _say(text: str) -> None:
+    err.print(text, markup=False, soft_wrap=True)
 
 
 @engine.command()

@@ -54,7 +54,7 @@ def connect(host: str | None = None, start: bool = True, report: Report | None =
     ----------
     host: an address (`unix://`, `tcp://`, `ssh://`, `npipe://`) to use and no other.
     start: as root on Linux with dockerd installed, start a private engine where none is found.
-    report: is told in words what is going on while a private engine starts.
+    report: is told in words what takes a while: an engine that is slow, a private one that starts.
 
     Raises
     ------
@@ -63,8 +63,14 @@ def connect(host: str | None = None, start: bool = True, report: Report | None =
     """
     skipped: list[Skipped] = []
     own = Candidate(private_engine().address, PRIVATE)
+    late: list[tuple[Candidate, Skipped]] = []
     for candidate in [named(host, "the address given")] if host else [*candidates(), own]:
         found = _ask(candidate, skipped)
+        if found is None and skipped[-1].late:
+            if host or skipped[-1].ordered:
+                found = _wait(candidate, skipped[-1], skipped, report)
+            else:
+                late.append((candidate, skipped[-1]))
         if found is not None:
             return found
         if skipped[-1].ordered:
@@ -73,6 +79,10 @@ def connect(host: str | None = None, start: bool = True, report: Report | None =
                 what=f"The engine that {candidate.origin} names does not answer.",
                 remedy=f"start it, or: unset {candidate.origin}   then run this again",
             )
+    for candidate, place in late:
+        # Rather than to start one beside it, or to give up.
+        if found := _wait(candidate, place, skipped, report):
+            return found
     if host is None and start:
         reason = can_start()
         if reason is None:
@@ -99,9 +109,19 @@ def _remedy() -> str:
     return "./stagelens doctor --fix"
 
 
-def _ask(candidate: Candidate, skipped: list[Skipped]) -> Engine | None:
+def _wait(
+    candidate: Candidate, late: Skipped, skipped: list[Skipped], report: Report | None
+) -> Engine | None:
+    """The same for one that was `late`, with more patience."""
+    if report is not None:
+        report(f"waiting for the engine at {late.address}")
+    skipped.remove(late)
+    return _ask(candidate, skipped, patient=True)
+
+
+def _ask(candidate: Candidate, skipped: list[Skipped], patient: bool = False) -> Engine | None:
     """The engine there, or None and a further entry in `skipped`."""
-    result = probe(candidate)
+    result = probe(candidate, patient)
     if isinstance(result, Skipped):
         skipped.append(result)
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import threading
@@ -15,10 +16,12 @@ from docker.tls import TLSConfig
 from docker.utils import version_gte
 
 from stagelens.engine.model import EngineInfo, Skipped
-from stagelens.engine.reasons import explain
+from stagelens.engine.reasons import LATE, explain
 from stagelens.engine.ssh import SshAdapter
 
 PROBE_SECONDS = 3.0
+# Where nothing else may be used, or nothing else answers: an engine that builds for a whole class is slow.
+PATIENT_SECONDS = 20.0
 SSH_PROBE_SECONDS = 15.0
 # Between two bytes of an answer, not for a whole one: a commit or a save of a large image may pause long.
 READ_SECONDS = 600
@@ -38,16 +41,17 @@ class Candidate:
     remedy: str | None = None
 
 
-def probe(candidate: Candidate) -> tuple[docker.APIClient, EngineInfo] | Skipped:
-    """Ask a candidate for its version within 3 s (ssh: 15 s); a client and its facts, or why not."""
+def probe(candidate: Candidate, patient: bool = False) -> tuple[docker.APIClient, EngineInfo] | Skipped:
+    """Ask a candidate for its version within 3 s (ssh: 15 s, `patient`: 20 s); its facts, or why not."""
     if candidate.problem is not None:
         return _skipped(candidate, candidate.problem, candidate.remedy)
-    seconds = SSH_PROBE_SECONDS if candidate.address.startswith("ssh://") else PROBE_SECONDS
+    quick = SSH_PROBE_SECONDS if candidate.address.startswith("ssh://") else PROBE_SECONDS
+    seconds = PATIENT_SECONDS if patient else quick
     answer: list[tuple[docker.APIClient, EngineInfo] | Exception] = []
 
     def ask() -> None:
         try:
-            api = _client(candidate, int(seconds))
+            api = _client(candidate, math.ceil(seconds))
             try:
                 answer.append((api, _describe(api)))
             except BaseException:
@@ -62,7 +66,7 @@ def probe(candidate: Candidate) -> tuple[docker.APIClient, EngineInfo] | Skipped
     thread.start()
     thread.join(seconds)
     if not answer:
-        return _skipped(candidate, f"no answer within {seconds:g} s")
+        return _skipped(candidate, f"{LATE} {seconds:g} s")
     result = answer[0]
     if isinstance(result, Exception):
         return _skipped(candidate, *explain(result, candidate.address, candidate.tls, seconds))
@@ -73,7 +77,8 @@ def probe(candidate: Candidate) -> tuple[docker.APIClient, EngineInfo] | Skipped
 
 def _skipped(candidate: Candidate, reason: str, remedy: str | None = None) -> Skipped:
     """What is told of a candidate; a password in its address is not."""
-    return Skipped(_PASSWORD.sub("***", candidate.address), candidate.origin, reason, remedy)
+    address, late = _PASSWORD.sub("***", candidate.address), reason.startswith(LATE)
+    return Skipped(address, candidate.origin, reason, remedy, late)
 
 
 class _Client(docker.APIClient):

@@ -41,12 +41,13 @@ ORDERED = ("DOCKER_HOST", "DOCKER_CONTEXT")
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A place where an engine could have been, and why it was not used."""
+    """A place where an engine could have been, and why it was not used; `late`: it may be there, and busy."""
 
     address: str
     origin: str
     reason: str
     remedy: str | None = None
+    late: bool = False
 
     @property
     def chosen(self) -> bool:

@@ -15,6 +15,9 @@ from stagelens.engine.ssh import CONNECT_SECONDS, SshFailed, login
 
 Reason = tuple[str, str | None]
 
+# So begins what is said of an engine that may be there, and busy.
+LATE = "no answer within"
+
 # What ssh, the far side's shell and docker's command print -> what that means, and what to do; `{login}` is
 # the command that logs in there. The words of OpenSSH and of docker/cli (cli/command/system/dial_stdio.go).
 _SSH = (
@@ -114,7 +117,7 @@ def explain(error: Exception, address: str, tls: TLSConfig | None, seconds: floa
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return "the address is there, but nothing listens on it", None
     if any(isinstance(cause, TimeoutError) for cause in causes) or "timed out" in text.lower():
-        return f"no answer within {seconds:g} s", None
+        return f"{LATE} {seconds:g} s", None
     if "HTTP request to an HTTPS server" in text:
         return "the engine speaks TLS there, and was asked without", _TLS_ON
     said = next((cause for cause in causes if isinstance(cause, http.client.BadStatusLine)), None)
