@@ -64,20 +64,25 @@ class Registry:
 
 
 @contextmanager
-def registry(engine: Engine, login: Login = "none") -> Generator[Registry]:
+def registry(engine: Engine, login: Login = "none", tls: Path | None = None) -> Generator[Registry]:
     """Start a registry that `engine` reaches as 127.0.0.1; everything of it goes at the end.
 
     It listens in the network namespace of the engine: this machine's own where that is the running one. With
-    "token" a token server beside it hands out what it wants.
+    "token" a token server beside it hands out what it wants. `tls` is a folder with `server.pem`,
+    `server-key.pem` and `clients.pem`, the CA that has to have signed a client's certificate.
     """
     program = packages.unpacked() / "usr/bin/docker-registry"
     with tempfile.TemporaryDirectory(prefix="registry-") as name, ExitStack() as running:
         folder = Path(name)
+        http: dict[str, object] = {"addr": "127.0.0.1:0", "secret": secrets.token_hex()}
         config: dict[str, object] = {
             "version": "0.1",
             "storage": {"filesystem": {"rootdirectory": f"{folder}/data"}},
-            "http": {"addr": "127.0.0.1:0", "secret": secrets.token_hex()},
+            "http": http,
         }
+        if tls is not None:
+            own = {"certificate": f"{tls}/server.pem", "key": f"{tls}/server-key.pem"}
+            http["tls"] = own | {"clientcas": [f"{tls}/clients.pem"]}
         if login == "password":
             password = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
             (folder / "users").write_text(f"{USER}:{password}\n")
