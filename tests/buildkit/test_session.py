@@ -7,10 +7,11 @@ import io
 import socket
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import docker
 import h2.config
@@ -18,7 +19,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import pytest
-from stagelens_testing.held import nothing_new, open_below, threads, until
+from stagelens_testing.held import PATIENCE, nothing_new, open_below, threads, until
 
 from stagelens.buildkit import (
     Auth,
@@ -31,9 +32,12 @@ from stagelens.buildkit import (
     Session,
     Source,
     StreamReset,
+    Texts,
     shared_key,
     solve,
 )
+from stagelens.buildkit.context import ContextError
+from stagelens.buildkit.context.walk import Entry
 from stagelens.buildkit.grpc import Call, Channel, Client, Server
 from stagelens.buildkit.proto import generate
 from stagelens.buildkit.proto.buildkit_pb2 import BytesMessage
@@ -159,6 +163,31 @@ def test_a_goodbye_of_the_engine_ends_what_is_being_sent() -> None:
         call.send(b"late")
     client.close()
     ours.close()
+
+
+def test_what_our_side_failed_with_is_told_though_the_engine_has_gone_meanwhile() -> None:
+    """An engine ends the build, and the connection with it, as soon as it hears of an error."""
+    heard = threading.Event()
+
+    class Gone:
+        def __init__(self) -> None:
+            self.metadata = {"dir-name": ["context"]}
+
+        def send(self, message: bytes, flush: bool = True) -> None:
+            heard.set()
+
+        def receive(self) -> Iterator[bytes]:
+            assert heard.wait(PATIENCE)
+            raise ConnectionLost("gone")
+
+    class Unreadable(Texts):
+        def entries(self, patterns: object) -> Generator[Entry]:
+            raise ContextError("A path of the build context cannot be read.", where="secret")
+            yield
+
+    (serve,) = FileSync({"context": Unreadable({})}).methods().values()
+    with pytest.raises(ContextError, match="secret"):
+        serve(cast("Channel", Gone()))
 
 
 def test_a_close_ends_other_threads_sending_with_a_lost_connection() -> None:

@@ -36,6 +36,18 @@ def test_the_project_as_given_works_and_is_large_and_slow(engine: Engine) -> Non
     assert 0 < report.earned < report.points
 
 
+@pytest.mark.engine
+def test_a_file_that_cannot_be_read_is_told_by_its_name(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "mine/main.go")
+
+    monkeypatch.setattr("stagelens.grade.grade.Lab", refuse)
+    report = grade.grade_folder(GO, tmp_path, engine=engine)
+    assert report.error == "mine/main.go: Permission denied"
+
+
 def test_a_report_goes_to_json_and_back(tmp_path: Path) -> None:
     check = grade.CheckResult("a", "A", 2.0, 0.0, False, "x", "y", "hint", "01-multi-stage")
     report = Report("multi-stage-go", (check,), 2.0, 0.0, 1.5, notes=("a note",))

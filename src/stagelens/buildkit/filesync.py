@@ -150,7 +150,8 @@ class _Sender:
         walker.start()
         try:
             self._listen()
-        except StreamReset:
+        except (ConnectionLost, StreamReset):
+            # An engine that was told of our failure may end the build, and with it all, before this call.
             if self._failure is None:
                 raise
         finally:

@@ -83,7 +83,8 @@ def check(folder: str, name: str | None, as_json: bool) -> None:
     else:
         show(report)
     if report.error is not None:
-        raise StagelensError("The check could not be ended.", why=report.error, remedy="stagelens doctor")
+        remedy = "mend that, then run this again; what is wrong with the engine is told by: stagelens doctor"
+        raise StagelensError("The check could not be ended.", why=report.error, remedy=remedy)
     raise click.exceptions.Exit(0 if report.passed else 1)
 
 

@@ -55,11 +55,7 @@ def grade_folder(
         results = [_result(check, missing) for check in exercise.checks]
     except Exception as problem:
         # The boundary of the grader: one submission that breaks it must not end the others.
-        error = (
-            problem.render()
-            if isinstance(problem, StagelensError)
-            else f"{type(problem).__name__}: {problem}"
-        )
+        error = _told(problem)
     return Report(
         exercise=exercise.id,
         checks=tuple(results),
@@ -70,6 +66,14 @@ def grade_folder(
         notes=notes,
         cpus=exercise.limits.cpus if engines.is_grading_engine(engine.address) else None,
     )
+
+
+def _told(problem: Exception) -> str:
+    if isinstance(problem, StagelensError):
+        return problem.render()
+    if isinstance(problem, OSError) and problem.filename is not None:
+        return f"{problem.filename}: {problem.strerror}"
+    return f"{type(problem).__name__}: {problem}"
 
 
 def needed_images(exercise: Exercise) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from stagelens_testing.held import grown_by, open_below
 
 from stagelens.buildkit.context import Contents, ContextError, Vanished, read_content
 from stagelens.buildkit.context.content import CHUNK_BYTES
+from stagelens.buildkit.context.errors import unreadable
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -100,6 +101,11 @@ def test_an_unreadable_file_is_named_with_a_remedy(
         list(read_content(tmp_path, b"f"))
     assert raised.value.where == "f"
     assert ".dockerignore" in str(raised.value.remedy)
+
+
+def test_an_ignore_file_is_not_to_be_excluded_by_itself() -> None:
+    refused = unreadable(b"app/.dockerignore", PermissionError(13, "Permission denied"))
+    assert refused.remedy == "make it readable"
 
 
 def test_a_file_that_grew_since_it_was_listed_arrives_whole(tmp_path: Path) -> None:

@@ -30,9 +30,10 @@ class PatternError(ContextError):
 
 def unreadable(path: bytes, error: OSError) -> ContextError:
     """The error for a path below the context that the system does not let us read."""
+    ignores = path.rpartition(b"/")[2].endswith(b".dockerignore")
     return ContextError(
         "A path of the build context cannot be read.",
         where=os.fsdecode(path) or ".",
         why=error.strerror,
-        remedy="exclude it in .dockerignore, or make it readable",
+        remedy="make it readable" if ignores else "exclude it in .dockerignore, or make it readable",
     )
