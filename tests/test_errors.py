@@ -43,5 +43,5 @@ def _shown(folder: Path, code: str) -> str:
     (folder / "cell.ipy").write_text(f"get_ipython().run_cell({code!r})\n")
     command = [sys.executable, "-m", "IPython", "--colors=NoColor", "--quick", "--no-banner", "cell.ipy"]
     command[3:3] = [f"--ipython-dir={folder}", "--HistoryManager.enabled=False"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr

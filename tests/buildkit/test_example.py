@@ -21,7 +21,6 @@ def run(engine: Engine, *arguments: str | Path) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
     )
 
 

@@ -80,7 +80,7 @@ def test_a_signal_during_up_leaves_nothing(
         assert process.stderr is not None
         assert any(line.startswith("starting iotd") for line in process.stderr)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate()
     assert process.returncode == code, errors
     assert "Traceback" not in errors
     assert left(engine, name) == []

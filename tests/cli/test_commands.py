@@ -20,9 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 def stagelens(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "stagelens.cli", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120, env=env
-    )
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=env)
 
 
 def test_the_help_names_every_command() -> None:

@@ -26,9 +26,7 @@ def run(tmp_path: Path, engine: Engine) -> Run:
     def stagelens(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "stagelens.cli", *arguments]
         environment = os.environ | home
-        return subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, timeout=120
-        )
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     return stagelens
 

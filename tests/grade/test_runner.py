@@ -287,6 +287,26 @@ def test_a_learners_own_notebook_is_never_run(classroom: Room, one_kernel: OneKe
     assert not mark.exists()
 
 
+# As on a busy machine: what a cell shows is sent some time after its end, and not waited for.
+BUSY = """
+import sys, time
+sys.stdout.flush_timeout = sys.stderr.flush_timeout = 0
+get_ipython().kernel.iopub_thread.schedule(lambda: time.sleep(6))
+"""
+
+
+def test_a_report_that_a_busy_machine_sends_late_is_waited_for(
+    classroom: Room, one_kernel: OneKernel
+) -> None:
+    classroom.submit(ann="right")
+    source = nbformat.reads(classroom.notebook, as_version=4)
+    source.cells[-1].source = BUSY + source.cells[-1].source
+    classroom.notebook = nbformat.writes(source)
+    run(classroom, one_kernel)
+    found = classroom.results()["ann"]
+    assert (found["status"], found["error"]) == ("graded", None)
+
+
 def test_a_notebook_without_a_report_is_an_error_that_says_so(classroom: Room, one_kernel: OneKernel) -> None:
     classroom.submit(ann="right")
     source = nbformat.reads(classroom.notebook, as_version=4)

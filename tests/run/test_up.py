@@ -227,7 +227,7 @@ def test_ctrl_c_ends_a_program_that_waits_and_leaves_nothing(
     with pytest.raises(run.AlreadyStarting):
         town.up()
     program.send_signal(signal.SIGINT)
-    _, errors = program.communicate(timeout=120)
+    _, errors = program.communicate()
     assert "KeyboardInterrupt" in errors
     assert town.left() == []
     assert not (cache_dir() / f"up-{town.network}.lock").exists()

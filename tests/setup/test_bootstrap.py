@@ -99,7 +99,7 @@ class Project:
         self, *arguments: str, script: Path | None = None, cwd: Path | None = None
     ) -> tuple[int, str, str]:
         process = self.start(*arguments, script=script, cwd=cwd)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate()
         return process.returncode, out.strip(), err
 
     def wait_for_build(self) -> None:
@@ -200,7 +200,7 @@ def test_the_dev_extra_is_installed_for_tests_and_stays(project: Project) -> Non
 def test_two_at_once_install_once(project: Project) -> None:
     both = [project.start("one"), project.start("two")]
     for process in both:
-        process.communicate(timeout=120)
+        process.communicate()
     assert [process.returncode for process in both] == [0, 0]
     assert project.builds == 1
 
@@ -216,7 +216,7 @@ def test_an_interrupted_installation_is_taken_up_again(project: Project, number:
         assert not (project.root / ".venv/stagelens-tmp").exists()
         # pip has ended; the build backend that it called has not heard of it, and has no way into .venv.
     os.killpg(process.pid, number)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate()
     assert process.returncode == 128 + number
     assert "Traceback" not in err.partition("stopped;")[0]
     until(lambda: not [p for p in psutil.process_iter() if _group(p) == process.pid], "the end of pip")
@@ -230,7 +230,7 @@ def test_a_killed_installation_begins_anew(project: Project) -> None:
     process = project.start()
     project.wait_for_build()
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=120)
+    process.communicate()
     # A package that pip was about to unpack.
     half = project.root / ".venv/half"
     half.touch()
@@ -299,7 +299,7 @@ def test_an_interrupt_while_the_command_line_is_imported(project: Project) -> No
     assert process.stdout is not None
     assert process.stdout.readline() == "importing\n"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate()
     assert (process.returncode, err) == (130, "")
 
 

@@ -38,7 +38,7 @@ def dive() -> Path:
             pytest.skip("dive is built with Go, which is not here")
         module = "github.com/wagoodman/dive/cmd/dive@latest"
         environment = os.environ | {"GOBIN": str(program.parent)}
-        subprocess.run([go, "install", module], env=environment, check=True, timeout=280, capture_output=True)
+        subprocess.run([go, "install", module], env=environment, check=True, capture_output=True)
     return program
 
 
@@ -46,7 +46,7 @@ def figures(dive: Path, engine: Engine, image: str, folder: Path) -> dict[str, A
     out = folder / "dive.json"
     environment = os.environ | {"DOCKER_HOST": engine.address}
     command = [str(dive), "--json", str(out), image]
-    subprocess.run(command, env=environment, check=True, timeout=200, capture_output=True)
+    subprocess.run(command, env=environment, check=True, capture_output=True)
     return json.loads(out.read_bytes())["image"]
 
 

@@ -34,6 +34,19 @@ def test_the_running_step_is_told_and_nothing_stays(shell: None) -> None:
     assert told == ["…", "[builder 2/2] RUN make \\u{202e}", ""]
 
 
+def test_what_it_says_already_is_not_said_again(shell: None) -> None:
+    with capture_output() as seen, StatusLine() as line:
+        for told in ("building", "building", "looking", "building"):
+            line(told)
+    assert [output.data["text/plain"] for output in seen.outputs] == [
+        "…",
+        "building",
+        "looking",
+        "building",
+        "",
+    ]
+
+
 def test_outside_of_a_notebook_it_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     with StatusLine() as line:
         line("building")

@@ -17,6 +17,8 @@ from stagelens.cli.console import out, working
 from stagelens.errors import StagelensError
 
 ROOT = Path(__file__).parents[3]
+# Output that comes later is left out without a word. nbclient waits four seconds, which a busy machine needs.
+_OUTPUT_SECONDS = 60
 
 
 @click.command("run")
@@ -51,6 +53,7 @@ def run_command(name: str, out_dir: Path, language: str) -> None:
                 cwd=str(source.parent),
                 progress_bar=False,
                 log_output=False,
+                iopub_timeout=_OUTPUT_SECONDS,
                 # It would warn that it listens on localhost, and print a traceback when it is ended.
                 extra_arguments=["--IPKernelApp.log_level=50"],
             )

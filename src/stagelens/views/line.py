@@ -26,6 +26,7 @@ class StatusLine:
     def __init__(self) -> None:
         self._shown: DisplayHandle | None = None
         self._said = 0.0
+        self._told = ""
         self._step = ""
 
     def __enter__(self) -> StatusLine:
@@ -41,9 +42,12 @@ class StatusLine:
             self._shown.update({"text/plain": ""}, raw=True)
 
     def __call__(self, told: str) -> None:
-        """Say what is being done now."""
-        if self._shown is not None:
-            self._said = time.monotonic()
+        """Say what is being done now; the same again is no output.
+
+        A kernel drops output that its client does not take in time, the word that a cell has ended with it.
+        """
+        if self._shown is not None and told != self._told:
+            self._said, self._told = time.monotonic(), told
             self._shown.update({"text/plain": text.prose(told, 200)}, raw=True)
 
     def step(self, vertex: Vertex, lines: tuple[LogLine, ...]) -> None:

@@ -31,6 +31,8 @@ from stagelens.grade.notebook import FORGET
 ENGINE = "stagelens-warm"
 START_SECONDS = 120
 GRACE_SECONDS = 30
+# Output that comes later is left out without a word; nbclient waits four seconds, which a busy machine needs.
+OUTPUT_SECONDS = 60
 _POLL_SECONDS = 0.5
 _BEGIN_SECONDS = 0.2
 _SOCKET_PATH = 100  # bytes; a UNIX socket's path has 108 at most, on macOS 104
@@ -290,7 +292,8 @@ class WarmEngine(NBClientEngine):
     ) -> None:
         """Forget what the last notebook did, go to `folder`, and run the cells."""
         manager, connection = warm.connected()
-        client = _Client(nb_man, km=manager, timeout=execution_timeout, record_timing=False)
+        patience: dict[str, Any] = {"timeout": execution_timeout, "iopub_timeout": OUTPUT_SECONDS}
+        client = _Client(nb_man, km=manager, record_timing=False, **patience)
         client.warm = warm
         client.kc = connection
         forget = FORGET.format(folder=str(folder))
