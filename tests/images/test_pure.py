@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import sys
 import tarfile
@@ -25,6 +26,14 @@ TWO = b"-----BEGIN CERTIFICATE-----\nMIICAAAA\n-----END CERTIFICATE-----"
 def test_lessons_name_known_images() -> None:
     assert images.LESSON_IMAGES["01-multi-stage"] == ("diamol/base",)
     assert {name for names in images.LESSON_IMAGES.values() for name in names} <= set(images.NAMES)
+
+
+@pytest.mark.network
+@pytest.mark.skipif(shutil.which("apt-get") is None or os.geteuid() != 0, reason="root on Debian or Ubuntu")
+def test_a_machine_without_lists_of_packages_gets_them() -> None:
+    ask = "from stagelens.images import host; print(host.apt_sources()[0].suite == host.codename())"
+    script = 'mount -t tmpfs none /var/lib/apt/lists && exec "$0" -c "$1"'
+    assert run(["unshare", "--mount", "sh", "-c", script, sys.executable, ask]).strip() == "True"
 
 
 class TestIndex:

@@ -41,6 +41,9 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
         file.write("built\\n")
     if (here / "slow").exists():
         time.sleep(600)
+    if (here / "once").exists():
+        (here / "once").unlink()
+        raise SystemExit("ReadTimeoutError: HTTPSConnectionPool: Read timed out.")
     if (here / "broken").exists():
         raise SystemExit("the backend is broken on purpose")
     name = "stagelens-1-py3-none-any.whl"
@@ -279,7 +282,15 @@ def test_a_failed_installation_shows_what_pip_said(project: Project) -> None:
     code, _, err = project.run()
     assert code == 1
     assert "the backend is broken on purpose" in err
+    assert project.builds == 1
     assert "next: check the network" in err
+
+
+def test_an_index_that_breaks_off_is_asked_again(project: Project) -> None:
+    (project.root / "once").touch()
+    code, _, err = project.run()
+    assert (code, project.builds) == (0, 2)
+    assert "installing stagelens into .venv failed for now; again in 5 s" in err
 
 
 def test_a_venv_without_a_python_is_made_anew(bare: Project) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 
 _PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+_LOCK_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,15 @@ def provide(programs: tuple[Program, ...]) -> None:
         )
     err.print(f"missing: {', '.join(program.name for program in lacking)}", markup=False)
     with working(f"installing {', '.join(packages)}"):
+        # What an update could not do, the installation tells where it matters.
         _apt(["apt-get", "update"])
-        _apt(command)
+        done = _apt(command)
+    if done.returncode:
+        raise StagelensError(
+            f"{' '.join(command[:2])} failed.",
+            why="\n".join(done.stderr.splitlines()[-8:]),
+            remedy=f"mend what it says, then run: apt-get update && {' '.join(command)}",
+        )
 
 
 def provide_replica_tools(engine: Engine, names: Iterable[str]) -> None:
@@ -83,20 +93,20 @@ def provide_replica_tools(engine: Engine, names: Iterable[str]) -> None:
         provide(REPLICAS)
 
 
-def _apt(command: list[str]) -> None:
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        env=environment,
-        check=False,
-    )
-    if done.returncode:
-        raise StagelensError(
-            f"{' '.join(command[:2])} failed.",
-            why="\n".join(done.stderr.splitlines()[-8:]),
-            remedy=f"mend what it says, then run: {' '.join(command)}",
+def _apt(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run apt-get; while another program has its locks, as on a machine that has just started, it waits."""
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=environment,
+            check=False,
         )
+        if "Could not get lock" not in done.stderr or time.monotonic() > deadline:
+            return done
+        time.sleep(2)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from stagelens.images import host
 from stagelens.images.errors import ReplicaFailed
 from stagelens.images.process import run
 
@@ -81,6 +82,7 @@ def _static_busybox(folder: Path) -> Path:
         return Path(own)
     # apt drops its rights to the user _apt for a download, who must be able to write here.
     folder.chmod(0o777)
+    host.fetch_lists()
     run(["apt-get", "download", "busybox-static"], cwd=folder)
     package = next(folder.glob("busybox-static_*.deb"), None)
     if package is None:

@@ -73,10 +73,8 @@ def apt_sources() -> list[AptSource]:
     ------
     ReplicaFailed: the release's main component is in no source.
     """
-    text = run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)", "Created-By: Packages"]
-    )
-    sources = parse_targets(text, codename())
+    fetch_lists()
+    sources = parse_targets(_targets(), codename())
     if not any(s.suite == codename() and s.component == "main" for s in sources):
         raise ReplicaFailed(
             "apt has no source for this release's main component.",
@@ -84,6 +82,22 @@ def apt_sources() -> list[AptSource]:
             remedy="add the source, run: apt-get update   then run this again",
         )
     return sources
+
+
+def fetch_lists() -> None:
+    """Get apt's lists of packages where there are none: images for CI leave them out to be small.
+
+    Raises
+    ------
+    ReplicaFailed: apt could not get them.
+    """
+    if not _targets():
+        run(["apt-get", "update"])
+
+
+def _targets() -> str:
+    wanted = ["--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)", "Created-By: Packages"]
+    return run(["apt-get", "indextargets", *wanted])
 
 
 def parse_targets(text: str, suite: str) -> list[AptSource]:
