@@ -159,6 +159,13 @@ def test_axe_finds_nothing_serious_in_either_theme(
     accessible(page)
 
 
+def test_no_two_elements_of_a_page_have_one_id(page: Page) -> None:
+    """Else a screen reader, or an arrow's head, is led to another widget."""
+    found: list[str] = page.evaluate("() => [...document.querySelectorAll('.sl [id]')].map((e) => e.id)")
+    assert len(found) > 3
+    assert len(found) == len(set(found))
+
+
 @pytest.mark.parametrize("name", sorted(VIEWS))
 def test_every_control_is_reached_by_tab_and_shows_it(page: Page, name: str) -> None:
     wanted = page.evaluate(WATCH, f".sl-view-{name}")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -54,6 +55,14 @@ def test_three_services_run_on_a_network_of_their_own_and_go_again(town: Town) -
     assert town.left() == []
     assert {service.state for service in run.status(town.engine, town.namespace).services} == {"missing"}
     assert town.down() == run.Removed()
+
+
+def test_two_may_take_the_same_away_at_once(town: Town) -> None:
+    town.up()
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(town.down) for _ in range(4)]
+    assert [job.exception() for job in jobs] == [None] * 4
+    assert town.left() == []
 
 
 def test_what_runs_as_wanted_is_kept_and_what_does_not_is_made_again(town: Town) -> None:

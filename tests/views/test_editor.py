@@ -78,6 +78,17 @@ def test_edits_are_checked_and_saved_when_told(context: Path) -> None:
     assert [path.name for path in context.iterdir()] == ["Dockerfile"]
 
 
+def test_a_file_behind_a_link_is_written_and_the_link_stays(context: Path) -> None:
+    place = context.parent / "shared.Dockerfile"
+    (context / "Dockerfile").rename(place)
+    (context / "Dockerfile").symlink_to(place)
+    view = DockerfileEditor(context)
+    view.source = "FROM small\n"
+    view.save()
+    assert (context / "Dockerfile").is_symlink()
+    assert place.read_text() == "FROM small\n"
+
+
 def test_a_broken_text_is_not_built_but_kept(context: Path) -> None:
     view = DockerfileEditor(context)
     answer = ask(view, "build", source=BAD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from stagelens.snapshot import Entry, Exploration
 from stagelens.views import StageExplorer
+from stagelens.views.points import line_changes
 
 DOCKERFILE = """\
 FROM base AS builder
@@ -101,3 +103,18 @@ def test_it_speaks_korean(build: Exploration) -> None:
     assert "파일 변경 없음" in str(view)
     view.language = "en"
     assert view.strings == {}
+
+
+def test_a_changed_text_is_told_line_by_line() -> None:
+    changes = line_changes(["one", "two", "three"], ["one", "2", "three", "four"])
+    assert [sign + line for sign, line in changes] == [" one", "-two", "+2", " three", "+four"]
+
+
+def test_no_lines_are_compared_letter_by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That takes minutes where two texts of a thousand lines have nothing in common."""
+    compared: list[object] = []
+    monkeypatch.setattr(difflib.SequenceMatcher, "ratio", compared.append)
+    monkeypatch.setattr(difflib.SequenceMatcher, "quick_ratio", compared.append)
+    changes = list(line_changes([f"before {n}" for n in range(9)], [f"after {n}" for n in range(9)]))
+    assert [sign for sign, _ in changes] == ["-"] * 9 + ["+"] * 9
+    assert not compared

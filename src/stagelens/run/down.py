@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 from docker.errors import APIError, NotFound
@@ -49,10 +50,14 @@ def remove_containers(engine: engines.Engine, label: str) -> tuple[str, ...]:
     rows = api.containers(all=True, filters={"label": label})
 
     def remove(row: dict[str, Any]) -> str:
-        with suppress(NotFound):
-            with suppress(APIError):
-                api.stop(row["Id"], timeout=_STOP_SECONDS)
+        with suppress(APIError):
+            api.stop(row["Id"], timeout=_STOP_SECONDS)
+        try:
             api.remove_container(row["Id"], force=True, v=True)
+        except APIError as error:
+            # Gone, or going: somebody else removes it as well.
+            if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+                raise
         return str(row["Names"][0]).lstrip("/")
 
     with ThreadPoolExecutor(max(1, min(4, len(rows)))) as pool:

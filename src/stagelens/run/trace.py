@@ -17,6 +17,7 @@ from stagelens.run.model import GALLERY, App, Hop, RequestTrace, Service
 _LOG_SECONDS = 3.0
 _MOST = 100
 _LINES = 2000
+_LONGEST_MS = 86_400_000
 
 Line = Mapping[str, Any]
 
@@ -34,7 +35,7 @@ def trace_request(app: App, path: str = "/") -> RequestTrace:
     deadline = time.monotonic() + _LOG_SECONDS
     while True:
         lines = {service.name: _lines(app, service, request_id) for service in app.services}
-        hops = _hops(app, path, lines)
+        hops = hops_of(app, path, lines)
         whole = bool(hops) and all(hop.inside is not None or hop.status is None for hop in hops)
         if whole or time.monotonic() > deadline:
             break
@@ -52,8 +53,11 @@ def _lines(app: App, service: Service, request_id: str) -> list[Line]:
     return [fields for fields in found if fields and fields.get("request_id") == request_id]
 
 
-def _hops(app: App, path: str, lines: Mapping[str, list[Line]]) -> list[Hop]:
-    """The page's own request, then its calls in the order of their start."""
+def hops_of(app: App, path: str, lines: Mapping[str, list[Line]]) -> list[Hop]:
+    """The page's own request, then its calls in the order of their start; none where it logged none.
+
+    `lines` is what each service logged of the request.
+    """
     page = next((line for line in lines.get(GALLERY, ()) if "calls" in line), None)
     if page is None:
         return []
@@ -72,9 +76,8 @@ def _hops(app: App, path: str, lines: Mapping[str, list[Line]]) -> list[Hop]:
 def _hop(call: Line, lines: Mapping[str, list[Line]]) -> Hop:
     """A call as the gallery logged it, with what the called service logged of it."""
     url = _text(call.get("url"))
-    parts = urlsplit(url)
-    key = (_text(call.get("method")), parts.path)
-    named = parts.hostname or ""
+    named, asked = _place(url)
+    key = (_text(call.get("method")), asked)
     own = next((li for li in lines.get(named, ()) if (li.get("method"), li.get("path")) == key), None)
     return Hop(
         named,
@@ -88,13 +91,25 @@ def _hop(call: Line, lines: Mapping[str, list[Line]]) -> Hop:
     )
 
 
+def _place(url: str) -> tuple[str, str]:
+    """The host and the path of an address."""
+    try:
+        parts = urlsplit(url)
+        return parts.hostname or "", parts.path
+    except ValueError:  # no address at all
+        return "", ""
+
+
 def _status(line: Line) -> int | None:
     value = line.get("status")
     return value if isinstance(value, int) and value else None
 
 
 def _seconds(milliseconds: object) -> float:
-    return milliseconds / 1000 if isinstance(milliseconds, int | float) else 0.0
+    # A log may say NaN, or a number that no float holds.
+    if isinstance(milliseconds, int | float) and 0 <= milliseconds < _LONGEST_MS:
+        return milliseconds / 1000
+    return 0.0
 
 
 def _text(value: object) -> str:

@@ -88,13 +88,15 @@ class DockerfileEditor(Sheet):
 
     def _write(self, source: str) -> None:
         try:
-            mode = self._file.stat().st_mode & 0o777 if self._file.exists() else 0o644
-            handle, name = tempfile.mkstemp(prefix=".stagelens-", dir=self._file.parent)
+            # What a link leads to is written, and the link stays.
+            place = Path(os.path.realpath(self._file))
+            mode = place.stat().st_mode & 0o777 if place.exists() else 0o644
+            handle, name = tempfile.mkstemp(prefix=".stagelens-", dir=place.parent)
             try:
                 with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
                     file.write(source)
                 Path(name).chmod(mode)
-                Path(name).replace(self._file)
+                Path(name).replace(place)
             except BaseException:
                 Path(name).unlink(missing_ok=True)
                 raise

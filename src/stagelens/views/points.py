@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from stagelens.errors import StagelensError
@@ -171,4 +171,15 @@ def _lines(old: FileContent | None, new: FileContent | None) -> list[tuple[str, 
     after = new.text.splitlines() if new and not new.binary else None
     if before is None or after is None or len(before) + len(after) > _DIFF_LINES:
         return [(" ", line) for line in (before if after is None else after) or ()]
-    return [(line[0], line[2:]) for line in difflib.ndiff(before, after) if line[0] != "?"]
+    return list(line_changes(before, after))
+
+
+def line_changes(before: list[str], after: list[str]) -> Iterator[tuple[str, str]]:
+    """The lines of both texts with `diff`'s signs."""
+    # Not ndiff: it looks for lines that are alike, which takes minutes where every line is another.
+    for kind, a, a_end, b, b_end in difflib.SequenceMatcher(None, before, after).get_opcodes():
+        if kind == "equal":
+            yield from ((" ", line) for line in after[b:b_end])
+        else:
+            yield from (("-", line) for line in before[a:a_end])
+            yield from (("+", line) for line in after[b:b_end])

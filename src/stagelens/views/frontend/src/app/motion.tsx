@@ -13,7 +13,7 @@ export interface Hop {
 }
 
 /** Milliseconds since the request began, as they are played. */
-export interface Pace {
+interface Pace {
   begin: number;
   arrive: number;
   leave: number;

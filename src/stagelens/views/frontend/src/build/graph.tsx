@@ -1,5 +1,5 @@
 // What flows between the stages: a column for each step away from the start, an arrow for each COPY --from.
-import { useWords } from "../lib/widget";
+import { useUnique, useWords } from "../lib/widget";
 import type { Edge, Outline, Stage, Step } from "./model";
 
 const WIDTH = 150;
@@ -40,6 +40,7 @@ export function layout(stages: Stage[], edges: Edge[]): Node[] {
 
 export function Graph({ outline, steps }: { outline: Outline; steps: Step[] }) {
   const { t } = useWords();
+  const head = useUnique("sl-arrow");
   const { stages = [], edges = [] } = outline;
   if (!edges.length) return null;
   const nodes = layout(stages, edges);
@@ -58,7 +59,7 @@ export function Graph({ outline, steps }: { outline: Outline; steps: Step[] }) {
     <div class="sl-graph" tabIndex={0} role="region" aria-label={t("Stage graph")}>
       <svg width={width} height={height} viewBox={`0 0 ${width} ${height}`} role="img" aria-label={told.join("; ")}>
         <defs>
-          <marker id="sl-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
+          <marker id={head} viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
             <path d="M0 0 8 4 0 8z" class="sl-arrow" />
           </marker>
         </defs>
@@ -73,6 +74,7 @@ export function Graph({ outline, steps }: { outline: Outline; steps: Step[] }) {
             <Arrow
               key={index}
               edge={edge}
+              head={head}
               from={[left(source) + WIDTH, top(source) + HEIGHT / 2 + out]}
               to={[left(target), top(target) + HEIGHT / 2 + into]}
             />
@@ -91,14 +93,15 @@ function spread(edges: Edge[], edge: Edge, space: number): number {
   return (edges.indexOf(edge) - (edges.length - 1) / 2) * Math.min(space, (HEIGHT - 8) / edges.length);
 }
 
-function Arrow({ edge, from: [x1, y1], to: [x2, y2] }: { edge: Edge; from: number[]; to: number[] }) {
+function Arrow(given: { edge: Edge; head: string; from: number[]; to: number[] }) {
+  const { edge, head, from: [x1, y1], to: [x2, y2] } = given;
   const turn = x2 - 58;
   const label = edge.label.length > 17 ? `${edge.label.slice(0, 16)}…` : edge.label;
   return (
     <g class={`sl-edge sl-edge-${edge.kind}`}>
       <path
         d={`M${x1} ${y1}H${turn}C${turn + 36} ${y1} ${x2 - 40} ${y2} ${x2 - 3} ${y2}`}
-        marker-end="url(#sl-arrow)"
+        marker-end={`url(#${head})`}
       />
       <text x={x1 + 8} y={y1 - 4}>
         <title>{edge.label}</title>

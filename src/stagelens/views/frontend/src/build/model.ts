@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useChannel } from "../lib/widget";
 
-export interface Planned {
+interface Planned {
   line: number;
   text: string;
   runs: boolean;

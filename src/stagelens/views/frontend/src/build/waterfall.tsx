@@ -12,7 +12,7 @@ interface Given {
   choose(id: string): void;
 }
 
-export function useStates(): Record<State, string> {
+function useStates(): Record<State, string> {
   const { t } = useWords();
   return {
     waiting: t("waiting"),

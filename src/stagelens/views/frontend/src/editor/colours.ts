@@ -1,6 +1,6 @@
 // A Dockerfile's parts for the eye. The kernel's parser says what is right; this says only what looks like what.
 
-export type Token = [text: string, kind: "" | "comment" | "keyword" | "flag" | "string" | "variable" | "heredoc"];
+type Token = [text: string, kind: "" | "comment" | "keyword" | "flag" | "string" | "variable" | "heredoc"];
 
 const KEYWORDS =
   /^(ADD|ARG|CMD|COPY|ENTRYPOINT|ENV|EXPOSE|FROM|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|RUN|SHELL|STOPSIGNAL|USER|VOLUME|WORKDIR)$/i;

@@ -2,6 +2,7 @@
 // activedescendant pattern has it, so that no row takes it away when it scrolls out.
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useUnique } from "./widget";
 
 export interface TreeRow {
   id: string;
@@ -33,12 +34,11 @@ interface Given<R extends TreeRow> {
 const ROW = 24;
 const SPARE = 8;
 const HELD = 50;
-let trees = 0;
 
 export function TreeRows<R extends TreeRow>(given: Given<R>) {
   const { rows } = given;
   const box = useRef<HTMLDivElement>(null);
-  const [name] = useState(() => `sl-tree-${++trees}`);
+  const name = useUnique("sl-tree");
   const [top, setTop] = useState(0);
   const [cursor, setCursor] = useState(0);
   // Each key acts on the rows that the one before it led to; those of a busy tree wait for its answer.

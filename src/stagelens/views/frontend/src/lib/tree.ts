@@ -1,10 +1,10 @@
 // The folders that the kernel has told, and the rows that they make; see stagelens/views/tree.py.
 import type { TreeRow } from "./rows";
 
-export type Mark = "" | "added" | "changed" | "removed";
+type Mark = "" | "added" | "changed" | "removed";
 
 /** name, kind, bytes, mark, differing rows at or below it, permission bits, link target */
-export type WireRow = [string, string, number, Mark, number, number | null, string | null];
+type WireRow = [string, string, number, Mark, number, number | null, string | null];
 
 export interface Folder {
   rows: WireRow[];

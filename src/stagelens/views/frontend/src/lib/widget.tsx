@@ -34,7 +34,13 @@ export function useTrait<T>(name: string): [T, (value: T) => void] {
   ];
 }
 
-export interface Words {
+/** An id that no other element of the page has: each widget is a module of its own, and would count from 1. */
+export function useUnique(name: string): string {
+  const [id] = useState(() => `${name}-${Math.random().toString(36).slice(2)}`);
+  return id;
+}
+
+interface Words {
   /** A text in the learner's language, its {names} filled in. */
   t(text: string, values?: Record<string, string | number>): string;
   /** A text that depends on a number, which its {n} shows. */

@@ -4,7 +4,7 @@ import { Instruction } from "../lib/ui";
 import { useWords } from "../lib/widget";
 import type { Build, Point, Stage, Step } from "./model";
 
-export function Delta({ step }: { step: Step }) {
+function Delta({ step }: { step: Step }) {
   const { t } = useWords();
   if (!step.added && !step.changed && !step.removed) return <span class="sl-soft sl-delta">{t("no file changes")}</span>;
   const parts: [string, string, number, string][] = [

@@ -1,0 +1,49 @@
+"""A request's way from the applications' logs: what they hold is a stranger's."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from stagelens.engine import Engine
+from stagelens.run import App, Service
+from stagelens.run.trace import hops_of
+
+NAMES = ("iotd", "accesslog", "image-gallery")
+APP = App(None, "nat", tuple(Service(n, n, n, "running") for n in NAMES), cast("Engine", None))
+CALL = {
+    "method": "GET",
+    "url": "http://iotd/image",
+    "status": 200,
+    "ms": 20,
+    "ts": "2026-11-24T08:26:01.010Z",
+}
+PAGE = {"method": "GET", "path": "/", "status": 200, "ms": 50, "ts": "2026-11-24T08:26:01.050Z"}
+
+
+def hops(call: dict[str, Any], **page: Any) -> list[tuple[str, float, float | None]]:
+    lines = {
+        "image-gallery": [PAGE | {"calls": [call]} | page],
+        "iotd": [{"method": "GET", "path": "/image", "ms": 15}],
+    }
+    return [(hop.service, hop.seconds, hop.inside) for hop in hops_of(APP, "/", lines)]
+
+
+def test_a_call_has_its_callers_time_and_its_services_own() -> None:
+    assert hops(CALL) == [("image-gallery", 0.05, 0.05), ("iotd", 0.02, 0.015)]
+
+
+@pytest.mark.parametrize("ms", [float("nan"), float("inf"), 10**400, -(10**400), -1, "5", None, [1]])
+def test_a_time_that_is_none_counts_as_nothing(ms: object) -> None:
+    assert hops(CALL | {"ms": ms}, ms=ms) == [("image-gallery", 0.0, 0.0), ("iotd", 0.0, 0.015)]
+
+
+@pytest.mark.parametrize("calls", [None, 7, {"url": "x"}, ["x", 7]])
+def test_calls_of_another_form_are_passed_over(calls: object) -> None:
+    assert hops(CALL, calls=calls) == [("image-gallery", 0.05, 0.05)]
+
+
+@pytest.mark.parametrize(("url", "name"), [("http://accesslog/x", "accesslog"), ("http://[no/address", "")])
+def test_a_service_that_logged_nothing_has_no_time_of_its_own(url: str, name: str) -> None:
+    assert hops(CALL | {"url": url}) == [("image-gallery", 0.05, 0.05), (name, 0.02, None)]
