@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagelens.dockerfile import DockerfileError, load, locate, parse, step_instructions
+from stagelens.dockerfile import DockerfileError, copied_words, load, locate, parse, step_instructions
 
 CHAPTER = """\
 FROM diamol/base AS build-stage
@@ -359,3 +359,13 @@ def test_of_stages_that_share_a_name_the_one_that_reads_alike_is_found() -> None
 def test_a_platforms_arguments_lead_to_a_folder_where_they_are_asked_for() -> None:
     dockerfile = parse("FROM x\nARG TARGETVARIANT\nWORKDIR /$TARGETVARIANT\nRUN one\n")
     assert [i.keyword for i in step_instructions(dockerfile, dockerfile.stages[0])] == ["FROM", "RUN"]
+
+
+def test_a_copys_words_are_those_of_its_place() -> None:
+    text = "ARG A=1\nFROM x\nENV E=e\nCOPY $E a$A /\nWORKDIR w\nENV E=later\nARG A\nADD $E a$A b c\n"
+    dockerfile = parse(text)
+    stage = dockerfile.stages[0]
+    copy, add = (i for i in stage.instructions if i.keyword in ("COPY", "ADD"))
+    # What has no value here may have one in the base image.
+    assert copied_words(dockerfile, stage, copy) == (["e", "a$A"], "/")
+    assert copied_words(dockerfile, stage, add) == (["later", "a1", "b"], "/w/c")

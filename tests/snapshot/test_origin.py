@@ -71,3 +71,53 @@ def test_what_was_changed_on_its_way_is_not_left_behind(explored: Callable[..., 
 
 def test_nothing_of_the_target_is_left_behind(build: Exploration) -> None:
     assert not any(left_behind(build, 2))
+
+
+def file(path: str, mtime: int = 7) -> Entry:
+    return Entry(path, "file", size=1, mtime=mtime)
+
+
+# Two of everything: neither name nor size nor time tells which of them was copied.
+MADE = [file(f"{place}/index.js") for place in ("src/dist/a", "src/dist/b", "out/a", "out/b")]
+
+
+@pytest.mark.parametrize(
+    ("copy", "here", "there"),
+    [
+        ("WORKDIR /app\nCOPY --from=one /src/dist/b .", "app/index.js", "src/dist/b/index.js"),
+        ("WORKDIR /app\nCOPY --from=one /src/dist ./lib", "app/lib/b/index.js", "src/dist/b/index.js"),
+        ("WORKDIR app\nWORKDIR ../web\nCOPY --from=one out/b/index.js x", "web/x", "out/b/index.js"),
+        ("ENV TO=/h\nCOPY --from=one /out/b $TO/", "h/index.js", "out/b/index.js"),
+        ("ARG OUT\nCOPY --from=one $OUT/b /h/", "h/index.js", "out/b/index.js"),
+        ("ARG OUT\nWORKDIR $OUT\nCOPY --from=one ${OUT:-x}/b ./", "out/index.js", "out/b/index.js"),
+        ('COPY --from=one ["/out/b/", "/a b/"]', "a b/index.js", "out/b/index.js"),
+        ("COPY --from=one /out/b/*.js /js/", "js/index.js", "out/b/index.js"),
+        ("COPY --from=one --parents /src/./dist/b /p/", "p/dist/b/index.js", "src/dist/b/index.js"),
+        ("COPY --from=one --parents /src/dist/b /p/", "p/src/dist/b/index.js", "src/dist/b/index.js"),
+        ("COPY --from=one / /all", "all/out/b/index.js", "out/b/index.js"),
+    ],
+)
+def test_the_words_of_a_copy_tell_which_of_many_files_alike_it_took(
+    explored: Callable[..., Exploration], copy: str, here: str, there: str
+) -> None:
+    text = f"ARG OUT=/out\nFROM base AS one\nRUN make\nFROM base\n{copy}\n"
+    unchanged = [list[Entry]()] * copy.count("\n")
+    build = explored(text, [[], MADE], [[], *unchanged, [file(here)]])
+    last = copy.count("\n") + 1
+    assert history(build, 1, here) == (Step(1, last, here), Step(0, 1, there))
+    assert journey(build, "one", there) == (Step(1, last, here),)
+
+
+def test_of_several_sources_the_one_of_that_name_was_taken(explored: Callable[..., Exploration]) -> None:
+    text = "FROM base AS one\nRUN make\nFROM base\nCOPY --from=one /a /b /d/\n"
+    build = explored(text, [[], [file("a"), file("b")]], [[], [file("d/a"), file("d/b")]])
+    assert [step.path for step in history(build, 1, "d/b")] == ["d/b", "b"]
+
+
+def test_where_a_base_image_says_the_folder_a_name_that_is_there_once_will_do(
+    explored: Callable[..., Exploration],
+) -> None:
+    text = "FROM base AS one\nRUN make\nFROM base\nCOPY --from=one /out .\n"
+    build = explored(text, [[], [file("out/app"), *MADE]], [[], [file("home/app"), file("home/index.js")]])
+    assert history(build, 1, "home/app") == (Step(1, 1, "home/app"), Step(0, 1, "out/app"))
+    assert history(build, 1, "home/index.js") == (Step(1, 1, "home/index.js"),)

@@ -24,6 +24,7 @@ from stagelens.dockerfile import (
     expand,
     named_values,
     platform_arguments,
+    split_blanks,
     split_words,
 )
 
@@ -264,7 +265,7 @@ class _Reader:
         return "\n".join([" ".join([instruction.keyword, *sorted(flags), *taken, target]), *bodies])
 
     def _words(self, instruction: Instruction, state: _State) -> list[str]:
-        words = instruction.words or split_words(instruction.arguments, self._escape)
+        words = instruction.words or split_blanks(instruction.arguments)
         return [self._expanded(word, state) for word in words]
 
     def _seen(self, instruction: Instruction, state: _State) -> Mapping[str, Variable]:

@@ -6,8 +6,8 @@ from stagelens.dockerfile.model import Dockerfile, Edge, EdgeKind, Flag, Heredoc
 from stagelens.dockerfile.parse import load, parse
 from stagelens.dockerfile.platforms import platform_arguments
 from stagelens.dockerfile.reference import full_name
-from stagelens.dockerfile.steps import locate, step_instructions
-from stagelens.dockerfile.words import named_values, split_words
+from stagelens.dockerfile.steps import copied_words, locate, step_instructions
+from stagelens.dockerfile.words import named_values, split_blanks, split_words
 
 __all__ = [
     "Dockerfile",
@@ -19,6 +19,7 @@ __all__ = [
     "Instruction",
     "Stage",
     "StageNotFound",
+    "copied_words",
     "expand",
     "full_name",
     "load",
@@ -26,6 +27,7 @@ __all__ = [
     "named_values",
     "parse",
     "platform_arguments",
+    "split_blanks",
     "split_words",
     "step_instructions",
 ]

@@ -9,11 +9,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import ChainMap
+from collections.abc import Iterator
 
 from stagelens.dockerfile.expand import expand
 from stagelens.dockerfile.model import Dockerfile, Instruction, Stage
 from stagelens.dockerfile.platforms import platform_arguments
-from stagelens.dockerfile.words import named_values, split_words
+from stagelens.dockerfile.words import named_values, split_blanks, split_words
 
 _NAME = re.compile(
     r"^\[(?:(?P<platform>[a-z]+/[a-z0-9/]+) )?(?:(?P<label>\S+) )?(?P<n>\d+)/(?P<total>\d+)\] ?(?P<text>.*)$",
@@ -68,22 +69,38 @@ def _place(
 
 def step_instructions(dockerfile: Dockerfile, stage: Stage) -> list[Instruction]:
     """The instructions of a stage that BuildKit runs, in order: a WORKDIR that leads to / is only counted."""
+    counted = {instruction.index for instruction in _counted(stage)}
+    return [
+        instruction
+        for instruction, folder, _ in _followed(dockerfile, stage)
+        if instruction.index in counted and (instruction.keyword != "WORKDIR" or folder.strip("/"))
+    ]
+
+
+def copied_words(dockerfile: Dockerfile, stage: Stage, instruction: Instruction) -> tuple[list[str], str]:
+    """A COPY's sources and, as an absolute path, its destination, as far as the Dockerfile tells."""
+    for found, folder, variables in _followed(dockerfile, stage):
+        if found.index == instruction.index:
+            words = found.words or split_blanks(found.arguments)
+            *sources, destination = (variables.expanded(word) for word in words)
+            return sources, posixpath.join(folder, destination)
+    raise ValueError("the instruction is of another stage")
+
+
+def _followed(dockerfile: Dockerfile, stage: Stage) -> Iterator[tuple[Instruction, str, _Variables]]:
+    """A stage's instructions, each with the folder and the variables that hold then; these change later."""
     chain = [stage]
     while (base := chain[-1].base_stage) is not None:
         chain.append(dockerfile.stages[base])
     folder, variables = "/", _Variables(dockerfile)
-    found: list[Instruction] = []
     for link in reversed(chain):
-        found = []
-        counted = {instruction.index for instruction in _counted(link)}
         for instruction in link.instructions:
             variables.define(instruction)
             if instruction.keyword == "WORKDIR":
                 place = variables.expanded(instruction.arguments)
                 folder = posixpath.normpath(posixpath.join(folder, place))
-            if instruction.index in counted and (instruction.keyword != "WORKDIR" or folder.strip("/")):
-                found.append(instruction)
-    return found
+            if link is stage:
+                yield instruction, folder, variables
 
 
 class _Variables:

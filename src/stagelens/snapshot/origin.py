@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
 
-from stagelens.dockerfile import Edge, Instruction, split_words
+from stagelens.dockerfile import Dockerfile, Edge, Instruction, Stage, copied_words
 from stagelens.errors import interruptible
 from stagelens.snapshot.entry import Entry
 from stagelens.snapshot.probe import Exploration, StageFiles
+from stagelens.snapshot.table import FileTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,8 @@ def history(exploration: Exploration, stage: str | int, path: str) -> tuple[Step
             files = exploration.stage(files.stage.base_stage)
         elif instruction.keyword == "COPY" and (source := _stage_edge(exploration, files, instruction)):
             entry = files.tables[index].get(wanted)
-            files = source
-            wanted = _source_path(instruction, entry, source) if entry else None
+            copy = _Copy(exploration.trace.dockerfile, files.stage, instruction, source.final)
+            files, wanted = source, copy.source_of(entry) if entry else None
         else:
             break
         limit = len(files.tables)
@@ -115,7 +119,8 @@ def _carried(exploration: Exploration, edge: Edge) -> Iterator[tuple[str, str]]:
         instruction = files.stage.instructions[edge.instruction]
         change = files.changes(edge.instruction)
         new = (*change.added, *(after for _, after in change.changed))
-        copied = ((_source_path(instruction, e, source), e.path) for e in new if e.kind != "dir")
+        copy = _Copy(exploration.trace.dockerfile, files.stage, instruction, source.final)
+        copied = ((copy.source_of(e), e.path) for e in new if e.kind != "dir")
         found = ((path, here) for path, here in copied if path is not None)
     return ((path, here) for path, here in found if files.final.get(here) is not None)
 
@@ -141,31 +146,54 @@ def _stage_edge(exploration: Exploration, files: StageFiles, instruction: Instru
     return None
 
 
-def _source_path(instruction: Instruction, entry: Entry, source: StageFiles) -> str | None:
-    """The path in `source` that became `entry`: by the COPY's own words, checked against what is there.
+class _Copy:
+    """A COPY --from: which path of the source's final state became a path of its own stage.
 
-    COPY keeps size and time, so the candidate that is equal is it. One of the same size will do: BuildKit
-    goes by content, and answers a COPY from its cache with the times of an earlier run.
+    By the COPY's own words, checked against what is there. COPY keeps size and time, so the candidate that is
+    equal is it. One of the same size will do: BuildKit goes by content, and answers a COPY from its cache
+    with the times of an earlier run.
     """
-    words = [*(instruction.words or split_words(instruction.arguments))]
-    *sources, destination = words
-    relative = posixpath.relpath("/" + entry.path, posixpath.join("/", destination))
-    similar: str | None = None
-    for word in sources:
-        base = word.strip("/").removeprefix("./")
-        candidates = [base, posixpath.join(base, relative)]
-        if posixpath.basename(base) == relative.split("/", 1)[0]:
-            candidates.append(posixpath.join(posixpath.dirname(base), relative))
-        for candidate in candidates:
-            found = source.final.get(posixpath.normpath(candidate).lstrip("/"))
+
+    def __init__(
+        self, dockerfile: Dockerfile, stage: Stage, instruction: Instruction, source: FileTable
+    ) -> None:
+        self._sources, self._destination = copied_words(dockerfile, stage, instruction)
+        self._parents = instruction.flag("parents") is not None
+        self._source = source
+
+    def source_of(self, entry: Entry) -> str | None:
+        """The path in the source that became `entry`, None where that cannot be told."""
+        similar: str | None = None
+        for candidate in self._candidates(entry):
+            found = self._source.get(posixpath.normpath(candidate).lstrip("/"))
             if found is not None and _same_file(found, entry):
                 return found.path
             if found is not None and similar is None and (found.kind, found.size) == (entry.kind, entry.size):
                 similar = found.path
-    if similar is not None:
-        return similar
-    matches = [e for e in source.final if e.name == entry.name and _same_file(e, entry)]
-    return matches[0].path if len(matches) == 1 else None
+        if similar is not None:
+            return similar
+        matches = [each for each in self._by_name.get(entry.name, ()) if _same_file(each, entry)]
+        return matches[0].path if len(matches) == 1 else None
+
+    def _candidates(self, entry: Entry) -> Iterator[str]:
+        relative = posixpath.relpath("/" + entry.path, self._destination)
+        first = relative.split("/", 1)[0]
+        for word in self._sources:
+            above, name = posixpath.split(word.rstrip("/"))
+            if self._parents:
+                yield posixpath.join(word.partition("/./")[0] if "/./" in word else "", relative)
+            if fnmatchcase(first, name):
+                yield posixpath.join(above, relative)
+            yield posixpath.join(word, relative)
+        # A destination that the base image's folder or variables belong to is not known.
+        yield from self._sources
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, list[Entry]]:
+        found: defaultdict[str, list[Entry]] = defaultdict(list)
+        for entry in self._source:
+            found[entry.name].append(entry)
+        return found
 
 
 def _same_file(a: Entry, b: Entry) -> bool:

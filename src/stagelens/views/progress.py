@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stagelens.build import BuildTrace, LogLine, Vertex, critical_path, work_seconds
-from stagelens.dockerfile import Dockerfile, Edge, Instruction, Stage, split_words, step_instructions
+from stagelens.dockerfile import Dockerfile, Edge, Instruction, Stage, split_blanks, step_instructions
 from stagelens.views import markup, text
 
 # An answer with log lines ends after as many characters.
@@ -49,7 +49,7 @@ def _edge(dockerfile: Dockerfile, edge: Edge) -> dict[str, Any] | None:
         return None
     instruction = dockerfile.stages[edge.target].instructions[edge.instruction]
     if edge.kind in ("copy", "add"):
-        sources = [*(instruction.words or split_words(instruction.arguments))][:-1]
+        sources = [*(instruction.words or split_blanks(instruction.arguments))][:-1]
         label = " ".join(sources)
     else:
         label = "FROM" if edge.kind == "from" else "RUN --mount"
