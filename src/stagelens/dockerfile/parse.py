@@ -208,8 +208,7 @@ def _mount_source(flag: Flag) -> str | None:
     if flag.name != "mount" or not flag.value:
         return None
     with suppress(csv.Error):
-        for field in next(csv.reader([flag.value]), ()):
-            key, _, value = field.partition("=")
-            if key.lower() == "from":
-                return value
+        fields = [field.partition("=") for field in next(csv.reader([flag.value]), ())]
+        # The last one counts.
+        return next((value for key, _, value in reversed(fields) if key.lower() == "from"), None)
     return None

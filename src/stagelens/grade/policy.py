@@ -11,7 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stagelens.build.logs import clean
-from stagelens.dockerfile import Dockerfile, Instruction, load, split_words
+from stagelens.dockerfile import (
+    Dockerfile,
+    DockerfileError,
+    Instruction,
+    expand,
+    load,
+    parse,
+    split_blanks,
+)
 from stagelens.errors import StagelensError
 
 # An exercise's answer has some twenty lines.
@@ -23,7 +31,8 @@ _SYNTAX = re.compile(r"^(\s*#\s*)syntax(\s*=)", re.IGNORECASE)
 # `?{1,200}`, three times in a pattern, takes half a second for one long path, and a further one hundred times
 # that. The engine counts so, too, but its documentation has no such thing.
 _COUNTED = re.compile(r"\{\s*\d")
-_REMOTE = re.compile(r"://|^git@|\$")
+# An address, a repository behind SSH (USER@HOST:PATH), or what only the build knows.
+_REMOTE = re.compile(r"://|^[^/:]+@[^/:]+:|\$")
 
 
 class NotAllowed(StagelensError):
@@ -61,7 +70,9 @@ def check(dockerfile: Dockerfile, images: tuple[str, ...]) -> None:
             line = dockerfile.stages[edge.target].instructions[edge.instruction].start_line
             raise _no(edge.source, line, f"the exercise's images are: {', '.join(images)}")
     for instruction in (i for stage in dockerfile.stages for i in stage.instructions):
-        for source in _fetched(instruction, dockerfile.escape):
+        if instruction.keyword == "ONBUILD":
+            _check_trigger(instruction, dockerfile.escape, images)
+        for source in _added(instruction, dockerfile.escape):
             if _REMOTE.search(source):
                 raise _no(source, instruction.start_line, "everything must come from the project's folder")
 
@@ -98,14 +109,24 @@ def without_syntax(text: str) -> str:
     return "".join(lines)
 
 
-def _fetched(instruction: Instruction, escape: str) -> Iterator[str]:
-    """Sources of an ADD, and whatever an ONBUILD might fetch."""
+def _added(instruction: Instruction, escape: str) -> Iterator[str]:
+    """Sources of an ADD, as the engine sees them: without quotes and escapes."""
     if instruction.keyword == "ADD":
-        yield from (instruction.words or split_words(instruction.arguments, escape))[:-1]
-    if instruction.keyword == "ONBUILD":
-        trigger = instruction.arguments
-        if re.match(r"ADD\b", trigger, re.IGNORECASE) or "from=" in trigger:
-            yield f"$ {trigger}"
+        for word in (instruction.words or split_blanks(instruction.arguments))[:-1]:
+            try:
+                yield expand(word, {}, escape, keep=True)
+            except ValueError:
+                yield f"$ {word}"
+
+
+def _check_trigger(instruction: Instruction, escape: str, images: tuple[str, ...]) -> None:
+    """An ONBUILD is read as the instruction that it adds, which takes nothing from other stages."""
+    bodies = "".join(f"{heredoc.content}{heredoc.name}\n" for heredoc in instruction.heredocs)
+    try:
+        check(parse(f"# escape={escape}\nFROM scratch\n{instruction.arguments}\n{bodies}"), images)
+    except (DockerfileError, NotAllowed) as error:
+        why = error.reason if isinstance(error, DockerfileError) else error.why
+        raise _no(f"ONBUILD {instruction.arguments}", instruction.start_line, why or "") from None
 
 
 def _full(image: str) -> str:
