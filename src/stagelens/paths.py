@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Generator
 from pathlib import Path
+from typing import BinaryIO
 
 import platformdirs
 
 from stagelens.settings import Settings
+
+_NEW = ".new-"
+# No file takes that long to write: whoever was at it has been killed.
+_LEFT_SECONDS = 24 * 3600
 
 
 def state_dir() -> Path:
@@ -24,3 +34,27 @@ def _place(usual: Path, name: str) -> Path:
     place = home / name if home else usual
     place.mkdir(parents=True, exist_ok=True)
     return place
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Generator[BinaryIO]:
+    """A file to write that becomes `path` when the body ends, and goes away when it fails.
+
+    What programs that were killed meanwhile have left beside it is removed.
+
+    Raises
+    ------
+    OSError: the folder is not there, cannot be written or is full.
+    """
+    for left in path.parent.glob(f"{_NEW}*"):
+        with contextlib.suppress(OSError):  # another program may remove it, too
+            if left.stat().st_mtime < time.time() - _LEFT_SECONDS:
+                left.unlink()
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_NEW)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

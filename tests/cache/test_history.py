@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from stagelens_testing.held import limited
 
 from stagelens.build import BuildTrace, Vertex
 from stagelens.cache import Base, BuildRecord, ContextFile, History, Inputs, explain
@@ -95,15 +97,10 @@ def test_the_oldest_projects_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert [history.last(folder) is not None for folder in folders] == [False, True, True]
 
 
-def test_a_write_that_fails_leaves_the_former_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_the_former_record(tmp_path: Path) -> None:
     history = History(tmp_path / "h")
     history.keep(made("x", cached=False), tmp_path)
-
-    def fail(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("stagelens.cache.history.json.dump", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with limited(resource.RLIMIT_FSIZE, 10), pytest.raises(OSError):
         history.keep(made("y", cached=False), tmp_path)
     assert history.last(tmp_path) == made("x", cached=False)
     assert len(list((tmp_path / "h").iterdir())) == 1

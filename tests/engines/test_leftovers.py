@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -97,6 +99,15 @@ def in_use(control: Control) -> set[str]:
             assert time.monotonic() < deadline
 
 
+def at_rest(control: Control, pending: set[str]) -> None:
+    """Wait until each record has been seen at rest once: other builds may run on this engine."""
+    deadline = time.monotonic() + DEADLINE
+    while pending:
+        assert time.monotonic() < deadline, f"still in use: {pending}"
+        time.sleep(0.2)
+        pending &= in_use(control)
+
+
 def test_builds_cancels_and_cuts_leave_nothing(
     engine: Engine, tmp_path: Path, unique: str, nothing_left: None
 ) -> None:
@@ -110,13 +121,47 @@ def test_builds_cancels_and_cuts_leave_nothing(
         for at in ("transfer", "step"):
             build(engine.api, context, f"{unique}-{at}", Cancel(), at)
             cut(engine, context, tmp_path / f"s-{at}", f"{unique}-cut-{at}", at)
-        pending = in_use(control) - before
-        deadline = time.monotonic() + DEADLINE
-        # Other builds may run on this engine: each record has to be seen at rest once.
-        while pending:
-            assert time.monotonic() < deadline, f"still in use: {pending}"
-            time.sleep(0.2)
-            pending &= in_use(control)
+        at_rest(control, in_use(control) - before)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from stagelens.buildkit import BuildRequest, FileSync, Session, Source, Texts, solve
+from stagelens.engine import connect
+
+address, context, name = sys.argv[1:]
+text = f"FROM diamol/base\\nCOPY . /{name}\\nRUN echo {name}; sleep 600\\n"
+trees = {"context": Source(Path(context)), "dockerfile": Texts({"Dockerfile": text.encode()})}
+files = FileSync(trees, on_bytes=lambda _: print("transfer", flush=True))
+api = connect(address, start=False).api
+with Session(api, [files], shared_key=name) as session:
+    solve(
+        api,
+        BuildRequest(),
+        session=session.id,
+        on_status=lambda status: [print("step", flush=True) for log in status.logs],
+    )
+"""
+
+
+@pytest.mark.parametrize("at", ["transfer", "step"])
+def test_a_program_that_is_killed_leaves_nothing_in_use(
+    engine: Engine, tmp_path: Path, unique: str, at: str
+) -> None:
+    """SIGKILL: nobody is left to tell the engine, which sees the connections end."""
+    for number in range(20):
+        (tmp_path / f"f{number}").write_bytes(os.urandom(200_000))
+    with Control(engine.api) as control:
+        before = in_use(control)
+        line = [sys.executable, "-c", KILLED, engine.address, str(tmp_path), unique]
+        with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert any(said.strip() == at for said in process.stdout)
+            held = in_use(control) - before
+            process.kill()
+        assert held
+        at_rest(control, held | (in_use(control) - before))
 
 
 def cut(engine: Engine, context: Path, place: Path, name: str, at: str) -> None:

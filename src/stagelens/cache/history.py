@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -16,7 +15,7 @@ from stagelens.build import BuildTrace, Vertex
 from stagelens.cache.manifest import digests
 from stagelens.cache.model import Base, BuildRecord, ContextFile, Inputs
 from stagelens.dockerfile import DockerfileError, parse
-from stagelens.paths import state_dir
+from stagelens.paths import replacing, state_dir
 
 _VERSION = 2
 _MAX_PROJECTS = 50
@@ -57,14 +56,8 @@ class History:
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(context, record.inputs.target, dockerfile)
-        descriptor, name = tempfile.mkstemp(dir=self._folder, prefix=".new-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                json.dump(_to_json(record), file)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with replacing(path) as file:
+            file.write(json.dumps(_to_json(record)).encode("ascii"))
         self._drop_oldest()
 
     def _path(self, context: str | Path, target: str | None, dockerfile: str | Path | None) -> Path:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from stagelens.paths import replacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,8 @@ class Keep:
         """Keep bytes under a name."""
         with contextlib.suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=".keep-", dir=self.folder)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.writelines(parts)
-                Path(temporary).replace(self.folder / f"{name}{self.suffix}")
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            with replacing(self.folder / f"{name}{self.suffix}") as file:
+                file.writelines(parts)
             self._trim(name)
 
     def _trim(self, kept: str) -> None:
