@@ -88,7 +88,7 @@ class ClassicBuild:
                         self._take(json.loads(line))
         except APIError as error:
             raise BuildError(str(error.explanation or error)) from error
-        except (OSError, ValueError, AttributeError):
+        except (*dockerpy.connection_errors(), ValueError, AttributeError, RuntimeError):
             if cancel is None or not cancel.requested:
                 raise
         if cancel is not None and cancel.requested:

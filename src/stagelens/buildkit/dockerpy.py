@@ -12,14 +12,12 @@ from docker.errors import DockerException
 
 # What docker-py lets through of the libraries under it, where it has imported them.
 _THEIRS = (("paramiko", "SSHException"), ("pywintypes", "error"))
-# What a broken connection may surface as, whatever the transport.
-CONNECTION_ERRORS: tuple[type[Exception], ...] = (
-    OSError,
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    DockerException,
-    *(getattr(sys.modules[module], name) for module, name in _THEIRS if module in sys.modules),
-)
+
+
+def connection_errors() -> tuple[type[Exception], ...]:
+    """What a broken connection may surface as, whatever the transport."""
+    theirs = [getattr(sys.modules[module], name) for module, name in _THEIRS if module in sys.modules]
+    return (OSError, requests.RequestException, urllib3.exceptions.HTTPError, DockerException, *theirs)
 
 
 def adapter(api: docker.APIClient) -> Any:

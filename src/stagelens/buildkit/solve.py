@@ -148,11 +148,11 @@ def solve(
         with contextlib.closing(response):
             for line in _lines(response):
                 image = _take(line, on_status) or image
-    except (*dockerpy.CONNECTION_ERRORS, AttributeError) as error:
+    except (*dockerpy.connection_errors(), AttributeError, RuntimeError) as error:
         # Closing a response from another thread surfaces as any of these.
         if cancel is not None and cancel.requested:
             raise BuildCancelled("The build was cancelled.") from None
-        if isinstance(error, AttributeError):
+        if not isinstance(error, dockerpy.connection_errors()):
             raise
         raise ConnectionLost(
             "The connection to the engine broke during the build.",

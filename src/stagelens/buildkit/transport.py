@@ -60,7 +60,7 @@ def connect(api: docker.APIClient, timeout: float = 20.0) -> Socket:
         connection = pool._new_conn()  # a pooled one may have unread bytes
         connection.timeout = timeout
         connection.connect()
-    except dockerpy.CONNECTION_ERRORS as error:
+    except dockerpy.connection_errors() as error:
         raise ConnectionLost(
             "The container engine does not answer.",
             where=url,
