@@ -22,6 +22,9 @@ TWO = "FROM diamol/base AS builder\nRUN echo app > /app\nFROM diamol/base\n"
         (TWO + "COPY --from=packages /app /app\n", 4, "the names there are builder"),
         ("FROM diamol/base\nRUN --mount=from=tools,target=/t ls /t\n", 2, "name one: FROM image AS name"),
         (TWO + "COPY --from=stagelens-tests/none:1 /app /app\n", 4, "check the image's name"),
+        # The look-up that is stopped, since another one failed, is not to blame.
+        ("FROM stagelens-tests/none:1 AS a\n" + TWO + "COPY --from=a / /a\n", 1, "check the image's name"),
+        (TWO + "FROM stagelens-tests/none:1\nCOPY --from=builder /app /\n", 4, "check the image's name"),
         ("ARG VERSION\nFROM diamol/base:$VERSION\n", 2, "--build-arg VERSION=…"),
         ('FROM diamol/base\nENV NAME="half\n', 2, "mend line 2"),
         ("FROM diamol/base\nLABEL a=b\nEXPOSE http\n", 3, "mend line 3"),

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,9 @@ from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.snapshot.layers import read_layers
+from stagelens.snapshot.listing import Rows
 from stagelens.snapshot.probe import explore, read_file
+from stagelens.snapshot.shells import Shells
 
 pytestmark = pytest.mark.engine
 
@@ -239,6 +241,29 @@ def test_cancelling_ends_the_step_in_the_engine(
         stagelens.build(context, engine=engine, cancel=cancel, backend=backend)
     thread.join()
     until(lambda: not running(f"echo {unique}"), "the step's end")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may read the engine's folder")
+def test_layers_on_this_machine_are_read_without_the_engines_shells(
+    engine: Engine, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = project(
+        tmp_path,
+        f"FROM diamol/base AS work\nRUN mkdir -p /w/a && echo {unique} > /w/a/f\nRUN echo 2 > /etc/2\n"
+        "FROM work AS more\nRUN rm -r /w/a && echo 3 > /w/g\n"
+        "FROM diamol/base\nCOPY --from=work /w /w\nCOPY --from=more /w /v\n",
+    )
+    trace = stagelens.build(context, engine=engine)
+    asked: list[object] = []
+    trees = Shells.trees
+
+    def noted(shells: Shells, number: int, folders: Mapping[bytes, object]) -> Rows:
+        asked.append((number, *folders))
+        return trees(shells, number, folders)
+
+    monkeypatch.setattr(Shells, "trees", noted)
+    assert explore(engine, context, trace, keep=tmp_path / "keep").stage().final.get("w/a/f")
+    assert not asked
 
 
 def test_the_files_of_stages_are_those_of_the_saved_image(

@@ -93,7 +93,11 @@ def test_all_below_a_folder_comes_with_the_snapshots_number(layer: Path) -> None
 def test_another_folder_than_the_engine_saw_is_left_to_the_engine(layer: Path) -> None:
     right = seen(layer / "a/b")
     ours = {3: [os.fsencode(layer)]}
-    for wrong in (right._replace(inode=right.inode + 1), right._replace(changed=right.changed - 1)):
+    for wrong in (
+        right._replace(inode=right.inode + 1),
+        right._replace(changed=right.changed - 1),
+        right._replace(links=1),  # as the kernel counts where several layers have it
+    ):
         assert read(b"a\0b", wrong, ours) == (NONE, 1)
     for layers in ({}, {3: []}, {3: [b"/not/there"]}, {3: [b"8:1:/relative"]}, {2: [os.fsencode(layer)]}):
         assert read(b"a\0b", right, layers)[1] == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 
 from stagelens.build.errors import BuildFailed
@@ -26,19 +27,19 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 def blame(message: str, trace: BuildTrace) -> BuildFailed:
     """The error of a build that ended with `message`, at the instruction that failed where there is one."""
-    for vertex in trace.vertices:
-        # Vertices that were only stopped because another one failed say so.
-        stopped = not vertex.error or "context canceled" in vertex.error
-        if not stopped and vertex.stage is not None and vertex.instruction is not None:
+    # Vertices that were only stopped because another one failed say so.
+    failed = [vertex for vertex in trace.vertices if vertex.error and "context canceled" not in vertex.error]
+    for vertex in failed:
+        if vertex.stage is not None and vertex.instruction is not None:
             stage = trace.dockerfile.stages[vertex.stage]
             instruction = stage.instructions[vertex.instruction]
             return BuildFailed(vertex.error, trace, stage, instruction, vertex.logs)
-    return _image_failed(trace) or _words_failed(message, trace) or BuildFailed(message, trace)
+    return _image_failed(failed, trace) or _words_failed(message, trace) or BuildFailed(message, trace)
 
 
-def _image_failed(trace: BuildTrace) -> BuildFailed | None:
+def _image_failed(failed: Sequence[Vertex], trace: BuildTrace) -> BuildFailed | None:
     """The error of an image that could not be had, at the first line that names it."""
-    missing = {name: vertex for vertex in trace.vertices if vertex.error and (name := _image(vertex))}
+    missing = {name: vertex for vertex in failed if (name := _image(vertex))}
     for edge in trace.dockerfile.edges:
         if isinstance(edge.source, str) and (vertex := missing.get(full_name(edge.source))):
             stage = trace.dockerfile.stages[edge.target]
@@ -46,8 +47,8 @@ def _image_failed(trace: BuildTrace) -> BuildFailed | None:
             registry = full_name(edge.source).partition("/")[0]
             remedy = None if edge.kind == "from" else _no_stage(trace.dockerfile, edge.source, stage)
             return BuildFailed(vertex.error, trace, stage, instruction, registry=registry, remedy=remedy)
-    for vertex in trace.vertices:
-        if vertex.error and (found := _FRONTEND.match(vertex.name)):
+    for vertex in failed:
+        if found := _FRONTEND.match(vertex.name):
             registry = found["image"].partition("/")[0]
             return BuildFailed(vertex.error, trace, registry=registry, line=_syntax_line(trace.dockerfile))
     return None

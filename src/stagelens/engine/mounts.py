@@ -47,6 +47,19 @@ def read(text: str) -> list[Mount]:
     return found
 
 
+def seen_at(device: str, root: str) -> str | None:
+    """Where this process may find a folder of a device, both as a mountinfo has them; None if nowhere.
+
+    It may be another folder, where something is mounted on top.
+    """
+    with suppress(OSError):
+        for mount in read(Path("/proc/self/mountinfo").read_text(errors="surrogateescape")):
+            inside = posixpath.relpath(root, mount.root)
+            if mount.device == device and inside.split("/")[0] != "..":
+                return posixpath.normpath(posixpath.join(mount.point, inside))
+    return None
+
+
 def take_away(data: Path, run: Path, disk: Path) -> None:
     """Unmount what an engine with this data folder, run folder and disk file left, the innermost first.
 

@@ -15,18 +15,40 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
+from stagelens.engine.mounts import seen_at
 from stagelens.snapshot import scan
 from stagelens.snapshot.listing import Folder, Rows, pack_mode
+from stagelens.snapshot.shells import Mounted
 from stagelens.snapshot.walk import Lister
 
 # A tree of more entries is read by a program of its own (see `scan`), whose start costs about as much.
 _ENTRIES_HERE = 1500
 
 
+def stack(mounted: Mounted) -> Sequence[bytes]:
+    """A mounted tree's layers, uppermost first, as folders of this machine if the engine is on it."""
+    if mounted.overlay:
+        # Newer engines mount an image's layer below a directory of the mount's own, which is empty.
+        bare = mounted.upper and _is_empty(mounted.layers[0])
+        return mounted.layers[1:] if bare else mounted.layers
+    found: list[str | None] = []
+    for layer in mounted.layers:  # one, mounted as it is
+        major, minor, root = os.fsdecode(layer).split(":", 2)
+        found.append(seen_at(f"{major}:{minor}", root))
+    return [os.fsencode(path) for path in found if path]
+
+
+def _is_empty(folder: bytes) -> bool:
+    try:
+        return not os.listdir(folder)  # noqa: PTH208 - bytes
+    except OSError:
+        return False
+
+
 class HostLayers:
     """Lists as `shells` do, and itself what it can read here.
 
-    `stacks` are snapshots' layers, uppermost first, as folders of the engine's machine.
+    `stacks` are snapshots' layers, as `stack` tells them.
     """
 
     def __init__(self, shells: Lister, stacks: Mapping[int, Sequence[bytes]]) -> None:
@@ -60,9 +82,12 @@ class HostLayers:
         return rows
 
     def _folder(self, number: int, key: bytes, seen: Folder) -> list[bytes]:
-        """Where a folder lies here that the uppermost layer alone has; nowhere if that is another one."""
+        """Where a folder lies here that the uppermost layer alone has; nowhere if that is another one.
+
+        With one link several layers may have it (see `walk`).
+        """
         found = [_below(layer, key) for layer in self._stacks.get(number, ())[:1]]
-        return [path for path in found if _is(path, seen)]
+        return [path for path in found if seen.links > 1 and _is(path, seen)]
 
     def _root(self, number: int) -> Sequence[bytes]:
         """A snapshot's layers, if what they show at the top is what the container sees there."""

@@ -38,7 +38,7 @@ from stagelens.dockerfile import Dockerfile, full_name
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.snapshot.edges import Place, point_edges
-from stagelens.snapshot.host import HostLayers
+from stagelens.snapshot.host import HostLayers, stack
 from stagelens.snapshot.known import Known, Snapshot
 from stagelens.snapshot.points import Point, points
 from stagelens.snapshot.shells import SCRATCH, Mounted, Shells, tree
@@ -178,7 +178,7 @@ class Prober:
                 if number not in found
             }
             uppers = [number for number, one in enumerate(mounted) if one.upper]
-            stacks = {number: one.layers for number, one in enumerate(mounted)}
+            stacks = {number: stack(one) for number, one in enumerate(mounted)}
             tables = {number: one.table for number, one in found.items()}
             tables = _walk(shells, stacks, wanted, tables, uppers)
         found |= {number: known.keep(identities[number], table) for number, table in tables.items()}
