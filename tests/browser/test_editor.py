@@ -62,3 +62,16 @@ def test_problems_are_mended_and_the_text_is_built(
     expect(build.locator(".sl-title")).to_have_text("Built")
     expect(build.locator(".sl-lane")).to_contain_text("RUN echo mended")
     assert file.read_text() == TEXT.replace("RUNN nothing", "RUN echo mended")
+
+
+def test_a_widget_whose_kernel_has_ended_says_what_to_do(page: Page, lab: Lab) -> None:
+    file: Path = lab.folder / "ended-project/Dockerfile"
+    file.parent.mkdir()
+    file.write_text("FROM diamol/base\n")
+    cell = "from stagelens.views import DockerfileEditor\nDockerfileEditor('ended-project')"
+    view = lab.open(page, "ended", cell).locator(".sl-editor")
+    view.get_by_role("textbox").wait_for()
+    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    view.get_by_role("button", name="Save").click()
+    expect(view.get_by_role("alert")).to_contain_text("The kernel that made this has ended.")
+    expect(view.get_by_role("alert")).to_contain_text("run its cell again")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from stagelens.build import BuildFailed, BuildTrace, LogLine, Vertex
+from stagelens.buildkit import BuildCancelled
 from stagelens.dockerfile import parse
 from stagelens.views import BuildView, progress
 
@@ -79,6 +81,18 @@ def test_a_base_image_that_is_looked_up_is_no_step_that_ran() -> None:
     assert progress.totals([found, COPY])["steps"] == 1
     assert progress.totals([found, COPY])["done"] == 0
     assert progress.totals([replace(found, error="no such image")])["failed"] == 1
+
+
+def test_a_cancelled_build_took_until_it_was_cancelled() -> None:
+    view = BuildView()
+    view.take(replace(MAKE, started=time.time() - 60), ())
+    view._begun = time.time() - 100
+    view._fail(BuildCancelled("The build was cancelled."))
+    (step,) = view.steps
+    assert view.phase == "cancelled"
+    assert step["state"] == "stopped"
+    assert step["seconds"] >= 60
+    assert view.totals["seconds"] >= 100
 
 
 def test_nothing_runs_or_waits_in_a_build_that_is_over() -> None:

@@ -61,7 +61,7 @@ class BuildView(View):
         """`traits` are those of the widget."""
         self.vertices: dict[str, Vertex] = {}
         self.trace: BuildTrace | None = None
-        self._begun = 0.0
+        self._begun = self._over = 0.0
         self._lock = threading.RLock()
         self._timer: threading.Timer | None = None
         self._told: dict[str, int] = {}
@@ -181,7 +181,7 @@ class BuildView(View):
             self._timer = None
             vertices = list(self.vertices.values())
             ended = self.phase in ("done", "failed", "cancelled")
-            now = progress.last_moment(self.trace, vertices) if ended else time.time()
+            now = self._over if ended else time.time()
             with self.hold_sync():
                 stopped = self.phase in ("cancelled", "failed")
                 self.steps = progress.steps(vertices, now, self._begun, stopped)
@@ -211,7 +211,7 @@ class BuildView(View):
     def _end(self, trace: BuildTrace) -> None:
         with self._lock:
             self.trace = trace
-            self._begun = trace.started
+            self._begun, self._over = trace.started, trace.completed
             self.vertices = {vertex.digest: vertex for vertex in trace.vertices}
             self.outline = progress.outline(trace.dockerfile, trace.target)
             self.phase = "done"
@@ -219,6 +219,7 @@ class BuildView(View):
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
+            self._over = time.time()
             trace = getattr(error, "trace", None)
             if isinstance(trace, BuildTrace):
                 self.vertices = {vertex.digest: vertex for vertex in trace.vertices}

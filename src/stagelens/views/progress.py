@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
-from stagelens.build import BuildTrace, LogLine, Vertex, critical_path, work_seconds
+from stagelens.build import LogLine, Vertex, critical_path, work_seconds
 from stagelens.dockerfile import Dockerfile, Edge, Instruction, Stage, split_blanks, step_instructions
 from stagelens.views import markup, text
 
@@ -116,11 +115,3 @@ def log(lines: Sequence[LogLine], start: int) -> dict[str, Any]:
         if room < 0:
             break
     return {"start": start, "lines": found, "total": len(lines)}
-
-
-def last_moment(trace: BuildTrace | None, vertices: Sequence[Vertex]) -> float:
-    """When a build that is over ended, in Unix seconds."""
-    if trace is not None:
-        return trace.completed
-    ends = [vertex.completed for vertex in vertices if vertex.completed is not None]
-    return max(ends, default=time.time())

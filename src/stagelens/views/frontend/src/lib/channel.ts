@@ -11,11 +11,21 @@ export interface Model {
 }
 
 /** A StagelensError as the kernel tells it. */
+export interface Told {
+  what: string;
+  where?: string;
+  why?: string;
+  remedy?: string;
+}
+
 export class Refused extends Error {
-  constructor(readonly told: { what: string; where?: string; why?: string; remedy?: string }) {
+  constructor(readonly told: Told) {
     super(told.what);
   }
 }
+
+/** The kernel that made this widget has ended, or was restarted. */
+export class Gone extends Error {}
 
 interface Waiting {
   resolve(value: any): void;
@@ -36,7 +46,12 @@ export class Channel {
     const id = this.next++;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });
-      this.model.send({ type: "request", id, name, arguments: given });
+      try {
+        this.model.send({ type: "request", id, name, arguments: given });
+      } catch {
+        this.waiting.delete(id);
+        reject(new Gone());
+      }
     });
   }
 

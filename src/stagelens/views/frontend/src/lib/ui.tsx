@@ -1,18 +1,20 @@
 // Small parts that several widgets use.
 import type { ComponentChildren } from "preact";
-import { Refused } from "./channel";
+import { Gone, Refused, type Told } from "./channel";
 import { useWords } from "./widget";
 
 /** What the kernel refused, in its own words. */
 export function Problem({ error }: { error: Error }) {
   const { t } = useWords();
-  const told = error instanceof Refused ? error.told : { what: String(error.message) };
+  const gone = { what: t("The kernel that made this has ended."), remedy: t("run its cell again") };
+  const other = error instanceof Gone ? gone : { what: String(error.message) };
+  const told: Told = error instanceof Refused ? error.told : other;
   return (
     <div class="sl-problem" role="alert">
       <b>{told.what}</b>
-      {"where" in told && told.where && <div>{t("where: {text}", { text: told.where })}</div>}
-      {"why" in told && told.why && <div>{t("why: {text}", { text: told.why })}</div>}
-      {"remedy" in told && told.remedy && <div>{t("next: {text}", { text: told.remedy })}</div>}
+      {told.where && <div>{t("where: {text}", { text: told.where })}</div>}
+      {told.why && <div>{t("why: {text}", { text: told.why })}</div>}
+      {told.remedy && <div>{t("next: {text}", { text: told.remedy })}</div>}
     </div>
   );
 }
