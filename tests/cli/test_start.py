@@ -1,0 +1,35 @@
+"""The `stagelens` command of an installation, from its first moment on."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+START = """
+import os, signal, sys
+class Stop:
+    def find_spec(self, name, *_):
+        if name == "stagelens.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Stop())
+from stagelens_start import main
+main()
+"""
+
+
+def test_ctrl_c_while_it_is_imported_ends_it_without_a_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", START], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_it_is_the_command_that_is_installed() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    module, _, name = project["project"]["scripts"]["stagelens"].partition(":")
+    assert module == "stagelens_start"
+    assert callable(getattr(importlib.import_module(module), name))
+    assert f"src/{module}.py" in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
