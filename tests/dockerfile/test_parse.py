@@ -369,3 +369,22 @@ def test_a_copys_words_are_those_of_its_place() -> None:
     # What has no value here may have one in the base image.
     assert copied_words(dockerfile, stage, copy) == (["e", "a$A"], "/")
     assert copied_words(dockerfile, stage, add) == (["later", "a1", "b"], "/w/c")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("[other 1/3] FROM docker.io/library/x", (0, 0)),
+        ("[other 1/3] FROM docker.io/library/x:latest@sha256:00", (0, 0)),
+        ("[1/2] FROM docker.io/diamol/y:1", (1, 0)),
+        ("[other 1/2] FROM docker.io/library/z", None),
+        ("[other 2/3] RUN one", (0, 1)),
+        ("[3/3] RUN one", (1, 2)),
+        ("[other 2/3] RUN three", None),
+    ],
+)
+def test_what_runs_for_another_build_too_may_have_that_ones_name(
+    name: str, expected: tuple[int, int] | None
+) -> None:
+    dockerfile = parse("FROM x AS a\nRUN one\nFROM diamol/y:1\nRUN two\nRUN one\n")
+    assert locate(dockerfile, name) == expected

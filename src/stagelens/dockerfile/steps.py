@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from stagelens.dockerfile.expand import expand
 from stagelens.dockerfile.model import Dockerfile, Instruction, Stage
 from stagelens.dockerfile.platforms import platform_arguments
+from stagelens.dockerfile.reference import full_name
 from stagelens.dockerfile.words import named_values, split_blanks, split_words
 
 _NAME = re.compile(
@@ -41,6 +42,8 @@ def locate(dockerfile: Dockerfile, vertex_name: str) -> tuple[int, int] | None:
     else:
         stages = [s for s in dockerfile.stages if s.label.lower() == label.lower()]
     numbers = int(match["n"]), int(match["total"])
+    if not stages:
+        return _in_another_build(dockerfile, numbers[0], match["text"])
     # Stages may share a name.
     places = [place for s in stages if (place := _place(dockerfile, s, *numbers, match["text"]))]
     reads = (p for p in places if _reads(dockerfile.stages[p[0]].instructions[p[1]], match["text"]))
@@ -65,6 +68,26 @@ def _place(
     if place < len(numbered) and text.upper().startswith(numbered[place].keyword):
         return stage.index, numbered[place].index
     return None
+
+
+def _in_another_build(dockerfile: Dockerfile, number: int, text: str) -> tuple[int, int] | None:
+    """The step under a name that is none of ours.
+
+    BuildKit runs once what two builds at a time have in common, and calls it as the first of them does.
+    """
+
+    def same(stage: Stage, instruction: Instruction) -> bool:
+        if instruction.keyword == "FROM":
+            return text.startswith("FROM ") and full_name(text[5:].split("@")[0]) == full_name(stage.base)
+        return _reads(instruction, text)
+
+    found = [
+        (abs(number - place), stage.index, instruction.index)
+        for stage in dockerfile.stages
+        for place, instruction in enumerate(step_instructions(dockerfile, stage), start=1)
+        if same(stage, instruction)
+    ]
+    return min(found)[1:] if found else None
 
 
 def step_instructions(dockerfile: Dockerfile, stage: Stage) -> list[Instruction]:
