@@ -128,6 +128,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     # A shell that starts us in the background has us ignore Ctrl-C, and our programs would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Tests have other users read what they write, as they may on most machines.
+    os.umask(0o022)
     session.config.stash[_BEFORE] = _engine_listing()
     # pytest's own folders are kept on purpose, for looking into after a failure.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
