@@ -1,6 +1,6 @@
 """Grading a class: two workers against one, and against a plain papermill loop with no shared cache.
 
-    python benchmarks/grading.py [SUBMISSIONS]
+    python benchmarks/grading.py [SUBMISSIONS] [--ways own,1,2,plain]
 
 Makes SUBMISSIONS (40 unless told) of multi-stage-go: right ones in several forms, wrong ones and broken ones.
 Workers have grading engines of their own where they can be started, with a core for each submission; the
@@ -8,11 +8,13 @@ plain loop has the usual engine with all cores, and half as many submissions.
 Each way of grading begins without a build cache: a variable after every FROM, which is part of what a RUN's
 result is found by, keeps it apart from the others. In the plain loop every submission has a value of its own,
 so that none finds another's RUN steps. It has a new kernel for each notebook, and nbval over all of them in
-one pytest at the end, beside the recorded reports as ours. Prints seconds and ratios.
+one pytest at the end, beside the recorded reports as ours. Prints seconds and ratios, and what the whole
+machine was busy for each submission, in core seconds: more than usual means that something else ran, too.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import os
@@ -27,6 +29,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+import psutil
 
 from stagelens import engine as engines
 from stagelens import images
@@ -36,7 +39,8 @@ from stagelens.grade.results.write import RECORD
 from stagelens.grade.runner import ClassRun, LocalScheduler, grading_notebook
 
 EXERCISE = "multi-stage-go"
-PLAIN = "plain loop"
+OWN, ONE, TWO, PLAIN = WAYS = ("own", "1", "2", "plain")
+LABELS = {OWN: "grader's own work", ONE: "1 worker", TWO: "2 workers", PLAIN: "plain loop"}
 INTAKE = 0.0004  # seconds for each submission, by one process
 # What a notebook that grades nothing has to say: the rest of its time is the grader's own.
 NOTHING = """
@@ -136,7 +140,13 @@ def record(executed: Path) -> None:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 40
+    parser = argparse.ArgumentParser(description="Grading a class, way by way.")
+    parser.add_argument("submissions", nargs="?", type=int, default=40)
+    parser.add_argument("--ways", default=",".join(WAYS), help="some of these, with commas")
+    given = parser.parse_args()
+    chosen: list[str] = given.ways.split(",")
+    if unknown := set(chosen) - set(WAYS):
+        parser.error(f"no such way: {', '.join(sorted(unknown))}")
     logging.getLogger("papermill").setLevel(logging.ERROR)
     running = {private.folder for private in engines.grading_engines() if private.pid() is not None}
     names = needed_images(exercise(EXERCISE))
@@ -147,38 +157,53 @@ def main() -> None:
         with place.places(names, own, workers=2, say=print) as addresses:
             if (note := place.unlimited(addresses)) is not None:
                 print(f"note: {note}")
-            compare(count, usual.address, addresses)
+            compare(given.submissions, chosen, usual.address, addresses)
     finally:
         for private in engines.grading_engines():
             if private.folder not in running:
                 engines.stop_private(private)
 
 
-def compare(count: int, usual: str, addresses: Sequence[str]) -> None:
-    """Run every way and print what it took: the plain loop on the usual engine with all cores."""
+def compare(count: int, chosen: Sequence[str], usual: str, addresses: Sequence[str]) -> None:
+    """Run the ways and print what each took: the plain loop on the usual engine with all cores."""
     empty = nbformat.reads(grading_notebook(), as_version=4)
     empty.cells = [empty.cells[1], nbformat.v4.new_code_cell(NOTHING, id="nothing")]
-    # The slowest does half of them: all is over in some six minutes.
+    # The slowest does half of them: all is over in some five minutes.
     ways: dict[str, tuple[int, Callable[[int], float]]] = {
-        "grader's own work": (count, lambda n: class_run(n, nbformat.writes(empty), addresses[:1])),
-        "1 worker": (count, lambda n: class_run(n, grading_notebook(), addresses[:1])),
-        "2 workers": (count, lambda n: class_run(n, grading_notebook(), addresses)),
+        OWN: (count, lambda n: class_run(n, nbformat.writes(empty), addresses[:1])),
+        ONE: (count, lambda n: class_run(n, grading_notebook(), addresses[:1])),
+        TWO: (count, lambda n: class_run(n, grading_notebook(), addresses)),
         PLAIN: (max(1, count // 2), lambda n: plain_loop(n, usual)),
     }
     # An engine's first build reads the base images from the disk.
     class_run(len(addresses), grading_notebook(), addresses)
     each: dict[str, float] = {}
-    print("| way | submissions | seconds | seconds for each | load |\n|---|---|---|---|---|")
-    for label, (size, way) in ways.items():
+    print("| way | submissions | seconds | seconds for each | core seconds for each |\n|---|---|---|---|---|")
+    for label in (label for label in WAYS if label in chosen):
+        size, way = ways[label]
+        before = busy()
         seconds = way(size)
         each[label] = seconds / size
-        load = f"{os.getloadavg()[0]:.1f}"
-        print(f"| {label} | {size} | {seconds:.1f} | {each[label]:.2f} | {load} |", flush=True)
-    one, two, plain = each["1 worker"], each["2 workers"], each[PLAIN]
-    print(f"2 workers against 1: {one / two:.2f} (aim 1.7); against a plain loop: {plain / two:.2f} (aim 2)")
-    model(one, two)
-    own = each["grader's own work"]
-    print(f"o = {own:.2f} s, g = {one - own:.2f} s")
+        cores = (busy() - before) / size
+        print(f"| {LABELS[label]} | {size} | {seconds:.1f} | {each[label]:.2f} | {cores:.2f} |", flush=True)
+    tell(each)
+
+
+def busy() -> float:
+    """Core seconds that the whole machine was busy until now."""
+    times = psutil.cpu_times()
+    return times.user + times.nice + times.system + times.irq + times.softirq
+
+
+def tell(each: dict[str, float]) -> None:
+    """The ratios, and what follows for a class, as far as the ways that were run tell."""
+    if {ONE, TWO} <= each.keys():
+        print(f"2 workers against 1: {each[ONE] / each[TWO]:.2f} (aim 1.7)")
+        model(each[ONE], each[TWO])
+    if {PLAIN, TWO} <= each.keys():
+        print(f"2 workers against a plain loop: {each[PLAIN] / each[TWO]:.2f} (aim 2)")
+    if {OWN, ONE} <= each.keys():
+        print(f"o = {each[OWN]:.2f} s, g = {each[ONE] - each[OWN]:.2f} s")
 
 
 def model(one: float, two: float) -> None:

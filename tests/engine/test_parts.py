@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
+from stagelens_testing.held import until
 
-from stagelens.engine import limits
+from stagelens.engine import can_start, limits, mounts
 from stagelens.engine.diagnose import remedy, telling_lines
 from stagelens.engine.errors import EngineStartFailed
 from stagelens.engine.network import choose_pool
@@ -88,3 +91,32 @@ def test_limits_are_written_for_either_version_of_control_groups(tmp_path: Path)
         limits.set_up_group("x", wanted, root)
         assert {name: (root / name).read_text() for name in files} == files
     assert (tmp_path / "2/cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+
+
+@pytest.mark.skipif(
+    can_start(limited=True) is not None, reason=f"no disk can be laid here: {can_start(limited=True)}"
+)
+def test_a_disk_that_the_machine_went_down_with_is_made_again(tmp_path: Path, unique: str) -> None:
+    wanted = limits.Limits(memory=1 << 30, pids=10, disk=64 << 20)
+    data, disk = tmp_path / "data", tmp_path / "data.img"
+
+    def unmounted() -> None:
+        mounts.take_away(data, tmp_path / "run", disk)
+        until(lambda: not mounts.is_attached(disk), "the end of the disk's mount")
+
+    try:
+        limits.set_up(unique, tmp_path, wanted)
+        (data / "kept").touch()
+        # As the file is at this moment, it would be after a power cut.
+        os.sync()
+        cut_short = shutil.copyfile(disk, tmp_path / "cut-short")
+        unmounted()
+        limits.set_up(unique, tmp_path, wanted)
+        assert (data / "kept").exists()
+        unmounted()
+        cut_short.replace(disk)
+        limits.set_up(unique, tmp_path, wanted)
+        assert [entry.name for entry in data.iterdir()] == ["lost+found"]
+    finally:
+        unmounted()
+        limits.tear_down(unique)

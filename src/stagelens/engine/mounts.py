@@ -15,6 +15,8 @@ from pathlib import Path
 
 from stagelens.engine.network import program
 
+_DEVICES = Path("/sys/block")
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -105,12 +107,20 @@ def _made_by_dockerd(mount: Mount, parent: Mount | None, data: str, sockets: str
     )
 
 
+def is_attached(disk: Path) -> bool:
+    """Whether a loop device stands on this file: it is mounted, or will not be any more in a moment."""
+    return any(_stands_on(device, disk) for device in _DEVICES.glob("loop*"))
+
+
 def _is_disk(mount: Mount, disk: Path) -> bool:
     if not mount.source.startswith("/dev/loop"):
         return False
-    backing = Path("/sys/block", posixpath.basename(mount.source), "loop/backing_file")
+    return _stands_on(_DEVICES / posixpath.basename(mount.source), disk)
+
+
+def _stands_on(device: Path, disk: Path) -> bool:
     with suppress(OSError, ValueError):
-        return Path(backing.read_text().rstrip("\n")).samefile(disk)
+        return Path((device / "loop/backing_file").read_text().rstrip("\n")).samefile(disk)
     return False
 
 
