@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from stagelens.build.errors import BuildFailed
 from stagelens.build.trace import BuildTrace, Vertex
-from stagelens.dockerfile import Dockerfile, Instruction, Stage, full_name
+from stagelens.dockerfile import Dockerfile, Instruction, Stage, declared, full_name
 
 # Names of vertices that look an image up: frontend/dockerfile/dockerfile2llb/convert.go.
 _METADATA = "[internal] load metadata for "
@@ -100,7 +100,7 @@ def _no_value(dockerfile: Dockerfile, instruction: Instruction) -> str | None:
         return None
     given = {name for name, value in dockerfile.build_args.items() if value}
     for each in dockerfile.global_args:
-        given |= {part.partition("=")[0] for part in each.arguments.split() if part.partition("=")[2]}
+        given |= {name for name, default in declared(each.arguments, dockerfile.escape) if default}
     for found in _VARIABLE.finditer(instruction.arguments):
         if (name := found[1] or found[2]) not in given:
             return f"give {name} a value: ARG {name}=… above the first FROM, or --build-arg {name}=…"

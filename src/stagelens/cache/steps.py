@@ -16,19 +16,19 @@ from dataclasses import dataclass, field, replace
 
 from stagelens.cache.model import Base, Inputs, Key
 from stagelens.dockerfile import (
+    STEP_KEYWORDS,
     Dockerfile,
     Edge,
     Flag,
     Instruction,
     Stage,
+    declared,
     expand,
     named_values,
     platform_arguments,
     split_blanks,
-    split_words,
 )
 
-STEP_KEYWORDS = frozenset({"RUN", "COPY", "ADD", "WORKDIR"})
 _EXPANDED = frozenset({"COPY", "ADD", "WORKDIR"})
 _MENTIONED = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _REMOTE = re.compile(r"^(https?://|git@|ssh://|git://)")
@@ -235,11 +235,10 @@ class _Reader:
         self, instruction: Instruction, state: _State, before_stages: Mapping[str, Variable]
     ) -> None:
         given, line = self._inputs.build_args, instruction.start_line
-        for word in split_words(instruction.arguments, self._escape):
-            name, has_default, default = word.partition("=")
+        for name, default in declared(instruction.arguments, self._escape):
             if name in given:
                 state.set(name, Variable(given[name], line, build_arg=True), argument=True)
-            elif has_default:
+            elif default is not None:
                 state.set(name, Variable(self._expanded(default, state), line), argument=True)
             elif name in before_stages:
                 state.set(name, before_stages[name], argument=True)
@@ -299,9 +298,7 @@ class _Reader:
 
 def _written(instruction: Instruction) -> str:
     """The instruction's own words, whatever the layout of its lines."""
-    flags = [
-        f"--{flag.name}" + ("" if flag.value is None else f"={flag.value}") for flag in instruction.flags
-    ]
+    flags = [flag.text for flag in instruction.flags]
     listed = None if instruction.words is None else json.dumps(instruction.words, ensure_ascii=False)
     first = " ".join([instruction.keyword, *flags, listed or instruction.arguments])
     return "\n".join([first, *(heredoc.content for heredoc in instruction.heredocs)])

@@ -6,10 +6,11 @@ from stagelens.dockerfile.model import Dockerfile, Edge, EdgeKind, Flag, Heredoc
 from stagelens.dockerfile.parse import load, parse
 from stagelens.dockerfile.platforms import platform_arguments
 from stagelens.dockerfile.reference import full_name
-from stagelens.dockerfile.steps import copied_words, locate, step_instructions
-from stagelens.dockerfile.words import named_values, split_blanks, split_words
+from stagelens.dockerfile.steps import STEP_KEYWORDS, copied_words, locate, step_instructions
+from stagelens.dockerfile.words import declared, named_values, split_blanks, split_words
 
 __all__ = [
+    "STEP_KEYWORDS",
     "Dockerfile",
     "DockerfileError",
     "Edge",
@@ -20,6 +21,7 @@ __all__ = [
     "Stage",
     "StageNotFound",
     "copied_words",
+    "declared",
     "expand",
     "full_name",
     "load",

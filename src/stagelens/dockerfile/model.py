@@ -18,6 +18,11 @@ class Flag:
     name: str
     value: str | None
 
+    @property
+    def text(self) -> str:
+        """It as it is written."""
+        return f"--{self.name}" if self.value is None else f"--{self.name}={self.value}"
+
 
 @dataclass(frozen=True, slots=True)
 class Heredoc:

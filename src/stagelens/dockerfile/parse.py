@@ -19,7 +19,7 @@ from stagelens.dockerfile.instruction import read
 from stagelens.dockerfile.lines import MAX_BYTES, LogicalLine, check_text, logical_lines, read_directives
 from stagelens.dockerfile.model import Dockerfile, Edge, Flag, Instruction, Stage
 from stagelens.dockerfile.platforms import platform_arguments
-from stagelens.dockerfile.words import split_blanks, split_words
+from stagelens.dockerfile.words import declared, split_blanks
 
 _STAGE_NAME = re.compile(r"^[a-z][a-z0-9-_.]*$")
 
@@ -99,11 +99,10 @@ class _Parser:
             )
 
     def _define(self, instruction: Instruction) -> None:
-        for word in split_words(instruction.arguments, self._escape):
-            name, has_default, default = word.partition("=")
+        for name, default in declared(instruction.arguments, self._escape):
             if name in self._build_args:
                 self._known[name] = self._build_args[name]
-            elif has_default:
+            elif default is not None:
                 self._known[name] = self._expand(default, instruction)
 
     def _expand(self, word: str, instruction: Instruction) -> str:

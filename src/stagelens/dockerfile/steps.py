@@ -15,20 +15,21 @@ from stagelens.dockerfile.expand import expand
 from stagelens.dockerfile.model import Dockerfile, Instruction, Stage
 from stagelens.dockerfile.platforms import platform_arguments
 from stagelens.dockerfile.reference import full_name
-from stagelens.dockerfile.words import named_values, split_blanks, split_words
+from stagelens.dockerfile.words import declared, named_values, split_blanks
 
 _NAME = re.compile(
     r"^\[(?:(?P<platform>[a-z]+/[a-z0-9/]+) )?(?:(?P<label>\S+) )?(?P<n>\d+)/(?P<total>\d+)\] ?(?P<text>.*)$",
     re.DOTALL,
 )
 _REPLACED = re.compile(r"[$'\"\\`<]")
-_COUNTED = frozenset({"RUN", "COPY", "ADD", "WORKDIR"})
+# What BuildKit makes a step of.
+STEP_KEYWORDS = frozenset({"RUN", "COPY", "ADD", "WORKDIR"})
 
 
 def _counted(stage: Stage) -> tuple[Instruction, ...]:
     """The instructions of a stage that count in its steps' total, in order."""
     first = () if stage.base_stage is not None or stage.base.lower() == "scratch" else stage.instructions[:1]
-    return (*first, *(i for i in stage.instructions[1:] if i.keyword in _COUNTED))
+    return (*first, *(i for i in stage.instructions[1:] if i.keyword in STEP_KEYWORDS))
 
 
 def locate(dockerfile: Dockerfile, vertex_name: str) -> tuple[int, int] | None:
@@ -150,11 +151,10 @@ class _Variables:
             pairs = named_values(instruction.arguments, self._escape)
             self._environment.update([(name, self.expanded(value)) for name, value in pairs])
         elif instruction.keyword == "ARG":
-            for word in split_words(instruction.arguments, self._escape):
-                name, has_default, default = word.partition("=")
+            for name, default in declared(instruction.arguments, self._escape):
                 if name in self._given:
                     self._arguments[name] = self._given[name]
-                elif has_default:
+                elif default is not None:
                     self._arguments[name] = self.expanded(default)
                 elif name in self._globals:
                     self._arguments[name] = self._globals[name]
@@ -171,12 +171,12 @@ def _triggers(dockerfile: Dockerfile, stage: Stage) -> int:
     if stage.base_stage is None:
         return 0
     triggers = (i for i in dockerfile.stages[stage.base_stage].instructions if i.keyword == "ONBUILD")
-    return sum(trigger.arguments.split()[0].upper() in _COUNTED for trigger in triggers)
+    return sum(trigger.arguments.split()[0].upper() in STEP_KEYWORDS for trigger in triggers)
 
 
 def _reads(instruction: Instruction, text: str) -> bool:
     """Whether a vertex's text may be an instruction's: alike up to what BuildKit may have replaced."""
-    flags = (f"--{f.name}" if f.value is None else f"--{f.name}={f.value}" for f in instruction.flags)
+    flags = (flag.text for flag in instruction.flags)
     written = " ".join([instruction.keyword, *flags, *instruction.arguments.split()])
     literal = _REPLACED.split(written, maxsplit=1)
     return (" ".join(text.split()) + " ").startswith(literal[0] if len(literal) > 1 else written + " ")

@@ -105,6 +105,12 @@ def named_values(arguments: str, escape: str = "\\") -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in (word.partition("=") for word in words)]
 
 
+def declared(arguments: str, escape: str = "\\") -> list[tuple[str, str | None]]:
+    """The names that an ARG declares, each with its default; quotes stay in the defaults."""
+    parts = (word.partition("=") for word in split_words(arguments, escape))
+    return [(name, default if equals else None) for name, equals, default in parts]
+
+
 def split_words(text: str, escape: str = "\\") -> list[str]:
     """Split at white space outside quotes; quotes and escapes stay in the words."""
     words: list[str] = []
