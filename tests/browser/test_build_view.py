@@ -116,6 +116,27 @@ def test_a_build_is_followed_live_then_read(build: Any, page: Page, accessible: 
     accessible(page)
 
 
+UNTOLD = """
+from stagelens.build import BuildTrace, Vertex
+from stagelens.dockerfile import parse
+from stagelens.views import BuildView
+cached = {"cached": True, "started": 1.0, "completed": 1.0}
+last = Vertex("a" * 64, "[stage-0 3/3] RUN two", stage=0, instruction=2, **cached)
+dockerfile = parse("FROM diamol/base\\nRUN one\\nRUN two\\n")
+view = BuildView()
+view.finish(BuildTrace(dockerfile, (last,), "session", "sha256:0", started=1.0, completed=2.0))
+view
+"""
+
+
+def test_nothing_seems_to_wait_once_a_build_is_over(page: Page, lab: Any) -> None:
+    """BuildKit may tell nothing of a step where all that builds on it came from the cache."""
+    view = lab.open(page, "build-untold", UNTOLD).locator(".sl-build")
+    expect(view.locator(".sl-title")).to_have_text("Built")
+    expect(view.locator(".sl-lane")).to_contain_text("RUN one")
+    expect(view.locator(".sl-lane .sl-icon", has_text="○")).to_have_count(0)
+
+
 def test_cancel_stops_the_build_in_the_engine_while_its_cell_runs(build: Any, page: Page) -> None:
     view = build("build-cancel", ENDLESS)
     expect(view.get_by_role("log")).to_contain_text("begun")

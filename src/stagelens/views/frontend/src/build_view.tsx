@@ -34,7 +34,7 @@ function BuildView() {
       {problem.what && <Problem error={new Refused(problem as { what: string })} />}
       <Graph outline={outline} steps={steps} />
       {steps.length > 0 && (
-        <Waterfall outline={outline} steps={steps} clock={clock} chosen={step?.id} choose={setChosen} />
+        <Waterfall outline={outline} steps={steps} clock={clock} over={!runs} chosen={step?.id} choose={setChosen} />
       )}
       {step && (step.lines > 0 || step.id === chosen) && <Log title={title ?? ""} lines={lines} />}
     </div>

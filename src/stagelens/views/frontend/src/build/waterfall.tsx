@@ -8,6 +8,8 @@ interface Given {
   outline: Outline;
   steps: Step[];
   clock: number;
+  /** Whether the build has ended: nothing waits any more. */
+  over: boolean;
   chosen?: string;
   choose(id: string): void;
 }
@@ -135,7 +137,8 @@ function Row(given: Given & { step?: Step; text: string; runs?: boolean; whole: 
     return (
       <li class="sl-step sl-quiet">
         <span aria-hidden="true" class="sl-icon">
-          {given.runs ? ICONS.waiting : "·"}
+          {/* BuildKit tells nothing of a step where all that builds on it came from the cache. */}
+          {given.runs && !given.over ? ICONS.waiting : "·"}
         </span>
         <Instruction text={given.text} />
       </li>
