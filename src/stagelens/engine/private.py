@@ -222,7 +222,7 @@ def _launch(engine: PrivateEngine) -> subprocess.Popen[bytes]:
     assert dockerd is not None, "can_start() looked for it"
     _sweep(engine, ())
     engine.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine.temporary.mkdir(parents=True, mode=0o700)
+    engine.temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
     _forget_networks(engine)
     if engine.limits is not None:
         limits.set_up(engine.name, engine.folder, engine.limits)
