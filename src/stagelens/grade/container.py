@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
@@ -75,7 +76,8 @@ def asker(engine: Engine, labels: Mapping[str, str]) -> Generator[str]:
         sysctls={"net.ipv4.ip_unprivileged_port_start": "0"},
     )
     with _named(engine) as name:
-        api.create_container(
+        _create(
+            engine,
             ASKER_IMAGE,
             ["sh", "-c", _REAP],
             name=name,
@@ -106,7 +108,8 @@ def ask(
         return Answer(None, f"more than {MAX_VOLUMES} volumes", ended=True)
     with _named(engine) as name:
         try:
-            api.create_container(
+            _create(
+                engine,
                 image,
                 name=name,
                 environment=dict(environment or {}),
@@ -130,6 +133,16 @@ def _named(engine: Engine) -> Generator[str]:
     finally:
         with suppress(APIError):
             engine.api.remove_container(name, force=True, v=True)
+
+
+def _create(engine: Engine, image: str, command: list[str] | None = None, **settings: Any) -> None:
+    """Make a container, to the end also where an interrupt comes meanwhile.
+
+    The engine goes on with a call that was given up: the container would come after its removal. Another
+    thread is never interrupted.
+    """
+    with ThreadPoolExecutor(1) as worker:
+        worker.submit(engine.api.create_container, image, command, **settings).result()
 
 
 def _host(engine: Engine, asker_id: str, limits: Limits, volumes: list[str]) -> dict[str, Any]:
