@@ -48,10 +48,11 @@ def tarball(recipe: str, report: Callable[[str], None]) -> Path:
         return target
     host.require_debian("debootstrap", "unshare")
     sources = host.apt_sources()
-    report("making a Debian with debootstrap")
     folder = Path(tempfile.mkdtemp(prefix="stagelens-debian-"))
     part = target.with_suffix(".part")
     try:
+        # Whoever reads this may interrupt us: from here on that leaves nothing.
+        report("making a Debian with debootstrap")
         root = folder / "root"
         _bootstrap(root, sources)
         settle(root, sources)
