@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import docker
 import pytest
+from stagelens_testing.connections import a_cancel_wakes_who_waits, carries_context_and_secrets
 from stagelens_testing.held import descriptors, nothing_new, threads
 from stagelens_testing.sshd import SshServer
 
-import stagelens
-from stagelens.build import Backend, LogLine, Vertex
-from stagelens.buildkit import BuildCancelled, Cancel, ConnectionLost, Session
+from stagelens.build import Backend
+from stagelens.buildkit import ConnectionLost, Session
 from stagelens.engine import Engine
 
 pytestmark = [
@@ -40,27 +39,14 @@ def engine_there(
 def test_a_build_gets_its_context_and_secrets(
     engine_there: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:
-    (tmp_path / "Dockerfile").write_text(
-        "FROM diamol/base\nCOPY big /\nRUN --mount=type=secret,id=word grep -q secret /run/secrets/word\n"
-    )
-    (tmp_path / "big").write_bytes(os.urandom(3_000_000))
-    trace = stagelens.build(tmp_path, tags=[unique], secrets={"word": b"secret"}, engine=engine_there)
-    assert (trace.backend, trace.context_bytes) == ("session", 3_000_000)
+    carries_context_and_secrets(engine_there, tmp_path, unique)
 
 
 @pytest.mark.parametrize("backend", ["session", "classic"])
 def test_a_cancel_wakes_who_waits_for_the_build(
     engine_there: Engine, tmp_path: Path, unique: str, backend: Backend
 ) -> None:
-    (tmp_path / "Dockerfile").write_text(f"FROM diamol/base\nRUN echo {unique} && sleep 600\n")
-    cancel = Cancel()
-
-    def watch(vertex: Vertex, new: tuple[LogLine, ...]) -> None:
-        if any(unique in line.text for line in new):
-            threading.Thread(target=cancel, name="stagelens-test").start()
-
-    with nothing_new(threads), pytest.raises(BuildCancelled):
-        stagelens.build(tmp_path, engine=engine_there, on_vertex=watch, cancel=cancel, backend=backend)
+    a_cancel_wakes_who_waits(engine_there, tmp_path, unique, backend)
 
 
 def test_a_session_leaves_nothing_open(engine_there: Engine) -> None:

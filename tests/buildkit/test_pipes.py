@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,11 +11,11 @@ from pathlib import Path
 import docker
 import pytest
 from stagelens_testing import windows
+from stagelens_testing.connections import a_cancel_wakes_who_waits, carries_context_and_secrets
 from stagelens_testing.held import descriptors, nothing_new, threads
 
-import stagelens
-from stagelens.build import Backend, LogLine, Vertex
-from stagelens.buildkit import BuildCancelled, Cancel, ConnectionLost, Session
+from stagelens.build import Backend
+from stagelens.buildkit import ConnectionLost, Session
 from stagelens.engine import Engine
 
 pytestmark = pytest.mark.engine
@@ -41,27 +40,14 @@ def piped(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
 def test_a_build_gets_its_context_and_secrets(
     piped: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:
-    (tmp_path / "Dockerfile").write_text(
-        "FROM diamol/base\nCOPY big /\nRUN --mount=type=secret,id=word grep -q secret /run/secrets/word\n"
-    )
-    (tmp_path / "big").write_bytes(unique.encode() * 200_000)
-    trace = stagelens.build(tmp_path, tags=[unique], secrets={"word": b"secret"}, engine=piped)
-    assert (trace.backend, trace.context_bytes) == ("session", 200_000 * len(unique))
+    carries_context_and_secrets(piped, tmp_path, unique)
 
 
 @pytest.mark.parametrize("backend", ["session", "classic"])
 def test_a_cancel_wakes_who_waits_for_the_build(
     piped: Engine, tmp_path: Path, unique: str, backend: Backend
 ) -> None:
-    (tmp_path / "Dockerfile").write_text(f"FROM diamol/base\nRUN echo {unique} && sleep 600\n")
-    cancel = Cancel()
-
-    def watch(vertex: Vertex, new: tuple[LogLine, ...]) -> None:
-        if any(unique in line.text for line in new):
-            threading.Thread(target=cancel, name="stagelens-test").start()
-
-    with nothing_new(threads), pytest.raises(BuildCancelled):
-        stagelens.build(tmp_path, engine=piped, on_vertex=watch, cancel=cancel, backend=backend)
+    a_cancel_wakes_who_waits(piped, tmp_path, unique, backend)
 
 
 def test_a_session_leaves_nothing_and_can_be_closed_twice(piped: Engine) -> None:

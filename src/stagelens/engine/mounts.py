@@ -49,13 +49,18 @@ def read(text: str) -> list[Mount]:
     return found
 
 
+def _here() -> list[Mount]:
+    """What this process sees mounted; the names are the system's own, surrogates and all."""
+    return read(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
+
+
 def seen_at(device: str, root: str) -> str | None:
     """Where this process may find a folder of a device, both as a mountinfo has them; None if nowhere.
 
     It may be another folder, where something is mounted on top.
     """
     with suppress(OSError):
-        for mount in read(Path("/proc/self/mountinfo").read_text(errors="surrogateescape")):
+        for mount in _here():
             inside = posixpath.relpath(root, mount.root)
             if mount.device == device and inside.split("/")[0] != "..":
                 return posixpath.normpath(posixpath.join(mount.point, inside))
@@ -68,9 +73,7 @@ def take_away(data: Path, run: Path, disk: Path) -> None:
     A busy one goes when its last user does.
     """
     umount = program("umount")
-    # The names are the system's own, surrogates and all.
-    mounts = read(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
-    for mount in own(mounts, data, run, disk):
+    for mount in own(_here(), data, run, disk):
         if umount:
             subprocess.run([umount, "--lazy", mount.point], capture_output=True, check=False)
 
