@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 from typing import Any
 
 import pytest
+from docker.errors import APIError
+from stagelens_testing.held import GivenUp
 
 from stagelens.engine import Engine
 from stagelens.grade.container import asker
@@ -20,19 +18,26 @@ def test_a_container_that_is_being_made_when_an_interrupt_comes_is_removed(
     engine: Engine, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine goes on with what it was asked for, whoever waits for the answer."""
-    create = engine.api.create_container
-
-    def interrupted(*given: Any, **settings: Any) -> None:
-        making = threading.Thread(target=lambda: (time.sleep(0.5), create(*given, **settings)))
-        making.start()
-        time.sleep(0.2)  # whoever began it waits by now
-        os.kill(os.getpid(), signal.SIGINT)
-        making.join()
-
-    monkeypatch.setattr(engine.api, "create_container", interrupted)
-    before = set(threading.enumerate())
+    given_up = GivenUp(engine.api.create_container)
+    monkeypatch.setattr(engine.api, "create_container", given_up)
     with pytest.raises(KeyboardInterrupt), asker(engine, {"org.stagelens.tests": unique}):
-        pytest.fail("it was made, whatever came")
-    for thread in set(threading.enumerate()) - before:
-        thread.join()
+        pytest.fail("whoever asked for it was interrupted")
+    given_up.end()
+    assert not engine.api.containers(all=True, filters={"label": f"org.stagelens.tests={unique}"})
+
+
+def test_a_container_that_a_busy_engine_does_not_remove_at_once_is_removed(
+    engine: Engine, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove, refused = engine.api.remove_container, ["did not receive an exit event", "already in progress"]
+
+    def busy(*given: Any, **settings: Any) -> None:
+        if refused:
+            raise APIError(refused.pop())
+        remove(*given, **settings)
+
+    monkeypatch.setattr(engine.api, "remove_container", busy)
+    with asker(engine, {"org.stagelens.tests": unique}):
+        pass
+    assert not refused
     assert not engine.api.containers(all=True, filters={"label": f"org.stagelens.tests={unique}"})

@@ -15,6 +15,7 @@ from stagelens.cli.build import cancellable
 from stagelens.cli.console import err, out, print_json, working
 from stagelens.errors import StagelensError
 from stagelens.grade import CheckResult, Exercise, Report, work
+from stagelens.grade.sweep import sweep
 
 TO = click.option(
     "--to", type=click.Path(path_type=Path), help="The folder to work in; work/NAME unless told."
@@ -76,6 +77,7 @@ def check(folder: str, name: str | None, as_json: bool) -> None:
     task, place = find(folder, name)
     engine = engine_commands.find()
     requirements.provide_replica_tools(engine, grade.needed_images(task))
+    sweep(engine)
     with cancellable() as cancel, working(f"checking {place}") as say:
         report = grade.grade_folder(task, place, engine=engine, cancel=cancel, report=say)
     if as_json:

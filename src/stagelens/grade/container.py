@@ -10,22 +10,23 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Generator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
-from docker.errors import APIError
+from docker.errors import APIError, NotFound
 
 from stagelens.build.logs import clean
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.engine import Engine
 from stagelens.grade.model import Limits
+from stagelens.interrupts import uninterrupted
 
 ASKER_IMAGE = "diamol/base"
 MAX_BODY = 64 * 1024
 MAX_VOLUMES = 20
 _ASK_SECONDS = 2
+_REMOVAL_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds
 # A shell, since the first process must take in the children that `timeout` leaves.
 _REAP = "while true; do sleep 60; done"
 # Tries for a second, then the container's state is looked at: it may have ended. (busybox as Debian builds
@@ -126,23 +127,32 @@ def ask(
 
 @contextmanager
 def _named(engine: Engine) -> Generator[str]:
-    """A name for a container, which is removed at the end: also where an interrupt comes as it is made."""
+    """A name for a container, which is removed at the end."""
     name = f"stagelens-grade-{secrets.token_hex(10)}"
     try:
         yield name
     finally:
-        with suppress(APIError):
+        with uninterrupted():
+            _remove(engine, name)
+
+
+def _remove(engine: Engine, name: str) -> None:
+    """Remove a container. A busy engine may refuse at first, when its process takes long to end."""
+    for pause in _REMOVAL_PAUSES:
+        try:
             engine.api.remove_container(name, force=True, v=True)
+        except NotFound:
+            return
+        except APIError:
+            time.sleep(pause)
+        else:
+            return
 
 
 def _create(engine: Engine, image: str, command: list[str] | None = None, **settings: Any) -> None:
-    """Make a container, to the end also where an interrupt comes meanwhile.
-
-    The engine goes on with a call that was given up: the container would come after its removal. Another
-    thread is never interrupted.
-    """
-    with ThreadPoolExecutor(1) as worker:
-        worker.submit(engine.api.create_container, image, command, **settings).result()
+    # Given up, it would come after its removal.
+    with uninterrupted():
+        engine.api.create_container(image, command, **settings)
 
 
 def _host(engine: Engine, asker_id: str, limits: Limits, volumes: list[str]) -> dict[str, Any]:

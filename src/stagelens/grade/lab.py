@@ -27,6 +27,7 @@ from stagelens.grade.container import Answer
 from stagelens.grade.model import Exercise
 from stagelens.grade.policy import NotAllowed
 from stagelens.grade.words import harmless
+from stagelens.interrupts import uninterrupted
 from stagelens.snapshot import FileTable
 from stagelens.snapshot.prober import list_image
 
@@ -204,6 +205,8 @@ class Lab:
             if vertex.instruction is not None and vertex.running:
                 self._say(f"{doing} ({clean(vertex.name)[:100]})")
 
+        # Before it is there: an interrupt may come between the image and the next line.
+        self._stack.callback(_remove, self.engine, self._tag(name))
         try:
             with self._deadline() as cancel:
                 trace = build(
@@ -222,7 +225,6 @@ class Lab:
         except BuildTooSlow as error:
             return Outcome(None, problem=error)
         assert trace.image_id is not None, "an image was asked for"
-        self._stack.callback(_remove, self.engine, self._tag(name))
         return Outcome(trace, trace.image_id)
 
     def _tag(self, name: str) -> str:
@@ -249,5 +251,5 @@ class Lab:
 
 
 def _remove(engine: Engine, image: str) -> None:
-    with suppress(APIError):
+    with uninterrupted(), suppress(APIError):
         engine.api.remove_image(image, force=True)

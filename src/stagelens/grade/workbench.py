@@ -17,6 +17,7 @@ from stagelens.grade.lab import Lab
 from stagelens.grade.model import Report
 from stagelens.grade.results.shown import Comparison, following
 from stagelens.grade.results.write import write_whole
+from stagelens.grade.sweep import sweep
 from stagelens.views.markup import size
 
 
@@ -110,6 +111,7 @@ class Workbench:
         """
         found = engines.connect()
         try:
+            sweep(found)
             return grade_folder(self.exercise, self.place, engine=found, cancel=cancel, report=report)
         finally:
             found.api.close()

@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Generator, Hashable, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -26,6 +28,36 @@ def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen"
         time.sleep(0.05)
+
+
+class GivenUp:
+    """A call to an engine, as `call`, that an interrupt meets on its way: the engine goes on with it.
+
+    It takes half a second, so that whatever does not wait for its end removes too early.
+    """
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+        self._threads: list[threading.Thread] = []
+
+    def __call__(self, *given: Any, **settings: Any) -> Any:
+        """Interrupt this process, and give what the call gives to whoever still waits."""
+        results: list[Any] = []
+
+        def make() -> None:
+            time.sleep(0.5)
+            results.append(self._call(*given, **settings))
+
+        self._threads.append(threading.Thread(target=make))
+        self._threads[-1].start()
+        os.kill(os.getpid(), signal.SIGINT)
+        self._threads[-1].join()
+        return results[0]
+
+    def end(self) -> None:
+        """Wait until the engine has done what it was asked for."""
+        for thread in self._threads:
+            thread.join()
 
 
 @contextmanager
