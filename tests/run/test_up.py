@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from stagelens_testing.held import GivenUp
 
 from stagelens import run
 from stagelens.buildkit import BuildCancelled, Cancel
@@ -176,18 +175,6 @@ def test_an_interrupt_leaves_nothing_behind(town: Town, phase: str) -> None:
     services = tuple(replace(service, health="/never") for service in town.services)
     with pytest.raises(KeyboardInterrupt):
         town.up(report=interrupt, services=services)
-    assert town.left() == []
-
-
-@pytest.mark.parametrize("made", ["create_network", "create_container"])
-def test_an_interrupt_as_something_is_made_leaves_nothing_behind(
-    town: Town, monkeypatch: pytest.MonkeyPatch, made: str
-) -> None:
-    given_up = GivenUp(getattr(town.engine.api, made))
-    monkeypatch.setattr(town.engine.api, made, given_up)
-    with pytest.raises(KeyboardInterrupt):
-        town.up()
-    given_up.end()
     assert town.left() == []
 
 

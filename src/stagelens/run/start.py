@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from docker.errors import APIError, ImageNotFound, NotFound
 
 from stagelens.build import LogLine, Vertex, build
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.engine import Engine
-from stagelens.interrupts import uninterrupted
 from stagelens.run import ports
 from stagelens.run.down import networks, remove_containers, remove_network
 from stagelens.run.errors import ImageMissing, NameTaken, NetworkFailed, NoFreePort, NotRunning, ServiceFailed
@@ -57,8 +57,7 @@ class Starter:
                 self._service(definition, network)
             return self._wait()
         except BaseException:
-            with uninterrupted():
-                self._undo()
+            self._undo()
             raise
 
     def _go_on(self) -> None:
@@ -85,10 +84,9 @@ class Starter:
             return str(rows[0]["Id"])
         self.report(f"making the network {name}")
         try:
-            with uninterrupted():
-                made = api.create_network(
-                    name, driver="bridge", check_duplicate=True, labels={LABEL: name, CALL: self.call}
-                )
+            made = api.create_network(
+                name, driver="bridge", check_duplicate=True, labels={LABEL: name, CALL: self.call}
+            )
         except APIError as error:
             raise NetworkFailed(
                 f"The engine did not make the network {name}.",
@@ -187,17 +185,15 @@ class Starter:
         )
         place = {network: api.create_endpoint_config(aliases=[definition.name])}
         labels = {LABEL: network, SERVICE: definition.name, CALL: self.call, RECIPE: recipe, NOTE: note}
-        # Given up, it would come after all was undone.
-        with uninterrupted():
-            made = api.create_container(
-                self.names.image(definition.image),
-                name=self.names.container(definition.name),
-                environment=dict(definition.environment),
-                ports=[_PORT],
-                host_config=host,
-                networking_config=api.create_networking_config(place),
-                labels=labels,
-            )
+        made: dict[str, Any] = api.create_container(
+            self.names.image(definition.image),
+            name=self.names.container(definition.name),
+            environment=dict(definition.environment),
+            ports=[_PORT],
+            host_config=host,
+            networking_config=api.create_networking_config(place),
+            labels=labels,
+        )
         return str(made["Id"])
 
     def _wait(self) -> App:
