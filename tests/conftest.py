@@ -19,7 +19,7 @@ import psutil
 import pytest
 from docker.errors import APIError, NotFound
 from hypothesis import HealthCheck, settings
-from stagelens_testing.held import PATIENCE, children
+from stagelens_testing.held import PATIENCE, children, own
 
 from stagelens.build import BuildTrace
 from stagelens.buildkit import BuildRequest
@@ -27,7 +27,8 @@ from stagelens.dockerfile import parse
 from stagelens.engine import Engine, EngineNotFound, connect
 from stagelens.snapshot import Entry, Exploration, FileTable, StageFiles
 
-pytest_plugins = ("stagelens_testing.engines", "stagelens_testing.registry", "stagelens_testing.sshd")
+_FIXTURES = ("engines", "machine", "registry", "sshd")
+pytest_plugins = tuple(f"stagelens_testing.{name}" for name in _FIXTURES)
 
 # An example takes as long as the machine has it take, and a run finds what the run before found.
 settings.register_profile(
@@ -83,7 +84,7 @@ def leftovers(before: set[str], after: set[str], temporary: Path) -> list[str]:
     On an engine of its own that is everything new, on a shared one what has this run's name.
     """
     new = after - before
-    if os.environ.get("STAGELENS_TEST_ENGINE") != "own":
+    if not own():
         new = {thing for thing in new if RUN in thing}
     givers = {thing: [test for name, test in _GIVEN.items() if name in thing] for thing in new}
     made = [" of ".join([thing, *tests]) for thing, tests in sorted(givers.items())]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from stagelens.engine import Engine
+from stagelens.engine import RUNS, Engine
 
 TEST_THAT_LEAVES = """\
 import subprocess, sys, tempfile
@@ -59,11 +59,15 @@ def test_the_listing_shows_each_kind(engine: Engine, unique: str, clean: object,
 
 
 def test_on_a_shared_engine_only_this_runs_things_count(shared, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.delenv("STAGELENS_TEST_ENGINE", raising=False)
+    runs = tmp_path / "runs"
+    runs.write_text("1\n2\n")
+    monkeypatch.setenv(RUNS, str(runs))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     ours, theirs = f"image {shared['RUN']}x:latest", "image somebody:latest"
-    assert shared["leftovers"]({"network a"}, {"network a", ours, theirs}, tmp_path) == [ours]
-    monkeypatch.setenv("STAGELENS_TEST_ENGINE", "own")
-    assert shared["leftovers"](set(), {ours, theirs}, tmp_path) == sorted([ours, theirs])
+    assert shared["leftovers"]({"network a"}, {"network a", ours, theirs}, temporary) == [ours]
+    runs.write_text("1\n")
+    assert shared["leftovers"](set(), {ours, theirs}, temporary) == sorted([ours, theirs])
 
 
 @pytest.mark.engine

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from stagelens_testing.held import own
 
 from stagelens.engine import Engine
 from stagelens.images import ensure
@@ -23,7 +24,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.timeout(1200)
 
 NAMES = ("image-of-the-day", "access-log", "image-gallery", "nat", "iotd", "accesslog")
 # An engine that the test run started holds nobody's things: there the commands are run to the letter.
-OWN = os.environ.get("STAGELENS_TEST_ENGINE") == "own"
+OWN = own()
 
 
 def cli() -> tuple[str, dict[str, str]]:

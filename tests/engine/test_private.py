@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,9 +17,10 @@ import psutil
 import pytest
 from stagelens_testing.engines import copy_image
 from stagelens_testing.held import ended, until
+from stagelens_testing.machine import Machine
 
 from stagelens.build import BuildFailed, Vertex, build
-from stagelens.engine import Engine, can_start, connect
+from stagelens.engine import Engine, can_start
 from stagelens.engine.private import PrivateEngine
 from stagelens.errors import StagelensError
 
@@ -28,75 +28,6 @@ pytestmark = [
     pytest.mark.engine,
     pytest.mark.skipif(can_start() is not None, reason=f"a private engine cannot start here: {can_start()}"),
 ]
-
-
-class Machine:
-    """A network namespace with a docker0 and rules as a system engine has them, and a home for stagelens."""
-
-    def __init__(self, name: str, home: Path) -> None:
-        self.name = name
-        self.private = PrivateEngine(home / "state/engine")
-        self._environment = os.environ | {"STAGELENS_HOME": str(home)}
-        self._environment.pop("DOCKER_HOST", None)
-        self.sh("ip link set lo up")
-        self.sh("ip link add docker0 type bridge && ip address add 172.17.0.1/16 dev docker0")
-        self.sh("iptables -t nat -N DOCKER && iptables -t nat -A DOCKER -i docker0 -j RETURN")
-
-    def sh(self, script: str) -> str:
-        command = ["nsenter", f"--net=/run/netns/{self.name}", "sh", "-ec", script]
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def stagelens(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [
-            "nsenter",
-            f"--net=/run/netns/{self.name}",
-            sys.executable,
-            "-m",
-            "stagelens.cli",
-            *arguments,
-        ]
-        environment = self._environment | variables
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-    def network(self) -> list[str]:
-        """Links and rules, without counters."""
-        links = [link["ifname"] for link in json.loads(self.sh("ip -j link"))]
-        return sorted(links) + [line for line in self.sh("iptables-save").splitlines() if line[0] == "-"]
-
-    def connect(self) -> Engine:
-        return connect(self.private.address)
-
-    def processes(self) -> list[str]:
-        """Command lines of processes that run for the engine; its containers' are in its shims' care."""
-        marks = (str(self.private.folder), self.private.name)
-        found: list[str] = []
-        for process in psutil.process_iter():
-            try:
-                line = " ".join(process.cmdline())
-            except psutil.Error:
-                continue
-            if any(mark in line for mark in marks):
-                found.append(line)
-        return found
-
-    def mounts(self) -> list[str]:
-        lines = Path("/proc/self/mounts").read_text().splitlines()
-        return [line for line in lines if str(self.private.folder) in line]
-
-
-@pytest.fixture
-def machine(unique: str) -> Iterator[Machine]:
-    subprocess.run(["ip", "netns", "add", unique], check=True)
-    with tempfile.TemporaryDirectory(prefix="sl-") as folder:
-        machine = Machine(unique, Path(folder))
-        try:
-            yield machine
-        finally:
-            machine.stagelens("engine", "stop")
-            assert not machine.processes()
-            subprocess.run(["ip", "netns", "delete", unique], check=True)
 
 
 def run_a_container(engine: Engine, folder: Path, network: str = "ours", tty: bool = False) -> str:
@@ -312,7 +243,7 @@ def test_the_doctor_on_a_machine_where_much_is_wrong(machine: Machine) -> None:
     listen = "import socket; s = socket.create_server(('127.0.0.1', 800)); print(flush=True); input()"
     with small_disk(machine):
         assert machine.stagelens("engine", "start").returncode == 0
-        inside = ["nsenter", f"--net=/run/netns/{machine.name}", sys.executable, "-c", listen]
+        inside = [*machine.inside, sys.executable, "-c", listen]
         with subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as listener:
             assert listener.stdout is not None
             listener.stdout.readline()

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from stagelens_testing import engines
 from stagelens_testing.cutter import Cutter
-from stagelens_testing.held import children, descriptors, nothing_new, threads, until
+from stagelens_testing.held import children, descriptors, nothing_new, own, threads, until
 
 from stagelens.buildkit import (
     BuildRequest,
@@ -55,10 +55,11 @@ def nothing_left(engine: Engine) -> Iterator[None]:
 
     docker-py's own pool is emptied for that. On an engine that others use, too, theirs are not counted.
     """
-    alone = engines.pid_of(engine) is not None or os.environ.get("STAGELENS_TEST_ENGINE") == "own"
+    further = engines.pid_of(engine) is not None
 
     def held() -> set[object]:
         engine.api.close()
+        alone = further or own()
         return {*threads(), *descriptors(), *children(), *(connections(engine) if alone else ())}
 
     with nothing_new(held):

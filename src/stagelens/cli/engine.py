@@ -51,6 +51,7 @@ def _say(text: str) -> None:
 def start(grading: bool) -> None:
     """Start the private engine, even where another engine runs."""
     requirements.provide((*requirements.ENGINE, *(requirements.LIMITS if grading else ())))
+    engines.keep()
     with working("starting a private engine") as report:
         private = engines.start_private(report, _chosen(grading))
     out.print(f"export DOCKER_HOST={private.address}", markup=False, soft_wrap=True)

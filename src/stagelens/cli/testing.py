@@ -30,19 +30,18 @@ def test(only_tests: bool, arguments: tuple[str, ...]) -> None:
     """Provide what the tests need, then run them.
 
     That is an engine, base images and a browser; lint and types come first. Further arguments go to pytest.
-    An engine that this command starts is stopped at its end.
+    An engine that this command starts is stopped at its end, or at that of the last run beside it; one that
+    anything else has come to use goes on.
     """
     if not (ROOT / "tests").is_dir():
         raise StagelensError("The tests are in the project's checkout.", remedy="run ./stagelens test there")
-    running_before = engines.private_engine().pid() is not None
-    try:
-        sys.exit(_run(arguments, only_tests))
-    finally:
-        if not running_before and engines.private_engine().pid() is not None:
-            engines.stop_private()
+    with engines.borrowed() as runs:
+        # What runs from here on is a test's.
+        os.environ[engines.RUNS] = ""
+        sys.exit(_run(arguments, only_tests, runs))
 
 
-def _run(arguments: Sequence[str], only_tests: bool) -> int:
+def _run(arguments: Sequence[str], only_tests: bool, runs: Path) -> int:
     failed: list[str] = []
     if not only_tests:
         for name, command in _checks().items():
@@ -58,9 +57,9 @@ def _run(arguments: Sequence[str], only_tests: bool) -> int:
     with working("base images") as report:
         images.ensure(engine, report=report)
     engine.api.close()
-    # The check for leftovers may be strict on an engine that nobody else uses.
-    owner = "own" if engine.address == engines.private_engine().address else "shared"
-    variables = {"DOCKER_HOST": engine.address, "STAGELENS_TEST_ENGINE": owner}
+    private = engine.address == engines.private_engine().address
+    # The check for leftovers is strict on an engine that this run has for itself, which the list shows.
+    variables = {"DOCKER_HOST": engine.address, engines.RUNS: str(runs) if private else ""}
     # A folder of its own: pytest would else sweep what other runs on this machine have left.
     folder = tempfile.mkdtemp(prefix="sltest-")
     try:

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 
+from stagelens.engine.borrow import RUNS, borrowed, keep
 from stagelens.engine.client import Candidate, probe
 from stagelens.engine.errors import EngineNotFound, EngineStartFailed
 from stagelens.engine.model import Engine, EngineInfo, Skipped
@@ -24,17 +25,20 @@ from stagelens.engine.search import candidates, named
 from stagelens.errors import interruptible
 
 __all__ = [
+    "RUNS",
     "Engine",
     "EngineInfo",
     "EngineNotFound",
     "EngineStartFailed",
     "PrivateEngine",
     "Skipped",
+    "borrowed",
     "can_start",
     "connect",
     "grading_engine",
     "grading_engines",
     "is_grading_engine",
+    "keep",
     "private_engine",
     "start_private",
     "stop_private",
@@ -65,6 +69,8 @@ def connect(host: str | None = None, start: bool = True, report: Report | None =
     own = Candidate(private_engine().address, PRIVATE)
     late: list[tuple[Candidate, Skipped]] = []
     for candidate in [named(host, "the address given")] if host else [*candidates(), own]:
+        if candidate is own:
+            keep()
         found = _ask(candidate, skipped)
         if found is None and skipped[-1].late:
             if host or skipped[-1].ordered:

@@ -19,6 +19,8 @@ from typing import Any
 
 import psutil
 
+from stagelens.engine import RUNS
+
 PATIENCE = 120.0  # seconds for what takes less than two on an idle machine
 
 
@@ -69,6 +71,14 @@ def limited(kind: int, most: int) -> Generator[None]:
         yield
     finally:
         resource.setrlimit(kind, before)
+
+
+def own() -> bool:
+    """Whether the running engine is this run's alone: it started it, and nobody else has come to use it."""
+    try:
+        return len(Path(os.environ.get(RUNS, "")).read_text().splitlines()) == 1
+    except OSError:  # no list is named, or it is not there any more
+        return False
 
 
 def ended(process: psutil.Process | int) -> bool:
