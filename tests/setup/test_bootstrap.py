@@ -85,12 +85,13 @@ class Project:
         log = self.root / "builds.txt"
         return len(log.read_text().splitlines()) if log.exists() else 0
 
-    def start(self, *arguments: str, script: Path | None = None, cwd: Path | None = None):
+    def start(self, *arguments: str, script: Path | None = None, cwd: Path | None = None, **variables: str):
         return subprocess.Popen(
             [sys.executable, script or self.root / "stagelens", *arguments],
             cwd=cwd,
             env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-            | {"PATH": f"{self.root}/shims{os.pathsep}{NO_UV}", "PIP_USER": "1"},
+            | {"PATH": f"{self.root}/shims{os.pathsep}{NO_UV}", "PIP_USER": "1"}
+            | variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -99,9 +100,9 @@ class Project:
         )
 
     def run(
-        self, *arguments: str, script: Path | None = None, cwd: Path | None = None
+        self, *arguments: str, script: Path | None = None, cwd: Path | None = None, **variables: str
     ) -> tuple[int, str, str]:
-        process = self.start(*arguments, script=script, cwd=cwd)
+        process = self.start(*arguments, script=script, cwd=cwd, **variables)
         out, err = process.communicate()
         return process.returncode, out.strip(), err
 
@@ -229,9 +230,11 @@ def test_an_interrupted_installation_is_taken_up_again(project: Project, number:
 
 
 def test_a_killed_installation_begins_anew(project: Project) -> None:
+    project.run()
+    project.version("2")
     (project.root / "slow").touch()
     process = project.start()
-    project.wait_for_build()
+    until(lambda: project.builds == 2, "the second build")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     # A package that pip was about to unpack.
@@ -239,6 +242,8 @@ def test_a_killed_installation_begins_anew(project: Project) -> None:
     half.touch()
 
     (project.root / "slow").unlink()
+    # Of what is asked for now, a former installation was whole.
+    project.version("1")
     assert project.run()[0] == 0
     assert not half.exists()
     assert not (project.root / ".venv/stagelens-tmp").exists()
@@ -299,6 +304,41 @@ def test_a_venv_without_a_python_is_made_anew(bare: Project) -> None:
     (bin_folder / "python").symlink_to("/nowhere/python")
     code, out, _ = bare.run()
     assert (code, out) == (0, str(bare.root / ".venv"))
+
+
+def test_a_venv_that_has_become_another_python_is_made_anew(project: Project) -> None:
+    project.run()
+    # Its Python is now the one that made it, with that one's packages, which are not ours to change.
+    (project.root / ".venv/pyvenv.cfg").unlink()
+    code, out, _ = project.run()
+    assert (code, out, project.builds) == (0, str(project.root / ".venv"), 2)
+
+
+def test_a_python_that_does_not_start_is_told_with_what_to_do(project: Project) -> None:
+    project.run()
+    python = project.root / ".venv/bin/python"
+    python.unlink()
+    python.write_text("#!/nowhere/python\n")
+    python.chmod(0o755)
+    code, _, err = project.run()
+    assert code == 1
+    assert f"next: remove the folder {project.root}/.venv, then run this again" in err
+    assert "Traceback" not in err
+
+
+def test_a_venv_that_leads_elsewhere_is_told_with_what_to_do(bare: Project, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (bare.root / ".venv").symlink_to(tmp_path / "elsewhere")
+    code, _, err = bare.run()
+    assert code == 1
+    assert f"next: remove {bare.root}/.venv, then run this again" in err
+
+
+def test_a_checkout_with_blanks_and_letters_of_any_kind_in_any_locale(tmp_path: Path) -> None:
+    project = Project(tmp_path / "나의 강의")
+    for locale in ("C", "POSIX", "C.UTF-8"):
+        code, out, err = project.run("é", LC_ALL=locale)
+        assert (code, out) == (0, f"{project.root}/.venv é"), err
 
 
 def test_an_interrupt_while_the_command_line_is_imported(project: Project) -> None:
