@@ -17,7 +17,7 @@ from typing import Any
 import docker
 import pytest
 
-from stagelens.engine import Engine, EngineNotFound, Skipped, connect, search
+from stagelens.engine import Engine, EngineNotFound, Skipped, connect, private_engine, search
 from stagelens.engine.client import Candidate, probe
 from stagelens.engine.search import candidates
 
@@ -273,6 +273,15 @@ def test_an_engine_that_this_shell_names_is_replaced_by_no_other(
         connect(start=True)
     assert [skipped.origin for skipped in caught.value.tried] == [variable]
     assert not (home / "lens/state/engine").exists()
+
+
+def test_the_private_engine_is_started_again_by_its_own_command(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", private_engine().address)
+    with pytest.raises(EngineNotFound) as caught:
+        connect(start=False)
+    assert (caught.value.remedy or "").startswith("./stagelens engine start, or: unset DOCKER_HOST")
 
 
 def test_an_address_that_is_given_is_the_only_one_tried(home: Path) -> None:

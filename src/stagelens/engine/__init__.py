@@ -83,7 +83,7 @@ def connect(host: str | None = None, start: bool = True, report: Report | None =
             raise EngineNotFound(
                 skipped,
                 what=f"The engine that {candidate.origin} names does not answer.",
-                remedy=f"start it, or: unset {candidate.origin}   then run this again",
+                remedy=f"{_start(candidate)}, or: unset {candidate.origin}   then run this again",
             )
     for candidate, place in late:
         # Rather than to start one beside it, or to give up.
@@ -99,6 +99,11 @@ def connect(host: str | None = None, start: bool = True, report: Report | None =
         else:
             skipped.append(Skipped(own.address, PRIVATE, reason))
     raise EngineNotFound(skipped, remedy="start it, or give another address" if host else _remedy())
+
+
+def _start(named: Candidate) -> str:
+    """How to start the engine that somebody named; `stagelens lab` names the private one to its notebooks."""
+    return "./stagelens engine start" if named.address == private_engine().address else "start it"
 
 
 def _remedy() -> str:
