@@ -59,5 +59,6 @@ def test_a_session_leaves_nothing_and_can_be_closed_twice(piped: Engine) -> None
 
 def test_a_pipe_that_is_not_there_is_a_lost_connection(piped: Engine, tmp_path: Path) -> None:
     piped.api.get_adapter(piped.api.base_url).npipe_path = str(tmp_path / "none")  # pyright: ignore
-    with pytest.raises(ConnectionLost, match="does not answer"):
+    with pytest.raises(ConnectionLost, match="does not answer") as lost:
         Session(piped.api)
+    assert lost.value.where == str(tmp_path / "none")

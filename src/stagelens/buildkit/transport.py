@@ -63,7 +63,7 @@ def connect(api: docker.APIClient, timeout: float = 20.0) -> Socket:
     except dockerpy.connection_errors() as error:
         raise ConnectionLost(
             "The container engine does not answer.",
-            where=url,
+            where=dockerpy.place(api),
             why=str(error),
             remedy="check that the engine runs: stagelens doctor",
         ) from error

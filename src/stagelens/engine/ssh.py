@@ -73,6 +73,7 @@ class SshAdapter(UnixHTTPAdapter):
     def __init__(self, address: str, timeout: int) -> None:
         self._command = command(address)
         super().__init__("http+unix://ssh", timeout)
+        self.socket_path = address  # what is told of it where it fails; no socket has this path
 
     def get_connection(self, url: Any, proxies: Any = None) -> Any:
         """The one pool for all paths: a connection costs more here than with a socket of this machine."""
