@@ -22,6 +22,25 @@ threading.Thread(target=stop, daemon=True).start()
 connect(f"tcp://127.0.0.1:{silent.getsockname()[1]}")
 """
 
+ENGINE = """\
+import os, signal, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from stagelens.engine import connect
+class Engine(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"ApiVersion": "1.41", "Os": "linux"}')
+    def do_POST(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Event().wait()
+    def log_message(self, *_):
+        pass
+server = ThreadingHTTPServer(("127.0.0.1", 0), Engine)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+api = connect(f"tcp://127.0.0.1:{server.server_port}").api
+"""
+
 
 def test_a_notebook_shows_the_reader_s_line_and_the_message_without_our_own_frames(tmp_path: Path) -> None:
     shown = _shown(tmp_path, SCRIPT)
@@ -37,6 +56,21 @@ def test_a_call_that_the_stop_button_ended_shows_the_reader_s_line_and_what_it_m
     assert "what was under way has ended" in shown
     assert "threading.py" not in shown
     assert "client.py" not in shown
+
+
+def test_a_call_of_docker_py_that_the_stop_button_ended_is_told_in_two_lines(tmp_path: Path) -> None:
+    shown = _shown(tmp_path, f"{ENGINE}api.start('any')")
+    assert "line 17: api.start(" in shown
+    assert "nobody waits for the engine's answer any more" in shown
+    assert ".py" not in shown
+
+
+def test_a_call_of_docker_py_tells_of_an_engine_that_has_gone(tmp_path: Path) -> None:
+    shown = _shown(tmp_path, f"{ENGINE}server.shutdown()\nserver.server_close()\napi.start('any')")
+    assert "The container engine does not answer any more." in shown
+    assert "where: tcp://127.0.0.1:" in shown
+    assert "nothing listens on it" in shown
+    assert ".py" not in shown
 
 
 def _shown(folder: Path, code: str) -> str:

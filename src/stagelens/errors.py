@@ -44,21 +44,22 @@ class StagelensError(Exception):
         return _shown(self, type(self).__name__, self.render())
 
 
+_STOPPED = "what was under way has ended, in the engine as well; run the cell again when you like"
+
+
 @contextmanager
-def interruptible() -> Generator[None]:
+def interruptible(told: str = _STOPPED) -> Generator[None]:
     """Decorates what a notebook calls: when its stop button ends that, the cell tells so in two lines.
 
-    IPython would show the whole way through us and the libraries to the place that happened to wait.
+    IPython would show the whole way through us and the libraries to the place that happened to wait. `told`
+    is what the stop means; where one such call is inside another, the outer one's is shown.
     """
     try:
         yield
     except BaseException as error:
         if not isinstance(error, Exception):  # KeyboardInterrupt, or in a cell that awaits CancelledError
-            vars(error)["_render_traceback_"] = partial(_shown, error, "Stopped", _STOPPED)
+            vars(error)["_render_traceback_"] = partial(_shown, error, "Stopped", told)
         raise
-
-
-_STOPPED = "what was under way has ended, in the engine as well; run the cell again when you like"
 
 
 def _shown(error: BaseException, name: str, text: str) -> list[str]:

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import docker
+import requests
 from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.tls import TLSConfig
 from docker.utils import version_gte
 
+from stagelens.engine.errors import EngineLost
 from stagelens.engine.model import EngineInfo, Skipped
-from stagelens.engine.reasons import LATE, explain
+from stagelens.engine.reasons import LATE, explain, lost
 from stagelens.engine.ssh import SshAdapter
+from stagelens.errors import interruptible
 
 PROBE_SECONDS = 3.0
 # Where nothing else may be used, or nothing else answers: an engine that builds for a whole class is slow.
@@ -47,7 +50,7 @@ def probe(candidate: Candidate, patient: bool = False) -> tuple[docker.APIClient
         return _skipped(candidate, candidate.problem, candidate.remedy)
     quick = SSH_PROBE_SECONDS if candidate.address.startswith("ssh://") else PROBE_SECONDS
     seconds = PATIENT_SECONDS if patient else quick
-    answer: list[tuple[docker.APIClient, EngineInfo] | Exception] = []
+    answer: list[tuple[_Client, EngineInfo] | Exception] = []
 
     def ask() -> None:
         try:
@@ -71,7 +74,7 @@ def probe(candidate: Candidate, patient: bool = False) -> tuple[docker.APIClient
     if isinstance(result, Exception):
         return _skipped(candidate, *explain(result, candidate.address, candidate.tls, seconds))
     api, info = result
-    api.timeout = READ_SECONDS
+    api.timeout, api.found = READ_SECONDS, candidate
     return api, info
 
 
@@ -86,10 +89,25 @@ class _Client(docker.APIClient):
 
     requests lets REQUESTS_CA_BUNDLE, which a company's proxy needs, win over that (psf/requests#3829).
     Its version is asked for once: docker-py asks for it to choose the API's, and engines may start programs
-    to answer.
+    to answer. Notebooks call it, too: what the stop button or a stopped engine ends is told in a few lines.
     """
 
+    found: Candidate | None = None  # once it has answered
     _answered: Mapping[str, Any] | None = None
+
+    @interruptible("nobody waits for the engine's answer any more; run the cell again when you like")
+    def send(self, request: Any, **options: Any) -> Any:
+        try:
+            return super().send(request, **options)
+        except requests.ConnectionError as error:
+            if self.found is None:
+                raise
+            raise EngineLost(
+                "The container engine does not answer any more.",
+                where=_PASSWORD.sub("***", self.found.address),
+                why=lost(error, self.found.address, self.found.tls, READ_SECONDS),
+                remedy="see what it needs (./stagelens doctor), then run this again",
+            ) from error
 
     def version(self, api_version: bool = True) -> Any:
         if self._answered is None:

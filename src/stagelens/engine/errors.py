@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import requests
+
 from stagelens.engine.model import Skipped
 from stagelens.errors import StagelensError
 
@@ -24,3 +26,7 @@ class EngineNotFound(StagelensError):
 
 class EngineStartFailed(StagelensError):
     """A private engine was started and did not come up."""
+
+
+class EngineLost(StagelensError, requests.ConnectionError):
+    """An engine that answered before does so no more; whoever knows docker-py alone finds its error in it."""

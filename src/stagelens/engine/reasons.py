@@ -129,6 +129,13 @@ def explain(error: Exception, address: str, tls: TLSConfig | None, seconds: floa
     return _no_engine(error, said, address)
 
 
+def lost(error: Exception, address: str, tls: TLSConfig | None, seconds: float) -> str:
+    """Why an engine that answered before does so no more: that it ended a connection is no riddle then."""
+    if any(isinstance(cause, ConnectionResetError | BrokenPipeError) for cause in _causes(error)):
+        return "it ended the connection"  # http.client.RemoteDisconnected is a reset, too
+    return explain(error, address, tls, seconds)[0]
+
+
 def _no_engine(error: Exception, said: http.client.BadStatusLine | None, address: str) -> Reason:
     """What answers in a way that no engine does; `said` is what it began with instead of HTTP."""
     if said is not None and address.startswith("ssh://"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from docker.errors import APIError, ImageNotFound
 from requests.exceptions import RequestException
 
-from stagelens.errors import interruptible
+from stagelens.errors import StagelensError, interruptible
 from stagelens.snapshot import layercache
 from stagelens.snapshot.archive import LayerError, LayerFiles, Saved, read_saved
 from stagelens.snapshot.stack import Efficiency, Stack, Waste, efficiency, waste
@@ -115,6 +115,8 @@ def read_layers(
             names = _names_in_config(saved, diff_ids)
     except ImageNotFound as error:
         raise LayerError(f"The engine has no image {image!a}.", remedy="docker image ls") from error
+    except StagelensError:
+        raise  # an engine that is gone says so itself
     except (APIError, RequestException) as error:
         raise LayerError(
             "The engine did not hand over the image.", where=image, why=str(error), remedy="stagelens doctor"
