@@ -52,6 +52,59 @@ EDITS: dict[str, tuple[str, Edit, list[int], list[str]]] = {
         [],
     ),
     "the layout of an exec form": ('RUN ["true", "x"]\n', line('["true", "x"]', '[ "true","x" ]'), [], []),
+    "the layout of a SHELL": (
+        'SHELL ["/bin/sh","-c"]\nRUN true UNIQUE\n',
+        line('SHELL ["/bin/sh","-c"]\n', ""),
+        [],
+        [],
+    ),
+    "the writing of a destination": (
+        "WORKDIR /w\nCOPY f .\nCOPY f ./x\nRUN true\n",
+        both(line("f .\n", "f ./\n"), line("./x", "/w//x")),
+        [],
+        [],
+    ),
+    "the writing of mounts": (
+        "RUN --mount=type=cache,target=/a,id=/a --mount=source=./f,target=/b "
+        "--mount=type=secret,id=s,required=false true UNIQUE\n",
+        line(
+            "--mount=type=cache,target=/a,id=/a --mount=source=./f,target=/b",
+            "--mount=type=bind,dst=/b,src=f --mount=target=/a,type=cache,sharing=shared",
+        ),
+        [],
+        [],
+    ),
+    "a mount's own identity": (
+        "RUN --mount=type=cache,target=/a true UNIQUE\n",
+        line("/a", "/a,id=other"),
+        [3],
+        ["instruction"],
+    ),
+    "a link to a file that is the same": (
+        "COPY f /x\nRUN true\n",
+        lambda folder: ((folder / "f").rename(folder / "g"), (folder / "f").symlink_to("g")),
+        [],
+        [],
+    ),
+    "a folder behind a link": (
+        "COPY d /x\nRUN true\n",
+        lambda folder: ((folder / "d").rename(folder / "e"), (folder / "d").symlink_to("e")),
+        [],
+        [],
+    ),
+    "an ARG after an ENV of its name": (
+        "ENV A=1\nARG A=2\nCOPY app-linux /$A\nRUN true\n",
+        line("ARG A=2", "ARG A=3"),
+        [5, 6],
+        ["variable"],
+    ),
+    "an ARG before an ENV of its name": (
+        "ARG A=2\nENV A=1\nCOPY app-linux /$A\nRUN true\n",
+        line("ARG A=2", "ARG A=3"),
+        [],
+        [],
+    ),
+    "an ARG that becomes an ENV": ("ARG A=1\nRUN true UNIQUE\n", line("ARG", "ENV"), [], []),
     "the order of variables": (
         "ENV A=1\nENV B=2\nRUN true\n",
         line("A=1\nENV B=2", "B=2\nENV A=1"),

@@ -40,7 +40,7 @@ def taken(context: Path, *instructions: str, build_args: dict[str, str] | None =
     dockerfile = parse(text)
     files = manifest(context, *context_sources(dockerfile, build_args or {}, None))
     steps = read_steps(Inputs(dockerfile, files, {}, build_args or {}))
-    return sorted(path for path, file in files_of(steps[-1], files).items() if file.kind != "dir")
+    return sorted(file.path for file in files_of(steps[-1], files).values() if file.kind != "dir")
 
 
 @pytest.mark.parametrize(

@@ -286,7 +286,9 @@ def test_a_workdir_that_leads_to_the_root_is_no_step() -> None:
         ("ARG X=/\n", "ENV Z=z", "/w$X", {}, False),
         ("", "ENV X=/ Y=$X/..", "/w/$X", {}, False),
         ("", "ENV X=/\nENV Y=$X/w/..", "$Y", {}, True),
-        ("", "ENV X /\nARG X=/w", "$X", {"X": "/w"}, True),
+        ("", "ENV X /\nARG X=/w", "$X", {}, False),
+        ("", "ARG X=/w\nENV X /", "$X", {"X": "/w"}, True),
+        ("", "ENV X /\nARG X", "$X", {}, True),
         # What the base image sets is not known.
         ("", "ENV Z=z", "$HOME", {}, False),
     ],

@@ -11,15 +11,16 @@ import json
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from stagelens.cache.flags import clean, known_flags, mounted_paths
 from stagelens.cache.model import Base, Inputs, Key
 from stagelens.dockerfile import (
     STEP_KEYWORDS,
     Dockerfile,
     Edge,
-    Flag,
+    Heredoc,
     Instruction,
     Stage,
     declared,
@@ -31,6 +32,7 @@ from stagelens.dockerfile import (
 
 _EXPANDED = frozenset({"COPY", "ADD", "WORKDIR"})
 _MENTIONED = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
+_DEFAULT_SHELL = json.dumps(["/bin/sh", "-c"])
 _REMOTE = re.compile(r"^(https?://|git@|ssh://|git://)")
 
 
@@ -90,42 +92,34 @@ class Step:
 class _State:
     """What holds at a point of a stage; it changes with each instruction that is read.
 
-    `values` are what words see, ENV before ARG. A RUN keeps all variables: `variables` are those as they were
-    last kept, until another one is set.
+    Of an ENV and an ARG of one name the last one counts. `values` are those of `variables`, for words. A RUN
+    keeps all variables: `kept` are those as they were last kept, until another one is set.
     """
 
     parent: Key | None = None
     base: str | None = None
     folder: str = "/"
     triggers: tuple[str, ...] = ()
-    environment: dict[str, Variable] = field(default_factory=dict[str, Variable])
-    arguments: dict[str, Variable] = field(default_factory=dict[str, Variable])
+    variables: dict[str, Variable] = field(default_factory=dict[str, Variable])
     settings: Mapping[str, Variable] = field(default_factory=dict[str, Variable])
     values: dict[str, str] = field(default_factory=dict[str, str])
     kept: Mapping[str, Variable] | None = None
 
     def copy(self) -> _State:
         """The same for a stage that begins from here."""
-        own = {name: dict(getattr(self, name)) for name in ("environment", "arguments", "values")}
-        return replace(self, **own)
+        return replace(self, variables=dict(self.variables), values=dict(self.values))
 
-    def set(self, name: str, variable: Variable, *, argument: bool = False) -> None:
+    def set(self, name: str, variable: Variable) -> None:
         """What an ENV sets, or an ARG."""
-        variables = self.arguments if argument else self.environment
-        variables.pop(name, None)  # their order counts, by when each was last set
-        variables[name] = variable
-        if not (argument and name in self.environment):
-            self.values[name] = variable.value
+        self.variables.pop(name, None)  # their order counts, by when each was last set
+        self.variables[name] = variable
+        self.values[name] = variable.value
         self.kept = None
 
-    def variable(self, name: str) -> Variable:
-        """The one that words see."""
-        return self.environment.get(name) or self.arguments[name]
-
-    def variables(self) -> Mapping[str, Variable]:
-        """All of them."""
+    def all_variables(self) -> Mapping[str, Variable]:
+        """All of them, as they are now."""
         if self.kept is None:
-            self.kept = {**self.arguments, **self.environment}
+            self.kept = dict(self.variables)
         return self.kept
 
 
@@ -156,10 +150,10 @@ class _Reader:
         self._escape = inputs.dockerfile.escape
         before = _State()
         for name, value in platform_arguments(inputs.platform).items():
-            before.set(name, Variable(value), argument=True)
+            before.set(name, Variable(value))
         for instruction in inputs.dockerfile.global_args:
             self._declare(instruction, before, {})
-        self._globals = before.arguments
+        self._globals = before.variables
         self._edges: defaultdict[Key, list[Edge]] = defaultdict(list)
         for edge in inputs.dockerfile.edges:
             if edge.kind != "from":
@@ -189,9 +183,12 @@ class _Reader:
             state.triggers = tuple(i.arguments for i in base.instructions if i.keyword == "ONBUILD")
             return state
         if stage.base.lower() == "scratch":
-            return _State()
+            return _State(settings={"SHELL": Variable(_DEFAULT_SHELL)})
         base = self._inputs.bases.get(stage.base) or Base(stage.base, "")
-        settings = {"USER": Variable(base.user), "SHELL": Variable(base.shell)}
+        settings = {
+            "USER": Variable(base.user),
+            "SHELL": Variable(base.shell if base.shell not in ("", "[]") else _DEFAULT_SHELL),
+        }
         state = _State(base=stage.base, folder=base.folder, settings=settings, triggers=base.triggers)
         for name, value in base.environment.items():
             state.set(name, Variable(value))
@@ -225,9 +222,12 @@ class _Reader:
                     state.set(name, Variable(value, line))
             case "ARG":
                 self._declare(instruction, state, self._globals)
-            case "USER" | "SHELL":
+            case "USER":
                 value = self._expanded(instruction.arguments, state)
-                state.settings = {**state.settings, instruction.keyword: Variable(value, line)}
+                state.settings = {**state.settings, "USER": Variable(value, line)}
+            case "SHELL":
+                value = json.dumps(instruction.words)
+                state.settings = {**state.settings, "SHELL": Variable(value, line)}
             case _:
                 pass
 
@@ -237,11 +237,11 @@ class _Reader:
         given, line = self._inputs.build_args, instruction.start_line
         for name, default in declared(instruction.arguments, self._escape):
             if name in given:
-                state.set(name, Variable(given[name], line, build_arg=True), argument=True)
+                state.set(name, Variable(given[name], line, build_arg=True))
             elif default is not None:
-                state.set(name, Variable(self._expanded(default, state), line), argument=True)
+                state.set(name, Variable(self._expanded(default, state), line))
             elif name in before_stages:
-                state.set(name, before_stages[name], argument=True)
+                state.set(name, before_stages[name])
 
     def _expanded(self, text: str, state: _State) -> str:
         try:
@@ -251,17 +251,24 @@ class _Reader:
 
     def _text(self, instruction: Instruction, state: _State) -> str:
         if instruction.keyword not in _EXPANDED:
-            return _written(replace(instruction, flags=_without_names(instruction.flags)))
-        named = _without_names(instruction.flags)
-        flags = [f"--{f.name}={self._expanded(f.value or '', state)}" for f in named]
+            bodies = tuple(replace(heredoc, content=heredoc.body) for heredoc in instruction.heredocs)
+            return _written(replace(instruction, flags=known_flags(instruction), heredocs=bodies))
+        flags = [f"--{f.name}={self._expanded(f.value or '', state)}" for f in known_flags(instruction)]
         if instruction.keyword == "WORKDIR":
             return posixpath.join(state.folder, self._expanded(instruction.arguments, state))
         *sources, target = self._words(instruction, state)
-        taken = [source if _REMOTE.match(source) else _clean(source) for source in sources]
-        if not target.startswith("/"):
-            target = posixpath.join(state.folder, target)
-        bodies = [heredoc.content for heredoc in instruction.heredocs]
-        return "\n".join([" ".join([instruction.keyword, *sorted(flags), *taken, target]), *bodies])
+        taken = [source if _REMOTE.match(source) else clean(source) for source in sources]
+        place = "/" if (place := clean(posixpath.join(state.folder, target))) == "." else f"/{place}"
+        place += "/" if place != "/" and (target.endswith("/") or target in (".", "")) else ""
+        bodies = [self._body(heredoc, state) for heredoc in instruction.heredocs]
+        return "\n".join([" ".join([instruction.keyword, *sorted(flags), *taken, place]), *bodies])
+
+    def _body(self, heredoc: Heredoc, state: _State) -> str:
+        """A COPY's here-document as the file that it becomes."""
+        try:
+            return expand(heredoc.body, state.values, quotes="") if heredoc.expand else heredoc.body
+        except ValueError:
+            return heredoc.body
 
     def _words(self, instruction: Instruction, state: _State) -> list[str]:
         words = instruction.words or split_blanks(instruction.arguments)
@@ -269,9 +276,9 @@ class _Reader:
 
     def _seen(self, instruction: Instruction, state: _State) -> Mapping[str, Variable]:
         if instruction.keyword == "RUN":
-            return state.variables()
+            return state.all_variables()
         mentioned = dict.fromkeys(_MENTIONED.findall(instruction.source))
-        return {name: state.variable(name) for name in mentioned if name in state.values}
+        return {name: state.variables[name] for name in mentioned if name in state.variables}
 
     def _sources(self, stage: Stage, instruction: Instruction, state: _State) -> Iterator[Source]:
         edges = self._edges.get((stage.index, instruction.index), [])
@@ -282,7 +289,7 @@ class _Reader:
             else:
                 yield Source(image=edge.source)
         if instruction.keyword == "RUN":
-            patterns = tuple(_clean(path) for flag in instruction.flags if (path := _mounted(flag)))
+            patterns = tuple(map(clean, mounted_paths(instruction)))
             if patterns:
                 yield Source(patterns=patterns)
         if edges or instruction.keyword not in ("COPY", "ADD"):
@@ -293,7 +300,7 @@ class _Reader:
         yield from (Source(remote=name) for name in names if _REMOTE.match(name))
         if local:
             exclude = tuple(f.value for f in instruction.flags if f.name == "exclude" and f.value)
-            yield Source(patterns=tuple(_clean(name) for name in local), exclude=exclude)
+            yield Source(patterns=tuple(map(clean, local)), exclude=exclude)
 
 
 def _written(instruction: Instruction) -> str:
@@ -304,35 +311,9 @@ def _written(instruction: Instruction) -> str:
     return "\n".join([first, *(heredoc.content for heredoc in instruction.heredocs)])
 
 
-def _without_names(flags: Sequence[Flag]) -> tuple[Flag, ...]:
-    """The flags without what they call the stage or image that files are taken from."""
-
-    def unnamed(flag: Flag) -> Flag:
-        parts = [part for part in (flag.value or "").split(",") if not part.lower().startswith("from=")]
-        return replace(flag, value=",".join(parts)) if flag.name == "mount" else flag
-
-    return tuple(unnamed(flag) for flag in flags if flag.name != "from")
-
-
 def _settings(instruction: Instruction, state: _State) -> Mapping[str, Variable]:
     """Those that count for a step: the folder that a WORKDIR makes belongs to the USER."""
     shell = instruction.keyword == "RUN" and (instruction.words is None or instruction.heredocs)
     names = {"RUN": ("USER", "SHELL") if shell else ("USER",), "WORKDIR": ("USER",)}
     wanted = names.get(instruction.keyword, ())
     return {name: value for name, value in state.settings.items() if name in wanted}
-
-
-def _mounted(flag: Flag) -> str | None:
-    """The path of the context that a RUN --mount takes: a bind mount that names no stage."""
-    if flag.name != "mount":
-        return None
-    pairs = [part.partition("=") for part in (flag.value or "").split(",")]
-    options = {name.strip().lower(): value for name, _, value in pairs}
-    if options.get("type", "bind") != "bind" or "from" in options:
-        return None
-    return options.get("source") or options.get("src") or "."
-
-
-def _clean(path: str) -> str:
-    """A path of the context from its root, without a slash at either end; "." is the root itself."""
-    return posixpath.normpath("/" + path).lstrip("/") or "."

@@ -18,7 +18,7 @@ _MAX_LINKS = 40
 
 
 def files_of(step: Step, files: Mapping[str, ContextFile]) -> dict[str, ContextFile]:
-    """The context's files that the step takes, by path."""
+    """The context's files that the step takes, by path as the step names it: a link there is only its way."""
     found: dict[str, ContextFile] = {}
     for source in step.sources:
         for pattern in source.patterns:
@@ -27,13 +27,14 @@ def files_of(step: Step, files: Mapping[str, ContextFile]) -> dict[str, ContextF
 
 
 def changes(before: Mapping[str, ContextFile], after: Mapping[str, ContextFile]) -> tuple[FileChange, ...]:
-    """How the second differs from the first, by path."""
-    found: list[FileChange] = []
-    for path in sorted(before.keys() | after.keys()):
-        kind = _change(before.get(path), after.get(path))
-        if kind is not None:
-            found.append(FileChange(path, kind))
-    return tuple(found)
+    """How the second differs from the first, by the files' own paths."""
+    found: dict[str, FileChange] = {}
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        kind = _change(old, new)
+        if kind is not None and (file := new or old) is not None:
+            found[file.path] = FileChange(file.path, kind)
+    return tuple(found[path] for path in sorted(found))
 
 
 def _change(old: ContextFile | None, new: ContextFile | None) -> ChangeKind | None:
@@ -55,22 +56,23 @@ def _change(old: ContextFile | None, new: ContextFile | None) -> ChangeKind | No
 def _taken(
     pattern: str, source: Source, files: Mapping[str, ContextFile]
 ) -> Iterator[tuple[str, ContextFile]]:
-    for root in _roots(pattern, files):
+    for name, root in _roots(pattern, files):
         excluded = _matcher(source.exclude)
         below = "" if root == "." else root + "/"
         own = files.get(root)
         # Of a folder only what is in it is copied.
         if own is not None and own.kind != "dir" and not (excluded and excluded.matches(_bytes(own.path))):
-            yield root, own
+            yield name, own
         for path, file in files.items():
             inside = path.startswith(below) and path != root
             if inside and not (excluded and excluded.matches(_bytes(path[len(below) :]))):
-                yield path, file
+                yield posixpath.join(name, path[len(below) :]), file
 
 
-def _roots(pattern: str, files: Mapping[str, ContextFile]) -> Iterator[str]:
+def _roots(pattern: str, files: Mapping[str, ContextFile]) -> Iterator[tuple[str, str]]:
+    """The paths that a pattern names, and what each leads to."""
     if pattern == ".":
-        yield "."
+        yield "", "."
         return
     names: Iterable[str] = [pattern]
     if has_wildcards(pattern):
@@ -80,7 +82,7 @@ def _roots(pattern: str, files: Mapping[str, ContextFile]) -> Iterator[str]:
             return
         names = [path for path in files if expression.fullmatch(readable(path))]
     for name in names:
-        yield _resolved(name, files)
+        yield name, _resolved(name, files)
 
 
 def _resolved(path: str, files: Mapping[str, ContextFile]) -> str:

@@ -7,7 +7,7 @@ from stagelens.dockerfile.parse import load, parse
 from stagelens.dockerfile.platforms import platform_arguments
 from stagelens.dockerfile.reference import full_name
 from stagelens.dockerfile.steps import STEP_KEYWORDS, copied_words, locate, step_instructions
-from stagelens.dockerfile.words import declared, named_values, split_blanks, split_words
+from stagelens.dockerfile.words import declared, mount_options, named_values, split_blanks, split_words
 
 __all__ = [
     "STEP_KEYWORDS",
@@ -26,6 +26,7 @@ __all__ = [
     "full_name",
     "load",
     "locate",
+    "mount_options",
     "named_values",
     "parse",
     "platform_arguments",

@@ -10,18 +10,20 @@ _MAX_WORK = 1 << 20  # characters of a value times those of a pattern: bounds wh
 _MAX_LENGTH = 1 << 20  # characters of all variables in a word; Linux takes 128 KiB for one
 
 
-def expand(word: str, variables: Mapping[str, str], escape: str = "\\", *, keep: bool = False) -> str:
+def expand(
+    word: str, variables: Mapping[str, str], escape: str = "\\", *, keep: bool = False, quotes: str = "'\""
+) -> str:
     """`word` without its quotes and escapes, and with its variables replaced.
 
     Knows $name, ${name} and ${name with one of  -  :-  +  :+  ?  :?  #  ##  %  %%  /  // }. An unknown
-    variable is empty; with `keep` it stays as it is written.
+    variable is empty; with `keep` it stays as it is written. The body of a here-document knows no `quotes`.
 
     Raises
     ------
     ValueError: a quote or brace does not end, an operator is not known, a variable is required, or what comes
         out is too long.
     """
-    lexer = _Lexer(word, variables, escape, keep)
+    lexer = _Lexer(word, variables, escape, keep, quotes)
     try:
         return lexer.until("")
     except RecursionError:
@@ -34,12 +36,13 @@ def unquote(word: str) -> str:
 
 
 class _Lexer:
-    def __init__(self, text: str, variables: Mapping[str, str], escape: str, keep: bool) -> None:
+    def __init__(self, text: str, variables: Mapping[str, str], escape: str, keep: bool, quotes: str) -> None:
         self._text = text
         self._at = 0
         self._variables = variables
         self._escape = escape
         self._keep = keep
+        self._quotes = quotes
         self._length = 0
 
     def _next(self) -> str:
@@ -57,7 +60,7 @@ class _Lexer:
         while character := self._next():
             if character == stop:
                 return "".join(out)
-            if character in "'\"":
+            if character in self._quotes:
                 out.append(self._quoted(character, raw))
             elif character == "$":
                 out.append(self._dollar())

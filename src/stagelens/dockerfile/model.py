@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -35,6 +36,11 @@ class Heredoc:
     content: str
     expand: bool
     chomp: bool = False
+
+    @property
+    def body(self) -> str:
+        """What the engine reads of it: with `chomp`, without the tabs that begin its lines."""
+        return re.sub(r"^\t+", "", self.content, flags=re.MULTILINE) if self.chomp else self.content
 
 
 @dataclass(frozen=True, slots=True)

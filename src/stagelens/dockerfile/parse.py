@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import codecs
-import csv
 import re
 import stat
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +15,9 @@ from stagelens.dockerfile.errors import DockerfileError
 from stagelens.dockerfile.expand import expand
 from stagelens.dockerfile.instruction import read
 from stagelens.dockerfile.lines import MAX_BYTES, LogicalLine, check_text, logical_lines, read_directives
-from stagelens.dockerfile.model import Dockerfile, Edge, Flag, Instruction, Stage
+from stagelens.dockerfile.model import Dockerfile, Edge, Instruction, Stage
 from stagelens.dockerfile.platforms import platform_arguments
-from stagelens.dockerfile.words import declared, split_blanks
+from stagelens.dockerfile.words import declared, mount_options, split_blanks
 
 _STAGE_NAME = re.compile(r"^[a-z][a-z0-9-_.]*$")
 
@@ -175,7 +173,7 @@ class _Parser:
                 edges.append(Edge(reference, stage.index, "copy", instruction.index))
             if instruction.keyword == "RUN":
                 for flag in instruction.flags:
-                    source = _mount_source(flag)
+                    source = mount_options(flag.value or "").get("from") if flag.name == "mount" else None
                     if source:
                         reference = self._reference(source, stage, instruction)
                         edges.append(Edge(reference, stage.index, "mount", instruction.index))
@@ -201,13 +199,3 @@ class _Parser:
                 raise self._error(instruction, reason, "stages count from 0; only earlier ones can be used")
             return int(source)
         return source
-
-
-def _mount_source(flag: Flag) -> str | None:
-    if flag.name != "mount" or not flag.value:
-        return None
-    with suppress(csv.Error):
-        fields = [field.partition("=") for field in next(csv.reader([flag.value]), ())]
-        # The last one counts.
-        return next((value for key, _, value in reversed(fields) if key.lower() == "from"), None)
-    return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections import ChainMap
 from collections.abc import Iterator
 
 from stagelens.dockerfile.expand import expand
@@ -128,7 +127,7 @@ def _followed(dockerfile: Dockerfile, stage: Stage) -> Iterator[tuple[Instructio
 
 
 class _Variables:
-    """What the WORKDIRs of a chain of stages see, as far as the Dockerfile tells; ENV wins over ARG.
+    """What the words of a chain of stages see, as far as the Dockerfile tells: of ENV and ARG the last one.
 
     What a base image sets is not known here, and stays as it is written.
     """
@@ -136,32 +135,29 @@ class _Variables:
     def __init__(self, dockerfile: Dockerfile) -> None:
         self._escape = dockerfile.escape
         self._given = dockerfile.build_args
-        self._environment: dict[str, str] = {}
-        self._arguments: dict[str, str] = {}
-        self._globals = platform_arguments()
-        self._seen = ChainMap(self._environment, self._arguments)
+        self._globals: dict[str, str] = {}
+        self._values = platform_arguments()
         for instruction in dockerfile.global_args:
             self.define(instruction)
         # They hold in a stage only where it asks for them.
-        self._globals.update(self._arguments)
-        self._arguments.clear()
+        self._globals, self._values = self._values, {}
 
     def define(self, instruction: Instruction) -> None:
         if instruction.keyword == "ENV":
             pairs = named_values(instruction.arguments, self._escape)
-            self._environment.update([(name, self.expanded(value)) for name, value in pairs])
+            self._values.update([(name, self.expanded(value)) for name, value in pairs])
         elif instruction.keyword == "ARG":
             for name, default in declared(instruction.arguments, self._escape):
                 if name in self._given:
-                    self._arguments[name] = self._given[name]
+                    self._values[name] = self._given[name]
                 elif default is not None:
-                    self._arguments[name] = self.expanded(default)
+                    self._values[name] = self.expanded(default)
                 elif name in self._globals:
-                    self._arguments[name] = self._globals[name]
+                    self._values[name] = self._globals[name]
 
     def expanded(self, text: str) -> str:
         try:
-            return expand(text, self._seen, self._escape, keep=True)
+            return expand(text, self._values, self._escape, keep=True)
         except ValueError:
             return text
 

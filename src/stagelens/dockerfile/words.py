@@ -5,6 +5,7 @@ The rules are those of BuildKit's frontend/dockerfile/parser.
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from typing import cast
@@ -85,6 +86,15 @@ def json_words(arguments: str) -> tuple[str, ...] | None:
 
 def _refuse(constant: str) -> object:
     raise ValueError(f"{constant} is no JSON")
+
+
+def mount_options(value: str) -> dict[str, str]:
+    """The options of a `--mount` by their lower-case names, the last of each; "" where one has no value."""
+    try:
+        fields = [field.partition("=") for field in next(csv.reader([value]), ())]
+    except csv.Error:
+        return {}
+    return {name.lower(): text for name, _, text in fields}
 
 
 def shell_words(text: str) -> list[str]:
