@@ -132,7 +132,7 @@ def bare(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def project(bare: Project, first: tuple[Project, object]) -> Project:
-    """With a venv that has pip alone: making one takes seconds, and its tests are the two below."""
+    """With a venv that has pip alone: making one takes seconds, and has tests of its own."""
     shutil.copytree(first[0].root / ".venv", bare.root / ".venv", symlinks=True)
     (bare.root / ".venv/stagelens-stamp").unlink()
     return bare
@@ -289,6 +289,24 @@ def test_a_failed_installation_shows_what_pip_said(project: Project) -> None:
     assert "the backend is broken on purpose" in err
     assert project.builds == 1
     assert "next: check the network" in err
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounts a small disk")
+@pytest.mark.parametrize("size", ["1m", "11m"], ids=["pip cannot be unpacked", "pip is cut off"])
+def test_a_disk_that_is_full_is_told_and_when_there_is_room_it_begins_anew(tmp_path: Path, size: str) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=True)
+    try:
+        project = Project(disk / "project")
+        code, _, err = project.run()
+        assert code == 1
+        assert "No space left" in err
+        assert "next: free some space" in err
+        subprocess.run(["mount", "-o", "remount,size=200m", disk], check=True)
+        assert project.run()[:2] == (0, str(project.root / ".venv"))
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_an_index_that_breaks_off_is_asked_again(project: Project) -> None:
