@@ -131,11 +131,12 @@ def _make_all(
     replica.make_debian(engine.api, report)
     cancel = Cancel()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        jobs: list[Future[None]] = [
-            pool.submit(replica.build, engine.api, kind, f"{namespace}/{kind}", extra, report, cancel)
-            for kind in built
-        ]
+        jobs: list[Future[None]] = []
         try:
+            # An interrupt may come when the first of them runs already.
+            for kind in built:
+                given = (engine.api, kind, f"{namespace}/{kind}", extra, report, cancel)
+                jobs.append(pool.submit(replica.build, *given))
             wait(jobs, return_when=FIRST_EXCEPTION)
             for job in jobs:
                 if job.done():

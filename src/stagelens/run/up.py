@@ -96,8 +96,9 @@ def _attended(work: Callable[[], App], calls: SimpleQueue[Callable[[], None]], c
     Whatever ends the waiting also ends the work, which first cleans up.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="stagelens-up") as pool:
-        job = pool.submit(work)
         try:
+            # Not before: an interrupt may come when the thread runs already.
+            job = pool.submit(work)
             _serve(calls, job)
             return job.result()
         except BaseException:
