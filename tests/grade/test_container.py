@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from docker.errors import APIError
 from stagelens_testing.held import GivenUp
 
 from stagelens.engine import Engine
@@ -23,21 +20,4 @@ def test_a_container_that_is_being_made_when_an_interrupt_comes_is_removed(
     with pytest.raises(KeyboardInterrupt), asker(engine, {"org.stagelens.tests": unique}):
         pytest.fail("whoever asked for it was interrupted")
     given_up.end()
-    assert not engine.api.containers(all=True, filters={"label": f"org.stagelens.tests={unique}"})
-
-
-def test_a_container_that_a_busy_engine_does_not_remove_at_once_is_removed(
-    engine: Engine, unique: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    remove, refused = engine.api.remove_container, ["did not receive an exit event", "already in progress"]
-
-    def busy(*given: Any, **settings: Any) -> None:
-        if refused:
-            raise APIError(refused.pop())
-        remove(*given, **settings)
-
-    monkeypatch.setattr(engine.api, "remove_container", busy)
-    with asker(engine, {"org.stagelens.tests": unique}):
-        pass
-    assert not refused
     assert not engine.api.containers(all=True, filters={"label": f"org.stagelens.tests={unique}"})

@@ -21,6 +21,7 @@ from stagelens.engine.private import (
 )
 from stagelens.engine.private import start as start_private
 from stagelens.engine.private import stop as stop_private
+from stagelens.engine.removal import remove_container, remove_network
 from stagelens.engine.search import candidates, named
 from stagelens.errors import interruptible
 
@@ -40,6 +41,8 @@ __all__ = [
     "is_grading_engine",
     "keep",
     "private_engine",
+    "remove_container",
+    "remove_network",
     "start_private",
     "stop_private",
 ]

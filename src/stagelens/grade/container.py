@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
-from docker.errors import APIError, NotFound
+from docker.errors import APIError
 
 from stagelens.build.logs import clean
 from stagelens.buildkit import BuildCancelled, Cancel
-from stagelens.engine import Engine
+from stagelens.engine import Engine, remove_container
 from stagelens.grade.model import Limits
 from stagelens.interrupts import uninterrupted
 
@@ -26,7 +26,6 @@ ASKER_IMAGE = "diamol/base"
 MAX_BODY = 64 * 1024
 MAX_VOLUMES = 20
 _ASK_SECONDS = 2
-_REMOVAL_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds
 # A shell, since the first process must take in the children that `timeout` leaves.
 _REAP = "while true; do sleep 60; done"
 # Tries for a second, then the container's state is looked at: it may have ended. (busybox as Debian builds
@@ -132,21 +131,9 @@ def _named(engine: Engine) -> Generator[str]:
     try:
         yield name
     finally:
-        with uninterrupted():
-            _remove(engine, name)
-
-
-def _remove(engine: Engine, name: str) -> None:
-    """Remove a container. A busy engine may refuse at first, when its process takes long to end."""
-    for pause in _REMOVAL_PAUSES:
-        try:
-            engine.api.remove_container(name, force=True, v=True)
-        except NotFound:
-            return
-        except APIError:
-            time.sleep(pause)
-        else:
-            return
+        # What the engine keeps nonetheless has a label, and is swept by the next grader.
+        with uninterrupted(), suppress(APIError):
+            remove_container(engine.api, name)
 
 
 def _create(engine: Engine, image: str, command: list[str] | None = None, **settings: Any) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from docker.errors import APIError
 
-from stagelens.engine import Engine
+from stagelens.engine import Engine, remove_container
 from stagelens.grade.lab import FOLDER, LABEL, UNTIL
 
 
@@ -35,7 +35,7 @@ def _containers(engine: Engine, now: float | None) -> Iterator[str]:
     for row in engine.api.containers(all=True, filters={"label": LABEL}):
         if _is_over(row["Labels"], now):
             with suppress(APIError):
-                engine.api.remove_container(row["Id"], force=True, v=True)
+                remove_container(engine.api, row["Id"])
                 yield f"container {row['Id'][:12]}"
 
 

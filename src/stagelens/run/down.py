@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from http import HTTPStatus
 from typing import Any
 
-from docker.errors import APIError, NotFound
+from docker.errors import APIError
 
 from stagelens import engine as engines
 from stagelens.errors import interruptible
@@ -52,13 +51,9 @@ def remove_containers(engine: engines.Engine, label: str) -> tuple[str, ...]:
     def remove(row: dict[str, Any]) -> str:
         with suppress(APIError):
             api.stop(row["Id"], timeout=_STOP_SECONDS)
-        try:
-            api.remove_container(row["Id"], force=True, v=True)
-        except APIError as error:
-            # Gone, or going: somebody else removes it as well.
-            if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
-                raise
-        return str(row["Names"][0]).lstrip("/")
+        engines.remove_container(api, row["Id"])
+        # One that is on its way out may have no name any more.
+        return str((row["Names"] or [row["Id"][:12]])[0]).lstrip("/")
 
     with ThreadPoolExecutor(max(1, min(4, len(rows)))) as pool:
         return tuple(sorted(pool.map(remove, rows)))
@@ -67,9 +62,7 @@ def remove_containers(engine: engines.Engine, label: str) -> tuple[str, ...]:
 def remove_network(engine: engines.Engine, identity: str) -> str | None:
     """Remove a network; None if it is gone, else the engine's reason."""
     try:
-        engine.api.remove_network(identity)
-    except NotFound:
-        return None
+        engines.remove_network(engine.api, identity)
     except APIError as error:
         return str(error.explanation or error)
     return None

@@ -14,7 +14,7 @@ from docker.errors import APIError, ImageNotFound, NotFound
 
 from stagelens.build import LogLine, Vertex, build
 from stagelens.buildkit import BuildCancelled, Cancel
-from stagelens.engine import Engine
+from stagelens.engine import Engine, remove_container
 from stagelens.run import ports
 from stagelens.run.down import networks, remove_containers, remove_network
 from stagelens.run.errors import ImageMissing, NameTaken, NetworkFailed, NoFreePort, NotRunning, ServiceFailed
@@ -113,7 +113,7 @@ class Starter:
             if labels.get(RECIPE) == recipe and present["State"]["Running"]:
                 return
             self.report(f"replacing {container}")
-            api.remove_container(present["Id"], force=True, v=True)
+            remove_container(api, present["Id"])
         self.report(f"starting {container}")
         self._start(definition, image, recipe)
 
@@ -172,7 +172,7 @@ class Starter:
             refusal = ports.refusal(str(error.explanation or error))
             if refusal is None:
                 raise
-            self.engine.api.remove_container(made, force=True, v=True)
+            remove_container(self.engine.api, made)
             return refusal
         return None
 

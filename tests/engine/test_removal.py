@@ -1,0 +1,86 @@
+"""What a busy engine refuses to remove at first is removed all the same."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from docker.errors import APIError
+
+from stagelens.engine import Engine, remove_container, remove_network
+
+pytestmark = pytest.mark.engine
+IMAGE = "diamol/base"
+
+
+class Busy:
+    """A call to the engine that is refused so many times before it is let through."""
+
+    def __init__(self, call: Callable[..., Any], *refusals: str) -> None:
+        self._call = call
+        self.refusals = list(refusals)
+
+    def __call__(self, *given: Any, **settings: Any) -> Any:
+        if self.refusals:
+            raise APIError(self.refusals.pop(0))
+        return self._call(*given, **settings)
+
+
+def container(engine: Engine, clean: Any, name: str, **settings: Any) -> str:
+    made = engine.api.create_container(
+        IMAGE, ["sleep", "600"], name=name, labels=clean.labels, stop_signal="SIGKILL", **settings
+    )
+    engine.api.start(made)
+    return str(made["Id"])
+
+
+def there(engine: Engine, name: str) -> bool:
+    return bool(engine.api.containers(all=True, filters={"name": name}))
+
+
+def test_a_container_whose_end_takes_long_is_removed(
+    engine: Engine, clean: Any, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container(engine, clean, unique)
+    busy = Busy(engine.api.remove_container, "did not receive an exit event", "is already in progress")
+    monkeypatch.setattr(engine.api, "remove_container", busy)
+    remove_container(engine.api, unique)
+    assert busy.refusals == []
+    assert not there(engine, unique)
+    remove_container(engine.api, unique)
+
+
+def test_a_container_that_stays_is_told(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stagelens.engine.removal._PAUSES", (0.0,) * 3)
+    busy = Busy(engine.api.remove_container, *(f"refusal {number}" for number in range(9)))
+    monkeypatch.setattr(engine.api, "remove_container", busy)
+    with pytest.raises(APIError, match="refusal 3"):
+        remove_container(engine.api, "whatever")
+
+
+def test_a_network_waits_for_the_end_of_its_last_container_only(
+    engine: Engine, clean: Any, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = engine.api.create_network(unique, labels=clean.labels)["Id"]
+    host = engine.api.create_host_config(network_mode=unique)
+    user = container(engine, clean, unique, host_config=host)
+    begun = time.monotonic()
+    with pytest.raises(APIError, match="active endpoints"):
+        remove_network(engine.api, network)
+    assert time.monotonic() - begun < 10, "it did not wait for somebody who may stay"
+    busy = Busy(engine.api.remove_network, "has active endpoints")
+    monkeypatch.setattr(engine.api, "remove_network", busy)
+    remove_container(engine.api, user)
+    remove_network(engine.api, network)
+    assert not engine.api.networks(ids=[network])
+    remove_network(engine.api, network)
+
+
+def test_two_may_remove_the_same(engine: Engine, clean: Any, unique: str) -> None:
+    container(engine, clean, unique)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: remove_container(engine.api, unique), range(4)))
+    assert not there(engine, unique)
