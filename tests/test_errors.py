@@ -6,6 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from stagelens.dockerfile import DockerfileError, parse
+from stagelens.errors import StagelensError
+
 SCRIPT = """\
 from stagelens.dockerfile import parse
 parse("FROM scratch\\nRUNN nothing\\n")
@@ -79,3 +84,12 @@ def _shown(folder: Path, code: str) -> str:
     command[3:3] = [f"--ipython-dir={folder}", "--HistoryManager.enabled=False"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
+
+
+def test_what_a_stranger_wrote_does_not_act_on_the_terminal() -> None:
+    with pytest.raises(DockerfileError) as caught:
+        parse("FROM scratch\nRU\x1b[2J\u202eN x\n")
+    assert "unknown instruction: RU\\u{1b}[2J\\u{202e}N" in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    told = StagelensError("One.", why="two\n\tthree \udcff", remedy="four")
+    assert str(told) == "One.\n  why: two\n\tthree \\xff\n  next: four"

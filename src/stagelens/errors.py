@@ -7,6 +7,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 
+from stagelens.text import prose
+
+# The twenty log lines of a build that failed are the longest part.
+_MOST_CHARACTERS = 100_000
+
 
 class StagelensError(Exception):
     """Base of all errors that stagelens raises on purpose.
@@ -29,12 +34,15 @@ class StagelensError(Exception):
         super().__init__(self.render())
 
     def render(self) -> str:
-        """The message as lines: what, then `where:`, `why:` and `next:` where they are known."""
+        """The message as lines: what, then `where:`, `why:` and `next:` where they are known.
+
+        Names and words of strangers stand in it: a control character is shown, and not acted on.
+        """
         parts = [self.what]
         for label, text in (("where", self.where), ("why", self.why), ("next", self.remedy)):
             if text:
                 parts.append(f"  {label}: {text}")
-        return "\n".join(parts)
+        return prose("\n".join(parts), _MOST_CHARACTERS, keep="\n\t")
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the reader's own lines and the message, not the way through ours.

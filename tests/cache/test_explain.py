@@ -341,3 +341,17 @@ def test_a_platform_that_is_not_known_is_not_compared() -> None:
     assert {step.expected for step in forecast(first, inputs(platform="linux/amd64"))} == {"cached"}
     amd = built(inputs(platform="linux/amd64"), 5, POM, FETCH, ALL, MAKE, 12, APP, CHMOD)
     assert {step.expected for step in forecast(amd, inputs(platform="linux/arm64"))} == {"runs"}
+
+
+def test_a_stranger_s_names_do_not_act_on_the_terminal() -> None:
+    text = "FROM tools\nCOPY . /\nRUN echo '\x1b[2J\u202e'\n"
+    before = built(inputs(text, {"a": "1"}))
+    now = inputs(text, {"a": "1", "b\x1b[2J\n\udcff": "2"})
+    after = built(now, 2, 3)
+    step, run = explain(before, after)
+    assert str(step).endswith("b\\u{1b}[2J\\u{a}\\xff is new.")
+    rows = [*explain(before, after), *forecast(before, now), mark(Prediction(), before, after)]
+    for row in rows:
+        assert str(row).isascii()
+        assert "\x1b" not in str(row)
+    assert "\\u{1b}[2J\\u{202e}" in str(run)

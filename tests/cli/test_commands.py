@@ -172,3 +172,14 @@ def test_doctor_says_that_lessons_can_run() -> None:
     assert report["ok"]
     names = {finding["name"] for finding in report["findings"]}
     assert names >= {"engine", "builds", "storage", "disk", "diamol/base", "port 800"}
+
+
+@pytest.mark.engine
+def test_explore_shows_what_a_stranger_wrote_and_does_not_act_on_it(tmp_path: Path) -> None:
+    text = "FROM diamol/base AS a\nRUN echo '\x1b[2J\u202e[b]' > /o\nLABEL a='\x1b[5m'\n"
+    (tmp_path / "Dockerfile").write_text(text)
+    done = stagelens("explore", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "\\u{1b}[2J\\u{202e}[b]" in done.stdout
+    assert "\\u{1b}[5m" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr

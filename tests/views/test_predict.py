@@ -80,3 +80,11 @@ def test_the_still_picture_asks_and_answers() -> None:
     html = view._repr_html_()
     assert "2개 중 1개 맞음" in html
     assert "<b>" not in html.replace('<b class="', "")
+
+
+def test_plain_text_of_a_stranger_s_dockerfile_does_not_act_on_the_terminal() -> None:
+    inputs = replace(INPUTS, dockerfile=parse("FROM base\nRUN echo '\x1b[2J\u202e'\n"))
+    view = PredictCache(None, inputs)
+    for shown in (view, view.hint()):
+        assert "\\u{1b}[2J\\u{202e}" in str(shown)
+        assert "\x1b" not in str(shown)

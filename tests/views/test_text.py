@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagelens.views import markup, text
+from stagelens import text
+from stagelens.views import markup
 
 raw = st.binary(max_size=40).map(lambda data: data.decode("utf-8", "surrogateescape"))
 

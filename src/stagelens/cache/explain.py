@@ -16,6 +16,7 @@ from stagelens.cache.compare import Cause, Comparison, vertices
 from stagelens.cache.model import BuildRecord, Key
 from stagelens.cache.sentence import Reason
 from stagelens.cache.steps import Step
+from stagelens.text import prose
 
 Outcome = Literal["cached", "ran", "not reached"]
 Doubt = Literal["same", "maybe", "other"]
@@ -59,7 +60,7 @@ class StepVerdict:
 
     def __str__(self) -> str:
         state = "CACHED" if self.outcome == "cached" else self.outcome
-        return f"{state:>8}  line {self.line:<3} {self.title}\n{'':>10}{self.why}"
+        return f"{state:>8}  line {self.line:<3} {prose(self.title)}\n{'':>10}{prose(self.why)}"
 
 
 def explain(before: BuildRecord | None, after: BuildRecord) -> tuple[StepVerdict, ...]:

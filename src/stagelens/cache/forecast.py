@@ -10,6 +10,7 @@ from stagelens.cache.compare import Cause, Comparison
 from stagelens.cache.model import BuildRecord, Inputs, Key
 from stagelens.cache.sentence import Reason
 from stagelens.cache.steps import Step
+from stagelens.text import prose
 
 Expected = Literal["cached", "runs", "depends"]
 
@@ -46,7 +47,7 @@ class StepForecast:
 
     def __str__(self) -> str:
         state = "CACHED" if self.expected == "cached" else self.expected
-        return f"{state:>8}  line {self.line:<3} {self.title}\n{'':>10}{self.why}"
+        return f"{state:>8}  line {self.line:<3} {prose(self.title)}\n{'':>10}{prose(self.why)}"
 
 
 def forecast(before: BuildRecord | None, now: Inputs) -> tuple[StepForecast, ...]:

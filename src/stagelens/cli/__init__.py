@@ -16,7 +16,6 @@ import click
 
 from stagelens.cli.console import INTERRUPTED, err
 from stagelens.errors import StagelensError
-from stagelens.views.text import prose
 
 # Each command's module and its name there, in the order of the help.
 _COMMANDS = {
@@ -37,9 +36,6 @@ _COMMANDS = {
     "doctor": "doctor.doctor",
     "test": "testing.test",
 }
-# Of an error: the twenty log lines of a build that failed are the longest part.
-_MOST_CHARACTERS = 100_000
-
 # How one is told to end without a keyboard: by a supervisor, by a terminal that was closed.
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -115,8 +111,7 @@ def _end(number: int, _: FrameType | None) -> None:
 
 
 def _told(error: StagelensError) -> int:
-    told = prose(error.render(), _MOST_CHARACTERS, keep="\n")
-    err.print(f"error: {told}", style="red", markup=False, soft_wrap=True)
+    err.print(f"error: {error.render()}", style="red", markup=False, soft_wrap=True)
     return 1
 
 

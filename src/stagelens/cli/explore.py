@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from stagelens import build as build_context
-from stagelens import images
+from stagelens import images, text
 from stagelens.cli import engine as engine_commands
 from stagelens.cli.build import (
     BUILD_ARGS,
@@ -25,7 +25,7 @@ from stagelens.cli.build import (
 from stagelens.cli.console import out, print_json, working
 from stagelens.snapshot import Entry, Exploration, StageFiles, explore
 from stagelens.snapshot.prober import PROBE_IMAGE
-from stagelens.views import markup, text
+from stagelens.views import markup
 
 _SHOWN_CHANGES = 12
 
@@ -112,7 +112,8 @@ def _tree(files: StageFiles) -> Tree:
     tree = Tree(f"[bold]{escape(files.stage.label)}[/bold]  {len(files.final)} files")
     for instruction in files.stage.instructions:
         change = files.changes(instruction)
-        branch = tree.add(f"{escape(markup.title(instruction))}  [dim]{markup.counts(change)}[/dim]")
+        title = escape(text.prose(markup.title(instruction)))
+        branch = tree.add(f"{title}  [dim]{markup.counts(change)}[/dim]")
         if not instruction.index:
             continue
         rows = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from stagelens.cli.console import out
-from stagelens.views.text import prose
+from stagelens.text import prose
 
 State = Literal["ok", "note", "problem"]
 _COLOURS: dict[State, str] = {"ok": "green", "note": "yellow", "problem": "red"}

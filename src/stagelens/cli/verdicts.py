@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from stagelens.cache import StepForecast, StepVerdict
 from stagelens.cli.console import out
-from stagelens.views.text import prose
+from stagelens.text import prose
 
 _COLOURS = {"CACHED": "green", "ran": "yellow", "runs": "yellow", "depends": "cyan", "not reached": "dim"}
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 
+from stagelens import text
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.errors import StagelensError
 from stagelens.grade.model import Report
 from stagelens.grade.results.shown import Parts, error_card, report_card
-from stagelens.views import text
 from stagelens.views.channel import Handler
 from stagelens.views.sheet import Sheet
 

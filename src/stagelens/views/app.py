@@ -7,9 +7,10 @@ from typing import Any
 
 import traitlets as t
 
+from stagelens import text
 from stagelens.errors import StagelensError
 from stagelens.run import App, RequestTrace, Service, logs, status, trace_request
-from stagelens.views import markup, text
+from stagelens.views import markup
 from stagelens.views.base import STATIC, View
 from stagelens.views.channel import Handler
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import traitlets as t
 
+from stagelens import text
 from stagelens.build import BuildTrace, LogLine, Vertex, build
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.dockerfile import load
 from stagelens.errors import StagelensError, interruptible
-from stagelens.views import buildhtml, progress, text
+from stagelens.views import buildhtml, progress
 from stagelens.views.base import STATIC, View
 from stagelens.views.channel import Handler
 

@@ -7,9 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from stagelens import text
 from stagelens.dockerfile import DockerfileError
 from stagelens.errors import StagelensError
-from stagelens.views import i18n, text
+from stagelens.views import i18n
 from stagelens.views.build import BuildView
 from stagelens.views.channel import Handler
 from stagelens.views.sheet import Sheet

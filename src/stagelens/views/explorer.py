@@ -7,10 +7,11 @@ from typing import Any
 
 import traitlets as t
 
+from stagelens import text
 from stagelens.snapshot import Exploration
 from stagelens.snapshot.compare import ADDED, CHANGED, REMOVED
 from stagelens.snapshot.table import FileTable
-from stagelens.views import markup, text
+from stagelens.views import markup
 from stagelens.views.base import STATIC, View
 from stagelens.views.channel import Handler
 from stagelens.views.points import Builds, Point

@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import traitlets as t
 
+from stagelens import text
 from stagelens.errors import StagelensError
 from stagelens.snapshot import Comparison, Entry, FileTable, compare
 from stagelens.snapshot.compare import ADDED, CHANGED, SAME
 from stagelens.snapshot.layers import ImageLayers, Layer
-from stagelens.views import markup, text
+from stagelens.views import markup
 from stagelens.views.base import STATIC, View
 from stagelens.views.channel import Handler
 from stagelens.views.tree import Sort, Tree

@@ -8,8 +8,8 @@ from types import TracebackType
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
+from stagelens import text
 from stagelens.build import LogLine, Vertex
-from stagelens.views import text
 
 _PAUSE = 0.2  # seconds between two lines of output: more than that nobody reads
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stagelens.views import text
+from stagelens import text
 
 if TYPE_CHECKING:
     from stagelens.dockerfile import Instruction

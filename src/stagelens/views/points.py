@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from stagelens import text
 from stagelens.errors import StagelensError
 from stagelens.snapshot import (
     Comparison,
@@ -23,7 +24,7 @@ from stagelens.snapshot import (
     read_file,
 )
 from stagelens.snapshot.compare import ADDED, CHANGED, REMOVED
-from stagelens.views import markup, text
+from stagelens.views import markup
 from stagelens.views.tree import Show, Tree
 
 # [build, stage, instruction], each counting from 0; an empty list is a tree without files.

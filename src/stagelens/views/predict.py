@@ -6,6 +6,7 @@ from typing import Any
 
 import traitlets as t
 
+from stagelens import text
 from stagelens.cache import (
     BuildRecord,
     Inputs,
@@ -17,7 +18,7 @@ from stagelens.cache import (
     mark,
     questions,
 )
-from stagelens.views import i18n, markup, text, why
+from stagelens.views import i18n, markup, why
 from stagelens.views.base import STATIC, View
 
 
@@ -122,7 +123,8 @@ class PredictCache(View):
             return "\n".join([self._score(self._marked), *map(self._told, self._marked.rows)])
         pairs = zip(self._asked, self.choices, strict=True)
         return "\n".join(
-            f"{self._said(c):>8}  {self.say('line {line}', line=q.line):<8} {q.title}" for q, c in pairs
+            f"{self._said(c):>8}  {self.say('line {line}', line=q.line):<8} {text.prose(q.title)}"
+            for q, c in pairs
         )
 
     def _told(self, row: MarkedStep) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from stagelens import text
 from stagelens.build import LogLine, Vertex, critical_path, work_seconds
 from stagelens.dockerfile import Dockerfile, Edge, Instruction, Stage, split_blanks, step_instructions
-from stagelens.views import markup, text
+from stagelens.views import markup
 
 # An answer with log lines ends after as many characters.
 MAX_LOG = 1 << 20

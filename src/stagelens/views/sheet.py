@@ -7,8 +7,9 @@ from typing import Any, cast
 import ipywidgets
 import traitlets as t
 
+from stagelens import text
 from stagelens.dockerfile import DockerfileError, parse
-from stagelens.views import lint, markup, text
+from stagelens.views import lint, markup
 from stagelens.views.base import STATIC, View
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import traitlets as t
 
+from stagelens import text
 from stagelens.snapshot import Exploration
-from stagelens.views import markup, text
+from stagelens.views import markup
 from stagelens.views.base import STATIC, View
 from stagelens.views.measure import Category, Measure, stage_measures
 

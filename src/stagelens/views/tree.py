@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
+from stagelens import text
 from stagelens.snapshot import FileTable
 from stagelens.snapshot.compare import ADDED, CHANGED, REMOVED, Comparison, Selection
 from stagelens.snapshot.table import Span, key_path
-from stagelens.views import text
 
 Show = Literal["all", "changes", "left"]
 Sort = Literal["name", "size"]

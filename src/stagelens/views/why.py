@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from stagelens import text
 from stagelens.cache import StepForecast, StepVerdict
 from stagelens.views import i18n, markup
 
@@ -41,8 +42,8 @@ def table(
     """Rows for steps; `head` and `cells` (HTML) are columns before the others."""
     rows = [(*(cells[number] if cells else ()), *_cells(step, language)) for number, step in enumerate(steps)]
 
-    def say(text: str) -> str:
-        return i18n.gettext(text, language)
+    def say(word: str) -> str:
+        return i18n.gettext(word, language)
 
     return markup.table((*head, say("step"), say("where"), say("instruction, and why")), rows)
 
@@ -50,7 +51,8 @@ def table(
 def line(step: Step, language: str) -> str:
     """The step in plain text: its state and instruction, and below them why."""
     at = i18n.gettext("line {line}", language, line=step.line)
-    return f"{state(step, language):>8}  {at:<8} {step.title}\n{'':>10}{i18n.told(step.reason, language)}"
+    told = text.prose(i18n.told(step.reason, language))
+    return f"{state(step, language):>8}  {at:<8} {text.prose(step.title)}\n{'':>10}{told}"
 
 
 def where(label: str, number: int, language: str) -> str:
@@ -62,8 +64,8 @@ def where(label: str, number: int, language: str) -> str:
 def state(step: Step, language: str) -> str:
     """What became of the step, or what is expected; CACHED is docker's own word."""
 
-    def say(text: str) -> str:
-        return i18n.gettext(text, language)
+    def say(word: str) -> str:
+        return i18n.gettext(word, language)
 
     words = {
         "cached": "CACHED",
