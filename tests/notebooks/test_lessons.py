@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,14 @@ def test_no_output_tells_a_learner_the_answer_beforehand(notebook: Path) -> None
     for cell in json.loads(notebook.read_text())["cells"]:
         checked = "nbval-check-output" in cell["metadata"].get("tags", [])
         assert checked or not cell.get("outputs"), "only outputs that nbval compares are kept"
+
+
+def test_the_images_of_a_lesson_have_names_of_their_own_in_each_run() -> None:
+    # Learners side by side on one engine would else build, and at the end remove, each other's.
+    sources = (cell.source for path in LESSONS for cell in nbformat.read(path, as_version=4).cells)
+    names = re.findall(r'\btag(?: = |s\.append\()f?"(.+?)"', "\n".join(sources))
+    assert len(names) == 4
+    assert all(name.endswith(":{space}") for name in names), names
 
 
 def test_every_lesson_says_which_images_it_needs() -> None:
