@@ -51,3 +51,14 @@ def test_home_moves_state_and_cache(file: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("STAGELENS_HOME", str(tmp_path / "lens"))
     assert (state_dir(), cache_dir()) == (tmp_path / "lens/state", tmp_path / "lens/cache")
     assert state_dir().is_dir()
+    monkeypatch.setenv("STAGELENS_HOME", "~/lens")
+    assert Settings().home == tmp_path / "lens"
+
+
+def test_a_home_that_each_folder_has_another_of_is_refused(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STAGELENS_HOME", "lens")
+    with pytest.raises(SettingsInvalid, match=f"home: it must be a whole path, such as {tmp_path}/lens"):
+        state_dir()

@@ -87,7 +87,15 @@ def _text(given: object) -> str:
 
 
 def _path(given: object) -> Path:
-    return Path(_text(given))
+    return Path(_text(given)).expanduser()
+
+
+def _folder(given: object) -> Path:
+    """One that is the same from wherever a program is started: an engine there serves them all."""
+    path = _path(given)
+    if not path.is_absolute():
+        raise ValueError(f"it must be a whole path, such as {path.absolute()}")
+    return path
 
 
 def _language(given: object) -> Language:
@@ -102,7 +110,7 @@ def _unknown(given: object) -> None:
 
 
 _READERS: dict[str, Callable[[object], Any]] = {
-    "home": _path,
+    "home": _folder,
     "registry_mirror": _text,
     "extra_ca": _path,
     "language": _language,
