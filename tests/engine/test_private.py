@@ -76,6 +76,19 @@ def test_start_serve_stop(machine: Machine, tmp_path: Path) -> None:
     assert "no private engine" in machine.stagelens("engine", "stop").stderr
 
 
+def test_the_line_that_it_prints_is_for_a_shell(machine: Machine, tmp_path: Path) -> None:
+    home = {"STAGELENS_HOME": str(tmp_path / "나의 집")}
+    line = machine.stagelens("engine", "start", **home).stdout
+    try:
+        said = subprocess.run(
+            ["sh", "-ec", 'eval "$0"; echo "$DOCKER_HOST"', line], capture_output=True, text=True, check=True
+        )
+        status = json.loads(machine.stagelens("engine", "status", "--json", **home).stdout)
+        assert (said.stdout.strip(), status["running"]) == (status["address"], True)
+    finally:
+        machine.stagelens("engine", "stop", **home)
+
+
 def test_it_neither_fills_nor_needs_its_starters_folders_for_temporary_files(
     machine: Machine, tmp_path: Path
 ) -> None:

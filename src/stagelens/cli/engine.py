@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from stagelens import engine as engines
@@ -54,7 +56,7 @@ def start(grading: bool) -> None:
     engines.keep()
     with working("starting a private engine") as report:
         private = engines.start_private(report, _chosen(grading))
-    out.print(f"export DOCKER_HOST={private.address}", markup=False, soft_wrap=True)
+    out.print(f"export DOCKER_HOST={shlex.quote(private.address)}", markup=False, soft_wrap=True)
 
 
 @engine.command()
