@@ -290,6 +290,20 @@ def small_disk(machine: Machine) -> Generator[None]:
         subprocess.run(["umount", home], check=True)
 
 
+def test_a_full_disk_is_told_with_its_place_and_with_room_it_starts(machine: Machine) -> None:
+    with small_disk(machine):
+        zeros = machine.private.folder.parent / "zeros"
+        machine.sh(f"dd if=/dev/zero of={zeros} bs=64k 2>/dev/null || true")
+        failed = machine.stagelens("engine", "start")
+        assert failed.returncode == 1
+        assert "error: The private engine did not start." in failed.stderr
+        assert f"where: {machine.private.folder}" in failed.stderr
+        assert "No space left on device" in failed.stderr
+        assert "next: free some disk space" in failed.stderr
+        zeros.unlink()
+        assert machine.stagelens("engine", "start").returncode == 0
+
+
 @pytest.fixture
 def small(machine: Machine, engine: Engine) -> Iterator[Engine]:
     """A private engine with diamol/base and 150 MB of disk."""

@@ -42,10 +42,13 @@ def telling_lines(log: Path, count: int = 3) -> str:
 
 def remedy(log: Path) -> str:
     """What to do about the first known cause in the log, else how to read the log."""
-    for pattern, advice in _KNOWN:
-        if any(re.search(pattern, line, re.IGNORECASE) for line in telling_lines(log, count=8).splitlines()):
-            return advice
-    return "stagelens engine logs"
+    return advice(telling_lines(log, count=8)) or "stagelens engine logs"
+
+
+def advice(words: str) -> str | None:
+    """What to do about the first known cause in the words of dockerd or of the system."""
+    found = (what for pattern, what in _KNOWN if re.search(pattern, words, re.IGNORECASE))
+    return next(found, None)
 
 
 def _tail(log: Path) -> list[str]:

@@ -168,12 +168,14 @@ def start(report: Report | None = None, engine: PrivateEngine | None = None) -> 
         try:
             process = _launch(engine)
             _wait(engine, process, report)
-        except BaseException:
+        except BaseException as error:
             # Ctrl-C included: half an engine must not stay behind.
             if process is not None:
                 process.terminate()
                 _wait_for_end(process.pid)
             _sweep(engine, ())
+            if isinstance(error, OSError):
+                raise _refused(engine, error) from error
             raise
     return engine
 
@@ -310,6 +312,16 @@ def _wait(engine: PrivateEngine, process: subprocess.Popen[bytes] | None, report
         where=str(engine.log),
         why=diagnose.telling_lines(engine.log),
         remedy=diagnose.remedy(engine.log),
+    )
+
+
+def _refused(engine: PrivateEngine, error: OSError) -> EngineStartFailed:
+    """The system did not let us make the engine's files or processes; a full disk names no file itself."""
+    return EngineStartFailed(
+        "The private engine did not start.",
+        where=str(engine.folder),
+        why=str(error),
+        remedy=diagnose.advice(str(error)) or "mend that, then start it again",
     )
 
 
