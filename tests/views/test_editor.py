@@ -50,6 +50,27 @@ def test_the_parsers_refusal_is_a_problem_of_its_line() -> None:
     assert "NONSENSE" in problem.message
 
 
+@pytest.mark.parametrize(
+    ("instruction", "warned"),
+    [
+        ("CMD ['app', '-x']", True),
+        ("CMD ['app']", True),
+        ('CMD ["app", "-x",]', True),
+        ('ENTRYPOINT ["app" "-x"]', True),
+        ("ENTRYPOINT [“app”]", True),
+        ("RUN ['make', 'all']", True),
+        ('CMD ["app", "-x"]', False),
+        ("CMD app", False),
+        ('RUN [ "$X" = "y" ]', False),
+        ("RUN [ -f /x ] || echo 'no'", False),
+        ("CMD []", False),
+    ],
+)
+def test_a_list_that_is_no_json_is_told_of(instruction: str, warned: bool) -> None:
+    found = [(problem.line, problem.level) for problem in lint.check(f"FROM busybox\n{instruction}\n")]
+    assert found == ([(2, "warning")] if warned else [])
+
+
 def test_hadolints_findings_are_told_where_it_is_there(tmp_path: Path) -> None:
     row = {"line": 2, "level": "warning", "code": "DL3059", "message": "Many RUN", "column": 1, "file": "-"}
     hadolint(tmp_path, f"while read -r _; do :; done\necho '{json.dumps([row])}'")

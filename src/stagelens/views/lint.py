@@ -8,12 +8,15 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from stagelens.dockerfile import DockerfileError, parse
+from stagelens.dockerfile import DockerfileError, Instruction, parse
 
 Level = Literal["error", "warning", "info"]
 _LEVELS: dict[str, Level] = {"error": "error", "warning": "warning", "info": "info", "style": "info"}
 _SECONDS = 10
 _MOST = 200
+# Where docker reads a list if it is JSON, and a shell's words if not.
+_LISTS = frozenset({"CMD", "ENTRYPOINT", "RUN"})
+_QUOTES = tuple("'\"“”‘’")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,24 @@ def check(text: str) -> tuple[Problem, ...]:
 
 def _parsed(text: str) -> list[Problem]:
     try:
-        parse(text)
+        stages = parse(text).stages
     except DockerfileError as error:
         remedy = f" Next: {error.remedy}" if error.remedy else ""
         return [Problem(max(1, error.line), "error", error.reason + remedy)]
-    return []
+    found = (i for stage in stages for i in stage.instructions if _is_no_list(i))
+    message = 'This is no JSON list, so a shell reads it. Next: write it as in CMD ["a", "b"]'
+    return [Problem(i.start_line, "warning", message) for i in found]
+
+
+def _is_no_list(instruction: Instruction) -> bool:
+    """Whether it looks like the exec form and is none; `[` is a command, too, which knows no commas."""
+    if instruction.keyword not in _LISTS or instruction.words is not None:
+        return False
+    text = instruction.arguments
+    inside = text[1:-1].strip(" \t,")
+    quoted = len(inside) > 1 and inside.startswith(_QUOTES) and inside.endswith(_QUOTES)
+    brackets = text.startswith("[") and text.endswith("]")
+    return brackets and quoted and (instruction.keyword != "RUN" or "," in text)
 
 
 def _hadolint(text: str) -> list[Problem]:
