@@ -73,7 +73,8 @@ def test_a_list_that_is_no_json_is_told_of(instruction: str, warned: bool) -> No
 
 def test_hadolints_findings_are_told_where_it_is_there(tmp_path: Path) -> None:
     row = {"line": 2, "level": "warning", "code": "DL3059", "message": "Many RUN", "column": 1, "file": "-"}
-    hadolint(tmp_path, f"while read -r _; do :; done\necho '{json.dumps([row])}'")
+    unread = row | {"code": "DL1000", "message": "our parser tells that better"}
+    hadolint(tmp_path, f"while read -r _; do :; done\necho '{json.dumps([unread, row])}'")
     assert lint.check(GOOD) == (lint.Problem(2, "warning", "Many RUN", "DL3059"),)
 
 
