@@ -21,6 +21,8 @@ from stagelens.cache import (
     mark,
     questions,
 )
+from stagelens.cache.align import align
+from stagelens.cache.steps import read_steps
 from stagelens.dockerfile import parse
 
 DOCKERFILE = """\
@@ -355,3 +357,38 @@ def test_a_stranger_s_names_do_not_act_on_the_terminal() -> None:
         assert str(row).isascii()
         assert "\x1b" not in str(row)
     assert "\\u{1b}[2J\\u{202e}" in str(run)
+
+
+def test_what_only_a_run_or_nothing_depends_on_leaves_other_steps_cached() -> None:
+    def runs(now: Inputs, before: BuildRecord = FIRST) -> list[int]:
+        return [step.line for step in forecast(before, now) if step.expected == "runs"]
+
+    assert runs(inputs(network="host")) == [FETCH, ALL, MAKE, CHMOD]
+    assert runs(inputs(no_cache=True)) == [POM, FETCH, ALL, MAKE, APP, CHMOD], "each but the WORKDIRs"
+    text = "FROM tools\nENV A=1\nCOPY ${A:+notes.txt} /\n"
+    before = built(inputs(text), 3)
+    assert runs(inputs(text.replace("A=1", "A=2")), before) == [], "its words are the same"
+
+
+def test_an_edited_step_says_no_more_than_that_it_was_edited() -> None:
+    text = DOCKERFILE.replace("chmod", "chmod -v")
+    found = {step.line: step for step in forecast(FIRST, inputs(text, FILES | {"notes.txt": "edited"}))}
+    assert [cause.kind for cause in found[APP].causes] == ["stage"]
+    assert [cause.kind for cause in found[CHMOD].causes] == ["instruction"]
+
+
+def test_several_changes_of_several_kinds_are_told_as_changes() -> None:
+    files = {path: text for path, text in FILES.items() if path != "notes.txt"} | {"new": "n"}
+    assert (
+        verdicts(built(inputs(files=files), ALL, MAKE, APP, CHMOD))[ALL].why
+        == "2 files changed: new, notes.txt."
+    )
+
+
+def test_edited_steps_keep_their_order() -> None:
+    old, new = (
+        parse("FROM tools\nRUN one\nCOPY a /\nRUN two\n"),
+        parse("FROM tools\nCOPY b /\nRUN three\n"),
+    )
+    pairs = align({0: 0}, read_steps(Inputs(old, {}, {})), read_steps(Inputs(new, {}, {})))
+    assert {key[1] + 1: step.line for key, step in pairs.items()} == {2: 3, 3: 4}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -155,3 +156,26 @@ def test_what_is_ignored_may_be_said_beside_a_dockerfile_elsewhere(context: Path
     elsewhere.mkdir()
     (elsewhere / "My.Dockerfile.dockerignore").write_text("*\n!a.txt\n")
     assert set(read_manifest(context, elsewhere / "My.Dockerfile", ["."])) == {"a.txt"}
+
+
+def test_a_circle_of_links_ends(context: Path) -> None:
+    (context / "round").symlink_to("circle")
+    (context / "circle").symlink_to("round")
+    assert taken(context, "COPY round/x /") == []
+
+
+def test_of_too_many_digests_those_used_last_are_known(
+    context: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stagelens.cache.manifest._MAX_KNOWN", 2)
+    known = Digests()
+    read: list[bytes] = []
+
+    class Counted:
+        def chunks(self, path: bytes) -> list[bytes]:
+            read.append(path)
+            return [path]
+
+    for name in (b"a", b"b", b"a", b"c", b"a", b"b"):
+        known.digest(cast("Any", Counted()), name, name.decode())
+    assert read == [b"a", b"b", b"c", b"b"]

@@ -47,3 +47,10 @@ def test_calls_of_another_form_are_passed_over(calls: object) -> None:
 @pytest.mark.parametrize(("url", "name"), [("http://accesslog/x", "accesslog"), ("http://[no/address", "")])
 def test_a_service_that_logged_nothing_has_no_time_of_its_own(url: str, name: str) -> None:
     assert hops(CALL | {"url": url}) == [("image-gallery", 0.05, 0.05), (name, 0.02, None)]
+
+
+def test_of_very_many_calls_the_first_ones_are_shown_and_a_status_of_0_is_none() -> None:
+    calls = [CALL | {"status": 0}] * 5000
+    found = hops_of(APP, "/", {"image-gallery": [PAGE | {"calls": calls}]})
+    assert len(found) == 101
+    assert {hop.status for hop in found[1:]} == {None}

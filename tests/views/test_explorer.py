@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from stagelens.snapshot import Entry, Exploration
+from stagelens.snapshot import Entry, Exploration, FileContent
 from stagelens.views import StageExplorer
-from stagelens.views.points import line_changes
+from stagelens.views.points import _lines, line_changes
 
 DOCKERFILE = """\
 FROM base AS builder
@@ -118,3 +118,28 @@ def test_no_lines_are_compared_letter_by_letter(monkeypatch: pytest.MonkeyPatch)
     changes = list(line_changes([f"before {n}" for n in range(9)], [f"after {n}" for n in range(9)]))
     assert [sign for sign, _ in changes] == ["-"] * 9 + ["+"] * 9
     assert not compared
+
+
+def test_what_is_no_file_has_no_content(explored: Callable[..., Exploration]) -> None:
+    made = [Entry("l", "symlink", link_target="x"), Entry("d", "dir")]
+    view = StageExplorer(explored("FROM scratch\nRUN make\n", [[], made]))
+    for path in ("l", "d"):
+        answer = view._channel.answer(
+            {
+                "type": "request",
+                "id": 1,
+                "name": "content",
+                "arguments": {"point": [0, 0, 1], "against": None, "path": path},
+            }
+        )
+        assert answer is not None
+        assert answer["error"]["what"] == "There is no such file at either point."
+
+
+def test_long_texts_are_shown_as_they_are_now() -> None:
+    old, new = (FileContent(text.encode(), len(text), False) for text in ("a\n" * 2000, "b\n" * 2000))
+    assert set(_lines(old, new)) == {(" ", "b")}
+    assert [sign for sign, _ in _lines(FileContent(b"a", 1, False), FileContent(b"b", 1, False))] == [
+        "-",
+        "+",
+    ]

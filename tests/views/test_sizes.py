@@ -87,3 +87,12 @@ def test_the_still_picture_and_the_text_say_the_same(build: Exploration) -> None
     assert "<script" not in html
     assert "build tools" in html
     assert "빌드 도구" in SizeCompare(build, language="ko")._repr_html_()
+
+
+def test_folders_are_no_files_and_a_cache_of_the_base_image_is_base(
+    explored: Callable[..., Exploration],
+) -> None:
+    base = [Entry("var", "dir"), Entry("var/cache", "dir"), Entry("var/cache/x", "file", size=8)]
+    (measure,) = stage_measures(explored("FROM jre\nRUN x\n", [base, [*base, Entry("l", "symlink")]]))
+    assert measure.files == 2
+    assert measure.sizes == {"base": 8, "dependencies": 0, "tools": 0, "app": 0}

@@ -154,3 +154,10 @@ def test_a_tree_keeps_at_most_200_bytes_a_file(large: FileTable) -> None:
     finally:
         tracemalloc.stop()
     assert held < 200 * len(large)
+
+
+def test_where_very_much_differs_only_the_top_folder_is_opened() -> None:
+    names = [f"d/{number}" for number in range(trees.MAX_OPENED + 1)]
+    many = table(Entry("d", "dir"), *(Entry(name, "file") for name in names))
+    assert list(Tree(compare(table(), many)).opened()) == [""]
+    assert list(Tree(compare(table(), table(Entry("d", "dir"), Entry("d/1", "file")))).opened()) == ["", "d"]
