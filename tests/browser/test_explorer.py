@@ -250,7 +250,13 @@ def test_axe_finds_nothing_serious(build: Locator, page: Page, accessible: Any, 
 
 @pytest.mark.parametrize("width", [320, 3840])
 def test_it_fits_from_a_telephone_to_a_wall(build: Locator, page: Page, fits: Any, width: int) -> None:
+    stage(build, "tester")
+    row(build, "build.txt").click()
+    route = build.locator(".sl-route")
+    expect(route.get_by_role("listitem")).not_to_have_count(0)
     try:
         fits(page, ".sl-explorer", width)
+        # The arrows of a file's way are no elements: where one sticks out there is something to scroll to.
+        assert route.evaluate("way => way.scrollWidth <= way.clientWidth")
     finally:
         page.set_viewport_size({"width": 1280, "height": 1200})

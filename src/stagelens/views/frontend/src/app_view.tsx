@@ -194,7 +194,7 @@ function Way({ hops, request, services }: { hops: Hop[]; request: string; servic
         ))}
       </ol>
       <p class="sl-soft">
-        {t("Dark: the service itself worked on it. Light: its caller waited.")}{" "}
+        {t("Strong: the service itself worked on it. Faint: its caller waited.")}{" "}
         {slow > 1.5 && (
           <span class="sl-moving">{t("The dots above move {n} times slower than the request did.", { n: Math.round(slow) })}</span>
         )}
