@@ -49,8 +49,7 @@ class Workbench:
     @property
     def shown(self) -> Path:
         """The learner's copy, made or not, as one would name it at the top of the checkout."""
-        inside = self.folder.is_relative_to(work.ROOT)
-        return self.folder.relative_to(work.ROOT) if inside else self.folder
+        return _named(self.folder)
 
     @property
     def begun(self) -> bool:
@@ -86,8 +85,9 @@ class Workbench:
         return path
 
     def reset(self) -> Path | None:
-        """Begin again with what was given; the folder where the files that were there are kept, if any."""
-        return work.reset(self.exercise, self.folder)[1] if self.folder.exists() else None
+        """Begin again with what was given; the folder of the old files, named as in `shown`, if any."""
+        kept = work.reset(self.exercise, self.folder)[1] if self.folder.exists() else None
+        return _named(kept) if kept else None
 
     @interruptible()
     def check(self) -> Report:
@@ -170,3 +170,8 @@ class Workbench:
             seconds = sum(step.seconds or 0 for step in again)
             told = f"{len(again)}, taking {seconds:.1f} s" if again else "none"
             return [label, size(int(lab.image["Size"])), f"{len(lab.files):,}", told]
+
+
+def _named(path: Path) -> Path:
+    """A path as one would name it at the top of the checkout."""
+    return path.relative_to(work.ROOT) if path.is_relative_to(work.ROOT) else path
