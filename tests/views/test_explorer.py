@@ -84,6 +84,7 @@ def test_the_first_message_is_small_however_large_the_tree(explored: Callable[..
     many = [Entry(f"d{n % 300}/{n}.txt", "file", size=n) for n in range(100_000)]
     view = StageExplorer(explored(DOCKERFILE, [many, many], [[], FINAL, FINAL]), language="ko")
     assert len(json.dumps(view.get_state(), default=str, ensure_ascii=False).encode()) < 64 * 1024
+    assert "100,000개 추가" in str(view)
 
 
 def test_the_still_picture_says_the_same_without_a_kernel(view: StageExplorer) -> None:

@@ -106,10 +106,11 @@ class StageExplorer(View):
         return f"{self.count('{n} file', '{n} files', stage['files'])}, {markup.size(stage['bytes'])}"
 
     def _changes(self, instruction: dict[str, Any]) -> str:
+        added, changed, removed = (instruction[kind] for kind in ("added", "changed", "removed"))
         parts = [
-            self.say("{n} added", n=instruction["added"]) if instruction["added"] else "",
-            self.say("{n} changed", n=instruction["changed"]) if instruction["changed"] else "",
-            self.say("{n} removed", n=instruction["removed"]) if instruction["removed"] else "",
+            self.say("{n} added", n=f"{added:,}") if added else "",
+            self.say("{n} changed", n=f"{changed:,}") if changed else "",
+            self.say("{n} removed", n=f"{removed:,}") if removed else "",
         ]
         shown = ", ".join(part for part in parts if part)
         return f"{shown} ({markup.size(instruction['bytes'])})" if shown else self.say("no file changes")

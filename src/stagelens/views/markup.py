@@ -61,7 +61,7 @@ def counts(change: Diff) -> str:
     if not change:
         return "no file changes"
     parts = [
-        f"{len(entries)} {word}"
+        f"{len(entries):,} {word}"
         for entries, word in (
             (change.added, "added"),
             (change.changed, "changed"),
