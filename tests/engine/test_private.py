@@ -23,6 +23,8 @@ from stagelens.build import BuildFailed, Vertex, build
 from stagelens.engine import Engine, can_start
 from stagelens.engine.private import PrivateEngine
 from stagelens.errors import StagelensError
+from stagelens.images.errors import ReplicaFailed
+from stagelens.images.replica import make_base
 
 pytestmark = [
     pytest.mark.engine,
@@ -293,7 +295,8 @@ def small_disk(machine: Machine) -> Generator[None]:
 def test_a_full_disk_is_told_with_its_place_and_with_room_it_starts(machine: Machine) -> None:
     with small_disk(machine):
         zeros = machine.private.folder.parent / "zeros"
-        machine.sh(f"dd if=/dev/zero of={zeros} bs=64k 2>/dev/null || true")
+        fill = f"dd if=/dev/zero of={zeros} bs=4k 2>/dev/null || true"
+        machine.sh(fill)
         failed = machine.stagelens("engine", "start")
         assert failed.returncode == 1
         assert "error: The private engine did not start." in failed.stderr
@@ -302,6 +305,12 @@ def test_a_full_disk_is_told_with_its_place_and_with_room_it_starts(machine: Mac
         assert "next: free some disk space" in failed.stderr
         zeros.unlink()
         assert machine.stagelens("engine", "start").returncode == 0
+
+        machine.sh(fill)
+        engine = machine.connect()
+        with pytest.raises(ReplicaFailed, match="next: see whether the engine has room and is well"):
+            make_base(engine.api, "sltest-full", {})
+        engine.api.close()
 
 
 @pytest.fixture

@@ -194,9 +194,14 @@ def _import(
         client._raise_for_status(response)
         events = [json.loads(line) for line in response.text.splitlines() if line.strip()]
     except (DockerException, OSError, ValueError) as error:
-        raise ReplicaFailed(f"The engine did not import {tag}.", why=str(error)) from error
+        raise _not_imported(tag, str(error)) from error
     if problem := next((event["error"] for event in events if "error" in event), None):
-        raise ReplicaFailed(f"The engine did not import {tag}.", why=str(problem))
+        raise _not_imported(tag, str(problem))
+
+
+def _not_imported(tag: str, why: str) -> ReplicaFailed:
+    remedy = "see whether the engine has room and is well: stagelens doctor"
+    return ReplicaFailed(f"The engine did not import {tag}.", why=why, remedy=remedy)
 
 
 def _dockerfile(kind: str) -> str:
