@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 
 import click
@@ -157,10 +159,19 @@ def arguments(pairs: Iterable[str]) -> dict[str, str | None]:
 def cancellable() -> Generator[Cancel]:
     """Ctrl-C stops the build in the engine, too, before the program ends."""
     cancel = Cancel()
+    # A handler runs in the midst of what the main thread does, which may hold the very locks that cancelling
+    # needs: so another thread cancels. This queue alone takes something at any moment.
+    asked: SimpleQueue[bool] = SimpleQueue()
+
+    def serve() -> None:
+        if asked.get():
+            cancel()
 
     def stop(_: int, __: FrameType | None) -> None:
-        cancel()
+        asked.put(True)
 
+    server = threading.Thread(target=serve, name="stagelens-cancel", daemon=True)
+    server.start()
     before = signal.signal(signal.SIGINT, stop)
     try:
         yield cancel
@@ -169,6 +180,8 @@ def cancellable() -> Generator[Cancel]:
         raise click.exceptions.Exit(INTERRUPTED) from None
     finally:
         signal.signal(signal.SIGINT, before)
+        asked.put(False)
+        server.join()
 
 
 def _keep(history: cache.History, record: cache.BuildRecord, context: Path, file: Path | None) -> None:

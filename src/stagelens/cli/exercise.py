@@ -8,7 +8,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from stagelens import grade
+from stagelens import grade, images
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import requirements
 from stagelens.cli.build import cancellable
@@ -78,6 +78,8 @@ def check(folder: str, name: str | None, as_json: bool) -> None:
     engine = engine_commands.find()
     requirements.provide_replica_tools(engine, grade.needed_images(task))
     sweep(engine)
+    with working("base images") as say:
+        images.ensure(engine, grade.needed_images(task), report=say)
     with cancellable() as cancel, working(f"checking {place}") as say:
         report = grade.grade_folder(task, place, engine=engine, cancel=cancel, report=say)
     if as_json:

@@ -52,8 +52,9 @@ def explore_command(
     given = arguments(build_args)
     check_stages(file or context / "Dockerfile", given, target, stage)
     engine = engine_commands.find()
-    with cancellable() as cancel, working(f"building {context}") as say:
+    with working("base images") as say:
         images.ensure(engine, [PROBE_IMAGE], report=say)
+    with cancellable() as cancel, working(f"building {context}") as say:
         trace = build_context(
             context,
             dockerfile=file,
