@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -9,12 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from stagelens_testing.held import until
+from stagelens_testing.held import PATIENCE, until
 
 from stagelens.buildkit import BuildCancelled, BuildError, Cancel, Control, FileSync, Session, Source, Texts
-from stagelens.buildkit.gateway import Container, Gateway
+from stagelens.buildkit.gateway import Container, Gateway, Process
+from stagelens.buildkit.grpc import Call
 from stagelens.buildkit.llb import image_definition
-from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
+from stagelens.buildkit.proto.buildkit_pb2 import ExecMessage, StatusResponse
 from stagelens.engine import Engine
 from stagelens.snapshot.listing import ListingError
 from stagelens.snapshot.shells import Shells
@@ -127,6 +130,81 @@ def test_a_gateway_that_is_cancelled_leaves_no_program_when_what_it_does_has_end
     with Control(engine.api) as control:
         ours = [f'description~="{unique}"']
         until(lambda: not any(record.in_use for record in control.disk_usage(ours)), "the release")
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_container_is_let_go_whenever_a_cancel_comes(
+    engine: Engine, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    cancel, finish = Cancel(), Call.finish
+
+    def finished(call: Call) -> None:
+        if call._path.endswith("/ReleaseContainer"):  # pyright: ignore[reportPrivateUsage]
+            cancel()
+        finish(call)
+
+    if when == "meanwhile":
+        monkeypatch.setattr(Call, "finish", finished)
+    text = f"FROM diamol/base\nRUN echo {unique}\n"
+    with opened(engine, tmp_path, text, cancel=cancel) as gateway:
+        graph = gateway.frontend({"filename": "Dockerfile"})
+        assert graph.end
+        box = gateway.container(gateway.solve(graph.until(graph.end)), {}, "/o")
+        if when == "before":
+            cancel()
+        box.release()
+    with Control(engine.api) as control:
+        ours = [f'description~="{unique}"']
+        until(lambda: not any(record.in_use for record in control.disk_usage(ours)), "the release")
+
+
+@pytest.mark.parametrize("how", ["interrupt", "cancel"])
+@pytest.mark.parametrize("seconds", [0, 0.02, 0.1])
+def test_a_container_that_is_being_made_as_all_ends_keeps_nothing_in_use(
+    engine: Engine, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch, how: str, seconds: float
+) -> None:
+    """An engine of BuildKit before 0.10 has it until it is restarted otherwise."""
+    cancel, finish = Cancel(), Call.finish
+
+    def finished(call: Call) -> None:
+        finish(call)
+        if call._path.endswith("/NewContainer"):  # pyright: ignore[reportPrivateUsage]
+            time.sleep(seconds)  # the engine is at it
+            if how == "cancel":
+                cancel()
+            else:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Call, "finish", finished)
+    text = f"FROM diamol/base\nRUN echo {unique}\n"
+    with pytest.raises((KeyboardInterrupt, BuildCancelled)):  # noqa: PT012, SIM117
+        with opened(engine, tmp_path, text, cancel=cancel) as gateway:
+            graph = gateway.frontend({"filename": "Dockerfile"})
+            assert graph.end
+            gateway.container(gateway.solve(graph.until(graph.end)), {}, "/o").run("true", env=ENV)
+    time.sleep(0.5)  # by then it is made
+    with Control(engine.api) as control:
+        ours = [f'description~="{unique}"']
+        until(lambda: not any(record.in_use for record in control.disk_usage(ours)), "the release")
+
+
+def test_a_program_that_is_started_as_an_interrupt_comes_does_not_hold_the_end_up(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = Process._send  # pyright: ignore[reportPrivateUsage]
+
+    def sent(program: Process, message: ExecMessage) -> None:
+        send(program, message)
+        if message.WhichOneof("input") == "init":
+            time.sleep(0.2)  # it runs
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Process, "_send", sent)
+    monkeypatch.setattr("stagelens.buildkit.gateway._CLOSING_SECONDS", PATIENCE)
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), opened(engine, tmp_path) as gateway:
+        container(gateway).run("cat", env=ENV)
+    assert time.monotonic() - begun < PATIENCE
 
 
 def _read(file: Path) -> bytes:

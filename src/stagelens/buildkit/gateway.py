@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import uuid
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
 from typing import TypeVar
 
@@ -40,14 +40,17 @@ from stagelens.buildkit.proto.buildkit_pb2 import (
 )
 from stagelens.buildkit.solve import Cancel, OnStatus
 from stagelens.buildkit.transport import upgrade
+from stagelens.interrupts import uninterrupted
 
 _SERVICE = "/moby.buildkit.v1.frontend.LLBBridge"
 _EXEC = "gateway.exec"
+_RELEASE = "ReleaseContainer"
 _NONE = -1
 _TMPFS = 4
 _NO_NETWORK = 2
 _MAX_ERROR_BYTES = 4096
 _CLOSING_SECONDS = 20.0
+_MAKING_SECONDS = 5.0
 
 M = TypeVar("M", bound=Message)
 
@@ -78,7 +81,8 @@ class Gateway:
         self._cancel = cancel
         self._client = Client(upgrade(api, "/grpc"))
         self._events: Events | None = None
-        self._under_way: set[Call] = set()
+        # Each with the seconds that it may still take when the build is to end.
+        self._under_way: dict[Call, float] = {}
         self._containers: list[Container] = []
         self._closed = False
         try:
@@ -130,30 +134,40 @@ class Gateway:
         made.append(Mount(dest=scratch, mount_type=_TMPFS, input=_NONE, output=_NONE))
         name = uuid.uuid4().hex
         request = NewContainerRequest(container_id=name, mounts=made, network=_NO_NETWORK)
-        self.ask("NewContainer", request, Empty)
-        self._containers.append(Container(self, name))
-        return self._containers[-1]
+        container = Container(self, name)
+        self._containers.append(container)
+        # The engine makes it although the call was given up: then it would come after its release.
+        self.ask("NewContainer", request, Empty, grace=_MAKING_SECONDS)
+        return container
 
-    def ask(self, method: str, request: Message, answer: type[M]) -> M:
-        """Call one of the bridge's methods that answer with one message."""
-        with self.call(method) as call, self.told():
-            call.ask(request)
-            answers = list(call.receive())
+    def ask(self, method: str, request: Message, answer: type[M], grace: float = 0.0) -> M:
+        """Call one of the bridge's methods that answer with one message.
+
+        When it is to end meanwhile, the answer is waited for `grace` seconds more.
+        """
+        with self.call(method, grace) as call, self.told():
+            try:
+                call.ask(request)
+                answers = list(call.receive())
+            except BaseException as error:
+                if grace and not isinstance(error, Exception):
+                    _await(call, grace)
+                raise
             call.check()
         return answer.FromString(b"".join(answers))
 
     @contextlib.contextmanager
-    def call(self, method: str) -> Generator[Call]:
-        """A call of the bridge; it is given up in the end, or when the build is cancelled."""
+    def call(self, method: str, grace: float = 0.0) -> Generator[Call]:
+        """A call of the bridge; given up in the end, or `grace` seconds after the build is cancelled."""
         with self.told():
             call = self._client.call(f"{_SERVICE}/{method}", self._metadata)
-        self._under_way.add(call)
+        self._under_way[call] = grace
         try:
-            if self._cancelled and not self._closed:
+            if self._cancelled and not self._closed and method != _RELEASE:
                 raise BuildCancelled("The build was cancelled.")
             yield call
         finally:
-            self._under_way.discard(call)
+            self._under_way.pop(call, None)
             call.cancel()
 
     @property
@@ -162,8 +176,11 @@ class Gateway:
 
     def _interrupt(self) -> None:
         """Wake whoever waits for the engine."""
-        for call in list(self._under_way):
-            call.cancel()
+        for call, grace in list(self._under_way.items()):
+            if grace:
+                _later(grace, call.cancel).start()
+            else:
+                call.cancel()
 
     @contextlib.contextmanager
     def told(self) -> Generator[None]:
@@ -186,20 +203,21 @@ class Gateway:
         if self._closed:
             return
         self._closed = True
-        last_resort = threading.Timer(_CLOSING_SECONDS, self._client.close)
-        last_resort.start()
-        try:
-            for one in self._containers:
-                one.release()
-            with contextlib.suppress(BuildKitError):
-                self.ask("Return", ReturnRequest(result=Result()), Empty)
-                list(self._build.receive())
-            if self._events is not None:
-                self._events.close()
-        finally:
-            last_resort.cancel()
-            last_resort.join()
-            self._client.close()
+        last_resort = _later(_CLOSING_SECONDS, self._client.close)
+        with uninterrupted():
+            last_resort.start()
+            try:
+                for one in self._containers:
+                    one.release()
+                with contextlib.suppress(BuildKitError):
+                    self.ask("Return", ReturnRequest(result=Result()), Empty)
+                    list(self._build.receive())
+                if self._events is not None:
+                    self._events.close()
+            finally:
+                last_resort.cancel()
+                last_resort.join()
+                self._client.close()
 
     def __enter__(self) -> Gateway:
         return self
@@ -208,6 +226,23 @@ class Gateway:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _await(call: Call, seconds: float) -> None:
+    """Wait for the end of an answer that an interrupt cut short, at most so long."""
+    with uninterrupted():
+        enough = _later(seconds, call.cancel)
+        enough.start()
+        with contextlib.suppress(BuildKitError):
+            for _ in call.receive():
+                """Nobody asks what it was."""
+        enough.cancel()
+
+
+def _later(seconds: float, action: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(seconds, action)
+    timer.daemon = True
+    return timer
 
 
 class Container:
@@ -222,9 +257,11 @@ class Container:
     def run(self, *arguments: str, env: Mapping[str, str]) -> Process:
         """Start a program as root in /, and hand over its three streams."""
         meta = ProcessMeta(args=arguments, env=[f"{k}={v}" for k, v in env.items()], cwd="/", user="0:0")
-        self._programs.append(
-            Process(self._gateway, InitMessage(container_id=self._name, meta=meta, fds=[0, 1, 2]))
-        )
+        # One that nobody knows of would keep the container from its end.
+        with uninterrupted():
+            self._programs.append(
+                Process(self._gateway, InitMessage(container_id=self._name, meta=meta, fds=[0, 1, 2]))
+            )
         return self._programs[-1]
 
     def release(self) -> None:
@@ -235,7 +272,8 @@ class Container:
             for program in self._programs:
                 program.close_input()
             with contextlib.suppress(BuildKitError):  # it tells of a program's exit code again
-                self._gateway.ask("ReleaseContainer", ReleaseContainerRequest(container_id=self._name), Empty)
+                request = ReleaseContainerRequest(container_id=self._name)
+                self._gateway.ask(_RELEASE, request, Empty, grace=_CLOSING_SECONDS)
 
 
 class ProcessEnded(BuildKitError):
