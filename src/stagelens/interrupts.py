@@ -23,17 +23,26 @@ def uninterrupted() -> Generator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handlers: dict[int, _Handler] = {}
+    handlers: dict[int, _Handler | signal.Handlers] = {}
     held: list[tuple[int, FrameType | None]] = []
+
+    def deliver(number: int, frame: FrameType | None) -> None:
+        handler = handlers[number]
+        if callable(handler):
+            handler(number, frame)
+        else:
+            signal.signal(number, handler)
+            signal.raise_signal(number)
 
     def hold(number: int, frame: FrameType | None) -> None:
         if held:
-            handlers[number](number, frame)
+            deliver(number, frame)
         held.append((number, frame))
 
     for number in _ENDING:
         handler = signal.getsignal(number)
-        if callable(handler):
+        # A notebook's kernel has no handler of SIGTERM, which Jupyter sends half-way before it kills.
+        if callable(handler) or handler is signal.SIG_DFL:
             handlers[number] = handler
     try:
         for number in handlers:
@@ -45,5 +54,4 @@ def uninterrupted() -> Generator[None]:
             if signal.getsignal(number) is hold:
                 signal.signal(number, handler)
         if held:
-            number, frame = held[0]
-            handlers[number](number, frame)
+            deliver(*held[0])

@@ -12,6 +12,8 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -20,7 +22,7 @@ from stagelens_testing.held import ended, until
 from stagelens_testing.machine import Machine
 
 from stagelens.build import BuildFailed, Vertex, build
-from stagelens.engine import Engine, can_start
+from stagelens.engine import Engine, can_start, network, private
 from stagelens.engine.private import PrivateEngine
 from stagelens.errors import StagelensError
 from stagelens.images.errors import ReplicaFailed
@@ -235,6 +237,26 @@ def test_a_start_that_fails_quotes_the_log_and_leaves_nothing(machine: Machine) 
     assert (machine.processes(), machine.mounts(), machine.network()) == ([], [], before)
     log = machine.stagelens("engine", "logs").stdout
     assert any(words in log for words in telling)
+
+
+def test_an_interrupt_as_dockerd_is_started_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def interrupted(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(["sleep", "600"], **options))
+        os.kill(os.getpid(), signal.SIGINT)
+        return started[-1]
+
+    monkeypatch.setattr(private, "subprocess", SimpleNamespace(Popen=interrupted, DEVNULL=subprocess.DEVNULL))
+    monkeypatch.setattr(network, "set_up", lambda name, pool: None)
+    with pytest.raises(KeyboardInterrupt):
+        private.start(engine=PrivateEngine(tmp_path / "engine"))
+    still = not ended(started[0].pid)
+    started[0].kill()
+    started[0].wait()
+    assert not still
 
 
 def test_a_folder_too_long_for_a_socket(tmp_path: Path) -> None:

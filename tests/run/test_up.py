@@ -178,6 +178,25 @@ def test_an_interrupt_leaves_nothing_behind(town: Town, phase: str) -> None:
     assert town.left() == []
 
 
+def test_an_interrupt_at_the_start_of_the_thread_that_does_the_work_leaves_nothing_behind(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+    workers: list[threading.Thread] = []
+
+    def started(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name.startswith("stagelens-up"):
+            workers.append(thread)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    with pytest.raises(KeyboardInterrupt):
+        town.up()
+    assert not [thread for thread in workers if thread.is_alive()]
+    assert town.left() == []
+
+
 def test_an_interrupt_leaves_what_ran_before(town: Town) -> None:
     town.up()
     town.engine.api.remove_container(f"iotd-{town.namespace}", force=True)

@@ -26,6 +26,7 @@ from stagelens.engine.client import Candidate, probe
 from stagelens.engine.errors import EngineStartFailed
 from stagelens.engine.limits import Limits, sensible
 from stagelens.engine.model import Skipped
+from stagelens.interrupts import uninterrupted
 from stagelens.paths import state_dir
 
 READY_SECONDS = 60.0
@@ -166,14 +167,17 @@ def start(report: Report | None = None, engine: PrivateEngine | None = None) -> 
             return engine
         process: subprocess.Popen[bytes] | None = None
         try:
-            process = _launch(engine)
+            # An interrupt within could leave a dockerd that nobody knows of.
+            with uninterrupted():
+                process = _launch(engine)
             _wait(engine, process, report)
         except BaseException as error:
             # Ctrl-C included: half an engine must not stay behind.
-            if process is not None:
-                process.terminate()
-                _wait_for_end(process.pid)
-            _sweep(engine, ())
+            with uninterrupted():
+                if process is not None:
+                    process.terminate()
+                    _wait_for_end(process.pid)
+                _sweep(engine, ())
             if isinstance(error, OSError):
                 raise _refused(engine, error) from error
             raise
@@ -188,7 +192,7 @@ def stop(engine: PrivateEngine | None = None) -> bool:
     engine = engine or private_engine()
     if not engine.folder.is_dir():
         return False
-    with _lock(engine):
+    with _lock(engine), uninterrupted():
         pid = engine.pid()
         bridges = _user_bridges(engine) if pid is not None else ()
         if pid is not None:

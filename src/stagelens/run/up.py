@@ -16,6 +16,7 @@ from stagelens.build import LogLine, Vertex
 from stagelens.buildkit import Cancel
 from stagelens.dockerfile import load
 from stagelens.errors import interruptible
+from stagelens.interrupts import uninterrupted
 from stagelens.run.errors import ImageMissing, RunError
 from stagelens.run.lock import starting
 from stagelens.run.model import APPLICATIONS, App, Definition
@@ -97,12 +98,15 @@ def _attended(work: Callable[[], App], calls: SimpleQueue[Callable[[], None]], c
     """
     with ThreadPoolExecutor(1, thread_name_prefix="stagelens-up") as pool:
         try:
-            # Not before: an interrupt may come when the thread runs already.
-            job = pool.submit(work)
+            # An interrupt within could leave a thread at work that nobody knows of.
+            with uninterrupted():
+                job = pool.submit(work)
             _serve(calls, job)
             return job.result()
         except BaseException:
             cancel()
+            with uninterrupted():
+                pool.shutdown()
             raise
 
 
