@@ -27,6 +27,22 @@ def test_ctrl_c_while_it_is_imported_ends_it_without_a_traceback() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+LATE = """
+import atexit, os, signal
+import stagelens.cli as cli
+atexit.register(lambda: [os.kill(os.getpid(), number) for number in (1, 2, 15)])
+cli.app.main = lambda **_: 3
+cli.main()
+"""
+
+
+def test_a_signal_as_python_itself_ends_changes_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LATE], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+
+
 def test_it_is_the_command_that_is_installed() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     module, _, name = project["project"]["scripts"]["stagelens"].partition(":")

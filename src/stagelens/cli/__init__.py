@@ -10,6 +10,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from types import FrameType
 
 import click
@@ -100,14 +101,27 @@ def main() -> None:
     except OSError as error:
         _drop_output()
         code = _told(_refused(error))
+    finally:
+        # Python itself ends now, and has nothing to do for a second one but to complain.
+        _hear_no_more([signal.SIGINT, *_ENDING])
     sys.exit(code)
 
 
 def _end(number: int, _: FrameType | None) -> None:
     """Leave by way of everything that cleans up; a second one does not disturb that."""
-    for each in _ENDING:
-        signal.signal(each, signal.SIG_IGN)
+    _hear_no_more(_ENDING)
     sys.exit(128 + number)
+
+
+def _hear_no_more(numbers: Iterable[int]) -> None:
+    # SIG_IGN would have Python complain of a signal that is there already.
+    for number in numbers:
+        if callable(signal.getsignal(number)):
+            signal.signal(number, _pass_over)
+
+
+def _pass_over(_: int, __: FrameType | None) -> None:
+    """A signal that changes nothing."""
 
 
 def _told(error: StagelensError) -> int:
