@@ -1,14 +1,19 @@
-"""Short work that has to be done whole, whatever tells us to end meanwhile."""
+"""Work that has to be done whole, or undone, whatever tells us to end meanwhile."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 from types import FrameType
+from typing import Any, TypeVar
 
 _ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+Calls = SimpleQueue[Callable[[], object]]
+T = TypeVar("T")
 _Handler = Callable[[int, FrameType | None], object]
 
 
@@ -55,3 +60,35 @@ def uninterrupted() -> Generator[None]:
                 signal.signal(number, handler)
         if held:
             deliver(*held[0])
+
+
+def attended(work: Callable[[], T], calls: Calls, cancel: Callable[[], object]) -> T:
+    """Do the work in a thread, so that no interrupt tears a request to the engine; calls are made in ours.
+
+    Whatever ends the waiting also ends the work by `cancel`, which first cleans up.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="stagelens-attended") as pool:
+        try:
+            # An interrupt within could leave a thread at work that nobody knows of.
+            with uninterrupted():
+                job = pool.submit(work)
+            job.add_done_callback(lambda _: calls.put(_nothing))
+            _serve(calls, job)
+            return job.result()
+        except BaseException:
+            cancel()
+            with uninterrupted():
+                pool.shutdown()
+            raise
+
+
+def _nothing() -> None:
+    """Wakes whoever waits for a call."""
+
+
+def _serve(calls: Calls, job: Future[Any]) -> None:
+    while not (job.done() and calls.empty()):
+        try:
+            calls.get(timeout=0.1)()
+        except Empty:
+            continue

@@ -6,12 +6,14 @@ Each ends in an error of ours, within a deadline, and leaves no thread and no de
 from __future__ import annotations
 
 import gc
+import importlib
 import io
 import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -32,6 +34,7 @@ from stagelens.buildkit import (
     solve,
 )
 from stagelens.buildkit.context import ContextError
+from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 
@@ -120,6 +123,36 @@ def test_a_cancel_at_any_moment_is_a_cancel_and_leaves_nothing(
     with pytest.raises(BuildCancelled):
         build(engine.api, context, copying().replace("COPY .", step, 1), cancel)
     timer.join()
+
+
+def test_a_build_that_is_cancelled_is_heard_out(
+    engine: Engine, context: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its image may get its name just before the last word: what is removed earlier comes afterwards."""
+    solving = importlib.import_module("stagelens.buildkit.solve")  # `buildkit.solve` is its function
+    stop, lines = solving.cancel_build, solving._lines
+    words: list[Any] = []
+    monkeypatch.setattr(solving, "cancel_build", lambda *given: threading.Timer(0.5, stop, given).start())
+    monkeypatch.setattr(solving, "_lines", lambda response: map(_noted(words), lines(response)))
+    cancel = Cancel()
+
+    def give_up(status: StatusResponse) -> None:
+        if any("sleep" in vertex.name and vertex.HasField("started") for vertex in status.vertexes):
+            cancel()
+
+    text = f"FROM diamol/base\nRUN sleep 60; : {os.urandom(4).hex()}\n"
+    sync = FileSync({"context": Source(context), "dockerfile": Texts({"Dockerfile": text.encode()})})
+    with pytest.raises(BuildCancelled), Session(engine.api, [sync]) as session:
+        solve(engine.api, BuildRequest(), session=session.id, on_status=give_up, cancel=cancel)
+    assert "error" in words[-1]
+
+
+def _noted(words: list[Any]) -> Callable[[Any], Any]:
+    def note(word: Any) -> Any:
+        words.append(word)
+        return word
+
+    return note
 
 
 def test_a_cancel_before_the_build_begins_holds(engine: Engine, context: Path, nothing_left: None) -> None:

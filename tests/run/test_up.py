@@ -186,7 +186,7 @@ def test_an_interrupt_at_the_start_of_the_thread_that_does_the_work_leaves_nothi
 
     def started(thread: threading.Thread) -> None:
         start(thread)
-        if thread.name.startswith("stagelens-up"):
+        if thread.name.startswith("stagelens-attended"):
             workers.append(thread)
             os.kill(os.getpid(), signal.SIGINT)
 

@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import IO, Any, cast
 
 import docker
@@ -20,6 +21,7 @@ from stagelens.buildkit.errors import BuildCancelled, BuildError, ConnectionLost
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 
 OnStatus = Callable[[StatusResponse], None]
+_LAST_WORD_SECONDS = 5.0
 
 
 class Cancel:
@@ -143,9 +145,9 @@ def solve(
     image: str | None = None
     try:
         response = _post(api, query, body)
-        if cancel is not None:
-            cancel.on_request(lambda: _stop(api, build_id, response))
-        with contextlib.closing(response):
+        with contextlib.closing(response), _Stop(api, build_id, response) as stop:
+            if cancel is not None:
+                cancel.on_request(stop)
             for line in _lines(response):
                 image = _take(line, on_status) or image
     except (*dockerpy.connection_errors(), AttributeError, RuntimeError) as error:
@@ -213,11 +215,35 @@ def cancel_build(api: docker.APIClient, ref: str) -> None:
         api.post(dockerpy.url(api, "/build/cancel"), params={"id": ref}, timeout=10).close()
 
 
-def _stop(api: docker.APIClient, build_id: str, response: requests.Response) -> None:
-    cancel_build(api, build_id)
-    with contextlib.suppress(Exception):
-        # The reading thread is inside the socket: shutting it down is what wakes it.
-        dockerpy.wake_reader(response)
+class _Stop:
+    """Stops a build in the engine and lets its answer be heard out, for a while.
+
+    The engine may just be giving the image its name: only after its last word nothing more comes of it.
+    """
+
+    def __init__(self, api: docker.APIClient, build_id: str, response: requests.Response) -> None:
+        self._api = api
+        self._build_id = build_id
+        self._response = response
+        self._heard_out = threading.Event()
+
+    def __call__(self) -> None:
+        cancel_build(self._api, self._build_id)
+        threading.Thread(target=self._end, daemon=True, name="stagelens-stop").start()
+
+    def _end(self) -> None:
+        if not self._heard_out.wait(_LAST_WORD_SECONDS):
+            with contextlib.suppress(Exception):
+                # The reading thread is inside the socket: shutting it down is what wakes it.
+                dockerpy.wake_reader(self._response)
+
+    def __enter__(self) -> _Stop:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._heard_out.set()
 
 
 def _lines(response: requests.Response) -> Iterator[dict[str, Any]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 from docker.errors import APIError
@@ -16,7 +15,7 @@ from stagelens.build import LogLine, Vertex
 from stagelens.buildkit import Cancel
 from stagelens.dockerfile import load
 from stagelens.errors import interruptible
-from stagelens.interrupts import uninterrupted
+from stagelens.interrupts import Calls, attended
 from stagelens.run.errors import ImageMissing, RunError
 from stagelens.run.lock import starting
 from stagelens.run.model import APPLICATIONS, App, Definition
@@ -68,7 +67,7 @@ def up(
     if build:
         _check(services)
         images.ensure(found, _base_images(services), report=tell)
-    calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+    calls: Calls = SimpleQueue()
     starter = Starter(
         found,
         names,
@@ -82,40 +81,13 @@ def up(
     )
     try:
         with starting(names.network):
-            return _attended(lambda: starter.run(build), calls, starter.cancel)
+            return attended(lambda: starter.run(build), calls, starter.cancel)
     except APIError as error:
         raise RunError("The engine refused a step.", why=str(error.explanation or error)[:1000]) from error
 
 
 def _silent(_: str) -> None:
     """Tell nobody."""
-
-
-def _attended(work: Callable[[], App], calls: SimpleQueue[Callable[[], None]], cancel: Cancel) -> App:
-    """Do the work in a thread, so that no interrupt tears a request to the engine; calls are made in ours.
-
-    Whatever ends the waiting also ends the work, which first cleans up.
-    """
-    with ThreadPoolExecutor(1, thread_name_prefix="stagelens-up") as pool:
-        try:
-            # An interrupt within could leave a thread at work that nobody knows of.
-            with uninterrupted():
-                job = pool.submit(work)
-            _serve(calls, job)
-            return job.result()
-        except BaseException:
-            cancel()
-            with uninterrupted():
-                pool.shutdown()
-            raise
-
-
-def _serve(calls: SimpleQueue[Callable[[], None]], job: Future[App]) -> None:
-    while not (job.done() and calls.empty()):
-        try:
-            calls.get(timeout=0.1)()
-        except Empty:
-            continue
 
 
 def _check(services: Sequence[Definition]) -> None:
