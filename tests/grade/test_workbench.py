@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stagelens_testing.held import PATIENCE, limited
+from stagelens_testing.held import PATIENCE, limited, until
 
 from stagelens import grade
 from stagelens.engine import Engine
@@ -174,6 +175,34 @@ def test_the_buttons(engine: Engine, tmp_path: Path) -> None:
     assert editor.shown.value.count("✓ passed") == len(GO.checks)
     assert {row[0] for row in said if row} >= {check.title for check in GO.checks}, "it is followed live"
     assert editor.said == "18 of 18 points"
+
+
+ENDING = """
+import sys, threading, time
+from pathlib import Path
+from stagelens.grade.workbench import Workbench
+place = Path(sys.argv[1])
+class Slow(Workbench):
+    def grade(self, *, cancel=None, report=None):
+        asked = threading.Event()
+        cancel.on_request(asked.set)
+        asked.wait()
+        (place / "cleaning").touch()
+        while not (place / "told").exists():
+            time.sleep(0.01)
+        (place / "cleaned").touch()
+Slow("multi-stage-go", place / "work").editor().check()
+"""
+
+
+def test_a_check_is_cleaned_up_after_though_the_kernel_is_told_to_end_twice(tmp_path: Path) -> None:
+    """Jupyter asks it to end, and sends SIGTERM half-way before it kills it."""
+    with subprocess.Popen([sys.executable, "-c", ENDING, str(tmp_path)]) as kernel:
+        until((tmp_path / "cleaning").exists, "the end")
+        kernel.send_signal(signal.SIGTERM)
+        (tmp_path / "told").touch()
+    assert (tmp_path / "cleaned").exists()
+    assert kernel.returncode == -signal.SIGTERM
 
 
 @pytest.mark.engine

@@ -13,6 +13,7 @@ from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.errors import StagelensError
 from stagelens.grade.model import Report
 from stagelens.grade.results.shown import Parts, error_card, report_card
+from stagelens.interrupts import uninterrupted
 from stagelens.views.channel import Handler
 from stagelens.views.sheet import Sheet
 
@@ -146,8 +147,10 @@ class BenchEditor(Sheet):
         self.doing = ["Beginning", 0, self._parts.all] if running else []
 
     def _goodbye(self) -> None:
-        self._cancel()
-        self.wait(_GOODBYE_SECONDS)
+        # Jupyter sends SIGTERM half-way, of which a kernel would die at once.
+        with uninterrupted():
+            self._cancel()
+            self.wait(_GOODBYE_SECONDS)
 
     def _save(self, source: str | None) -> str:
         """Save; what there is to tell of a file that another editor has changed meanwhile, else nothing."""
