@@ -93,31 +93,6 @@ def test_limits_are_written_for_either_version_of_control_groups(tmp_path: Path)
     assert (tmp_path / "2/cgroup.subtree_control").read_text() == "+memory +pids +cpu"
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_an_engine_gets_the_cores_that_the_fewest_others_have(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
-) -> None:
-    def usable(process: int) -> set[int]:
-        return {2, 3, 4, 5}
-
-    monkeypatch.setattr(os, "sched_getaffinity", usable)
-    for folder in ("memory", "pids", "cpu", "cpuset/stagelensother"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "cpuset/cpuset.mems").write_text("0")
-    top = tmp_path / "cpuset"
-    if version == 2:
-        (tmp_path / "cgroup.controllers").write_text("memory pids cpu cpuset")
-        top = tmp_path
-        (top / "stagelensother").mkdir()
-    (top / "stagelensother/cpuset.cpus").write_text("0-2,4\n")
-
-    def cores(cpus: float) -> str:
-        limits.set_up_group("stagelensmine", limits.Limits(1024, 7, 4096, cpus), tmp_path)
-        return (top / "stagelensmine/cpuset.cpus").read_text()
-
-    assert [cores(1), cores(1.5), cores(0.5), cores(3), cores(64)] == ["3", "3,5", "3", "3,5,2", "3,5,2,4"]
-
-
 @pytest.mark.skipif(
     can_start(limited=True) is not None, reason=f"no disk can be laid here: {can_start(limited=True)}"
 )

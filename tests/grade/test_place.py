@@ -24,20 +24,13 @@ from stagelens.grade import place
 from stagelens.grade.lab import LABEL, UNTIL
 with place.places(["diamol/base"], place.OWN, workers=2, cpus=0.5) as addresses:
     facts = [engine.connect(a).api.inspect_image("diamol/base")["Id"] for a in addresses]
-    cores = []
-    for one in (engine.connect(a).api for a in addresses):
-        seen = one.create_container("diamol/base", ["grep", "Cpus_allowed_list", "/proc/self/status"])
-        one.start(seen)
-        one.wait(seen)
-        cores.append(one.logs(seen).split()[-1].decode())
-        one.remove_container(seen)
     with place.places(["diamol/base"], place.OWN) as others:
         pass
 api = engine.connect(addresses[0]).api
 api.create_container("diamol/base", "true", labels={LABEL: "killed", UNTIL: "99999999999"})
 with place.places(["diamol/base"], place.OWN, cpus=0.5) as again:
     left = api.containers(all=True)
-print(json.dumps([addresses, facts, place.unlimited(addresses), others, [again, left], cores]))
+print(json.dumps([addresses, facts, place.unlimited(addresses), others, [again, left]]))
 """
 
 
@@ -60,8 +53,7 @@ def test_each_worker_gets_a_limited_engine_with_the_images(engine: Engine, uniqu
             return done.stdout
 
         try:
-            told = json.loads(run("-c", SCRIPT).splitlines()[-1])
-            addresses, found, warning, others, after, cores = told
+            addresses, found, warning, others, after = json.loads(run("-c", SCRIPT).splitlines()[-1])
             assert len({*addresses, *others}) == 3, "two graders at a time share no engine"
             assert found == [engine.api.inspect_image("diamol/base")["Id"]] * 2
             assert warning is None
@@ -73,9 +65,6 @@ def test_each_worker_gets_a_limited_engine_with_the_images(engine: Engine, uniqu
             shares = [p for name in names for p in CGROUPS.rglob(f"{name}/cpu.*") if p.name in SHARE]
             assert [SHARE[path.name] for path in shares] == [path.read_text().strip() for path in shares]
             assert len(shares) == 2
-            if list(CGROUPS.glob("cpuset")) or "cpuset" in (CGROUPS / "cgroup.controllers").read_text():
-                assert all(core.isdigit() for core in cores), "what runs there sees one core"
-                assert len({*cores}) == min(2, len(os.sched_getaffinity(0))), "and each another one"
         finally:
             run("-m", "stagelens.cli", "engine", "stop", "--grading")
             subprocess.run(["ip", "netns", "delete", unique], check=True)

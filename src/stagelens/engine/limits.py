@@ -7,12 +7,9 @@ of a fixed size below its data folder.
 
 from __future__ import annotations
 
-import math
-import os
 import shutil
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -106,9 +103,6 @@ def set_up_group(name: str, limits: Limits, root: Path = CGROUPS) -> None:
         # A kernel that does not count swap has no such file.
         with suppress(OSError) if path.name == "memory.swap.max" else nullcontext():
             path.write_text(value)
-    # Where nobody deals out cores, the share of them holds all the same.
-    with suppress(OSError):
-        _give_cores(name, math.ceil(limits.cpus), root)
 
 
 def tear_down(name: str, root: Path = CGROUPS) -> None:
@@ -138,39 +132,6 @@ def _files(name: str, limits: Limits, root: Path) -> dict[Path, str]:
         root / "cpu" / name / "cpu.cfs_period_us": str(_PERIOD),
         root / "cpu" / name / "cpu.cfs_quota_us": str(quota),
     }
-
-
-def _give_cores(name: str, count: int, root: Path) -> None:
-    """Hold the group to so many of this process's cores: those that the fewest other engines of ours have.
-
-    A step that sees as many cores as it may use starts no more threads than that; with two, it would use up a
-    period's share in half of the time, at the cost of whoever is at work beside it, and then wait.
-    """
-    second = _version(root) == 2
-    top = root / name if second else root / "cpuset" / name
-    usable = sorted(os.sched_getaffinity(0))
-    others = [path for path in top.parent.glob("stagelens*/cpuset.cpus") if path.parent != top]
-    taken = Counter(core for path in others for core in _cores(path.read_text()))
-    chosen = ",".join(map(str, sorted(usable, key=lambda core: (taken[core], core))[:count]))
-    if second:
-        if "cpuset" in (root / "cgroup.controllers").read_text().split():
-            (root / "cgroup.subtree_control").write_text("+cpuset")
-            (top / "cpuset.cpus").write_text(chosen)
-        return
-    memory = (root / "cpuset/cpuset.mems").read_text()
-    top.mkdir(exist_ok=True)
-    (top / "cpuset.mems").write_text(memory)
-    # No group may have a core that the one above it lacks: a change goes up and down the tree.
-    below = sorted((p for p in top.rglob("*") if p.is_dir()), key=lambda p: len(p.parts), reverse=True)
-    (top / "cpuset.cpus").write_text(",".join(map(str, usable)))
-    for folder in (*below, top):
-        (folder / "cpuset.cpus").write_text(chosen)
-
-
-def _cores(text: str) -> set[int]:
-    """Core numbers in the kernel's way of writing a list: 0-1,4."""
-    ranges = [part.split("-") for part in text.strip().split(",") if part]
-    return {core for part in ranges for core in range(int(part[0]), int(part[-1]) + 1)}
 
 
 def _version(root: Path = CGROUPS) -> int | None:
