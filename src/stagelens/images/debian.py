@@ -48,7 +48,10 @@ def tarball(recipe: str, report: Callable[[str], None]) -> Path:
         return target
     host.require_debian("debootstrap", "unshare")
     sources = host.apt_sources()
-    folder = Path(tempfile.mkdtemp(prefix="stagelens-debian-"))
+    temporary = tempfile.gettempdir()
+    # debootstrap takes no folder whose name has blanks.
+    place = temporary if temporary.split() == [temporary] else "/var/tmp"
+    folder = Path(tempfile.mkdtemp(prefix="stagelens-debian-", dir=place))
     part = target.with_suffix(".part")
     try:
         # Whoever reads this may interrupt us: from here on that leaves nothing.
