@@ -65,7 +65,7 @@ class _Failures:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
-            self._found.setdefault(report.nodeid.split("::")[0], report.longreprtext[:4000])
+            self._found.setdefault(report.nodeid.split("::")[0], report.longreprtext[-4000:])
 
     def pytest_sessionfinish(self) -> None:
         if WarmFile.shared is not None and WarmFile.shared.is_alive():
