@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import docker
@@ -21,17 +22,7 @@ def remove_container(api: docker.APIClient, container: str) -> None:
     ------
     APIError: it is still there after a quarter of a minute.
     """
-    for pause in (*_PAUSES, None):
-        try:
-            api.remove_container(container, force=True, v=True)
-        except NotFound:
-            return
-        except APIError:
-            if pause is None:
-                raise
-            time.sleep(pause)
-        else:
-            return
+    _remove(lambda: api.remove_container(container, force=True, v=True))
 
 
 def remove_network(api: docker.APIClient, network: str) -> None:
@@ -41,13 +32,18 @@ def remove_network(api: docker.APIClient, network: str) -> None:
     ------
     APIError: a container uses it.
     """
+    _remove(lambda: api.remove_network(network), lambda: _in_use(api, network))
+
+
+def _remove(remove: Callable[[], object], stays: Callable[[], bool] = lambda: False) -> None:
+    """Call `remove` until the thing is gone; a refusal is raised where it `stays`, or in the end."""
     for pause in (*_PAUSES, None):
         try:
-            api.remove_network(network)
+            remove()
         except NotFound:
             return
         except APIError:
-            if pause is None or _in_use(api, network):
+            if pause is None or stays():
                 raise
             time.sleep(pause)
         else:
