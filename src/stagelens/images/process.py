@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 
 from stagelens.buildkit import Cancel
 from stagelens.images.errors import ReplicaFailed
+from stagelens.interrupts import attended
 
 PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 
@@ -26,14 +27,7 @@ def run(command: Sequence[str], *, cwd: Path | None = None, cancel: Cancel | Non
     cancel = cancel or Cancel()
     # An interrupt can hit the main thread while the program is being started, and nobody would know of
     # the program then. Another thread is never interrupted: it starts it, and ends it when told.
-    pool = ThreadPoolExecutor(1)
-    try:
-        return pool.submit(_run, command, cwd, cancel).result()
-    except BaseException:
-        cancel()
-        raise
-    finally:
-        pool.shutdown()
+    return attended(lambda: _run(command, cwd, cancel), SimpleQueue(), cancel)
 
 
 def _run(command: Sequence[str], cwd: Path | None, cancel: Cancel) -> str:
