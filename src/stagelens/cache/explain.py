@@ -14,9 +14,8 @@ from stagelens.build import Vertex
 from stagelens.cache import words
 from stagelens.cache.compare import Cause, Comparison, vertices
 from stagelens.cache.model import BuildRecord, Key
-from stagelens.cache.sentence import Reason
+from stagelens.cache.sentence import Reason, row
 from stagelens.cache.steps import Step
-from stagelens.text import prose
 
 Outcome = Literal["cached", "ran", "not reached"]
 Doubt = Literal["same", "maybe", "other"]
@@ -59,8 +58,7 @@ class StepVerdict:
         return tuple(change.path for cause in self.causes for change in cause.changes)
 
     def __str__(self) -> str:
-        state = "CACHED" if self.outcome == "cached" else self.outcome
-        return f"{state:>8}  line {self.line:<3} {prose(self.title)}\n{'':>10}{prose(self.why)}"
+        return row(self.outcome, self.line, self.title, self.why)
 
 
 def explain(before: BuildRecord | None, after: BuildRecord) -> tuple[StepVerdict, ...]:

@@ -8,9 +8,8 @@ from typing import Literal
 from stagelens.cache import words
 from stagelens.cache.compare import Cause, Comparison
 from stagelens.cache.model import BuildRecord, Inputs, Key
-from stagelens.cache.sentence import Reason
+from stagelens.cache.sentence import Reason, row
 from stagelens.cache.steps import Step
-from stagelens.text import prose
 
 Expected = Literal["cached", "runs", "depends"]
 
@@ -46,8 +45,7 @@ class StepForecast:
         return self.stage, self.instruction
 
     def __str__(self) -> str:
-        state = "CACHED" if self.expected == "cached" else self.expected
-        return f"{state:>8}  line {self.line:<3} {prose(self.title)}\n{'':>10}{prose(self.why)}"
+        return row(self.expected, self.line, self.title, self.why)
 
 
 def forecast(before: BuildRecord | None, now: Inputs) -> tuple[StepForecast, ...]:

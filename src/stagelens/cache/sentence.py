@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from stagelens.text import prose
+
 Translate: TypeAlias = Callable[[str], str]
 
 # English words that begin a sentence of ours and are no name: small after a colon.
@@ -66,3 +68,9 @@ def _rest(text: str) -> str:
     first = text.split(" ")[0]
     small = text[:1].lower() + text[1:] if first in _SMALL else text
     return f": {small.rstrip('.')}" if text else ""
+
+
+def row(state: str, line: int, title: str, why: str) -> str:
+    """What a terminal shows of a step: its state, line and title, and the reason below."""
+    shown = "CACHED" if state == "cached" else state
+    return f"{shown:>8}  line {line:<3} {prose(title)}\n{'':>10}{prose(why)}"

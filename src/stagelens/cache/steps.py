@@ -258,8 +258,7 @@ class _Reader:
             return posixpath.join(state.folder, self._expanded(instruction.arguments, state))
         *sources, target = self._words(instruction, state)
         taken = [source if _REMOTE.match(source) else clean(source) for source in sources]
-        place = "/" if (place := clean(posixpath.join(state.folder, target))) == "." else f"/{place}"
-        place += "/" if place != "/" and (target.endswith("/") or target in (".", "")) else ""
+        place = _destination(state.folder, target)
         bodies = [self._body(heredoc, state) for heredoc in instruction.heredocs]
         return "\n".join([" ".join([instruction.keyword, *sorted(flags), *taken, place]), *bodies])
 
@@ -309,6 +308,13 @@ def _written(instruction: Instruction) -> str:
     listed = None if instruction.words is None else json.dumps(instruction.words, ensure_ascii=False)
     first = " ".join([instruction.keyword, *flags, listed or instruction.arguments])
     return "\n".join([first, *(heredoc.content for heredoc in instruction.heredocs)])
+
+
+def _destination(folder: str, target: str) -> str:
+    """Where a COPY puts things, from the root; a slash at its end says that it is a folder."""
+    place = posixpath.normpath("/" + posixpath.join(folder, target).lstrip("/"))
+    is_folder = target.endswith("/") or target in (".", "")
+    return f"{place}/" if is_folder and place != "/" else place
 
 
 def _settings(instruction: Instruction, state: _State) -> Mapping[str, Variable]:
