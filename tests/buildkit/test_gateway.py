@@ -53,6 +53,13 @@ def container(gateway: Gateway) -> Container:
     return gateway.container(gateway.solve(image_definition(IMAGE)), {}, "/o")
 
 
+def wait_for_the_release(engine: Engine, word: str) -> None:
+    """Until no record of a step with this word in it is in use."""
+    with Control(engine.api) as control:
+        ours = [f'description~="{word}"']
+        until(lambda: not any(record.in_use for record in control.disk_usage(ours)), "the release")
+
+
 def test_a_program_sees_every_point_of_a_build_and_nothing_is_left_in_use(
     engine: Engine, tmp_path: Path, unique: str
 ) -> None:
@@ -75,9 +82,7 @@ def test_a_program_sees_every_point_of_a_build_and_nothing_is_left_in_use(
         shell.end()
         box.release()
     assert any("RUN rm" in name for name in names)
-    with Control(engine.api) as control:
-        ours = [f'description~="{unique}"']
-        until(lambda: not any(record.in_use for record in control.disk_usage(ours)), "the release")
+    wait_for_the_release(engine, unique)
 
 
 def test_what_does_not_build_is_an_error_and_the_gateway_goes_on(engine: Engine, tmp_path: Path) -> None:
@@ -127,9 +132,7 @@ def test_a_gateway_that_is_cancelled_leaves_no_program_when_what_it_does_has_end
             threading.Timer(0.1, cancel).start()
             shell.read(1)
     until(lambda: not running(), "the program's end")
-    with Control(engine.api) as control:
-        ours = [f'description~="{unique}"']
-        until(lambda: not any(record.in_use for record in control.disk_usage(ours)), "the release")
+    wait_for_the_release(engine, unique)
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
@@ -153,9 +156,7 @@ def test_a_container_is_let_go_whenever_a_cancel_comes(
         if when == "before":
             cancel()
         box.release()
-    with Control(engine.api) as control:
-        ours = [f'description~="{unique}"']
-        until(lambda: not any(record.in_use for record in control.disk_usage(ours)), "the release")
+    wait_for_the_release(engine, unique)
 
 
 @pytest.mark.parametrize("how", ["interrupt", "cancel"])
@@ -183,9 +184,7 @@ def test_a_container_that_is_being_made_as_all_ends_keeps_nothing_in_use(
             assert graph.end
             gateway.container(gateway.solve(graph.until(graph.end)), {}, "/o").run("true", env=ENV)
     time.sleep(0.5)  # by then it is made
-    with Control(engine.api) as control:
-        ours = [f'description~="{unique}"']
-        until(lambda: not any(record.in_use for record in control.disk_usage(ours)), "the release")
+    wait_for_the_release(engine, unique)
 
 
 def test_a_program_that_is_started_as_an_interrupt_comes_does_not_hold_the_end_up(

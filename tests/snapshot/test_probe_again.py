@@ -18,9 +18,6 @@ from stagelens.snapshot.table import FileTable
 from stagelens.snapshot.walk import Listed, Lister, make_tables
 from stagelens.snapshot.walk import walk as real_walk
 
-EXERCISES = Path(__file__).parents[2] / "ch04/exercises"
-CHAPTER = EXERCISES / "multi-stage"
-
 
 @pytest.mark.engine
 def test_each_listing_is_of_the_very_snapshot_even_if_another_has_the_same_contents(

@@ -18,9 +18,6 @@ from stagelens.snapshot import ProbeFailed, explore, prober
 from stagelens.snapshot.walk import Listed
 from stagelens.snapshot.walk import walk as real_walk
 
-EXERCISES = Path(__file__).parents[2] / "ch04/exercises"
-CHAPTER = EXERCISES / "multi-stage"
-
 
 @pytest.mark.engine
 def test_a_probe_that_fails_says_so_and_not_that_the_dockerfile_is_wrong(
