@@ -352,6 +352,26 @@ def test_a_venv_that_leads_elsewhere_is_told_with_what_to_do(bare: Project, tmp_
     assert f"next: remove {bare.root}/.venv, then run this again" in err
 
 
+def test_checkouts_that_share_a_venv_by_a_link_wait_for_each_other(bare: Project, tmp_path: Path) -> None:
+    bare.run()
+    kept = bare.root / ".venv/kept"
+    kept.touch()
+    other = Project(tmp_path / "other")
+    (other.root / ".venv").symlink_to(bare.root / ".venv")
+    bare.version("2")
+    (bare.root / "slow").touch()
+    first = bare.start()
+    until(lambda: bare.builds == 2, "the build")
+    second = other.start()
+    lock = str(bare.root / ".venv.lock")
+    until(lambda: lock in [f.path for f in psutil.Process(second.pid).open_files()], "the second one's wait")
+    os.kill(first.pid, signal.SIGTERM)
+    first.communicate()
+    out, err = second.communicate()
+    assert (second.returncode, out.strip()) == (0, str(other.root / ".venv")), err
+    assert kept.exists()
+
+
 def test_a_checkout_with_blanks_and_letters_of_any_kind_in_any_locale(tmp_path: Path) -> None:
     project = Project(tmp_path / "나의 강의")
     for locale in ("C", "POSIX", "C.UTF-8"):
