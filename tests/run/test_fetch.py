@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -28,3 +30,29 @@ def test_both_ways_give_the_same_answer(town: Town) -> None:
     assert [service.health for service in app.services] == ["unhealthy", "healthy", "healthy"]
     with pytest.raises(run.NotRunning, match="exited"):
         run.fetch(app, service="iotd")
+
+
+LOST = {
+    "all": lambda body, notes: (b"", b""),
+    "what wget says": lambda body, notes: (body, b""),
+    "the body": lambda body, notes: (b"", notes),
+    "the body's end": lambda body, notes: (body[:2], notes),
+}
+
+
+@pytest.mark.parametrize("part", LOST)
+def test_what_a_busy_engine_loses_of_an_answer_is_asked_for_again(
+    town: Town, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    app = town.up()
+    hidden = replace(app, services=tuple(replace(service, url=None) for service in app.services))
+    module = importlib.import_module("stagelens.run.fetch")  # `run.fetch` is its function
+    output, times = module._output, iter(range(2))
+
+    def losing(*given: Any) -> tuple[bytes, bytes]:
+        said = output(*given)
+        return said if next(times, None) is None else LOST[part](*said)
+
+    monkeypatch.setattr(module, "_output", losing)
+    assert run.fetch(hidden, "/health", service="iotd").body == b"well\n"
+    assert next(times, None) is None

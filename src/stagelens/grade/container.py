@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
+import docker
 from docker.errors import APIError
 
 from stagelens.build.logs import clean
@@ -26,22 +27,25 @@ ASKER_IMAGE = "diamol/base"
 MAX_BODY = 64 * 1024
 MAX_VOLUMES = 20
 _ASK_SECONDS = 2
+_ROUNDS = 5
 # A shell, since the first process must take in the children that `timeout` leaves.
 _REAP = "while true; do sleep 60; done"
 # Tries for a second, then the container's state is looked at: it may have ended. (busybox as Debian builds
-# it has no wget -T.)
+# it has no wget -T.) The last word tells how much came before it, on the other stream.
 _ASK = """
 i=0
 while [ $i -lt 10 ]; do
   if timeout {seconds} wget -q -O /tmp/body http://127.0.0.1:{port}{path} 2>/tmp/error; then
     cat /proc/net/tcp /proc/net/tcp6 >&2
     head -c {limit} /tmp/body
+    printf '\nend %d' $(head -c {limit} /tmp/body | wc -c) >&2
     exit 0
   fi
   grep -q 'HTTP/' /tmp/error && break
   i=$((i+1)); sleep 0.1
 done
 cat /tmp/error >&2
+printf '\nend 0' >&2
 exit 1
 """
 
@@ -168,14 +172,12 @@ def _until_answered(
     script = _ASK.format(seconds=_ASK_SECONDS, port=port, path=path, limit=MAX_BODY)
     deadline = time.monotonic() + limits.answer
     while True:
-        made = api.exec_create(asker_id, ["sh", "-c", script])
-        out, err = api.exec_start(made["Id"], demux=True)
-        if api.exec_inspect(made["Id"])["ExitCode"] == 0:
-            listening = (err or b"").decode("ascii", "replace")
-            return Answer((out or b"").decode("utf-8", "replace"), local_only=_is_local_only(listening, port))
+        answered, body, notes = _asked(api, asker_id, script)
+        if answered:
+            return Answer(body, local_only=_is_local_only(notes, port))
         if cancel is not None and cancel.requested:
             raise BuildCancelled("The check was cancelled.")
-        said = clean((err or b"").decode("utf-8", "replace").strip().replace("\n", " "))[:300]
+        said = clean(notes.strip().replace("\n", " "))[:300]
         state = api.inspect_container(container)["State"]
         if not state["Running"]:
             return Answer(None, _ended(engine, container, state), ended=True)
@@ -183,6 +185,23 @@ def _until_answered(
             if "refused" in said or not said:
                 said = f"nothing answers on port {port} within {limits.answer:g} s"
             return Answer(None, said)
+
+
+def _asked(api: docker.APIClient, asker_id: str, script: str) -> tuple[bool, str, str]:
+    """Run the script in the asker: whether it got an answer, the body, and what else it said.
+
+    A busy engine loses output that it has not read two seconds after a program's end (or all of it): then
+    the script is run again.
+    """
+    answered, out, notes = False, b"", b""
+    for _ in range(_ROUNDS):
+        made = api.exec_create(asker_id, ["sh", "-c", script])
+        out, err = (said or b"" for said in api.exec_start(made["Id"], demux=True))
+        answered = api.exec_inspect(made["Id"])["ExitCode"] == 0
+        notes, _, last = err.rpartition(b"\n")
+        if last == b"end %d" % len(out):
+            break
+    return answered, out.decode("utf-8", "replace"), notes.decode("utf-8", "replace")
 
 
 def _ended(engine: Engine, container: str, state: Mapping[str, Any]) -> str:

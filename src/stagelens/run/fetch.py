@@ -22,6 +22,7 @@ from stagelens.run.logs import frames
 from stagelens.run.model import GALLERY, App, Response, Service
 
 MAX_BYTES = 20 * 1024**2
+_TIMES = 3
 _STATUS = re.compile(rb"^\s*HTTP/1\.[01] (\d{3})", re.M)
 _REFUSED = re.compile(rb"server returned error: HTTP/1\.[01] (\d{3})")
 
@@ -94,24 +95,49 @@ def _inside(
 
 
 def _run(engine: Engine, container: str, command: list[str]) -> Response | None:
+    """Run wget in a container, again where a busy engine lost what it said."""
+    answer = None
+    for _ in range(_TIMES):
+        try:
+            body, notes = _output(engine, container, command)
+        except (APIError, requests.RequestException, urllib3.exceptions.HTTPError, OSError):
+            return None
+        answer = _answer(body, notes)
+        # wget tells of everything that it does.
+        if notes and (answer is None or len(answer.body) >= min(_promised(answer), MAX_BYTES)):
+            break
+    return answer
+
+
+def _output(engine: Engine, container: str, command: list[str]) -> tuple[bytes, bytes]:
+    """What a program in a container writes, as output and as errors.
+
+    An engine loses what it has not read two seconds after the program's end.
+    """
     api = engine.api
-    body, notes = bytearray(), bytearray()
-    try:
-        job = api.exec_create(container, command)
-        # docker-py's own exec_start leaves the connection open.
-        begin = dockerpy.url(api, f"/exec/{job['Id']}/start")
-        with closing(api.post(begin, json={"Detach": False}, stream=True, timeout=api.timeout)) as answer:
-            dockerpy.raise_for_status(api, answer)
-            for stream, data in frames(answer.raw):
-                (notes if stream == 2 else body).extend(data)
-                if len(body) + len(notes) > MAX_BYTES:
-                    break
-    except (APIError, requests.RequestException, urllib3.exceptions.HTTPError, OSError):
-        return None
+    out, err = bytearray(), bytearray()
+    job = api.exec_create(container, command)
+    # docker-py's own exec_start leaves the connection open.
+    begin = dockerpy.url(api, f"/exec/{job['Id']}/start")
+    with closing(api.post(begin, json={"Detach": False}, stream=True, timeout=api.timeout)) as answer:
+        dockerpy.raise_for_status(api, answer)
+        for stream, data in frames(answer.raw):
+            (err if stream == 2 else out).extend(data)
+            if len(out) + len(err) > MAX_BYTES:
+                break
+    return bytes(out), bytes(err)
+
+
+def _answer(body: bytes, notes: bytes) -> Response | None:
     if refused := _REFUSED.search(notes):
         return Response(int(refused[1]), {}, b"")
     statuses = _STATUS.findall(notes)
-    return Response(int(statuses[-1]), _headers(bytes(notes)), bytes(body[:MAX_BYTES])) if statuses else None
+    return Response(int(statuses[-1]), _headers(notes), body[:MAX_BYTES]) if statuses else None
+
+
+def _promised(answer: Response) -> int:
+    length = answer.headers.get("content-length", "")
+    return int(length) if length.isdecimal() else 0
 
 
 def _headers(notes: bytes) -> dict[str, str]:
