@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stagelens import grade
+from stagelens.buildkit import BuildError, again
 from stagelens.engine import Engine
 from stagelens.grade import Report
 
@@ -46,6 +48,20 @@ def test_a_file_that_cannot_be_read_is_told_by_its_name(
     monkeypatch.setattr("stagelens.grade.grade.Lab", refuse)
     report = grade.grade_folder(GO, tmp_path, engine=engine)
     assert report.error == "mine/main.go: Permission denied"
+
+
+@pytest.mark.engine
+def test_a_fault_of_the_engines_is_not_held_against_a_learner(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up(*_: object, **__: object) -> None:
+        raise BuildError("flightcontrol: exceeded retry timeout")
+
+    monkeypatch.setattr(importlib.import_module("stagelens.build.run"), "solve", give_up)
+    monkeypatch.setattr(again, "_PAUSES", ())
+    report = grade.grade_folder(GO, GO.solution, engine=engine)
+    assert "nothing is wrong with the Dockerfile" in (report.error or "")
+    assert report.checks == ()
 
 
 def test_a_report_goes_to_json_and_back(tmp_path: Path) -> None:

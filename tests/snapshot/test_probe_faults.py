@@ -11,7 +11,8 @@ import pytest
 from stagelens_testing.cutter import Cutter
 
 import stagelens
-from stagelens.buildkit import ConnectionLost
+from stagelens.buildkit import BuildError, ConnectionLost, EngineGaveUp, Gateway, again
+from stagelens.buildkit.gateway import Container
 from stagelens.engine import Engine, connect
 from stagelens.errors import StagelensError
 from stagelens.snapshot import ProbeFailed, explore, prober
@@ -29,6 +30,30 @@ def test_a_probe_that_fails_says_so_and_not_that_the_dockerfile_is_wrong(
     (tmp_path / "x").unlink()
     with pytest.raises(ProbeFailed, match="build the project again"):
         explore(engine, tmp_path, trace)
+
+
+@pytest.mark.engine
+def test_a_look_that_the_engine_gave_up_is_taken_again_and_only_so_often(
+    engine: Engine, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM diamol/base AS a\nRUN echo {unique} > /f\n")
+    trace = stagelens.build(tmp_path, engine=engine)
+    container, asked, tries = Gateway.container, list[int](), 3
+
+    def give_up(*given: object) -> Container:
+        asked.append(len(asked))
+        if len(asked) <= tries:
+            raise BuildError("mount: flightcontrol: exceeded retry timeout")
+        return container(*given)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(Gateway, "container", give_up)
+    monkeypatch.setattr(again, "_PAUSES", (0.0,) * 3)
+    assert explore(engine, tmp_path, trace, keep=tmp_path / "keep").stages[0].final.get("f")
+    assert len(asked) == 4
+    tries = 99
+    with pytest.raises(EngineGaveUp, match="too busy"):
+        explore(engine, tmp_path, trace, keep=tmp_path / "other")
+    assert len(asked) == 8
 
 
 @pytest.mark.engine

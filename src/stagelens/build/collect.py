@@ -38,23 +38,56 @@ class _Log:
 
 
 class Collector:
-    """Takes status messages in; `vertices` is what is known by now. `mask` hides what nobody may see."""
+    """Takes status messages in; `vertices` is what is known by now. `mask` hides what nobody may see.
+
+    Where a build takes several attempts (see `again`), a vertex goes by the digest that it had in the first.
+    """
 
     def __init__(self, dockerfile: Dockerfile, mask: Callable[[str], str]) -> None:
         self._dockerfile = dockerfile
         self._mask = mask
         self._vertices: dict[str, Vertex] = {}
         self._logs: dict[str, _Log] = {}
+        # The engine's digest of a vertex to ours, and for a further attempt those by name and those that ran.
+        self._digests: dict[str, str] = {}
+        self._named: dict[str, str] = {}
+        self._ran: set[str] = set()
+
+    def again(self) -> list[Vertex]:
+        """The vertices that wait again now, before a further attempt of the same build.
+
+        What ran stays as it was told, although the engine will take it from its cache.
+        """
+        done = {
+            d for d, vertex in self._vertices.items() if vertex.completed is not None and not vertex.error
+        }
+        waiting = {
+            digest: replace(vertex, cached=False, started=None, completed=None, error="")
+            for digest, vertex in self._vertices.items()
+            if digest not in done
+        }
+        self._vertices |= waiting
+        for digest in waiting:
+            self._logs.pop(digest, None)
+        self._ran = done
+        self._digests = {}
+        self._named = {vertex.name: digest for digest, vertex in self._vertices.items()}
+        return list(waiting.values())
 
     def take(self, status: StatusResponse) -> list[tuple[Vertex, tuple[LogLine, ...]]]:
         """The vertices that this message changed, each with the log lines that it brought."""
         fresh: dict[str, list[LogLine]] = {}
         for wire in status.vertexes:
-            self._vertices[wire.digest] = self._merge(wire)
-            fresh.setdefault(wire.digest, [])
+            if wire.digest not in self._digests:
+                self._digests[wire.digest] = self._named.pop(_name(wire), wire.digest)
+        for wire in status.vertexes:
+            digest = self._digests[wire.digest]
+            self._vertices[digest] = self._merge(digest, wire)
+            fresh.setdefault(digest, [])
         for log in status.logs:
-            lines = self._append(log.vertex, _seconds(log.timestamp) or 0.0, log.stream, log.msg)
-            fresh.setdefault(log.vertex, []).extend(lines)
+            digest = self._digests.get(log.vertex, log.vertex)
+            lines = self._append(digest, _seconds(log.timestamp) or 0.0, log.stream, log.msg)
+            fresh.setdefault(digest, []).extend(lines)
         return [
             (self._with_logs(self._vertices[digest]), tuple(lines))
             for digest, lines in fresh.items()
@@ -72,15 +105,23 @@ class Collector:
                     self._append(digest, lines[-1].time if (lines := log.lines()) else 0.0, stream, b"\n")
         return tuple(sorted(map(self._with_logs, self._vertices.values()), key=_place))
 
-    def _merge(self, wire: WireVertex) -> Vertex:
-        known = self._vertices.get(wire.digest)
+    def _merge(self, digest: str, wire: WireVertex) -> Vertex:
+        known = self._vertices.get(digest)
+        if known and digest in self._ran:
+            if wire.cached or not wire.HasField("started"):
+                return known
+            # It runs once more, as all steps do without the cache.
+            self._ran.remove(digest)
+            self._logs.pop(digest, None)
+            known = replace(known, cached=False, started=None, completed=None)
         place = (known.stage, known.instruction) if known else locate(self._dockerfile, wire.name)
         started = _seconds(wire.started) if wire.HasField("started") else None
         completed = _seconds(wire.completed) if wire.HasField("completed") else None
+        inputs = tuple(self._digests.get(each, each) for each in wire.inputs)
         return Vertex(
-            digest=wire.digest,
-            name=clean(wire.name.replace("\n", " ")),
-            inputs=tuple(wire.inputs) or (known.inputs if known else ()),
+            digest=digest,
+            name=_name(wire),
+            inputs=inputs or (known.inputs if known else ()),
             cached=wire.cached or bool(known and known.cached),
             # A vertex may run in several spans: the first start and the last end count.
             started=known.started if known and known.started is not None else started,
@@ -103,6 +144,10 @@ class Collector:
         for line in made:
             log.add(line)
         return made
+
+
+def _name(wire: WireVertex) -> str:
+    return clean(wire.name.replace("\n", " "))
 
 
 def _place(vertex: Vertex) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +20,18 @@ from stagelens.buildkit import (
     BuildError,
     BuildRequest,
     Cancel,
+    FileSend,
     FileSync,
     Output,
     Secrets,
     Session,
     Source,
     SshAgents,
+    Transfer,
     UpgradeRefused,
     Upload,
+    gave_up,
+    persistently,
     shared_key,
     solve,
 )
@@ -87,6 +91,7 @@ def build(
     DockerfileError: the Dockerfile cannot be read. StageNotFound: it has no such target.
     BuildFailed: the build failed, with stage and line.
     BuildCancelled: `cancel` was called. EngineNotFound: there is no engine.
+    EngineGaveUp: a fault of the engine's, whose attempts at this build failed one and all.
     """
     place = Path(context)
     given = {name: value for name, value in (build_args or {}).items() if value is not None}
@@ -153,8 +158,14 @@ class _Run:
         self._secrets = Secrets(job.secrets)
         self._collector = Collector(dockerfile, self._secrets.mask)
         self._started = time.time()
+        # Bytes of context, in all attempts.
+        self._sent = 0
 
     def with_session(self) -> BuildTrace:
+        return persistently(self._in_a_session, self._cancel)
+
+    def _in_a_session(self) -> BuildTrace:
+        """One attempt; it sends what the engine did not keep of the one before."""
         job = self._job
         request, services = job.request, list[Service]([Auth(self._api), self._secrets])
         sync, counted = FileSync({}), _Counter(iter(()))
@@ -173,27 +184,39 @@ class _Run:
         if job.output is not None:
             services.append(job.output)
             request = replace(request, outputs=({"Type": job.output.exporter, "Attrs": {}},))
+
+        def sent() -> int:
+            return counted.count + sum(transfer.content_bytes for transfer in context())
+
+        def context() -> list[Transfer]:
+            # Newer engines ask for the Dockerfile each time: they look at no kept copy of it.
+            return [transfer for transfer in sync.transfers if transfer.name == "context"]
+
         with Session(self._api, services, shared_key=shared_key(job.context)) as session:
-            image = self._solving("session", lambda: self._solve(request, session.id), session)
-        # Newer engines ask for the Dockerfile each time: they look at no kept copy of it.
-        context = [transfer for transfer in sync.transfers if transfer.name == "context"]
-        sent = sum(transfer.content_bytes for transfer in context)
-        trace = self._trace("session", image, sent + counted.count)
-        if job.is_archive or not all(transfer.digest for transfer in context):
+            image = self._solving("session", lambda: self._solve(request, session.id), sent, session)
+        trace = self._trace("session", image)
+        digests = [transfer.digest for transfer in context()]
+        if job.is_archive or not all(digests):
             return trace
-        return replace(trace, context_digest="-".join(transfer.digest for transfer in context))
+        return replace(trace, context_digest="-".join(digests))
 
     def with_upload(self) -> BuildTrace:
+        return persistently(self._uploading, self._cancel)
+
+    def _uploading(self) -> BuildTrace:
+        """One attempt; each sends the whole context."""
         name, body = self._job.archive()
         counted = _Counter(body)
         request = replace(self._job.request, dockerfile=name)
         try:
-            image = self._solving("upload", lambda: self._solve(request, None, iter(counted)))
+            image = self._solving(
+                "upload", lambda: self._solve(request, None, iter(counted)), lambda: counted.count
+            )
         except BuildFailed as error:
             if _UNREADABLE_UPLOAD in str(error):
                 raise _upload_refused(error) from error
             raise
-        return self._trace("upload", image, counted.count, UPLOAD_MISSING)
+        return self._trace("upload", image, UPLOAD_MISSING)
 
     def classic(self) -> BuildTrace:
         build = ClassicBuild(self._dockerfile, self._on_vertex or (lambda vertex, lines: None))
@@ -203,7 +226,8 @@ class _Run:
 
         def trace(image: str | None) -> BuildTrace:
             missing = PODMAN_MISSING if self._podman else CLASSIC_MISSING
-            return self._trace("classic", image, counted.count, missing, tuple(build.vertices))
+            self._sent = counted.count
+            return self._trace("classic", image, missing, tuple(build.vertices))
 
         try:
             return trace(build.run(self._api, request, iter(counted), self._cancel))
@@ -218,13 +242,21 @@ class _Run:
         )
 
     def _take(self, status: StatusResponse) -> None:
-        for vertex, lines in self._collector.take(status):
+        self._tell(self._collector.take(status))
+
+    def _tell(self, changed: Iterable[tuple[Vertex, tuple[LogLine, ...]]]) -> None:
+        for vertex, lines in changed:
             if self._on_vertex is not None:
                 self._on_vertex(vertex, lines)
 
     def _solving(
-        self, backend: Backend, work: Callable[[], str | None], session: Session | None = None
+        self,
+        backend: Backend,
+        work: Callable[[], str | None],
+        sent: Callable[[], int],
+        session: Session | None = None,
     ) -> str | None:
+        """What one attempt comes to. A BuildError is one after which another attempt may be made."""
         try:
             return work()
         except BuildError as error:
@@ -232,7 +264,15 @@ class _Run:
                 session.close()  # what our side failed with is complete then
                 if session.errors:
                     raise session.errors[0] from None
-            raise self._failed(error, self._trace(backend, None, 0)) from None
+            told = gave_up(error)
+            if told is None:
+                raise self._failed(error, self._trace(backend, None)) from None
+            self._tell((vertex, ()) for vertex in self._collector.again())
+            if isinstance(self._job.output, FileSend) and self._job.output.received_bytes:
+                raise told from None  # a stream has half of the result
+            raise
+        finally:
+            self._sent += sent()
 
     def _failed(self, error: BuildError, trace: BuildTrace) -> BuildFailed:
         return blame(self._secrets.mask(error.what), trace)
@@ -241,7 +281,6 @@ class _Run:
         self,
         backend: Backend,
         image: str | None,
-        sent: int,
         missing: tuple[str, ...] = (),
         vertices: tuple[Vertex, ...] | None = None,
     ) -> BuildTrace:
@@ -254,7 +293,7 @@ class _Run:
             target=self._job.request.target,
             started=self._started,
             completed=time.time(),
-            context_bytes=sent,
+            context_bytes=self._sent,
             missing=missing,
             request=self._job.request,
         )

@@ -3,6 +3,7 @@
 Usable without the rest of stagelens; docs/buildkit.md describes the protocol.
 """
 
+from stagelens.buildkit.again import gave_up, persistently
 from stagelens.buildkit.auth import Auth
 from stagelens.buildkit.control import CacheRecord, Control
 from stagelens.buildkit.errors import (
@@ -10,6 +11,7 @@ from stagelens.buildkit.errors import (
     BuildError,
     BuildKitError,
     ConnectionLost,
+    EngineGaveUp,
     ResultError,
     RpcError,
     StreamReset,
@@ -34,6 +36,7 @@ __all__ = [
     "ConnectionLost",
     "Control",
     "Edge",
+    "EngineGaveUp",
     "Env",
     "FileSend",
     "FileSync",
@@ -58,7 +61,9 @@ __all__ = [
     "UpgradeRefused",
     "Upload",
     "cancel_build",
+    "gave_up",
     "image_definition",
+    "persistently",
     "shared_key",
     "solve",
 ]

@@ -38,5 +38,9 @@ class BuildError(BuildKitError):
     """The engine ended the build with an error; `what` is its own text."""
 
 
+class EngineGaveUp(BuildKitError):
+    """The engine gave a build up through a fault of its own, however often it was asked; see again.py."""
+
+
 class BuildCancelled(BuildKitError):
     """The caller cancelled the build; the engine has been told to stop it."""

@@ -45,6 +45,10 @@ class Cancel:
         """Whether somebody has asked to stop."""
         return self._event.is_set()
 
+    def wait(self, seconds: float) -> bool:
+        """Wait until somebody asks to stop, at most so long; whether somebody has."""
+        return self._event.wait(seconds)
+
     def on_request(self, action: Callable[[], None]) -> None:
         """Run `action` when the build is to stop, at once where that was asked before."""
         with self._lock:

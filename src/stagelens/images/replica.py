@@ -16,7 +16,17 @@ from typing import IO, Any, cast
 import docker
 from docker.errors import DockerException
 
-from stagelens.buildkit import Auth, BuildError, BuildRequest, Cancel, FileSync, Session, Source, solve
+from stagelens.buildkit import (
+    Auth,
+    BuildError,
+    BuildRequest,
+    Cancel,
+    FileSync,
+    Session,
+    Source,
+    persistently,
+    solve,
+)
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.images import base, debian, host
 from stagelens.images.errors import ReplicaFailed
@@ -107,9 +117,13 @@ def build(
         _fill(context, kind, certificates, report, cancel)
         source = Source(context)
         services = (FileSync({"context": source, "dockerfile": source}), Auth(api))
-        try:
+
+        def attempt() -> None:
             with Session(api, services, shared_key=f"stagelens-images-{kind}") as session:
                 solve(api, request, session=session.id, on_status=on_status, cancel=cancel)
+
+        try:
+            persistently(attempt, cancel)
         except BuildError as error:
             raise ReplicaFailed(
                 f"The replica {tag} could not be built.",

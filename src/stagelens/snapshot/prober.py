@@ -27,6 +27,8 @@ from stagelens.buildkit import (
     Service,
     Session,
     Source,
+    gave_up,
+    persistently,
     shared_key,
 )
 from stagelens.buildkit.context import load_ignore
@@ -46,10 +48,6 @@ from stagelens.snapshot.table import FileTable
 from stagelens.snapshot.walk import make_tables, walk
 
 PROBE_IMAGE = "diamol/base"
-# A BuildKit under load gives up where many steps want the same thing at once (util/flightcontrol, its
-# errRetryTimeout; seen with Engine 20.10 and 60 steps).
-_HICCUP = "flightcontrol: exceeded retry timeout"
-_ATTEMPTS = 4
 _WORKERS = 2
 
 
@@ -104,15 +102,9 @@ class Prober:
 
         Raises
         ------
-        ProbeFailed, BuildCancelled, ConnectionLost; ContextError: the context cannot be read.
+        ProbeFailed, EngineGaveUp, BuildCancelled, ConnectionLost; ContextError: the context cannot be read.
         """
-        for attempt in range(_ATTEMPTS):
-            try:
-                return self._snapshots(stages, sources, known)
-            except ProbeFailed as failed:
-                if _HICCUP not in str(failed) or attempt + 1 == _ATTEMPTS:
-                    raise
-        raise AssertionError("the last attempt returns or raises")
+        return persistently(lambda: self._snapshots(stages, sources, known), self._cancel)
 
     def _snapshots(
         self, stages: Sequence[int], sources: Mapping[Point, Point | None], known: Known
@@ -198,10 +190,14 @@ class Prober:
         ------
         Those of `snapshots`.
         """
-        with self._gateway() as gateway:
-            graph, edge = self._places(gateway, stages)[point]
-            with _shells(gateway, [graph.until(edge)]) as shells:
-                return shells.content(0, key, most)
+
+        def read() -> bytes:
+            with self._gateway() as gateway:
+                graph, edge = self._places(gateway, stages)[point]
+                with _shells(gateway, [graph.until(edge)]) as shells:
+                    return shells.content(0, key, most)
+
+        return persistently(read, self._cancel)
 
     @contextmanager
     def _gateway(self) -> Generator[Gateway]:
@@ -224,13 +220,18 @@ def list_image(engine: Engine, image: str, cancel: Cancel | None = None) -> File
 
     Raises
     ------
-    ProbeFailed: the engine could not show them. BuildCancelled: `cancel` was called. ConnectionLost.
+    ProbeFailed, EngineGaveUp: the engine could not show them. BuildCancelled: `cancel` was called.
+    ConnectionLost.
     """
-    with (
-        _gateway(engine, [], secrets.token_hex(8), None, cancel) as gateway,
-        _shells(gateway, [image_definition(full_name(image))]) as shells,
-    ):
-        return _walk(shells, {}, {0: None}, {})[0]
+
+    def listed() -> FileTable:
+        with (
+            _gateway(engine, [], secrets.token_hex(8), None, cancel) as gateway,
+            _shells(gateway, [image_definition(full_name(image))]) as shells,
+        ):
+            return _walk(shells, {}, {0: None}, {})[0]
+
+    return persistently(listed, cancel)
 
 
 def _walk(
@@ -271,4 +272,6 @@ def _gateway(
             session.close()  # what our side failed with is complete then
             if session.errors:
                 raise session.errors[0] from None
+            if isinstance(error, BuildError) and gave_up(error):
+                raise
             raise ProbeFailed(str(error)) from error

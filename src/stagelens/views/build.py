@@ -239,6 +239,8 @@ class BuildView(View):
 
     def _tell(self, vertex: Vertex) -> None:
         told = self._told.get(vertex.digest, 0)
+        if len(vertex.logs) < told:
+            told = 0  # it runs once more, and its log begins again
         if len(vertex.logs) > told:
             found = progress.log(vertex.logs[: told + _LINES_AT_ONCE], told)
             self._told[vertex.digest] = len(vertex.logs)
