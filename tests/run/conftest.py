@@ -25,6 +25,8 @@ CMD ["sh", "-c", "echo '{\\"message\\": \\"up\\"}'; exec busybox httpd -f -vv -p
 FILES = {
     "health": "well\n",
     "cgi-bin/town": '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n%s" "$TOWN"\n',
+    # What was posted to it.
+    "cgi-bin/echo": '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n%s " "$CONTENT_TYPE"\ncat\n',
     # What the other two say, reached by the chapter's names.
     "cgi-bin/others": '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"\n'
     "for name in iotd accesslog; do wget -q -O - http://$name/cgi-bin/town; echo; done\n",

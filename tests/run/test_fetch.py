@@ -24,12 +24,23 @@ def test_both_ways_give_the_same_answer(town: Town) -> None:
         assert (answer.status, answer.body) == (200, b"accesslog")
         assert answer.headers["content-type"] == "text/plain"
         assert run.fetch(place, "/nothing").status == 404
+        echo = run.fetch(place, "/cgi-bin/echo", json={"a": "b & c"})
+        assert echo.body == b'application/json {"a": "b & c"}'
 
     town.engine.api.kill(f"iotd-{town.namespace}")
     app = run.status(town.engine, town.namespace)
     assert [service.health for service in app.services] == ["unhealthy", "healthy", "healthy"]
-    with pytest.raises(run.NotRunning, match="exited"):
+    with pytest.raises(run.NotRunning, match="exited") as told:
         run.fetch(app, service="iotd")
+    assert f"stagelens up --as {town.namespace}" in str(told.value)
+
+
+def test_a_service_that_has_gone_meanwhile_is_told_in_words(town: Town) -> None:
+    app = town.up()
+    town.down()
+    with pytest.raises(run.NotRunning, match="gave no answer") as told:
+        run.fetch(app, "/cgi-bin/echo", service="accesslog", json={})
+    assert f"stagelens logs accesslog --as {town.namespace}" in str(told.value)
 
 
 LOST = {

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass
+from json import dumps
 
 import requests
 import urllib3
@@ -27,6 +29,16 @@ _STATUS = re.compile(rb"^\s*HTTP/1\.[01] (\d{3})", re.M)
 _REFUSED = re.compile(rb"server returned error: HTTP/1\.[01] (\d{3})")
 
 
+@dataclass(frozen=True)
+class _Question:
+    """What is asked of a service; with a `body` it is a POST."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: str | None
+    timeout: float
+
+
 @interruptible()
 def fetch(
     app: App,
@@ -34,9 +46,12 @@ def fetch(
     *,
     service: str = GALLERY,
     headers: Mapping[str, str] | None = None,
+    json: object = None,
     timeout: float = 30.0,
 ) -> Response:
     """GET a path of a service; an error status is an answer, too. At most 20 MiB are read.
+
+    json: what to POST there instead; where no answer comes it may be sent again.
 
     From inside the network, an error status comes without its body.
 
@@ -46,25 +61,36 @@ def fetch(
     """
     asked = app.service(service)
     if asked.state != "running":
-        raise NotRunning(f"{asked.container} is not running ({asked.state}).", remedy="stagelens up")
-    reached = _outside(asked.url, path, headers or {}, timeout) if asked.url else None
-    found = reached or _inside(app, asked, path, headers or {}, timeout)
+        remedy = f"run.up in a notebook, or in a terminal: {app.command('up')}"
+        raise NotRunning(f"{asked.container} is not running ({asked.state}).", remedy=remedy)
+    kind = {} if json is None else {"Content-Type": "application/json"}
+    body = None if json is None else dumps(json)
+    question = _Question(path, {**kind, **(headers or {})}, body, timeout)
+    reached = _outside(asked.url, question) if asked.url else None
+    found = reached or _inside(app, asked, question)
     if found is None:
         raise NotRunning(
             f"{asked.container} gave no answer.",
             where=asked.url or f"http://{asked.name}{path}",
-            remedy=f"stagelens logs {asked.name}",
+            remedy=f"see what it printed: {app.command(f'logs {asked.name}')}",
         )
     return found
 
 
-def _outside(url: str, path: str, headers: Mapping[str, str], timeout: float) -> Response | None:
+def _outside(url: str, question: _Question) -> Response | None:
+    method = "GET" if question.body is None else "POST"
     with requests.Session() as session:
         # A proxy of the environment knows nothing of this machine's own ports.
         session.trust_env = False
         try:
-            with session.get(
-                url + path, headers=dict(headers), timeout=timeout, stream=True, allow_redirects=False
+            with session.request(
+                method,
+                url + question.path,
+                headers=dict(question.headers),
+                data=question.body,
+                timeout=question.timeout,
+                stream=True,
+                allow_redirects=False,
             ) as answer:
                 body = bytearray()
                 for chunk in answer.iter_content(65536):
@@ -77,14 +103,14 @@ def _outside(url: str, path: str, headers: Mapping[str, str], timeout: float) ->
             return None
 
 
-def _inside(
-    app: App, asked: Service, path: str, headers: Mapping[str, str], timeout: float
-) -> Response | None:
+def _inside(app: App, asked: Service, question: _Question) -> Response | None:
     # Debian's static busybox dies of wget's own -T.
-    command = ["timeout", str(max(1, round(timeout))), "wget", "-S", "-O", "-"]
-    for name, value in headers.items():
+    command = ["timeout", str(max(1, round(question.timeout))), "wget", "-S", "-O", "-"]
+    for name, value in question.headers.items():
         command += ["--header", f"{name}: {value}"]
-    command.append(f"http://{asked.name}{path}")
+    if question.body is not None:
+        command += ["--post-data", question.body]
+    command.append(f"http://{asked.name}{question.path}")
     # The gallery stands on an image with busybox; the others may have no wget.
     for service in reversed(app.services):
         if service.state == "running":

@@ -91,6 +91,10 @@ class App:
         """Whether every service runs and answers."""
         return all(service.health == "healthy" for service in self.services)
 
+    def command(self, words: str) -> str:
+        """What one types in a terminal about this very application."""
+        return f"stagelens {words}" + (f" --as {self.namespace}" if self.namespace else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Removed:

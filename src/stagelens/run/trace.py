@@ -41,7 +41,7 @@ def trace_request(app: App, path: str = "/") -> RequestTrace:
             break
         time.sleep(0.05)
     if not hops:
-        raise NotRunning("The gallery logged nothing of the request.", remedy=f"stagelens logs {GALLERY}")
+        raise NotRunning("The gallery logged nothing of the request.", remedy=app.command(f"logs {GALLERY}"))
     return RequestTrace(request_id, tuple(hops))
 
 
