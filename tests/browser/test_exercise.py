@@ -38,6 +38,12 @@ def test_an_answer_is_checked_beside_other_work_and_a_check_cancelled(
     editor = output.locator(".sl-editor")
     area = editor.get_by_role("textbox")
     area.wait_for()
+    # The file that is named is made by the first Save.
+    saved = editor.get_by_role("status").first
+    expect(saved).to_have_text("not saved yet")
+    editor.get_by_role("button", name="Save").click()
+    expect(saved).to_have_text("saved")
+    assert (tmp_path / "mine/Dockerfile").is_file()
     check, cancel = (editor.get_by_role("button", name=name) for name in ("Check", "Cancel"))
     news = editor.get_by_role("status").last
 
@@ -72,4 +78,4 @@ def test_an_answer_is_checked_beside_other_work_and_a_check_cancelled(
     gate.touch()
     expect(news).to_contain_text("Saved")
     expect(area).to_have_value("FROM scratch AS typed\n")
-    expect(editor.get_by_role("status").first).to_have_text("not saved yet")
+    expect(saved).to_have_text("not saved yet")

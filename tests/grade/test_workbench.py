@@ -57,6 +57,16 @@ def test_save_makes_the_copy_and_keeps_what_was_there(tmp_path: Path) -> None:
     assert (bench.place / "Dockerfile.before").read_text() == "FROM diamol/base\n"
 
 
+def test_nothing_is_called_saved_before_there_is_a_learner_s_copy(tmp_path: Path) -> None:
+    bench = Workbench("multi-stage-go", tmp_path / "mine")
+    editor = bench.editor()
+    assert (editor.source, editor.there, editor.saved) == (bench.text, False, False)
+    press(editor, "save")
+    assert (bench.folder / "Dockerfile").is_file()
+    assert (editor.there, editor.saved) == (True, True)
+    assert bench.editor().saved, "also when the notebook is opened again"
+
+
 def test_what_another_editor_saved_in_another_encoding_is_shown_and_kept(tmp_path: Path) -> None:
     bench = Workbench("multi-stage-go", tmp_path / "mine")
     path = bench.save("FROM diamol/base\n")

@@ -45,6 +45,7 @@ class BenchEditor(Sheet):
             source=bench.text,
             actions=["save", "check", "cancel", "hint", "reset"],
             off=_IDLE,
+            there=bench.started,
         )
 
     def handlers(self) -> dict[str, Handler]:
@@ -161,13 +162,17 @@ class BenchEditor(Sheet):
         self._bench.save(wanted)
         note = "" if there in (self.kept, wanted) else "What another editor wrote is in Dockerfile.before."
         self.kept = wanted
-        self.path = self._where()
+        self._look()
         return note
 
     def _read_again(self) -> None:
         self.source = self._bench.text
         self.kept = self.source
+        self._look()
+
+    def _look(self) -> None:
         self.path = self._where()
+        self.there = self._bench.started
 
     def _where(self) -> str:
         return text.name(str(self._bench.shown / "Dockerfile"))

@@ -44,7 +44,12 @@ class Workbench:
     @property
     def place(self) -> Path:
         """The folder that is checked: the learner's copy, or what was given."""
-        return self.folder if self.folder.is_dir() else self.exercise.folder
+        return self.folder if self.started else self.exercise.folder
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a learner's copy."""
+        return self.folder.is_dir()
 
     @property
     def shown(self) -> Path:
@@ -71,7 +76,7 @@ class Workbench:
         """
         path = self.folder / "Dockerfile"
         try:
-            if not self.folder.is_dir():
+            if not self.started:
                 work.start(self.exercise, self.folder)
             if not path.is_file() or path.read_bytes() != text.encode("utf-8", "replace"):
                 write_whole(path, text, keep=path.with_name("Dockerfile.before"))
@@ -97,7 +102,7 @@ class Workbench:
         ------
         EngineNotFound: there is no engine.
         """
-        if self._editor is not None and not self._editor.saved:
+        if self._editor is not None and self._editor.edited:
             self._editor.save()
         with following(self.exercise) as tell:
             return self.grade(report=tell)

@@ -22,6 +22,7 @@ class Sheet(View):
     source: the text.
     problems: what is wrong with it: [line, level, message, rule] (read only).
     kept: the text that the file has (read only).
+    there: whether there is such a file yet; else `kept` is what it begins with (read only).
     actions: the buttons, by the names of their requests; save, build and check bring the text (read only).
     off: those that cannot be pressed now (read only).
     doing: what is under way: a text, how many parts of it are done and of how many; else empty (read only).
@@ -34,6 +35,7 @@ class Sheet(View):
     source = t.Unicode().tag(sync=True)
     problems = t.List().tag(sync=True)
     kept = t.Unicode().tag(sync=True)
+    there = t.Bool(True).tag(sync=True)
     actions = t.List(t.Unicode()).tag(sync=True)
     off = t.List(t.Unicode()).tag(sync=True)
     doing = t.List().tag(sync=True)
@@ -47,8 +49,13 @@ class Sheet(View):
 
     @property
     def saved(self) -> bool:
-        """Whether the file has this text."""
-        return self.source == self.kept
+        """Whether there is a file, and it has this text."""
+        return self.there and not self.edited
+
+    @property
+    def edited(self) -> bool:
+        """Whether the text is another one than the file's, or than the one that it begins with."""
+        return self.source != self.kept
 
     @t.observe("source")
     def _edited(self, _: object) -> None:

@@ -30,6 +30,7 @@ function DockerfileEditor() {
   const [source, setSource] = useTrait<string>("source");
   const [problems] = useTrait<Finding[]>("problems");
   const [kept] = useTrait<string>("kept");
+  const [there] = useTrait<boolean>("there");
   const [actions] = useTrait<string[]>("actions");
   const [off] = useTrait<string[]>("off");
   const [typed, setTyped] = useState(source);
@@ -75,7 +76,7 @@ function DockerfileEditor() {
       <div class="sl-head">
         <p class="sl-title sl-code sl-path">{path}</p>
         <span class="sl-soft sl-grow" role="status">
-          {typed === kept ? t("saved") : t("not saved yet")}
+          {there && typed === kept ? t("saved") : t("not saved yet")}
         </span>
         <Buttons actions={actions} off={off} ask={ask} />
       </div>
