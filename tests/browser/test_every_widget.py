@@ -70,6 +70,8 @@ app = AppView(run.App(None, "nat", services, connect(start=False)), run.RequestT
 app
 """,
     "editing = DockerfileEditor({context!r})\nediting",
+    "asking.hint()",
+    "WhyView(stagelens.explain(None, first), language='ko')",
     "every = [building, exploring, layering, sizing, asking, marking, app, editing, editing.view]",
 )
 VIEWS = {"build", "stages", "layers", "sizes", "predict", "app", "editor"}
@@ -151,6 +153,17 @@ def test_they_fit_from_a_telephone_to_a_wall(
     keep(f"every-{language}-{width}")
 
 
+def test_reasons_are_read_on_a_telephone_without_scrolling_sideways(page: Page, fits: Any) -> None:
+    reasons = page.locator(".sl-reasons")
+    expect(reasons).to_have_count(2)
+    fits(page, ".sl-reasons", 320)
+    for each in reasons.all():
+        assert each.evaluate("e => e.parentElement.scrollWidth <= e.parentElement.clientWidth")
+        # The state stands above the reason, which has the whole width.
+        widths = each.evaluate("e => [e.clientWidth, e.querySelector('li').lastChild.clientWidth]")
+        assert widths[1] > widths[0] * 0.8
+
+
 @pytest.mark.parametrize("theme", ["Dark", "Light"])
 def test_axe_finds_nothing_serious_in_either_theme(
     page: Page, lab: Any, theme: str, accessible: Callable[[Page], None]
@@ -217,7 +230,7 @@ def test_a_saved_page_has_their_twins_without_kernel_network_or_scripts(
         alone = place.new_page()
         alone.goto(f"file://{tmp_path}/every.html")
         twins = alone.locator(".jp-OutputArea-output .sl")
-        expect(twins).to_have_count(8)
+        expect(twins).to_have_count(10)
         for twin in twins.all():
             expect(twin).to_be_visible()
         expect(twins.first).to_contain_text("chmod +x /app")

@@ -94,9 +94,9 @@ class PredictCache(View):
             self._show(self._marked)
 
     def _repr_html_(self) -> str:
-        return markup.frame(f'<div class="sl-card">{self._table()}</div>', language=self.language)
+        return markup.frame(f'<div class="sl-card">{self._body()}</div>', language=self.language)
 
-    def _table(self) -> str:
+    def _body(self) -> str:
         if self._marked is None:
             rows = [
                 (self._said(cached), self._label(question))
@@ -104,10 +104,12 @@ class PredictCache(View):
             ]
             return markup.table((self.say("you say"), self.say("instruction")), rows)
         rows = self._marked.rows
-        cells = [(_sign(row.right), self._said(row.cached)) for row in rows]
-        score = self._score(self._marked)
-        heads = ("", self.say("you said"))
-        return markup.heading(score) + why.table([r.verdict for r in rows], self.language, heads, cells)
+        marks = [(_sign(row.right), self._note(row)) for row in rows]
+        score = markup.heading(self._score(self._marked))
+        return score + why.rows([row.verdict for row in rows], self.language, marks)
+
+    def _note(self, row: MarkedStep) -> str:
+        return f'<div class="sl-soft">{self.say("you said: {mark}", mark=self._said(row.cached))}</div>'
 
     def _label(self, question: Question) -> str:
         where = why.where(question.label, question.line, self.language)
@@ -161,4 +163,4 @@ def _result(row: MarkedStep, language: str) -> dict[str, Any]:
 
 
 def _sign(right: bool) -> str:
-    return '<b class="sl-added">✓</b>' if right else '<b class="sl-removed">✗</b>'
+    return '<b class="sl-added">✓</b> ' if right else '<b class="sl-removed">✗</b> '

@@ -1,4 +1,4 @@
-"""Why each step ran or came from the cache, as a table."""
+"""Why each step ran or came from the cache, step by step."""
 
 from __future__ import annotations
 
@@ -26,26 +26,18 @@ class WhyView:
 
     def _repr_html_(self) -> str:
         return markup.frame(
-            f'<div class="sl-card">{table(self._steps, self._language)}</div>', language=self._language
+            f'<div class="sl-card">{rows(self._steps, self._language)}</div>', language=self._language
         )
 
     def __str__(self) -> str:
         return "\n".join(line(step, self._language) for step in self._steps)
 
 
-def table(
-    steps: Sequence[Step],
-    language: str,
-    head: Sequence[str] = (),
-    cells: Sequence[Sequence[str]] = (),
-) -> str:
-    """Rows for steps; `head` and `cells` (HTML) are columns before the others."""
-    rows = [(*(cells[number] if cells else ()), *_cells(step, language)) for number, step in enumerate(steps)]
-
-    def say(word: str) -> str:
-        return i18n.gettext(word, language)
-
-    return markup.table((*head, say("step"), say("where"), say("instruction, and why")), rows)
+def rows(steps: Sequence[Step], language: str, marks: Sequence[tuple[str, str]] = ()) -> str:
+    """A row for each step; `marks` are HTML for each: what stands before its state, and below its reason."""
+    each = marks or [("", "")] * len(steps)
+    found = (_row(step, language, *mark) for step, mark in zip(steps, each, strict=True))
+    return f'<ul class="sl-reasons">{"".join(found)}</ul>'
 
 
 def line(step: Step, language: str) -> str:
@@ -81,12 +73,9 @@ def _state(step: Step) -> str:
     return step.outcome if isinstance(step, StepVerdict) else step.expected
 
 
-def _cells(step: Step, language: str) -> tuple[str, ...]:
+def _row(step: Step, language: str, sign: str, note: str) -> str:
     colour = _COLOURS.get(_state(step), "sl-changed")
     reason = markup.html_text(i18n.told(step.reason, language), 1000)
-    told = f'<code>{markup.html_text(step.title)}</code><div class="sl-soft">{reason}</div>'
-    return (
-        f'<span class="sl-badge {colour}">{state(step, language)}</span>',
-        where(step.label, step.line, language),
-        f'<div class="sl-any">{told}</div>',
-    )
+    title = f"<code>{markup.html_text(step.title)}</code> {where(step.label, step.line, language)}"
+    badge = f'{sign}<span class="sl-badge {colour}">{state(step, language)}</span>'
+    return f"<li><div>{badge}</div><div>{title}<div>{reason}</div>{note}</div></li>"
