@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -237,6 +238,17 @@ def test_a_start_that_fails_quotes_the_log_and_leaves_nothing(machine: Machine) 
     assert (machine.processes(), machine.mounts(), machine.network()) == ([], [], before)
     log = machine.stagelens("engine", "logs").stdout
     assert any(words in log for words in telling)
+
+
+def test_a_busy_engine_is_waited_for_to_tell_of_the_bridges_that_it_leaves(
+    engine: Engine, clean: Any, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stagelens.engine.client.PROBE_SECONDS", 0.0)
+    made = engine.api.create_network(unique, labels=clean.labels)["Id"]
+    with tempfile.TemporaryDirectory(prefix="sl-") as folder:  # short enough for a socket
+        busy = PrivateEngine(Path(folder))
+        busy.socket.symlink_to(engine.address.removeprefix("unix://"))
+        assert f"br-{made[:12]}" in private._user_bridges(busy)
 
 
 def test_an_interrupt_as_dockerd_is_started_leaves_none(

@@ -358,7 +358,7 @@ def _sweep(engine: PrivateEngine, user_bridges: tuple[str, ...]) -> None:
 
 def _user_bridges(engine: PrivateEngine) -> tuple[str, ...]:
     """Bridges of networks that users made; dockerd leaves them up when it ends."""
-    result = probe(Candidate(engine.address, "private engine"))
+    result = probe(Candidate(engine.address, "private engine"), patient=True)
     if isinstance(result, Skipped):
         return ()
     api, _ = result
