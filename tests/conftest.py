@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import secrets
 import shutil
@@ -213,6 +214,13 @@ def _given(request: pytest.FixtureRequest) -> str:
     name = f"{RUN}{secrets.token_hex(3)}"
     _GIVEN[name] = request.node.nodeid
     return name
+
+
+@pytest.fixture
+def stalling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for ten seconds whenever somebody looks at the clock."""
+    seconds = itertools.count(time.monotonic(), 10)
+    monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
 
 
 class Cleaner:

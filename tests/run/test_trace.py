@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import itertools
 from typing import Any, cast
 
 import pytest
@@ -20,6 +22,21 @@ CALL = {
     "ts": "2026-11-24T08:26:01.010Z",
 }
 PAGE = {"method": "GET", "path": "/", "status": 200, "ms": 50, "ts": "2026-11-24T08:26:01.050Z"}
+
+
+def test_what_is_logged_late_is_waited_for_where_the_machine_stands_still(
+    monkeypatch: pytest.MonkeyPatch, stalling: None
+) -> None:
+    module = importlib.import_module("stagelens.run.trace")
+    looks, last = itertools.count(), {"image-gallery": PAGE | {"calls": []}}
+
+    def logged(app: App, service: Service, request_id: str) -> list[dict[str, Any]]:
+        late = next(looks) < 2 * len(app.services)
+        return [last[service.name]] if service.name in last and not late else []
+
+    monkeypatch.setattr(module, "fetch", lambda *_, **__: None)
+    monkeypatch.setattr(module, "_lines", logged)
+    assert [hop.service for hop in module.trace_request(APP).hops] == ["image-gallery"]
 
 
 def hops(call: dict[str, Any], **page: Any) -> list[tuple[str, float, float | None]]:

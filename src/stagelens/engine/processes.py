@@ -10,6 +10,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
+_TRIES, _PAUSE = 250, 0.02  # seconds
 _HELPERS = frozenset({"containerd", "containerd-shim", "containerd-shim-runc-v2", "docker-proxy"})
 
 
@@ -33,15 +34,17 @@ def helpers_of(run: Path, namespace: str) -> Iterator[int]:
                 yield pid
 
 
-def end(pids: Iterable[int], seconds: float = 5.0) -> None:
-    """Kill processes and all that they started, and wait until they are gone."""
+def end(pids: Iterable[int]) -> None:
+    """Kill processes and all that they started, and wait until they are gone, for 5 seconds at least."""
     doomed = list(_with_children(set(pids)))
     for pid in doomed:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + seconds
-    while any(arguments(pid) for pid in doomed) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    # Tries are counted: where the machine stands still, a clock goes on.
+    for _ in range(_TRIES):
+        if not any(arguments(pid) for pid in doomed):
+            break
+        time.sleep(_PAUSE)
 
 
 def _all() -> Iterator[int]:
