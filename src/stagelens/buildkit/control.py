@@ -34,7 +34,7 @@ from stagelens.buildkit.solve import BuildRequest, Cancel, OnStatus
 from stagelens.buildkit.transport import upgrade
 
 _SERVICE = "/moby.buildkit.v1.Control"
-_LAST_EVENTS_SECONDS = 3.0
+_LAST_EVENTS_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
