@@ -18,7 +18,7 @@ from typing import Any
 import docker
 import pytest
 from stagelens_testing.cutter import Cutter
-from stagelens_testing.held import descriptors, grown_by, nothing_new, threads
+from stagelens_testing.held import PATIENCE, descriptors, grown_by, nothing_new, threads
 
 from stagelens.buildkit import (
     BuildCancelled,
@@ -132,6 +132,7 @@ def test_a_build_that_is_cancelled_is_heard_out(
     solving = importlib.import_module("stagelens.buildkit.solve")  # `buildkit.solve` is its function
     stop, lines = solving.cancel_build, solving._lines
     words: list[Any] = []
+    monkeypatch.setattr(solving, "_LAST_WORD_SECONDS", PATIENCE)
     monkeypatch.setattr(solving, "cancel_build", lambda *given: threading.Timer(0.5, stop, given).start())
     monkeypatch.setattr(solving, "_lines", lambda response: map(_noted(words), lines(response)))
     cancel = Cancel()

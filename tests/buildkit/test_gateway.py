@@ -177,6 +177,7 @@ def test_a_container_that_is_being_made_as_all_ends_keeps_nothing_in_use(
                 os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(Call, "finish", finished)
+    monkeypatch.setattr("stagelens.buildkit.gateway._MAKING_SECONDS", PATIENCE)
     text = f"FROM diamol/base\nRUN echo {unique}\n"
     with pytest.raises((KeyboardInterrupt, BuildCancelled)):  # noqa: PT012, SIM117
         with opened(engine, tmp_path, text, cancel=cancel) as gateway:

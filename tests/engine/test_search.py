@@ -16,6 +16,7 @@ from typing import Any
 
 import docker
 import pytest
+from stagelens_testing.held import PATIENCE
 
 from stagelens.engine import Engine, EngineNotFound, Skipped, connect, private_engine, search
 from stagelens.engine.client import Candidate, probe
@@ -316,6 +317,9 @@ def test_an_engine_is_found_with_two_questions(engine: Engine, monkeypatch: pyte
         asked.append(request.path_url.rpartition("/")[2])
         return send(api, request, **options)
 
+    # One that is late is asked again.
+    monkeypatch.setattr("stagelens.engine.client.PATIENT_SECONDS", PATIENCE)
+    monkeypatch.setattr("stagelens.engine.client.PROBE_SECONDS", PATIENCE)
     monkeypatch.setattr(docker.APIClient, "send", counted)
     connect(engine.address).api.close()
     assert asked == ["version", "info"]

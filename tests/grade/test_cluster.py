@@ -40,8 +40,9 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 
 @pytest.fixture
-def address(local: LocalCluster) -> str:
+def address(local: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> str:
     """The scheduler's address, once both workers are there: an earlier test may have killed one."""
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", PATIENCE)
     local.wait_for_workers(len(ENGINES), timeout=PATIENCE)
     return local.scheduler_address
 

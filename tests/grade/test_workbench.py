@@ -190,8 +190,10 @@ def test_the_buttons(engine: Engine, tmp_path: Path) -> None:
 ENDING = """
 import sys, threading, time
 from pathlib import Path
+from stagelens.grade import bench_editor
 from stagelens.grade.workbench import Workbench
 place = Path(sys.argv[1])
+bench_editor._GOODBYE_SECONDS = float(sys.argv[2])
 class Slow(Workbench):
     def grade(self, *, cancel=None, report=None):
         asked = threading.Event()
@@ -207,7 +209,7 @@ Slow("multi-stage-go", place / "work").editor().check()
 
 def test_a_check_is_cleaned_up_after_though_the_kernel_is_told_to_end_twice(tmp_path: Path) -> None:
     """Jupyter asks it to end, and sends SIGTERM half-way before it kills it."""
-    with subprocess.Popen([sys.executable, "-c", ENDING, str(tmp_path)]) as kernel:
+    with subprocess.Popen([sys.executable, "-c", ENDING, tmp_path, str(PATIENCE)]) as kernel:
         until((tmp_path / "cleaning").exists, "the end")
         kernel.send_signal(signal.SIGTERM)
         (tmp_path / "told").touch()

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 from docker.errors import ImageNotFound
-from stagelens_testing.held import until
+from stagelens_testing.held import PATIENCE, until
 from stagelens_testing.registry import Registry
 
 from stagelens import images
@@ -135,6 +135,7 @@ def mirror(
     open_registry.push(engine, f"{unique}-made", f"{unique}/diamol/base")
     engine.api.remove_image(f"{unique}-made")
     monkeypatch.setenv("STAGELENS_REGISTRY_MIRROR", f"{open_registry.address}/{unique}")
+    monkeypatch.setattr(pull, "FIRST_EVENT_SECONDS", PATIENCE)  # else it counts as unreachable
     return published
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stagelens_testing.held import PATIENCE
 
 from stagelens.build import BuildTrace, Vertex
 from stagelens.dockerfile import parse
@@ -22,6 +23,7 @@ RUN = Vertex("a" * 64, "[one 2/2] RUN echo", started=1.0, completed=2.0, stage=0
 @pytest.fixture(autouse=True)
 def without_hadolint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(lint, "_SECONDS", PATIENCE)
 
 
 @pytest.fixture
