@@ -171,6 +171,19 @@ def test_a_cut_holds_what_its_end_needs_with_the_names_and_no_more() -> None:
     assert Graph(Definition()).end is None
 
 
+def test_a_chain_of_stages_may_be_longer_than_python_calls_in_one_another() -> None:
+    count = 1100
+    chain = "".join(f"FROM s{number} AS s{number + 1}\n" for number in range(count))
+    make = Maker()
+    end = make.copy(None, make.image("a", "[internal] load build context"), "[last 1/1] COPY x /")
+    text = f"FROM scratch AS s0\n{chain}FROM s{count} AS last\nCOPY x /\n"
+    edges, asked = found(text, {count + 1: make.graph(end)})
+    assert asked == [count + 1], "no stage before has any files"
+    assert edges == {(count + 1, 1): end}
+    dockerfile = parse(text.replace("scratch", "a"))
+    assert set(listed_points(dockerfile, range(count)).values()) == {Point(0, 0)}
+
+
 def test_an_image_in_two_stages_is_listed_once_and_scratch_not_at_all() -> None:
     dockerfile = parse("FROM a\nRUN x\nFROM a\nFROM scratch\nCOPY --from=0 / /\nCOPY --from=1 / /\n")
     listed = listed_points(dockerfile, [0, 1, 2])

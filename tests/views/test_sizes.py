@@ -49,6 +49,13 @@ def test_a_builders_bytes_are_told_apart(build: Exploration) -> None:
     assert (builder.files, builder.final, final.final) == (8, False, True)
 
 
+def test_a_base_is_known_through_however_many_stages(explored: Callable[..., Exploration]) -> None:
+    count = 1100
+    chain = "".join(f"FROM s{number} AS s{number + 1}\n" for number in range(count))
+    measures = stage_measures(explored(f"FROM base AS s0\n{chain}", [JDK], *[[JDK]] * count))
+    assert measures[-1].sizes == {"base": 510, "dependencies": 0, "tools": 0, "app": 0}
+
+
 def test_groups_add_up_to_the_whole(build: Exploration) -> None:
     for measure in stage_measures(build):
         for category, size in measure.sizes.items():

@@ -93,9 +93,10 @@ def _in_another_build(dockerfile: Dockerfile, number: int, text: str) -> tuple[i
 def step_instructions(dockerfile: Dockerfile, stage: Stage) -> list[Instruction]:
     """The instructions of a stage that BuildKit runs, in order: a WORKDIR that leads to / is only counted."""
     counted = {instruction.index for instruction in _counted(stage)}
+    followed = _followed(dockerfile, stage) if counted else ()
     return [
         instruction
-        for instruction, folder, _ in _followed(dockerfile, stage)
+        for instruction, folder, _ in followed
         if instruction.index in counted and (instruction.keyword != "WORKDIR" or folder.strip("/"))
     ]
 

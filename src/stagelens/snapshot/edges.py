@@ -31,25 +31,21 @@ def point_edges(
         if (place := locate(dockerfile, name)) is not None:
             located[place] = digest
     ends: dict[int, Place | None] = {}
+    filled: set[int | None] = set()  # stages that have any files: they begin with some, or a step makes them
     found: dict[Point, Place] = {}
     for index in stages:
         stage = dockerfile.stages[index]
+        if stage.base_stage in filled or step_instructions(dockerfile, stage):
+            filled.add(index)
         edge = whole.end if index == target else _end(dockerfile, stage, whole, located)
         graph = whole
-        if edge is None and index != target and _has_steps(dockerfile, stage):
+        if edge is None and index != target and index in filled:
             graph = of_stage(index)
             edge = graph.end
         ends[index] = (graph, edge) if edge is not None else None
         if edge is not None:
             found |= _on_chain(dockerfile, stage, graph, edge, ends)
     return found
-
-
-def _has_steps(dockerfile: Dockerfile, stage: Stage) -> bool:
-    """Whether a stage has any files: it begins with some, or a step makes them."""
-    if step_instructions(dockerfile, stage):
-        return True
-    return stage.base_stage is not None and _has_steps(dockerfile, dockerfile.stages[stage.base_stage])
 
 
 def _end(

@@ -28,12 +28,12 @@ def source_point(dockerfile: Dockerfile, point: Point) -> Point | None:
 
     None where there are no files at all (FROM scratch).
     """
-    stage = dockerfile.stages[point.stage]
-    if point.instruction:
-        return point
-    if stage.base_stage is None:
-        return None if stage.base.lower() == "scratch" else point
-    return source_point(dockerfile, points(dockerfile.stages[stage.base_stage])[-1])
+    while point.instruction == 0:
+        stage = dockerfile.stages[point.stage]
+        if stage.base_stage is None:
+            return None if stage.base.lower() == "scratch" else point
+        point = points(dockerfile.stages[stage.base_stage])[-1]
+    return point
 
 
 def listed_points(dockerfile: Dockerfile, stages: Iterable[int]) -> dict[Point, Point | None]:

@@ -63,8 +63,10 @@ def stage_measures(exploration: Exploration) -> tuple[Measure, ...]:
     """A measure for each stage of a build, in order."""
     target = exploration.stage()
     found: list[Measure] = []
+    # By stage, the files of the image that it began with, be it by way of other stages.
+    bases: dict[int | None, FileTable] = {}
     for number, files in enumerate(exploration.stages):
-        base = _base(exploration, files.stage.index)
+        base = bases[files.stage.index] = bases.get(files.stage.base_stage, files.tables[0])
         rule = _rule(base, None if files is target else target.final)
         name = files.stage.label
         found.append(_measure(name, files.final, rule, stage=number, final=files is target))
@@ -80,14 +82,6 @@ def image_measure(name: str, image: ImageLayers, base: ImageLayers | None = None
     below = image.files_at(shared - 1) if shared else FileTable.from_entries(())
     whole = image.files_at(len(image.layers) - 1) if image.layers else below
     return _measure(name, whole, _rule(below, None), final=True)
-
-
-def _base(exploration: Exploration, stage: int) -> FileTable:
-    """The files of the image that a stage began with, be it by way of other stages."""
-    files = exploration.stage(stage)
-    if files.stage.base_stage is not None:
-        return _base(exploration, files.stage.base_stage)
-    return files.tables[0]
 
 
 def _rule(base: FileTable, target: FileTable | None) -> Callable[[Entry], Category]:
