@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from stagelens_testing.edits import Edit, both, built_twice, line
 
-import stagelens
-from stagelens.cache import forecast, read_inputs
 from stagelens.engine import Engine
 
 pytestmark = pytest.mark.engine
-
-Edit = Callable[[Path], object]
-
-
-def line(old: str, new: str) -> Edit:
-    """An edit of the Dockerfile."""
-
-    def edit(folder: Path) -> None:
-        text = (folder / "Dockerfile").read_text()
-        assert old in text
-        (folder / "Dockerfile").write_text(text.replace(old, new))
-
-    return edit
-
-
-def both(*edits: Edit) -> Edit:
-    """One edit after the other."""
-
-    def edit(folder: Path) -> None:
-        for each in edits:
-            each(folder)
-
-    return edit
-
 
 # What follows the first step, an edit, the lines that run again, and the kinds of causes of the first one.
 EDITS: dict[str, tuple[str, Edit, list[int], list[str]]] = {
@@ -137,7 +111,65 @@ EDITS: dict[str, tuple[str, Edit, list[int], list[str]]] = {
         "FROM scratch\nCOPY --from=1 /o /\nCOPY --from=two /o /\n",
         line("from=1", "from=2"),
         [8, 9],
+        ["stage"],
+    ),
+    "root as a number": ("COPY --chown=root f /\nRUN true\n", line("=root", "=00"), [], []),
+    "a group that is root": ("COPY --chown=0 f /\nRUN true\n", line("=0", "=0:0"), [3, 4], ["instruction"]),
+    "an exec form that says what the shell form does": (
+        "RUN true x\n",
+        line("true x", '["/bin/sh","-c","true x"]'),
+        [],
+        [],
+    ),
+    "the writing of a folder": ("WORKDIR /w\nCOPY f .\n", line("/w", "/w/./"), [], []),
+    "a folder to run in that no step makes": (
+        "WORKDIR /w\nWORKDIR /\nRUN pwd\n",
+        line("WORKDIR /\n", ""),
+        [4],
+        ["setting"],
+    ),
+    "another source of a mount with the same content": (
+        "RUN --mount=source=f,target=/m true\n",
+        line("source=f", "source=d/f"),
+        [],
+        [],
+    ),
+    "a file of that name and content in another folder": (
+        "COPY f /x\nCOPY . /all\n",
+        line("COPY f", "COPY d/f"),
+        [],
+        [],
+    ),
+    "a file of another name with the same content": (
+        "COPY d/f /x\nRUN true\n",
+        both(lambda folder: (folder / "d/f").rename(folder / "d/g"), line("d/f", "d/g")),
+        [3, 4],
         ["instruction"],
+    ),
+    "another file of that name": (
+        "COPY f /x\nRUN true\n",
+        both(lambda folder: (folder / "d/f").write_text("other"), line("COPY f", "COPY d/f")),
+        [3, 4],
+        ["instruction"],
+    ),
+    "a stage that is cut in two": (
+        "FROM diamol/base AS a\nRUN echo UNIQUE 1\nRUN true\n",
+        line("RUN true", "FROM a\nRUN true"),
+        [],
+        [],
+    ),
+    "two stages that change their names, and an edit": (
+        "FROM diamol/base AS a\nRUN echo UNIQUE 1\nRUN echo 1 > /o\n"
+        "FROM diamol/base AS b\nRUN echo UNIQUE 2\nCOPY --from=a /o /\nRUN true\n",
+        both(line("AS b", "AS c"), line("AS a", "AS b"), line("=a", "=b"), line("1 >", "2 >")),
+        [5, 8, 9],
+        ["instruction"],
+    ),
+    "the end of a stage that is copied": (
+        "FROM scratch AS s\nCOPY f /1\nCOPY f /2\nFROM scratch\nCOPY --from=s / /\n",
+        line("COPY f /2\n", ""),
+        [6],
+        ["stage"],
     ),
     "an ONBUILD of the stage that it begins from": (
         "FROM diamol/base AS kit\nONBUILD RUN echo UNIQUE\nFROM kit\nRUN true\n",
@@ -154,15 +186,8 @@ def test_an_edit_counts_as_it_does_for_the_engine(
 ) -> None:
     text, edit, ran, kinds = EDITS[name]
     # A step of its own before the others: nothing is known of them from elsewhere.
-    dockerfile = f"FROM diamol/base\nRUN echo {unique}\n{text.replace('UNIQUE', unique)}"
-    for path, content in (("Dockerfile", dockerfile), ("f", unique), ("d/f", unique), ("app-linux", unique)):
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_text(content)
-    (tmp_path / ".dockerignore").write_text("Dockerfile\n")
-    before = stagelens.record(tmp_path, engine=engine, tags=[f"{unique}:x"])
-    edit(tmp_path)
-    told = forecast(before, read_inputs(tmp_path, engine=engine))
-    verdicts = stagelens.explain(before, stagelens.record(tmp_path, engine=engine, tags=[f"{unique}:x"]))
+    dockerfile = f"FROM diamol/base\nRUN echo UNIQUE\n{text}"
+    told, verdicts = built_twice(engine, tmp_path, unique, dockerfile, edit)
     label = "\n".join(map(str, verdicts))
     assert [verdict.line for verdict in verdicts if verdict.outcome == "ran"] == ran, label
     causes = next((verdict.causes for verdict in verdicts if verdict.outcome == "ran"), ())

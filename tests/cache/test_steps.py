@@ -10,6 +10,8 @@ import pytest
 from stagelens.cache import Base, Inputs, steps
 from stagelens.dockerfile import parse
 
+SHELL = '["/bin/sh", "-c",'
+
 
 def inputs(text: str, **build_args: str) -> Inputs:
     base = Base("base", "layers", {"HOME": "/", "APP": "/app"})
@@ -23,13 +25,13 @@ def test_a_workdir_that_leads_to_the_root_is_no_step(place: str, root: bool) -> 
     text = f"FROM base AS a\nARG X=/w\nWORKDIR {place}\nRUN x\nFROM a\nWORKDIR w\nCOPY --from=a /x .\n"
     found = steps.read_steps(inputs(text, X="/"))
     assert [step.line for step in found] == ([4, 6, 7] if root else [3, 4, 6, 7])
-    assert found[-1].text.endswith("/w/" if root else "/app/w/")
+    assert found[-1].op.endswith("/w/" if root else "/app/w/")
 
 
 def test_of_an_env_and_an_arg_of_one_name_the_last_one_counts() -> None:
     text = "FROM base\nENV A=env\nARG A=arg\nARG B=$A\nENV A=new C=$A\nCOPY $A-$B-$C /\nARG HOME=/h\nRUN x\n"
     copy, run = steps.read_steps(inputs(text))
-    assert copy.text == "COPY new-arg-arg /"
+    assert copy.op == "COPY new-arg-arg /"
     assert {name: v.value for name, v in copy.variables.items()} == {"A": "new", "B": "arg", "C": "arg"}
     assert list(run.variables) == ["APP", "B", "A", "C", "HOME"], "in the order in which they were last set"
     assert run.variables["HOME"].value == "/h"
@@ -57,34 +59,83 @@ def test_each_variable_is_looked_at_a_few_times_however_many_there_are(
     monkeypatch.setattr(steps, "Variable", Counted)
     lines = [f"{keyword} V{number}=${{V{number - 1}}}x" for number in range(1, count + 1)]
     (step,) = steps.read_steps(inputs("\n".join(["FROM base", *lines, f"WORKDIR /$V{count}"])))
-    assert step.text == "/" + "x" * count
+    assert step.op == "WORKDIR /" + "x" * count
     assert seen < 5 * count
 
 
 @pytest.mark.parametrize(
-    ("instruction", "text"),
+    ("instruction", "op"),
     [
         # BuildKit replaces variables in the body of a here-document, where quotes mean nothing.
         ("COPY <<E /x\n$A '$A' \\$A\nE", "COPY <<E /x\n1 '1' $A\n"),
         ("COPY <<'E' /x\n$A\nE", "COPY <<E /x\n$A\n"),
-        ("COPY <<-E /x\n\t\tone\n\ttwo\n\tE", "COPY <<-E /x\none\ntwo\n"),
+        ("COPY <<-E /x\n\t\tone\n\ttwo\n\tE", "COPY <<E /x\none\ntwo\n"),
         ("COPY <<E /x\n${A\nE", "COPY <<E /x\n${A\n"),
-        ("RUN <<-E\n\techo $A\n\tE", "RUN <<-E\necho $A\n"),
-        ("COPY --link f .", "COPY --link= f /app/"),
-        ("COPY f .././//x/", "COPY f /x/"),
-        ("COPY f /", "COPY f /"),
-        ("RUN --network=default --security=sandbox x", "RUN x"),
-        ("RUN --network=none x", "RUN --network=none x"),
-        ("RUN --mount=dst=/m,src=./d/,type=bind,from=y x", "RUN --mount=target=/m,source=d x"),
-        (
-            "RUN --mount=type=secret,id=a/b,target=/run/secrets/b x",
-            "RUN --mount=target=/run/secrets/b,id=a/b,type=secret x",
-        ),
+        ("ADD <<E /x\nE", "COPY <<E /x\n"),
+        ("COPY --link f .", "COPY f /app/"),
+        ("COPY --chown=root:01 --chmod=0644 f .", "COPY --chown=0:1 --chmod=644 f /app/"),
+        ("COPY ./d/f d/*/ /.h .././//x/", "COPY f * .h /x/"),
+        ("COPY --parents ./d//f d/./e/../f x", "COPY --parents ././d/f d/./f /app/x"),
+        ("COPY --parents=false --exclude=$A --exclude=b . /", "COPY --exclude=1 --exclude=b . /"),
+        ("ADD --keep-git-dir https://h.test/x.git#$A /x", "COPY --keep-git-dir https://h.test/x.git#1 /x"),
+        ("WORKDIR ./w/$A/", "WORKDIR /app/w/1"),
+        ("USER root\nWORKDIR .h", "WORKDIR /app/.h as 0"),
+        ("USER root\nRUN x", f'RUN {SHELL} "x"] in /app as root'),
+        ('WORKDIR .h\nRUN [ "x" ]', 'RUN ["x"] in /app/.h'),
+        ('RUN ["/bin/sh","-c","x"]', f'RUN {SHELL} "x"] in /app'),
+        ("RUN <<-E\n\techo $A\n\tE", f'RUN {SHELL} "echo $A\\n"] in /app'),
+        ("RUN <<E\n#!/bin/x\n$A\nE", f'RUN {SHELL} "/dev/pipes/E"] in /app\n#!/bin/x\n$A\n'),
+        ("RUN cat <<-E\n\t$A\n\tE", f'RUN {SHELL} "cat <<-E\\n\\t$A\\nE"] in /app'),
+        ("RUN --network=default --security=sandbox x", f'RUN {SHELL} "x"] in /app'),
+        ("RUN --network=none x", f'RUN --network=none {SHELL} "x"] in /app'),
     ],
 )
-def test_what_the_cache_knows_of_an_instruction(instruction: str, text: str) -> None:
+def test_what_the_cache_knows_of_an_instruction(instruction: str, op: str) -> None:
     found = steps.read_steps(inputs(f"FROM base\nWORKDIR $APP\nARG A=1\n{instruction}\n"))
-    assert found[-1].text == text
+    assert found[-1].op == op
+
+
+@pytest.mark.parametrize(
+    ("options", "known"),
+    [
+        ("dst=/m,src=./d/,type=bind,from=y", "target=/m,readonly"),
+        ("target=m,ro", "target=/app/m,readonly"),
+        ("target=/m/,rw", "target=/m/"),
+        ("target=/m,readonly=false", "target=/m"),
+        ("type=cache,target=/c/,id=/c,sharing=shared", "target=/c/,type=cache"),
+        ("type=cache,target=/c,id=x,ro,mode=0755", "target=/c,id=x,mode=755,readonly,type=cache"),
+        (
+            "type=secret,id=a/b,target=/run/secrets/b,required=false",
+            "target=/run/secrets/b,id=a/b,type=secret",
+        ),
+        ("type=secret,id=a/b,required", "target=/run/secrets/b,id=a/b,required,type=secret"),
+        ("type=tmpfs,target=/t,size=1", "target=/t,size=1,type=tmpfs"),
+    ],
+)
+def test_what_the_cache_knows_of_a_mount(options: str, known: str) -> None:
+    (step,) = steps.read_steps(inputs(f"FROM base\nENV W=/app\nWORKDIR /\nRUN --mount={options} x\n"))
+    assert step.op == f'RUN --mount={known.replace("/app/", "/")} {SHELL} "x"] in /'
+
+
+def test_a_linked_copy_begins_from_nothing_and_what_follows_from_all_that_is_laid_together() -> None:
+    text = "FROM base\nRUN x\nCOPY --link f /\nCOPY --link --chmod=1 f /\nRUN y\n"
+    text += "FROM base\nCOPY --link f /\nRUN z\n"
+    merging = replace(inputs(text), merges=True)
+    found = {
+        step.line: step for target in ("0", "1") for step in steps.read_steps(replace(merging, target=target))
+    }
+    assert {line: step.parents for line, step in found.items()} == {
+        2: (),
+        3: (),
+        4: ((0, 1), (0, 2)),
+        5: ((0, 3),),
+        7: (),
+        8: ((1, 1),),
+    }
+    assert {line: step.base for line, step in found.items() if step.base} == {2: "base", 8: "base"}
+    assert [step.base for step in steps.read_steps(inputs(text))] == ["base", None], (
+        "where the engine has no merges"
+    )
 
 
 def test_the_default_shell_is_a_shell_like_another() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from stagelens_testing.edits import Edit, built_twice, line
 
 import stagelens
 from stagelens.cache import BuildRecord, forecast, read_inputs
@@ -62,3 +63,73 @@ def test_edits_are_explained(engine: Engine, tmp_path: Path, unique: str, clean:
 
     before, ran = build(build_args={"VERSION": unique})
     assert ran == {ECHO, ALL, WORK}
+
+
+# An edit of what follows the first step, the lines that run again, and those where linked copies are merged.
+MODERN: dict[str, tuple[str, Edit, list[int], list[int]]] = {
+    "the word that ends a here-document": (
+        "RUN <<A\ntrue x\nA\nRUN true\n",
+        line("A\ntrue x\nA", "B\ntrue x\nB"),
+        [],
+        [],
+    ),
+    "that of one for a program": ("RUN cat <<A\nx\nA\n", line("A\nx\nA", "B\nx\nB"), [3], [3]),
+    "that of one that becomes a script": (
+        "RUN <<A\n#!/bin/sh\ntrue\nA\n",
+        line("A\n#!/bin/sh\ntrue\nA", "B\n#!/bin/sh\ntrue\nB"),
+        [3],
+        [3],
+    ),
+    "that of one that becomes a file": ("COPY <<A /x\ny\nA\n", line("A /x\ny\nA", "B /x\ny\nB"), [3], [3]),
+    "a file's quotes that change nothing": ("COPY <<A /x\ny\nA\n", line("<<A", "<<'A'"), [], []),
+    "a link that is none": ("COPY --link=false f /x\nRUN true\n", line("--link=false ", ""), [], []),
+    "a step before a linked copy": (
+        "RUN true 1\nCOPY --link f /x\nCOPY --link d /y\nRUN true\n",
+        line("RUN true 1", "RUN true 2"),
+        [3, 4, 5, 6],
+        [3, 6],
+    ),
+    "a file of a linked copy": (
+        "RUN true 1\nCOPY --link f /x\nCOPY --link d /y\nRUN true\n",
+        lambda folder: (folder / "f").write_text(f"new {folder}"),
+        [4, 5, 6],
+        [4, 6],
+    ),
+    "a copy that is linked now": ("COPY f /x\nRUN true\n", line("COPY f", "COPY --link f"), [], [3, 4]),
+    "a linked copy with permissions of its own": (
+        "RUN true 1\nCOPY --link --chmod=600 f /x\nRUN true\n",
+        line("RUN true 1", "RUN true 2"),
+        [3, 4, 5],
+        [3, 4, 5],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODERN)
+def test_here_documents_and_linked_copies_count_as_they_do_for_the_engine(
+    engine: Engine, tmp_path: Path, unique: str, clean: object, name: str
+) -> None:
+    if engine.info.version.startswith("20."):
+        pytest.skip("Engine 20.10's own frontend knows neither here-documents nor --link")
+    text, edit, plain, merged = MODERN[name]
+    told, verdicts = built_twice(engine, tmp_path, unique, f"FROM diamol/base\nRUN echo UNIQUE\n{text}", edit)
+    ran = merged if engine.info.containerd_store else plain
+    label = "\n".join(map(str, verdicts))
+    assert [verdict.line for verdict in verdicts if verdict.outcome == "ran"] == ran, label
+    assert [step.line for step in told if step.expected == "runs"] == ran, "\n".join(map(str, told))
+    for verdict in verdicts:
+        if verdict.outcome == "ran":
+            assert verdict.root == verdicts[[v.line for v in verdicts].index(ran[0])].key, label
+
+
+def test_a_run_with_a_secret_may_be_known_by_what_is_in_the_files_below(
+    engine: Engine, tmp_path: Path, unique: str, clean: object
+) -> None:
+    text = "FROM diamol/base\nRUN true UNIQUE\nRUN --mount=type=secret,id=s true UNIQUE\n"
+    told, verdicts = built_twice(engine, tmp_path, unique, text, line("RUN true ", "RUN true 2 "))
+    assert [step.expected for step in told] == ["runs", "depends"]
+    assert told[1].why.endswith("If that gives the same files, an engine may keep this step cached.")
+    old = engine.info.version.startswith("20.")
+    assert [verdict.outcome for verdict in verdicts] == ["ran", "ran" if old else "cached"]
+    if not old:
+        assert verdicts[1].why.startswith("What it builds on ran again and gave the same files")

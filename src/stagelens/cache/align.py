@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from difflib import SequenceMatcher
 
@@ -21,16 +21,18 @@ def align(former: Mapping[int, int], old: Sequence[Step], new: Sequence[Step]) -
     return pairs
 
 
-def former_stages(before: Dockerfile, after: Dockerfile) -> dict[int, int]:
-    """Which stage of `before` each stage of `after` was, by their indexes.
+def former_stages(
+    before: Dockerfile, after: Dockerfile, old: Mapping[Key, Hashable], new: Mapping[Key, Hashable]
+) -> dict[int, int]:
+    """Which stage of `before` each stage of `after` was, by their indexes; `old` and `new` are cache keys.
 
-    The one of its name; else one with the same instructions, since names mean nothing to the cache; else that
-    in its place among those that are left, from the end.
+    The one that most of its steps were in, since names mean nothing to the cache; else the one of its name;
+    else one with the same instructions; else that in its place among those that are left, from the end.
     """
-    found: dict[int, int] = {}
+    found = _by_steps(before, after, old, new)
     for mark in (_name, _body, _place):
         waiting: defaultdict[Hashable, list[int]] = defaultdict(list)
-        taken = set(found.values())
+        taken = set[int]() if mark is _name else set(found.values())
         for stage in before.stages:
             if stage.index not in taken:
                 waiting[mark(stage)].append(stage.index)
@@ -39,6 +41,22 @@ def former_stages(before: Dockerfile, after: Dockerfile) -> dict[int, int]:
             if stage.index not in found and key is not None and waiting[key]:
                 found[stage.index] = waiting[key].pop()
     return found
+
+
+def _by_steps(
+    before: Dockerfile, after: Dockerfile, old: Mapping[Key, Hashable], new: Mapping[Key, Hashable]
+) -> dict[int, int]:
+    stages: defaultdict[Hashable, set[int]] = defaultdict(set)
+    for (stage, _), key in old.items():
+        stages[key].add(stage)
+    shared: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    for (stage, _), key in new.items():
+        shared[stage].update(stages.get(key, ()))
+    return {
+        stage: max(counts, key=lambda n: (counts[n], before.stages[n].name == after.stages[stage].name))
+        for stage, counts in shared.items()
+        if counts
+    }
 
 
 def _name(stage: Stage) -> Hashable:

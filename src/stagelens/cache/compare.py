@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from stagelens.build import BuildTrace, Vertex
 from stagelens.cache.align import align, former_stages
-from stagelens.cache.model import BuildRecord, FileChange, Inputs, Key
+from stagelens.cache.identity import Files, cache_keys, vertices
+from stagelens.cache.model import BuildRecord, ContextFile, FileChange, Inputs, Key
 from stagelens.cache.steps import Source, Step, Variable, read_steps
 from stagelens.cache.taken import changes, files_of
 
@@ -60,15 +60,29 @@ class Comparison:
         self.after = after
         self.steps = read_steps(after)
         self._by_key = {step.key: step for step in self.steps}
+        self._taken = _taken(after, self.steps)
+        self._keys = cache_keys(after, self.steps, self._taken)
         self._former: dict[int, int] = {}
         self._pairs: dict[Key, Step] = {}
         self._finished: set[Key] = set()
         if before is not None:
             old = read_steps(before.inputs)
-            self._former = former_stages(before.inputs.dockerfile, after.dockerfile)
+            self._old_taken = _taken(before.inputs, old)
+            self._old_keys = cache_keys(before.inputs, old, self._old_taken)
+            self._former = former_stages(
+                before.inputs.dockerfile, after.dockerfile, self._old_keys, self._keys
+            )
             self._pairs = align(self._former, old, self.steps)
             reached = vertices(old, before.trace)
             self._finished = {key for key, v in reached.items() if v.completed is not None and not v.error}
+            # The cache knows nothing of places: what is the same in all is the same step.
+            known = {self._old_keys[step.key]: step for step in old if step.key in self._finished}
+            for key, found in self._keys.items():
+                if found in known and not self._same(key, self._pairs.get(key)):
+                    self._pairs[key] = known[found]
+
+    def _same(self, key: Key, old: Step | None) -> bool:
+        return old is not None and self._keys[key] == self._old_keys[old.key]
 
     def step(self, key: Key) -> Step:
         """The later build's step of that key."""
@@ -86,41 +100,66 @@ class Comparison:
             return (Cause("new"),)
         if old.key not in self._finished:
             return (Cause("unfinished"),)
-        found = [*_words(old, step), *self._files(before, old, step), *self._images(before, old, step)]
-        found = found or self._stages(old, step)
+        found = [] if self._same(step.key, old) else self._differences(before, old, step)
         if before.platform and self.after.platform and before.platform != self.after.platform:
             found.append(Cause("platform"))
-        if before.network != self.after.network and step.keyword == "RUN":
-            found.append(Cause("network"))
-        if not found and self._moved(old, step):
-            found.append(Cause("order"))
         return tuple(found)
+
+    def _differences(self, before: Inputs, old: Step, new: Step) -> list[Cause]:
+        found = _words(old, new)
+        if old.op != new.op and before.network != self.after.network and new.keyword == "RUN":
+            found.append(Cause("network"))
+        found += [*self._files(old, new), *self._images(before, old, new)]
+        found = found or self._stages(old, new)
+        if not found and self._moved(old, new):
+            found.append(Cause("order"))
+        return found
 
     def triggers(self, step: Step) -> Cause:
         """What runs before the step without standing in its stage, and is not compared."""
         stage = self.after.dockerfile.stages[step.key[0]]
         return Cause("triggers", names=(stage.base,), line=stage.instructions[0].start_line)
 
-    def _files(self, before: Inputs, old: Step, new: Step) -> list[Cause]:
-        changed = changes(files_of(old, before.files), files_of(new, self.after.files))
+    def taken(self, key: Key) -> Cause:
+        """What is taken from a step of another stage is not what it was."""
+        return Cause("stage", names=(self.after.dockerfile.stages[key[0]].label,), step=key)
+
+    def _files(self, old: Step, new: Step) -> list[Cause]:
+        theirs, ours = self._old_taken[old.key], self._taken[new.key]
+        changed = changes(theirs, ours)
+        if changed and _patterns(old) != _patterns(new):
+            # Of other paths, only what both took is compared; the rest is the instruction's own doing.
+            theirs, ours = _by_path(theirs), _by_path(ours)
+            both = theirs.keys() & ours.keys()
+            changed = changes({path: theirs[path] for path in both}, {path: ours[path] for path in both})
+            if not changed and old.op == new.op:
+                return [Cause("instruction")]
         return [Cause("files", changes=changed)] if changed else []
 
     def _stages(self, old: Step, new: Step) -> list[Cause]:
-        """Whether it takes files from other stages; their names do not count, and they are compared alone."""
-        ours = [source.stage for source in new.sources]
-        theirs = [source.stage for source in old.sources]
-        if [None if stage is None else self._former.get(stage, -1) for stage in ours] == theirs:
+        """Whether it takes other files from stages, whose names do not count; they are compared alone."""
+        taken = [source for source in new.sources if source.stage is not None]
+        former = [source for source in old.sources if source.stage is not None]
+        if len(taken) == len(former) and all(map(self._same_origin, former, taken)):
             return []
-        if old.written != new.written:
+        if old.op != new.op:
             return [Cause("instruction")]
-        labels = [self.after.dockerfile.stages[stage].label for stage in ours if stage is not None]
-        return [Cause("stage", names=tuple(labels))]
+        labels = [self.after.dockerfile.stages[s.stage].label for s in taken if s.stage is not None]
+        return [Cause("stage", names=tuple(dict.fromkeys(labels)))]
+
+    def _same_origin(self, old: Source, new: Source) -> bool:
+        """Whether it is of the same stage, and of the same end of it unless that has a step which tells."""
+        if new.stage is None or (self._former.get(new.stage), new.patterns) != (old.stage, old.patterns):
+            return False
+        told = any(not self._same(key, self._pairs.get(key)) for key in new.steps)
+        ends = [self._keys[key] for key in new.steps], [self._old_keys[key] for key in old.steps]
+        return new.exclude == old.exclude and (told or ends[0] == ends[1])
 
     def _images(self, before: Inputs, old: Step, new: Step) -> list[Cause]:
         found: list[Cause] = []
-        if new.parent is None and (old.parent is not None or self._other(before, old.base, new.base)):
+        if old.base is not None and new.base is not None and self._other(before, old.base, new.base):
             line = self.after.dockerfile.stages[new.key[0]].instructions[0].start_line
-            found.append(Cause("base", names=(new.base or "scratch",), line=line))
+            found.append(Cause("base", names=(new.base,), line=line))
         if new.triggers != old.triggers:
             found.append(self.triggers(new))
         images = [source.image for source in new.sources if source.image]
@@ -139,51 +178,33 @@ class Comparison:
         return was.files != now.files
 
     def _moved(self, old: Step, new: Step) -> bool:
-        """Whether the step begins from another step than it did; a new one before it tells that by itself."""
-        if new.parent is None or new.parent not in self._pairs:
+        """Whether the step begins from others than it did; a new one before it tells that by itself."""
+        if any(parent not in self._pairs for parent in new.parents):
             return False
-        return old.parent is None or self._pairs[new.parent].key != old.parent
+        former = [self._old_keys[self._pairs[parent].key] for parent in new.parents]
+        below = [self._old_keys[parent] for parent in old.parents]
+        return former != below or (new.base is None) != (old.base is None)
 
 
-def vertices(steps: tuple[Step, ...], trace: BuildTrace) -> dict[Key, Vertex]:
-    """The vertex of each step, for steps that the build reached.
-
-    BuildKit runs equal steps of several stages once, under the name of one of them.
-    """
-    found: dict[Key, Vertex] = {}
-    named: dict[Hashable, Vertex] = {}
-    identities: dict[Key, Hashable] = {}
-    for step in steps:
-        identities[step.key] = _identity(step, identities)
-        vertex = trace.vertex(*step.key)
-        if vertex is not None:
-            named[identities[step.key]] = vertex
-    for step in steps:
-        vertex = named.get(identities[step.key])
-        if vertex is not None:
-            found[step.key] = vertex
-    return found
+def _taken(inputs: Inputs, steps: Sequence[Step]) -> Files:
+    return {step.key: files_of(step, inputs.files) for step in steps}
 
 
-def _identity(step: Step, identities: dict[Key, Hashable]) -> Hashable:
-    def of(source: Source) -> Hashable:
-        place = identities.get(source.step) if source.step else None
-        return source.patterns, source.exclude, place, source.image, source.remote
+def _patterns(step: Step) -> list[tuple[str, ...]]:
+    return [source.patterns for source in step.sources if source.of_context]
 
-    variables = tuple(sorted((name, v.value) for name, v in step.variables.items()))
-    settings = tuple(sorted((name, v.value) for name, v in step.settings.items()))
-    parent = identities[step.parent] if step.parent else step.base
-    # A hash in place of the nested tuples: their length would double with each step.
-    return hash((step.text, variables, settings, parent, tuple(of(source) for source in step.sources)))
+
+def _by_path(files: Mapping[str, ContextFile]) -> dict[str, ContextFile]:
+    return {file.path: file for file in files.values()}
 
 
 def _words(old: Step, new: Step) -> list[Cause]:
+    if old.op == new.op and new.keyword != "RUN":
+        return []
     found: list[Cause] = []
-    names = _different(old.variables, new.variables)
-    if old.text == new.text and new.keyword != "RUN":
-        names = []
-    elif old.text != new.text and old.written != new.written:
+    if old.op != new.op and old.written != new.written:
         found.append(Cause("instruction"))
+    names = _different(old.variables, new.variables)
     given = tuple(n for n in names if _given(old, n) or _given(new, n))
     if given:
         found.append(Cause("build-arg", names=given))
@@ -194,11 +215,10 @@ def _words(old: Step, new: Step) -> list[Cause]:
             found.append(Cause("variable", names=(name,), line=line))
     if new.keyword == "RUN" and not names and list(old.variables) != list(new.variables):
         found.append(Cause("variables"))
-    for name in _different(old.settings, new.settings):
-        line = new.settings[name].line if name in new.settings else None
-        found.append(Cause("setting", names=(name,), line=line))
-    if not found and old.text != new.text:
-        found.append(Cause("setting", names=("WORKDIR",)))
+    if old.op != new.op:
+        for name in _different(old.settings, new.settings):
+            if name in old.settings and name in new.settings:
+                found.append(Cause("setting", names=(name,), line=new.settings[name].line))
     return found
 
 

@@ -7,12 +7,14 @@ what it begins from as a whole: after a step that ran again, it runs again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from stagelens.build import Vertex
 from stagelens.cache import words
-from stagelens.cache.compare import Cause, Comparison, vertices
+from stagelens.cache.compare import Cause, Comparison
+from stagelens.cache.identity import vertices
 from stagelens.cache.model import BuildRecord, Key
 from stagelens.cache.sentence import Reason, row
 from stagelens.cache.steps import Step
@@ -103,30 +105,34 @@ class _Explainer:
         """Whether the step's result is the one of the earlier build."""
         if outcome != "cached" or self._direct[step.key]:
             return "other"
-        if step.parent is not None and self._doubts[step.parent] != "same":
-            return self._doubts[step.parent]
-        changed = [s for s in step.sources if s.step is not None and self._doubts[s.step] != "same"]
-        return "maybe" if changed else "same"
+        doubts = {self._doubts[parent] for parent in step.parents}
+        if "other" in doubts:
+            return "other"
+        return "maybe" if "maybe" in doubts or self._doubted(step.taken_from) else "same"
+
+    def _doubted(self, keys: Sequence[Key]) -> Key | None:
+        """The first of some steps whose result may be another than it was."""
+        return next((key for key in keys if self._doubts[key] != "same"), None)
 
     def _why(self, step: Step) -> tuple[Cause, ...]:
         if self._after.inputs.no_cache:
             return (Cause("no-cache"),)
         found = list(self._direct[step.key])
         settled = {cause.kind for cause in found} & {"first", "engine", "new", "unfinished"}
-        parent = step.parent
-        if parent is not None and not settled and self._ran(parent):
-            found.append(Cause("input", step=parent))
+        ran = next((parent for parent in step.parents if self._ran(parent)), None)
+        if ran is not None and not settled:
+            # Which steps it follows is the lesser news then.
+            found = [*(cause for cause in found if cause.kind != "order"), Cause("input", step=ran)]
         if found:
             return tuple(found)
         for source in step.sources:
-            if source.step is not None and self._doubts[source.step] != "same":
-                name = self._after.inputs.dockerfile.stages[source.step[0]].label
-                found.append(Cause("stage", names=(name,), step=source.step))
+            if (taken := self._doubted(source.steps)) is not None:
+                found.append(self._comparison.taken(taken))
             if source.remote is not None:
                 found.append(Cause("remote", names=(source.remote,)))
         if not found and step.triggers:
             found.append(self._comparison.triggers(step))
-        if not found and parent is not None and self._doubts[parent] != "same":
+        if not found and (parent := self._doubted(step.parents)) is not None:
             found.append(Cause("input", step=parent))
         return tuple(found) or (Cause("dropped"),)
 
@@ -154,12 +160,15 @@ class _Explainer:
         return self._comparison.step(root), self._causes.get(root, ()), self._ran(root)
 
     def _cached(self, step: Step) -> Reason:
-        changed = [s.step for s in step.sources if s.step is not None and self._doubts[s.step] != "same"]
-        if self._direct[step.key]:
-            return words.known(self._direct[step.key])
-        if changed:
-            name = self._after.inputs.dockerfile.stages[changed[0][0]].label
-            return Reason((words.same_files(name, ran=self._ran(changed[0])),))
+        changed = self._doubted(step.taken_from)
+        if direct := self._direct[step.key]:
+            stage = direct[0].names[0] if all(cause.kind == "stage" for cause in direct) else None
+            return words.known(direct) if stage is None else Reason((words.same_files(stage, ran=False),))
+        if changed is not None:
+            name = self._after.inputs.dockerfile.stages[changed[0]].label
+            return Reason((words.same_files(name, ran=self._ran(changed)),))
+        if step.by_content and any(map(self._ran, step.parents)):
+            return Reason((words.SAME_BELOW,))
         return Reason((words.UNCHANGED if self._doubts[step.key] == "same" else words.KNOWN,))
 
 

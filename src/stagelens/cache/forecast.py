@@ -58,14 +58,16 @@ def forecast(before: BuildRecord | None, now: Inputs) -> tuple[StepForecast, ...
     found: dict[Key, StepForecast] = {}
     for step in comparison.steps:
         causes = _causes(comparison, step, found)
-        expected = _expected(causes, found)
+        expected = _expected(step, causes, found)
 
         def trail(key: Key) -> tuple[Step, tuple[Cause, ...], bool]:
             root = _root(key, found)
             return comparison.step(root), found[root].causes, True
 
         reason = words.because(causes, trail, over=False) if causes else Reason((words.UNCHANGED,))
-        if expected == "depends":
+        if expected == "depends" and _below(causes, found) == "runs":
+            reason += Reason((words.MAYBE_SAME_BELOW,))
+        elif expected == "depends":
             source = causes[0].step
             reason = words.if_the_same(causes[0], comparison.step(source) if source else None, trail, reason)
         label = now.dockerfile.stages[step.key[0]].label
@@ -79,15 +81,17 @@ def _causes(comparison: Comparison, step: Step, found: dict[Key, StepForecast]) 
     if comparison.after.no_cache and step.keyword != "WORKDIR":
         return (Cause("no-cache"),)  # BuildKit keeps WORKDIR cached even then
     causes = list(comparison.direct(step))
-    parent = found[step.parent].expected if step.parent is not None else "cached"
-    if parent == "runs" or (parent == "depends" and not causes):
-        causes.append(Cause("input", step=step.parent))
+    for expected in ("runs", "depends"):
+        parent = next((key for key in step.parents if found[key].expected == expected), None)
+        if parent is not None and (expected == "runs" or not causes):
+            # Which steps it follows is the lesser news then.
+            causes = [*(cause for cause in causes if cause.kind != "order"), Cause("input", step=parent)]
     if causes:
         return tuple(causes)
     for source in step.sources:
-        if source.step is not None and found[source.step].expected != "cached":
-            name = comparison.after.dockerfile.stages[source.step[0]].label
-            causes.append(Cause("stage", names=(name,), step=source.step))
+        taken = next((key for key in source.steps if found[key].expected != "cached"), None)
+        if taken is not None:
+            causes.append(comparison.taken(taken))
         if source.remote is not None:
             causes.append(Cause("remote", names=(source.remote,)))
     if any(trigger.upper().startswith(("COPY", "ADD")) for trigger in step.triggers):
@@ -95,12 +99,16 @@ def _causes(comparison: Comparison, step: Step, found: dict[Key, StepForecast]) 
     return tuple(causes)
 
 
-def _expected(causes: tuple[Cause, ...], found: dict[Key, StepForecast]) -> Expected:
-    for cause in causes:
-        sure = cause.kind not in _UNSURE
-        if sure or (cause.kind == "input" and cause.step and found[cause.step].expected == "runs"):
-            return "runs"
+def _expected(step: Step, causes: tuple[Cause, ...], found: dict[Key, StepForecast]) -> Expected:
+    sure = any(cause.kind not in _UNSURE for cause in causes)
+    if sure or (_below(causes, found) == "runs" and not step.by_content):
+        return "runs"
     return "depends" if causes else "cached"
+
+
+def _below(causes: tuple[Cause, ...], found: dict[Key, StepForecast]) -> Expected | None:
+    """What is expected of the step that another one is said to build on."""
+    return next((found[c.step].expected for c in causes if c.kind == "input" and c.step is not None), None)
 
 
 def _root(key: Key, found: dict[Key, StepForecast]) -> Key:

@@ -17,10 +17,10 @@ from stagelens.cache.model import Base, BuildRecord, ContextFile, Inputs
 from stagelens.dockerfile import DockerfileError, parse
 from stagelens.paths import replacing, state_dir
 
-_VERSION = 2
+_VERSION = 3
 _MAX_PROJECTS = 50
 _MAX_BYTES = 64 * 1024**2
-_ASKED = ("target", "network", "platform", "no_cache", "engine")
+_ASKED = ("target", "network", "platform", "no_cache", "engine", "merges")
 _TOLD = ("backend", "image_id", "tags", "started", "completed", "context_bytes", "missing")
 
 

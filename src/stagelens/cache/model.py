@@ -63,7 +63,7 @@ class Inputs:
 
     `files` are the context's paths that COPY and ADD can reach, by path; `bases` the base images by the
     names that the Dockerfile calls them; `platform` is None where it is not known; `engine` the engine's own
-    id, since each has a cache of its own.
+    id, since each has a cache of its own; `merges` says that it makes layers of their own of linked COPYs.
     """
 
     dockerfile: Dockerfile
@@ -75,6 +75,7 @@ class Inputs:
     platform: str | None = None
     no_cache: bool = False
     engine: str = ""
+    merges: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,7 @@ def read_inputs(
         platform=platform or f"{found.info.os}/{found.info.architecture}",
         no_cache=no_cache,
         engine=found.info.id,
+        merges=found.info.containerd_store,
     )
 
 

@@ -1,39 +1,33 @@
 """What each step's cache key is made of besides the contents of files: a Dockerfile read as BuildKit runs it.
 
-BuildKit (frontend/dockerfile/dockerfile2llb) makes a step of every RUN, COPY, ADD and WORKDIR. A RUN's key
-holds its command, shell, user and the whole environment, the ARGs so far included; that of the others holds
-their words after variables are replaced; and each holds the step it begins from.
+A RUN's key holds its op and the whole environment, the ARGs so far included; that of the others holds their
+op, whose words have their variables replaced (see ops.py); and each holds the steps that it begins from.
 """
 
 from __future__ import annotations
 
 import json
-import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
-from stagelens.cache.flags import clean, known_flags, mounted_paths
+from stagelens.cache import ops
 from stagelens.cache.model import Base, Inputs, Key
 from stagelens.dockerfile import (
     STEP_KEYWORDS,
     Dockerfile,
     Edge,
-    Heredoc,
     Instruction,
     Stage,
     declared,
-    expand,
     named_values,
     platform_arguments,
-    split_blanks,
 )
 
-_EXPANDED = frozenset({"COPY", "ADD", "WORKDIR"})
 _MENTIONED = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _DEFAULT_SHELL = json.dumps(["/bin/sh", "-c"])
-_REMOTE = re.compile(r"^(https?://|git@|ssh://|git://)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,40 +46,56 @@ class Variable:
 class Source:
     """Where a step's files come from besides the step it begins from.
 
-    One of: `patterns` of the context with those that `exclude` leaves out; `stage`, by its index, whose last
-    step is `step` (None where it has none); `image`, by name; or `remote`, an address.
+    Either `patterns` with those that `exclude` leaves out, of `stage`, by its index, which ends in `steps`;
+    of `image`, by name; or of the context where both are None. Or `remote`, an address. `parents` says that
+    the patterns are those of a COPY --parents.
     """
 
     patterns: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    parents: bool = False
     stage: int | None = None
-    step: Key | None = None
+    steps: tuple[Key, ...] = ()
     image: str | None = None
     remote: str | None = None
+
+    @property
+    def of_context(self) -> bool:
+        """Whether its files are the build context's."""
+        return self.stage is None and self.image is None
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """A step that BuildKit runs or takes from its cache; `key` is its stage's and instruction's index.
 
-    `written` is the instruction as it is in the file, `text` what the cache knows of it: with variables
-    replaced (not for RUN, whose shell does that), and without the names of stages and images that it takes
-    files from. `parent` is the step it begins from, or None with `base`, an image's name (None for scratch).
-    `settings` are the SHELL and USER that count for it, with the lines that set them. `triggers` are the
-    ONBUILD instructions that ran before it, at its stage's begin.
+    `written` is the instruction as it is in the file, `op` what the cache knows of it. It begins from `base`,
+    an image's name or "scratch", or from a step; that and each linked COPY since then are its `parents`.
+    A linked COPY itself begins from nothing. `settings` are the SHELL, USER and WORKDIR that its op may hold,
+    with the lines that set them. `by_content`: an engine may look only at what is in the files of what it
+    begins from. `triggers` are the ONBUILD instructions that ran before it, at its stage's begin.
     """
 
     key: Key
     line: int
     keyword: str
     written: str
-    text: str
-    parent: Key | None
+    op: str
+    parents: tuple[Key, ...]
     base: str | None
     variables: Mapping[str, Variable] = field(default_factory=dict[str, Variable])
     settings: Mapping[str, Variable] = field(default_factory=dict[str, Variable])
     sources: tuple[Source, ...] = ()
+    by_content: bool = False
     triggers: tuple[str, ...] = ()
+
+    @property
+    def taken_from(self) -> tuple[Key, ...]:
+        """The steps of other stages that it takes files from."""
+        return tuple(key for source in self.sources for key in source.steps)
+
+
+_SETTINGS = {"USER": Variable(""), "SHELL": Variable(_DEFAULT_SHELL), "WORKDIR": Variable("/")}
 
 
 @dataclass(slots=True)
@@ -96,12 +106,11 @@ class _State:
     keeps all variables: `kept` are those as they were last kept, until another one is set.
     """
 
-    parent: Key | None = None
-    base: str | None = None
-    folder: str = "/"
+    base: str | None = "scratch"
+    parents: tuple[Key, ...] = ()
     triggers: tuple[str, ...] = ()
     variables: dict[str, Variable] = field(default_factory=dict[str, Variable])
-    settings: Mapping[str, Variable] = field(default_factory=dict[str, Variable])
+    settings: Mapping[str, Variable] = field(default_factory=lambda: _SETTINGS)
     values: dict[str, str] = field(default_factory=dict[str, str])
     kept: Mapping[str, Variable] | None = None
 
@@ -115,6 +124,16 @@ class _State:
         self.variables[name] = variable
         self.values[name] = variable.value
         self.kept = None
+
+    def put(self, setting: str, value: str, line: int) -> None:
+        """What a USER, SHELL or WORKDIR sets."""
+        self.settings = {**self.settings, setting: Variable(value, line)}
+
+    def place(self, escape: str, network: str | None) -> ops.Place:
+        """The same for one instruction's op."""
+        user, shell, folder = (self.settings[name].value for name in ("USER", "SHELL", "WORKDIR"))
+        words = cast("list[str]", json.loads(shell))
+        return ops.Place(self.values, escape, folder, user, words, network or "default")
 
     def all_variables(self) -> Mapping[str, Variable]:
         """All of them, as they are now."""
@@ -134,7 +153,10 @@ def read_steps(inputs: Inputs) -> tuple[Step, ...]:
 def context_sources(dockerfile: Dockerfile, build_args: Mapping[str, str], target: str | None) -> set[str]:
     """Every path or pattern of the context that the needed stages name."""
     inputs = Inputs(dockerfile, {}, {}, build_args, target)
-    return {pattern for step in read_steps(inputs) for source in step.sources for pattern in source.patterns}
+    found = (source for step in read_steps(inputs) for source in step.sources if source.of_context)
+    return {
+        ops.reach(pattern) if source.parents else pattern for source in found for pattern in source.patterns
+    }
 
 
 def base_names(dockerfile: Dockerfile, target: str | None) -> tuple[str, ...]:
@@ -165,11 +187,12 @@ class _Reader:
         state = self._begin(stage)
         for instruction in stage.instructions[1:]:
             if instruction.keyword == "WORKDIR":
-                folder = posixpath.join(state.folder, self._expanded(instruction.arguments, state))
+                place = self._place(state)
+                folder = ops.rooted(place.folder, place.expanded(instruction.arguments))
                 # BuildKit makes no step of one that leads to the root, which is always there.
-                if posixpath.normpath(folder).strip("/"):
+                if folder != "/":
                     self._step(stage, instruction, state)
-                state.folder = folder
+                state.put("WORKDIR", folder, instruction.start_line)
             elif instruction.keyword in STEP_KEYWORDS:
                 self._step(stage, instruction, state)
             else:
@@ -183,34 +206,44 @@ class _Reader:
             state.triggers = tuple(i.arguments for i in base.instructions if i.keyword == "ONBUILD")
             return state
         if stage.base.lower() == "scratch":
-            return _State(settings={"SHELL": Variable(_DEFAULT_SHELL)})
+            return _State()
         base = self._inputs.bases.get(stage.base) or Base(stage.base, "")
         settings = {
             "USER": Variable(base.user),
             "SHELL": Variable(base.shell if base.shell not in ("", "[]") else _DEFAULT_SHELL),
+            "WORKDIR": Variable(base.folder),
         }
-        state = _State(base=stage.base, folder=base.folder, settings=settings, triggers=base.triggers)
+        state = _State(base=stage.base, settings=settings, triggers=base.triggers)
         for name, value in base.environment.items():
             state.set(name, Variable(value))
         return state
 
     def _step(self, stage: Stage, instruction: Instruction, state: _State) -> None:
+        linked = self._inputs.merges and _is_linked(instruction)
+        place = self._place(state)
         step = Step(
             key=(stage.index, instruction.index),
             line=instruction.start_line,
             keyword=instruction.keyword,
             written=_written(instruction),
-            text=self._text(instruction, state),
-            parent=state.parent,
-            base=state.base,
+            op=ops.op(instruction, place, linked=linked),
+            parents=() if linked else state.parents,
+            base=None if linked else state.base,
             variables=self._seen(instruction, state),
-            settings=_settings(instruction, state),
-            sources=tuple(self._sources(stage, instruction, state)),
+            settings=_settings(instruction, place, state),
+            sources=tuple(self._sources(stage, instruction, place)),
+            by_content=ops.by_content(instruction),
             triggers=state.triggers,
         )
         self.steps.append(step)
         state.triggers = ()
-        state.parent = step.key
+        if linked:
+            state.parents = (*state.parents, step.key)
+        else:
+            state.parents, state.base = (step.key,), None
+
+    def _place(self, state: _State) -> ops.Place:
+        return state.place(self._escape, self._inputs.network)
 
     def _setting(self, instruction: Instruction, state: _State) -> None:
         line = instruction.start_line
@@ -223,11 +256,9 @@ class _Reader:
             case "ARG":
                 self._declare(instruction, state, self._globals)
             case "USER":
-                value = self._expanded(instruction.arguments, state)
-                state.settings = {**state.settings, "USER": Variable(value, line)}
+                state.put("USER", self._expanded(instruction.arguments, state), line)
             case "SHELL":
-                value = json.dumps(instruction.words)
-                state.settings = {**state.settings, "SHELL": Variable(value, line)}
+                state.put("SHELL", json.dumps(instruction.words), line)
             case _:
                 pass
 
@@ -244,34 +275,7 @@ class _Reader:
                 state.set(name, before_stages[name])
 
     def _expanded(self, text: str, state: _State) -> str:
-        try:
-            return expand(text, state.values, self._escape)
-        except ValueError:
-            return text
-
-    def _text(self, instruction: Instruction, state: _State) -> str:
-        if instruction.keyword not in _EXPANDED:
-            bodies = tuple(replace(heredoc, content=heredoc.body) for heredoc in instruction.heredocs)
-            return _written(replace(instruction, flags=known_flags(instruction), heredocs=bodies))
-        flags = [f"--{f.name}={self._expanded(f.value or '', state)}" for f in known_flags(instruction)]
-        if instruction.keyword == "WORKDIR":
-            return posixpath.join(state.folder, self._expanded(instruction.arguments, state))
-        *sources, target = self._words(instruction, state)
-        taken = [source if _REMOTE.match(source) else clean(source) for source in sources]
-        place = _destination(state.folder, target)
-        bodies = [self._body(heredoc, state) for heredoc in instruction.heredocs]
-        return "\n".join([" ".join([instruction.keyword, *sorted(flags), *taken, place]), *bodies])
-
-    def _body(self, heredoc: Heredoc, state: _State) -> str:
-        """A COPY's here-document as the file that it becomes."""
-        try:
-            return expand(heredoc.body, state.values, quotes="") if heredoc.expand else heredoc.body
-        except ValueError:
-            return heredoc.body
-
-    def _words(self, instruction: Instruction, state: _State) -> list[str]:
-        words = instruction.words or split_blanks(instruction.arguments)
-        return [self._expanded(word, state) for word in words]
+        return self._place(state).expanded(text)
 
     def _seen(self, instruction: Instruction, state: _State) -> Mapping[str, Variable]:
         if instruction.keyword == "RUN":
@@ -279,27 +283,41 @@ class _Reader:
         mentioned = dict.fromkeys(_MENTIONED.findall(instruction.source))
         return {name: state.variables[name] for name in mentioned if name in state.variables}
 
-    def _sources(self, stage: Stage, instruction: Instruction, state: _State) -> Iterator[Source]:
-        edges = self._edges.get((stage.index, instruction.index), [])
-        for edge in edges:
-            if isinstance(edge.source, int):
-                end = self._ends[edge.source]
-                yield Source(stage=edge.source, step=end.parent, image=end.base if not end.parent else None)
-            else:
-                yield Source(image=edge.source)
+    def _sources(self, stage: Stage, instruction: Instruction, place: ops.Place) -> Iterator[Source]:
+        edges = iter(self._edges.get((stage.index, instruction.index), ()))
         if instruction.keyword == "RUN":
-            patterns = tuple(map(clean, mounted_paths(instruction)))
-            if patterns:
-                yield Source(patterns=patterns)
-        if edges or instruction.keyword not in ("COPY", "ADD"):
-            return
-        names = self._words(instruction, state)[:-1]
-        bodies = {f"<<{mark}{heredoc.name}" for heredoc in instruction.heredocs for mark in ("", "-")}
-        local = [name for name in names if not _REMOTE.match(name) and name not in bodies]
-        yield from (Source(remote=name) for name in names if _REMOTE.match(name))
-        if local:
-            exclude = tuple(f.value for f in instruction.flags if f.name == "exclude" and f.value)
-            yield Source(patterns=tuple(map(clean, local)), exclude=exclude)
+            for mount in ops.mounts(instruction):
+                source = Source(patterns=(ops.clean(mount.get("source", "")),))
+                if mount.get("from"):
+                    yield self._taken_from(next(edges), source)
+                elif mount.get("type", "bind") == "bind":
+                    yield source
+        elif instruction.keyword != "WORKDIR":
+            taken = ops.sources(instruction, place)
+            yield from (Source(remote=name) for name in taken if ops.is_remote(name))
+            parents = ops.is_set(instruction, "parents")
+            local = [name if parents else ops.clean(name) for name in taken if not ops.is_remote(name)]
+            exclude = tuple(
+                place.expanded(f.value) for f in instruction.flags if f.name == "exclude" and f.value
+            )
+            source = Source(tuple(local), exclude, parents)
+            edge = next(edges, None)
+            if edge is not None:
+                yield self._taken_from(edge, source)
+            elif local:
+                yield source
+
+    def _taken_from(self, edge: Edge, source: Source) -> Source:
+        if isinstance(edge.source, str):
+            return replace(source, image=edge.source)
+        end = self._ends[edge.source]
+        image = None if end.base == "scratch" else end.base
+        return replace(source, stage=edge.source, steps=end.parents, image=image)
+
+
+def _is_linked(instruction: Instruction) -> bool:
+    """Whether a COPY is to stand beside what is below it; BuildKit does not heed that with --chmod."""
+    return ops.is_set(instruction, "link") and not instruction.flag("chmod")
 
 
 def _written(instruction: Instruction) -> str:
@@ -310,16 +328,13 @@ def _written(instruction: Instruction) -> str:
     return "\n".join([first, *(heredoc.content for heredoc in instruction.heredocs)])
 
 
-def _destination(folder: str, target: str) -> str:
-    """Where a COPY puts things, from the root; a slash at its end says that it is a folder."""
-    place = posixpath.normpath("/" + posixpath.join(folder, target).lstrip("/"))
-    is_folder = target.endswith("/") or target in (".", "")
-    return f"{place}/" if is_folder and place != "/" else place
-
-
-def _settings(instruction: Instruction, state: _State) -> Mapping[str, Variable]:
-    """Those that count for a step: the folder that a WORKDIR makes belongs to the USER."""
-    shell = instruction.keyword == "RUN" and (instruction.words is None or instruction.heredocs)
-    names = {"RUN": ("USER", "SHELL") if shell else ("USER",), "WORKDIR": ("USER",)}
-    wanted = names.get(instruction.keyword, ())
-    return {name: value for name, value in state.settings.items() if name in wanted}
+def _settings(instruction: Instruction, place: ops.Place, state: _State) -> Mapping[str, Variable]:
+    """Those that an op may hold: the folder that a WORKDIR makes belongs to the USER."""
+    if instruction.keyword == "RUN":
+        shell = instruction.words is None or instruction.heredocs
+        names = ("USER", "WORKDIR", "SHELL") if shell else ("USER", "WORKDIR")
+    else:
+        relative = not ops.target(instruction, place).startswith("/")
+        names = ("USER",) if instruction.keyword == "WORKDIR" else ()
+        names = (*names, "WORKDIR") if relative else names
+    return {name: state.settings[name] for name in names}

@@ -7,22 +7,30 @@ stands for what is in it, and symlinks on the way to a source are followed insid
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from stagelens.buildkit.context import Matcher, PatternError
 from stagelens.buildkit.context.glob import compile_glob, has_wildcards, readable
 from stagelens.cache.model import ChangeKind, ContextFile, FileChange
+from stagelens.cache.ops import pivot
 from stagelens.cache.steps import Source, Step
 
 _MAX_LINKS = 40
 
 
 def files_of(step: Step, files: Mapping[str, ContextFile]) -> dict[str, ContextFile]:
-    """The context's files that the step takes, by path as the step names it: a link there is only its way."""
+    """The context's files that the step takes, each by what the cache knows it as.
+
+    That is the source's place among the step's and the path below it: where the source itself is counts no
+    more than the way of a link.
+    """
     found: dict[str, ContextFile] = {}
-    for source in step.sources:
-        for pattern in source.patterns:
-            found.update(_taken(pattern, source, files))
+    patterns = (
+        (pattern, source) for source in step.sources if source.of_context for pattern in source.patterns
+    )
+    for place, (pattern, source) in enumerate(patterns):
+        taken = _kept(pattern, source, files) if source.parents else _taken(pattern, source, files)
+        found.update((f"{place}/{name}", file) for name, file in taken)
     return found
 
 
@@ -69,20 +77,34 @@ def _taken(
                 yield posixpath.join(name, path[len(below) :]), file
 
 
+def _kept(
+    pattern: str, source: Source, files: Mapping[str, ContextFile]
+) -> Iterator[tuple[str, ContextFile]]:
+    """What a COPY --parents takes: the paths below its folder that its pattern and no exclusion matches."""
+    folder, kept = pivot(pattern)
+    wanted, excluded = _matcher((kept,)), _matcher(source.exclude)
+    for _, root in _roots(folder, files):
+        below = "" if root == "." else root + "/"
+        inside = ((path[len(below) :], file) for path, file in files.items() if path.startswith(below))
+        for name, file in inside:
+            matched = kept == "." or (wanted is not None and wanted.matches(_bytes(name)))
+            if file.kind != "dir" and matched and not (excluded and excluded.matches(_bytes(name))):
+                yield name, file
+
+
 def _roots(pattern: str, files: Mapping[str, ContextFile]) -> Iterator[tuple[str, str]]:
-    """The paths that a pattern names, and what each leads to."""
-    if pattern == ".":
-        yield "", "."
+    """The paths that a pattern names, by their parts that it has wildcards for, and what each leads to."""
+    if not has_wildcards(pattern):
+        yield "", _resolved(pattern, files)
         return
-    names: Iterable[str] = [pattern]
-    if has_wildcards(pattern):
-        try:
-            expression = compile_glob(pattern)
-        except PatternError:
-            return
-        names = [path for path in files if expression.fullmatch(readable(path))]
-    for name in names:
-        yield name, _resolved(name, files)
+    try:
+        expression = compile_glob(pattern)
+    except PatternError:
+        return
+    above = pattern[: next(i for i in range(len(pattern)) if has_wildcards(pattern[: i + 1]))].rfind("/") + 1
+    for path in files:
+        if expression.fullmatch(readable(path)):
+            yield path[above:], _resolved(path, files)
 
 
 def _resolved(path: str, files: Mapping[str, ContextFile]) -> str:

@@ -15,6 +15,8 @@ Trail = Callable[[Key], tuple[Step, Sequence[Cause], bool]]
 NOT_REACHED = say("The build ended before this step.")
 UNCHANGED = say("Nothing that this step depends on has changed.")
 KNOWN = say("What it builds on came from the cache, and so did this step.")
+SAME_BELOW = say("What it builds on ran again and gave the same files, so this step stayed cached.")
+MAYBE_SAME_BELOW = say("If that gives the same files, an engine may keep this step cached.")
 _LISTED = 3
 # Of one file, and of several.
 _CHANGES: dict[ChangeKind, tuple[Sentence, Sentence]] = {

@@ -7,7 +7,14 @@ from stagelens.dockerfile.parse import load, parse
 from stagelens.dockerfile.platforms import platform_arguments
 from stagelens.dockerfile.reference import full_name
 from stagelens.dockerfile.steps import STEP_KEYWORDS, copied_words, locate, step_instructions
-from stagelens.dockerfile.words import declared, mount_options, named_values, split_blanks, split_words
+from stagelens.dockerfile.words import (
+    declared,
+    is_heredoc,
+    mount_options,
+    named_values,
+    split_blanks,
+    split_words,
+)
 
 __all__ = [
     "STEP_KEYWORDS",
@@ -24,6 +31,7 @@ __all__ = [
     "declared",
     "expand",
     "full_name",
+    "is_heredoc",
     "load",
     "locate",
     "mount_options",

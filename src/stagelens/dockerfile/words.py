@@ -97,6 +97,12 @@ def mount_options(value: str) -> dict[str, str]:
     return {name.lower(): text for name, _, text in fields}
 
 
+def is_heredoc(text: str) -> bool:
+    """Whether a text is the mark of a here-document and nothing else, such as `<<-"EOF"`."""
+    match = HEREDOC.fullmatch(text)
+    return match is not None and len(split_words(match[3])) == 1
+
+
 def shell_words(text: str) -> list[str]:
     """Words as a shell sees them, `<<` together with what follows it; none where the text is no whole one."""
     try:

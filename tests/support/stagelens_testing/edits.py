@@ -1,0 +1,49 @@
+"""Two builds with an edit between them: what was foretold of the second one, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import stagelens
+from stagelens.cache import StepForecast, StepVerdict, forecast, read_inputs
+from stagelens.engine import Engine
+
+Edit = Callable[[Path], object]
+
+
+def line(old: str, new: str) -> Edit:
+    """An edit of the Dockerfile."""
+
+    def edit(folder: Path) -> None:
+        text = (folder / "Dockerfile").read_text()
+        assert old in text
+        (folder / "Dockerfile").write_text(text.replace(old, new))
+
+    return edit
+
+
+def both(*edits: Edit) -> Edit:
+    """One edit after the other."""
+
+    def edit(folder: Path) -> None:
+        for each in edits:
+            each(folder)
+
+    return edit
+
+
+def built_twice(
+    engine: Engine, folder: Path, unique: str, text: str, edit: Edit
+) -> tuple[tuple[StepForecast, ...], tuple[StepVerdict, ...]]:
+    """Build a Dockerfile beside some files, edit, foretell, and build again; UNIQUE in it is replaced."""
+    for path in ("f", "d/f", "app-linux"):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(unique)
+    (folder / ".dockerignore").write_text("Dockerfile\n")
+    (folder / "Dockerfile").write_text(text.replace("UNIQUE", unique))
+    before = stagelens.record(folder, engine=engine, tags=[f"{unique}:x"])
+    edit(folder)
+    told = forecast(before, read_inputs(folder, engine=engine))
+    after = stagelens.record(folder, engine=engine, tags=[f"{unique}:x"])
+    return told, stagelens.explain(before, after)
