@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 
 import pytest
-from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel
+from jupyter_client.manager import KernelManager
+from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile
 
+from stagelens.grade import kernels
 from stagelens.grade.notebook import FORGET
 
 # For what takes a kernel no time where the machine has any to spare; nbval gives it five.
 _PATIENCE = 60
 
 
+class _Kernel(RunningKernel):
+    """nbval's own takes ports, and waits ten seconds for an answer."""
+
+    def __init__(self, cwd: str) -> None:
+        place = Path(tempfile.mkdtemp(prefix="k-")).resolve()
+        self.km = kernels.manager(KernelManager, place)
+        said = place / "said.txt"
+        with said.open("wb") as errors:
+            self.km.start_kernel(
+                extra_arguments=list(kernels.ARGUMENTS), stdout=DEVNULL, stderr=errors, cwd=cwd
+            )
+        self.kc = self.km.client()
+        self.kc.start_channels()
+        try:
+            self.kc.wait_for_ready(timeout=kernels.START_SECONDS)
+        except RuntimeError as error:
+            self.stop()
+            last = said.read_text(encoding="utf-8", errors="replace")[-2000:]
+            raise RuntimeError(f"{error}: {last}") from error
+
+
 class WarmFile(IPyNbFile):
     """A notebook whose cells run in the kernel that the one before it ran in, which forgets it first."""
 
-    shared: RunningKernel | None = None
+    shared: _Kernel | None = None
 
     def collect(self) -> Generator[IPyNbCell]:
         """Give each cell our patience: a busy machine is no fault of a submission."""
@@ -31,7 +56,7 @@ class WarmFile(IPyNbFile):
     def setup(self) -> None:
         """Take the kernel, and go to the notebook's folder."""
         if WarmFile.shared is None or not WarmFile.shared.is_alive():
-            WarmFile.shared = RunningKernel(CURRENT_ENV_KERNEL_NAME, cwd=str(self.path.parent))
+            WarmFile.shared = _Kernel(str(self.path.parent))
         self.kernel = WarmFile.shared
         message = self.kernel.execute_cell_input(
             FORGET.format(folder=str(self.path.parent)), allow_stdin=False

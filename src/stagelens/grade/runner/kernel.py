@@ -22,20 +22,18 @@ import nbformat
 import papermill
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
-from nbval.kernel import CURRENT_ENV_KERNEL_NAME, NbvalKernelspecManager
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
 
+from stagelens.grade import kernels
 from stagelens.grade.notebook import FORGET
 
 ENGINE = "stagelens-warm"
-START_SECONDS = 120
 GRACE_SECONDS = 30
 # Output that comes later is left out without a word; nbclient waits four seconds, which a busy machine needs.
 OUTPUT_SECONDS = 60
 _POLL_SECONDS = 0.5
 _BEGIN_SECONDS = 0.2
-_SOCKET_PATH = 100  # bytes; a UNIX socket's path has 108 at most, on macOS 104
 # A kernel is left after so many notebooks, so that what they leak never adds up.
 NOTEBOOKS = 500
 
@@ -159,10 +157,10 @@ class WarmKernel:
         if self._manager is None and not self.stopped:
             self._place = tempfile.TemporaryDirectory(prefix="k-", dir=self.folder)
             place = Path(self._place.name).resolve()
-            self._manager = _manager(place)
+            self._manager = kernels.manager(AsyncKernelManager, place)
             # What a killed kernel leaves goes with this folder, by the next run at the latest.
             self._client = _start(self._manager, place)
-            _wait(self._client, START_SECONDS)
+            _wait(self._client, kernels.START_SECONDS)
             self._ready = True
         if self.stopped or self._manager is None:
             raise KernelStopped
@@ -222,21 +220,10 @@ class WarmKernel:
         return getattr(provisioner, "process", None)
 
 
-def _manager(folder: Path) -> AsyncKernelManager:
-    """A manager of a kernel of this Python; its sockets are in `folder`, where others could reach a port."""
-    socket = folder / "k"
-    local = sys.platform != "win32" and len(str(socket)) < _SOCKET_PATH
-    return AsyncKernelManager(
-        kernel_name=CURRENT_ENV_KERNEL_NAME,
-        kernel_spec_manager=NbvalKernelspecManager(),
-        connection_file=str(folder / "kernel.json"),
-        **({"transport": "ipc", "ip": str(socket)} if local else {}),
-    )
-
-
 async def _start_async(manager: AsyncKernelManager, temporary: Path) -> Any:
     environment = os.environ | {"TMPDIR": str(temporary)}
-    await manager.start_kernel(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    await manager.start_kernel(extra_arguments=list(kernels.ARGUMENTS), env=environment, **quiet)
     client = manager.client()
     client.start_channels()
     client.allow_stdin = False
