@@ -102,6 +102,23 @@ def test_edits_are_checked_and_saved_when_told(context: Path) -> None:
     assert [path.name for path in context.iterdir()] == ["Dockerfile"]
 
 
+def test_what_another_editor_wrote_meanwhile_is_not_lost(context: Path) -> None:
+    view = DockerfileEditor(context, language="ko")
+    file = context / "Dockerfile"
+    file.write_text("FROM theirs\n")
+    assert "error" not in ask(view, "save", source=GOOD), "nothing was typed: theirs is shown"
+    assert (view.source, view.saved, file.read_text()) == ("FROM theirs\n", True, "FROM theirs\n")
+    assert "다른 편집기" in view.said
+    file.write_text("FROM theirs AS one\n")
+    assert "error" not in ask(view, "save", source="FROM mine\n")
+    assert file.read_text() == "FROM mine\n"
+    assert file.with_name("Dockerfile.before").read_text() == "FROM theirs AS one\n"
+    assert "Dockerfile.before" in view.said
+    assert "error" not in ask(view, "save", source="FROM mine AS one\n")
+    assert view.said == ""
+    assert file.with_name("Dockerfile.before").read_text() == "FROM theirs AS one\n"
+
+
 def test_a_file_behind_a_link_is_written_and_the_link_stays(context: Path) -> None:
     place = context.parent / "shared.Dockerfile"
     (context / "Dockerfile").rename(place)

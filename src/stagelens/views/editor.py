@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,8 @@ class DockerfileEditor(Sheet):
         try:
             # What a link leads to is written, and the link stays.
             place = Path(os.path.realpath(self._file))
+            if not self._mine(place, source):
+                return
             mode = place.stat().st_mode & 0o777 if place.exists() else 0o644
             handle, name = tempfile.mkstemp(prefix=".stagelens-", dir=place.parent)
             try:
@@ -106,6 +109,20 @@ class DockerfileEditor(Sheet):
                 "The Dockerfile cannot be saved.", where=str(self._file), why=str(error)
             ) from error
         self.kept = source
+
+    def _mine(self, place: Path, source: str) -> bool:
+        """Whether the text is to be written: nothing that another editor wrote meanwhile may be lost."""
+        self.said = ""
+        if not place.is_file() or place.read_bytes() in (self.kept.encode(), source.encode()):
+            return True
+        if source == self.kept:
+            self.source = self.kept = _read(self._file)
+            self.said = self.say("Another editor has changed the file: this is what it says now.")
+            return False
+        before = place.with_name(f"{place.name}.before")
+        shutil.copy2(place, before)
+        self.said = self.say("What another editor wrote is in {name}.", name=text.name(before.name))
+        return True
 
 
 def _read(file: Path) -> str:
