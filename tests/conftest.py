@@ -20,7 +20,9 @@ import psutil
 import pytest
 from docker.errors import APIError, NotFound
 from hypothesis import HealthCheck, settings
+from IPython.core.interactiveshell import InteractiveShell
 from stagelens_testing.held import PATIENCE, children, own
+from traitlets.config import Config
 
 from stagelens.build import BuildTrace
 from stagelens.buildkit import BuildRequest
@@ -267,6 +269,15 @@ class Cleaner:
             if self._ours([row["Name"]], row.get("Labels")):
                 with suppress(NotFound):
                     api.remove_volume(row["Name"], force=True)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """IPython, so that what is displayed in a cell can be captured."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
+    yield
+    InteractiveShell.clear_instance()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from IPython.utils.capture import capture_output
 from stagelens_testing.held import PATIENCE, limited, until
 
 from stagelens import grade
@@ -156,6 +157,19 @@ def test_start_over_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
     (kept,) = (path for path in tmp_path.iterdir() if path != bench.folder)
     assert (kept / "Dockerfile").read_text() == "FROM mine\n"
     assert editor.said.endswith(f"What you had is in {kept.name}"), "named as its place is above the text"
+
+
+@pytest.mark.engine
+def test_what_is_compared_is_said_meanwhile_and_is_no_check(
+    engine: Engine, tmp_path: Path, shell: None
+) -> None:
+    with capture_output() as seen:
+        compared = Workbench("multi-stage-go", tmp_path / "mine").compare("page")
+    assert str(compared).startswith("as given, size of the image: ")
+    told = [output.data["text/plain"] for output in seen.outputs]
+    assert any(line.startswith("As given: ") for line in told), told
+    assert not any("checks done" in line for line in told), told
+    assert told[-1] == "", "nothing stays"
 
 
 @pytest.mark.engine

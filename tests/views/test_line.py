@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
-from traitlets.config import Config
 
 from stagelens.build import Vertex
 from stagelens.views import StatusLine
 
 MAKE = Vertex("a" * 64, "[builder 2/2] RUN make \u202e", started=10.0, stage=0, instruction=1)
 OVER = Vertex("b" * 64, "[builder 1/2] COPY", started=9.0, completed=10.0, stage=0, instruction=1)
-
-
-@pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
-    yield
-    InteractiveShell.clear_instance()
 
 
 def test_the_running_step_is_told_and_nothing_stays(shell: None) -> None:

@@ -18,6 +18,7 @@ from stagelens.grade.model import Report
 from stagelens.grade.results.shown import Comparison, following
 from stagelens.grade.results.write import write_whole
 from stagelens.grade.sweep import sweep
+from stagelens.views.line import StatusLine
 from stagelens.views.markup import size
 
 
@@ -149,9 +150,9 @@ class Workbench:
         """The project as given, beside the answer once it was begun: size, files, what an edit runs again."""
         found = engines.connect()
         try:
-            images.ensure(found, needed_images(self.exercise))
-            with following(self.exercise) as tell:
-                rows = [self._row(found, label, folder, edit, tell) for label, folder in self._both()]
+            with StatusLine() as line:
+                images.ensure(found, needed_images(self.exercise), report=line)
+                rows = [self._row(found, label, folder, edit, line) for label, folder in self._both()]
         finally:
             found.api.close()
         file = self.exercise.edits[edit].file
@@ -168,7 +169,7 @@ class Workbench:
         return [*given, ("yours", self.place)] if self.begun else given
 
     def _row(self, found: Engine, label: str, folder: Path, edit: str, tell: Progress) -> list[str]:
-        with Lab(self.exercise, folder, found, say=lambda part: tell(f"{label}: {part}")) as lab:
+        with Lab(self.exercise, folder, found, say=lambda part: tell(f"{label.capitalize()}: {part}")) as lab:
             if lab.first.problem is not None:
                 return [label, "does not build", "", ""]
             again = lab.edited(edit).ran
