@@ -73,6 +73,7 @@ def taken_down(engine: Engine, unique: str) -> object:
 def test_a_request_is_followed_through_the_containers(
     page: Page,
     lab: Lab,
+    engine: Engine,
     accessible: Callable[[Page], None],
     namespace: str,
     picture: Callable[[Page | Locator, str], None],
@@ -86,16 +87,31 @@ def test_a_request_is_followed_through_the_containers(
     answer = page.request.get(links.nth(0).get_attribute("href") or "")
     assert answer.ok
 
-    view.get_by_role("button", name="Trace a request").press("Enter")
+    trace = view.get_by_role("button", name="Trace a request")
+    trace.press("Enter")
     way = view.get_by_role("region", name="The traced request").get_by_role("listitem")
     expect(way).to_have_count(3)
     expect(way.nth(1)).to_contain_text("http://iotd/cgi-bin/answer")
     expect(view.locator(".sl-order")).to_have_text(["1", "2", "3"])
+    expect(trace).to_be_focused()
 
     view.get_by_role("button", name="Log iotd").press("Enter")
     log = view.get_by_role("region", name="Log of iotd")
     expect(log.locator(".sl-traced")).to_contain_text('"path":"/cgi-bin/answer"')
     expect(log).to_contain_text("<img src=x onerror=window.hacked=1>")
     assert page.evaluate("window.hacked") is None
+    # Who closes the log by the keyboard is where they opened it.
+    opener = view.get_by_role("button", name="Log iotd")
+    for part, key in ((log.get_by_role("button", name="Close"), "Enter"), (log.locator("pre"), "Escape")):
+        part.press(key)
+        expect(log).to_have_count(0)
+        expect(opener).to_be_focused()
+        opener.press("Enter")
     picture(view, "app-view")
     accessible(page)
+
+    # What has ended meanwhile is not called healthy beside the call that it did not answer.
+    engine.api.kill(f"iotd-{namespace}")
+    trace.press("Enter")
+    expect(view.get_by_role("status")).to_have_text("2 of 3 running")
+    expect(trace).to_have_attribute("aria-disabled", "false")

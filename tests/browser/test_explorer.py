@@ -196,6 +196,16 @@ def test_rows_of_another_point_cannot_be_chosen(build: Locator, page: Page) -> N
     expect(build.get_by_role("region", name="File").locator(".sl-path").first).to_have_text("/build.txt")
 
 
+@pytest.mark.parametrize("key", ["Enter", "Escape"])
+def test_a_file_is_closed_by_keyboard_and_the_tree_goes_on(build: Locator, key: str) -> None:
+    stage(build, "tester")
+    row(build, "build.txt").click()
+    file = build.get_by_role("region", name="File")
+    file.get_by_role("button", name="Close the file").press(key)
+    expect(file).to_have_count(0)
+    expect(build.get_by_role("tree")).to_be_focused()
+
+
 def test_what_was_left_behind_is_told_with_its_size(build: Locator) -> None:
     stage(build, "builder")
     build.get_by_role("button", name="Left behind").click()

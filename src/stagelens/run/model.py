@@ -93,7 +93,7 @@ class App:
 
     def command(self, words: str) -> str:
         """What one types in a terminal about this very application."""
-        return f"stagelens {words}" + (f" --as {self.namespace}" if self.namespace else "")
+        return f"./stagelens {words}" + (f" --as {self.namespace}" if self.namespace else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,16 +57,18 @@ class AppView(View):
     def refresh(self) -> None:
         """Ask the engine and the applications how they are."""
         with self._lock:
-            self._take_app(status(self._app.engine, self._app.namespace))
+            self._look()
 
     def trace(self, path: str = "/") -> None:
-        """Call the page once and show the request's way.
+        """Call the page once and show the request's way, and how the services are by now.
 
         Raises
         ------
         NotRunning: the page does not run, or gave no answer.
         """
         with self._lock:
+            # A service that ended meanwhile would be called healthy beside the call that it did not answer.
+            self._look()
             self.take(trace_request(self._app, path))
 
     def take(self, trace: RequestTrace) -> None:
@@ -87,6 +89,9 @@ class AppView(View):
                 for hop in trace.hops
             ]
             self.request_id = text.prose(trace.request_id, 60)
+
+    def _look(self) -> None:
+        self._take_app(status(self._app.engine, self._app.namespace))
 
     def _take_app(self, app: App) -> None:
         self._app = app

@@ -1,5 +1,5 @@
 // The application on its network, and a request on its way: see stagelens/views/app.py.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { Call, duration, failed, type Hop, milliseconds, pace, slowness, usePlayed } from "./app/motion";
 import { Code, Problem } from "./lib/ui";
 import { useChannel, useTrait, useWords, widget } from "./lib/widget";
@@ -27,7 +27,9 @@ function AppView() {
   const [chosen, choose] = useTrait<string>("chosen");
   const [busy, setBusy] = useState("");
   const [problem, setProblem] = useState<Error>();
+  const card = useRef<HTMLDivElement>(null);
   const ask = (name: string) => {
+    if (busy) return;
     setBusy(name);
     setProblem(undefined);
     channel
@@ -35,25 +37,30 @@ function AppView() {
       .catch(setProblem)
       .finally(() => setBusy(""));
   };
+  const close = () => {
+    card.current?.querySelector<HTMLElement>(".sl-service [aria-pressed=true]")?.focus();
+    choose("");
+  };
   const running = services.filter((service) => service.state === "running").length;
   return (
-    <div class="sl-card sl-app">
+    <div ref={card} class="sl-card sl-app">
       <div class="sl-head">
         <p class="sl-title">{t("Network {name}", { name: network })}</p>
         <span class="sl-soft sl-grow" role="status">
           {t("{n} of {all} running", { n: running, all: services.length })}
         </span>
-        <button type="button" class="sl-button" disabled={!!busy} onClick={() => ask("refresh")}>
+        {/* One that is off keeps the focus: who pressed it by the keyboard stays where they are. */}
+        <button type="button" class="sl-button" aria-disabled={!!busy} onClick={() => ask("refresh")}>
           {busy === "refresh" ? t("Asking…") : t("Refresh")}
         </button>
-        <button type="button" class="sl-button sl-first" disabled={!!busy} onClick={() => ask("trace")}>
+        <button type="button" class="sl-button sl-first" aria-disabled={!!busy} onClick={() => ask("trace")}>
           {busy === "trace" ? t("Following…") : t("Trace a request")}
         </button>
       </div>
       {problem && <Problem error={problem} />}
       <Net services={services} calls={calls} hops={hops} request={request} chosen={chosen} choose={choose} />
       {hops.length > 0 && <Way hops={hops} request={request} services={services} />}
-      {chosen && <Log service={chosen} fresh={request} close={() => choose("")} />}
+      {chosen && <Log service={chosen} fresh={request} close={close} />}
     </div>
   );
 }
@@ -179,7 +186,7 @@ function Way({ hops, request, services }: { hops: Hop[]; request: string; servic
             <Code>
               {hop.method} {hop.url}
             </Code>
-            <span class={failed(hop) ? "sl-removed" : "sl-added"}>
+            <span class={`sl-answer ${failed(hop) ? "sl-removed" : "sl-added"}`}>
               {hop.status ?? hop.error}
             </span>
             <span class="sl-number">{milliseconds(hop.seconds)}</span>
@@ -221,7 +228,11 @@ function Log({ service, fresh, close }: { service: string; fresh: string; close(
     };
   }, [service, fresh]);
   return (
-    <section class="sl-app-log" aria-label={t("Log of {name}", { name: service })}>
+    <section
+      class="sl-app-log"
+      aria-label={t("Log of {name}", { name: service })}
+      onKeyDown={(event) => event.key === "Escape" && close()}
+    >
       <div class="sl-app-log-head">
         <b class="sl-code">{t("Log of {name}", { name: service })}</b>
         <button type="button" class="sl-button" onClick={close}>

@@ -75,7 +75,7 @@ function Head({ phase, totals, clock }: { phase: string; totals: Totals; clock: 
   ];
   return (
     <div class={`sl-head sl-phase-${phase}`}>
-      <p class="sl-title" role="status">
+      <p class="sl-title" role="status" tabIndex={-1}>
         <span class="sl-lamp" aria-hidden="true" />
         {words[phase]}
       </p>
@@ -101,13 +101,15 @@ function Cancel({ phase }: { phase: string }) {
     const timer = setTimeout(() => setLate(true), PATIENCE);
     return () => clearTimeout(timer);
   }, [asked, phase]);
-  const cancel = () => {
+  const cancel = (button: HTMLElement) => {
+    // The button is off from now on, and goes: the keyboard stays in this view.
+    button.closest(".sl-head")?.querySelector<HTMLElement>(".sl-title")?.focus();
     setAsked(true);
     channel.request("cancel").catch(() => setLate(true));
   };
   return (
     <>
-      <button type="button" class="sl-button sl-cancel" disabled={asked} onClick={cancel}>
+      <button type="button" class="sl-button sl-cancel" disabled={asked} onClick={(event) => cancel(event.currentTarget)}>
         {asked ? t("Stopping…") : t("Cancel")}
       </button>
       {late && phase === "running" && (

@@ -1,4 +1,5 @@
 // The files of every stage after every instruction: see stagelens/views/explorer.py.
+import { useRef } from "preact/hooks";
 import { useTrait, useWords, widget } from "./lib/widget";
 import { Details } from "./stages/details";
 import { Files } from "./stages/files";
@@ -13,14 +14,19 @@ function StageExplorer() {
   const [point, setPoint] = useTrait<Point>("point");
   const [against, setAgainst] = useTrait<Point>("against");
   const [path, setPath] = useTrait<string>("path");
+  const card = useRef<HTMLDivElement>(null);
   const stage = builds[point[0]]?.stages[point[1]];
   if (!stage) return <p>{t("There are no stages to show.")}</p>;
   const go = (to: Point, file: string) => {
     setPoint(to);
     setPath(file);
   };
+  const close = () => {
+    card.current?.querySelector<HTMLElement>(".sl-tree")?.focus();
+    setPath("");
+  };
   return (
-    <div class="sl-card sl-explorer">
+    <div ref={card} class="sl-card sl-explorer">
       <Stages builds={builds} point={point} choose={setPoint} />
       <div class="sl-columns">
         <Steps stage={stage} point={point} choose={setPoint} />
@@ -33,7 +39,7 @@ function StageExplorer() {
           choose={setPath}
         />
       </div>
-      {path && <Details point={point} against={against} path={path} go={go} close={() => setPath("")} />}
+      {path && <Details point={point} against={against} path={path} go={go} close={close} />}
     </div>
   );
 }

@@ -59,7 +59,11 @@ export function Details(given: {
   const [content, problem] = useAnswer<Content>("content", { point: given.point, against, path: given.path });
   const [way] = useAnswer<Way>("way", { point: given.point, path: given.path });
   return (
-    <section class="sl-details" aria-label={t("File")}>
+    <section
+      class="sl-details"
+      aria-label={t("File")}
+      onKeyDown={(event) => event.key === "Escape" && given.close()}
+    >
       <div class="sl-details-head">
         <b class="sl-code sl-path">/{given.path}</b>
         {content && <span class="sl-soft">{size(content.size)}</span>}
