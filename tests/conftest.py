@@ -27,7 +27,7 @@ from traitlets.config import Config
 from stagelens.build import BuildTrace
 from stagelens.buildkit import BuildRequest
 from stagelens.dockerfile import parse
-from stagelens.engine import Engine, EngineNotFound, connect
+from stagelens.engine import Engine, EngineNotFound, connect, remove_container, remove_network
 from stagelens.snapshot import Entry, Exploration, FileTable, StageFiles
 
 _FIXTURES = ("engines", "machine", "registry", "sshd")
@@ -250,8 +250,7 @@ class Cleaner:
         api = self._api
         for row in api.containers(all=True):
             if self._ours([*(row.get("Names") or []), row.get("Image", "")], row.get("Labels")):
-                with suppress(NotFound):
-                    api.remove_container(row["Id"], force=True, v=True)
+                remove_container(api, row["Id"])
         for row in api.images():
             tags = row.get("RepoTags") or []
             if not self._ours(tags, row.get("Labels")):
@@ -263,8 +262,7 @@ class Cleaner:
                     api.remove_image(reference, force=True)
         for row in api.networks():
             if self._ours([row.get("Name", "")], row.get("Labels")):
-                with suppress(NotFound):
-                    api.remove_network(row["Id"])
+                remove_network(api, row["Id"])
         for row in api.volumes().get("Volumes") or []:
             if self._ours([row["Name"]], row.get("Labels")):
                 with suppress(NotFound):

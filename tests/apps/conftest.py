@@ -16,7 +16,7 @@ from docker.errors import APIError, NotFound
 from stagelens_testing.held import PATIENCE
 
 from stagelens.build import build
-from stagelens.engine import Engine
+from stagelens.engine import Engine, remove_container, remove_network
 from stagelens.images import ensure
 
 EXERCISES = Path(__file__).parents[2] / "ch04" / "exercises"
@@ -89,9 +89,8 @@ class Town:
 
     def close(self) -> None:
         for row in self._api.containers(all=True, filters={"label": f"{LABEL}={self._name}"}):
-            with suppress(NotFound):
-                self._api.remove_container(row["Id"], force=True, v=True)
-        self._api.remove_network(self._name)
+            remove_container(self._api, row["Id"])
+        remove_network(self._api, self._name)
 
 
 def wait_for(condition: Callable[[], bool], app: App, seconds: float = PATIENCE) -> None:

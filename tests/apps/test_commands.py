@@ -14,7 +14,7 @@ import pytest
 import requests
 from stagelens_testing.held import own
 
-from stagelens.engine import Engine
+from stagelens.engine import Engine, remove_container, remove_network
 from stagelens.images import ensure
 
 from .conftest import EXERCISES, wait_until
@@ -83,9 +83,9 @@ class Terminal:
 
     def clear(self) -> None:
         for container in self._containers:
-            self.engine.api.remove_container(container, force=True, v=True)
+            remove_container(self.engine.api, container)
         for network in self._networks:
-            self.engine.api.remove_network(network)
+            remove_network(self.engine.api, network)
         for image in self._images:
             self.engine.api.remove_image(image)
 

@@ -40,7 +40,9 @@ printf '{"request_id":"%s","method":"GET","path":"/","status":200,"ms":30,"ts":"
 printf 'Content-Type: text/plain\\r\\n\\r\\npage'
 """
 CELL = """
+import sys
 from stagelens import run
+sys.modules["stagelens.run.status"].HEALTH_SECONDS = 600  # late is well
 from stagelens.views import AppView
 AppView(run.status(namespace={namespace!r}))
 """

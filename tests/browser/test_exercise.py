@@ -52,6 +52,8 @@ def test_an_answer_is_checked_beside_other_work_and_a_check_cancelled(
     check.click()
     expect(cancel).to_be_enabled()
     expect(check).to_be_disabled()
+    expect(editor.get_by_role("progressbar")).to_be_visible()
+    picture(output, "exercise-checking")
     expect(lab.run(page, "print(6 * 7)")).to_contain_text("42")
     cancel.click()
     expect(news).to_have_text("Cancelled. Nothing was graded.")
@@ -59,8 +61,6 @@ def test_an_answer_is_checked_beside_other_work_and_a_check_cancelled(
 
     area.fill(SOLUTION.read_text(encoding="utf-8"))
     area.press("Control+Enter")
-    expect(editor.get_by_role("progressbar")).to_be_visible()
-    picture(output, "exercise-checking")
     expect(news).to_have_text("18 of 18 points")
     expect(output).to_contain_text("12 of 12 checks passed")
     expect(check).to_be_enabled()

@@ -11,7 +11,7 @@ import pytest
 from stagelens_testing.held import PATIENCE
 
 from stagelens import run
-from stagelens.engine import Engine
+from stagelens.engine import Engine, remove_container, remove_network
 from stagelens.images import ensure
 
 # SIGKILL at once: as process 1 busybox would not hear SIGTERM.
@@ -91,10 +91,10 @@ def town(engine: Engine, unique: str, light: tuple[run.Definition, ...]) -> Iter
         api = engine.api
         for row in api.containers(all=True):
             if row["Names"][0].endswith(unique):
-                api.remove_container(row["Id"], force=True)
+                remove_container(api, row["Id"])
         for row in api.networks():
             if row["Name"].endswith(unique):
-                api.remove_network(row["Id"])
+                remove_network(api, row["Id"])
         for row in api.images():
             for tag in row.get("RepoTags") or ():
                 if tag.endswith(unique):

@@ -13,9 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from stagelens_testing.held import PATIENCE
 
 from stagelens import run
 from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.engine import remove_container
 from stagelens.paths import cache_dir
 from stagelens.run import ports
 
@@ -141,7 +143,7 @@ def test_a_network_that_somebody_else_still_uses_is_left_and_named(town: Town) -
     assert removed.network is None
     assert len(removed.kept) == 1
     assert town.left() == sorted([guest, town.network])
-    api.remove_container(guest, force=True)
+    remove_container(api, guest)
     assert town.down().network == town.network
 
 
@@ -199,7 +201,7 @@ def test_an_interrupt_at_the_start_of_the_thread_that_does_the_work_leaves_nothi
 
 def test_an_interrupt_leaves_what_ran_before(town: Town) -> None:
     town.up()
-    town.engine.api.remove_container(f"iotd-{town.namespace}", force=True)
+    remove_container(town.engine.api, f"iotd-{town.namespace}")
     before = town.left()
 
     def interrupt(text: str) -> None:
@@ -215,7 +217,7 @@ def test_it_can_be_cancelled_from_another_thread(town: Town) -> None:
     cancel = Cancel()
     waiting = threading.Event()
     services = tuple(replace(service, health="/never") for service in town.services)
-    thread = threading.Thread(target=lambda: waiting.wait(120) and cancel())
+    thread = threading.Thread(target=lambda: waiting.wait(PATIENCE) and cancel())
     thread.start()
     with pytest.raises(BuildCancelled):
         town.up(
@@ -251,7 +253,8 @@ def test_ctrl_c_ends_a_program_that_waits_and_leaves_nothing(
     town: Town, program: subprocess.Popen[str]
 ) -> None:
     assert program.stdout is not None
-    assert any(line.startswith("waiting") for line in program.stdout)
+    # The engine may be waited for, too, before anything is held.
+    assert any(line.startswith("waiting for iotd") for line in program.stdout)
     with pytest.raises(run.AlreadyStarting):
         town.up()
     program.send_signal(signal.SIGINT)
