@@ -369,8 +369,8 @@ def test_a_copys_words_are_those_of_its_place() -> None:
     stage = dockerfile.stages[0]
     copy, add = (i for i in stage.instructions if i.keyword in ("COPY", "ADD"))
     # What has no value here may have one in the base image.
-    assert copied_words(dockerfile, stage, copy) == (["e", "a$A"], "/")
-    assert copied_words(dockerfile, stage, add) == (["later", "a1", "b"], "/w/c")
+    assert copied_words(dockerfile, stage, copy) == (("e", "a$A"), "/")
+    assert copied_words(dockerfile, stage, add) == (("later", "a1", "b"), "/w/c")
 
 
 @pytest.mark.parametrize(

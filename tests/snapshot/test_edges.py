@@ -9,6 +9,7 @@ from stagelens.buildkit.proto.buildkit_pb2 import (
     Definition,
     ExecOp,
     FileAction,
+    FileActionCopy,
     FileOp,
     Input,
     MergeInput,
@@ -51,8 +52,9 @@ class Maker:
         """Two files are copied, one action after the other, as for `COPY a b /`."""
         inputs = self._inputs(*([base] if base else []), source)
         given = len(inputs)
-        first = FileAction(input=0 if base else -1, secondary_input=given - 1, output=-1)
-        second = FileAction(input=given, secondary_input=given - 1, output=0)
+        one, two = (FileActionCopy(src=path, dest="/app/") for path in ("/x", "/y"))
+        first = FileAction(input=0 if base else -1, secondary_input=given - 1, output=-1, copy=one)
+        second = FileAction(input=given, secondary_input=given - 1, output=0, copy=two)
         return self._add(Op(inputs=inputs, file=FileOp(actions=[first, second])), name)
 
     def merge(self, base: Edge, other: Edge, name: str) -> Edge:
@@ -145,6 +147,9 @@ def test_a_linked_copy_is_the_merge_that_puts_it_on_the_step_before() -> None:
         {0: make.graph(base), 1: make.graph(end)},
     )
     assert (edges[1, 1], edges[1, 2]) == (merged, end)
+    copies = make.graph(end).copies
+    assert copies(merged.digest) == copies(alone.digest) == (("/x", "/y"), "/app/")
+    assert copies(end.digest) is None
 
 
 def test_a_stage_that_is_only_mounted_is_asked_for_itself_if_its_name_is_another_ones() -> None:

@@ -17,8 +17,8 @@ from stagelens.build import BuildTrace, Vertex
 from stagelens.dockerfile import parse
 from stagelens.snapshot import known as room
 from stagelens.snapshot.entry import Entry
-from stagelens.snapshot.known import BuildKey, Known
-from stagelens.snapshot.points import Point
+from stagelens.snapshot.known import BuildKey, Explored, Known
+from stagelens.snapshot.points import Copied, Point
 from stagelens.snapshot.table import FileTable
 
 TRACE = BuildTrace(parse("FROM a\nRUN b\n"), (), "session", "sha256:0")
@@ -39,7 +39,8 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_build_comes_back_from_disk_with_the_files_of_its_points(tmp_path: Path) -> None:
     known = Known(tmp_path)
-    made = {Point(0, 0): known.keep(ONE, table("a")), Point(0, 1): known.keep(OTHER, table("b"))}
+    files = {Point(0, 0): known.keep(ONE, table("a")), Point(0, 1): known.keep(OTHER, table("b"))}
+    made = Explored(files, {Point(0, 1): Copied(("/a", "/b"), "/app/")})
     known.keep_build(KEY, 10.0, made)
     assert Known(tmp_path).build(KEY, TRACE) == made
     assert Known(tmp_path).build(replace(KEY, build="other"), TRACE) is None
@@ -54,7 +55,7 @@ def test_a_step_that_ran_since_is_a_reason_to_ask_the_engine(
     tmp_path: Path, cached: bool, completed: float, told: bool
 ) -> None:
     known = Known(tmp_path)
-    known.keep_build(KEY, 10.0, {Point(0, 0): known.keep(ONE, table("a"))})
+    known.keep_build(KEY, 10.0, Explored({Point(0, 0): known.keep(ONE, table("a"))}, {}))
     step = Vertex("sha256:1", "RUN b", cached=cached, completed=completed, stage=0, instruction=1)
     assert (known.build(KEY, replace(TRACE, vertices=(step,))) is not None) == told
 
@@ -63,13 +64,13 @@ def test_only_a_project_s_last_exploration_is_known(tmp_path: Path) -> None:
     known = Known(tmp_path)
     for build in ("build", "of another target"):
         key = replace(KEY, build=build)
-        known.keep_build(key, 10.0, {Point(0, 0): known.keep(ONE, table("a"))})
+        known.keep_build(key, 10.0, Explored({Point(0, 0): known.keep(ONE, table("a"))}, {}))
     assert known.build(KEY, TRACE) is None
 
 
 def test_damaged_files_are_as_none(tmp_path: Path) -> None:
     known = Known(tmp_path)
-    known.keep_build(KEY, 10.0, {Point(0, 0): known.keep(ONE, table("a"))})
+    known.keep_build(KEY, 10.0, Explored({Point(0, 0): known.keep(ONE, table("a"))}, {}))
     for file in tmp_path.iterdir():
         good = file.read_bytes()
         for bad in (b"", b"[]", b"1", good[:-1], good[: len(good) // 2]):
@@ -82,7 +83,7 @@ def test_damaged_files_are_as_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", [["a"], {}, None, "../x", "\0"])
 def test_an_index_of_the_right_form_with_wrong_values_is_as_none(tmp_path: Path, bad: object) -> None:
     known = Known(tmp_path)
-    known.keep_build(KEY, 10.0, {Point(0, 0): known.keep(ONE, table("a"))})
+    known.keep_build(KEY, 10.0, Explored({Point(0, 0): known.keep(ONE, table("a"))}, {}))
     (file,) = tmp_path.glob("*.build")
     facts = json.loads(file.read_bytes())
     for column in range(3):
@@ -90,6 +91,29 @@ def test_an_index_of_the_right_form_with_wrong_values_is_as_none(tmp_path: Path,
         point[column] = bad
         file.write_text(json.dumps(facts | {"points": [point]}))
         assert known.build(KEY, TRACE) is None
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        0,
+        [],
+        [[0, 1], "/a", "/"],
+        [[0, 1], [1], "/"],
+        [[0, 1], ["/a"], None],
+        [[0, "1"], ["/a"], "/"],
+        [[0], [], ""],
+    ],
+)
+def test_copies_of_another_form_are_as_none(tmp_path: Path, bad: object) -> None:
+    known = Known(tmp_path)
+    copies = {Point(0, 1): Copied(("/a",), "/app/")}
+    known.keep_build(KEY, 10.0, Explored({Point(0, 0): known.keep(ONE, table("a"))}, copies))
+    (file,) = tmp_path.glob("*.build")
+    facts = json.loads(file.read_bytes())
+    assert known.build(KEY, TRACE) is not None
+    file.write_text(json.dumps(facts | {"copies": [bad]}))
+    assert known.build(KEY, TRACE) is None
 
 
 def test_a_snapshot_is_found_by_its_identity_and_files_without_one_by_themselves(tmp_path: Path) -> None:
@@ -119,7 +143,7 @@ def test_on_a_full_disk_nothing_is_kept_and_nothing_is_left(tmp_path: Path) -> N
     known = Known(tmp_path)
     with no_room(20):
         made = {Point(0, 0): known.keep(ONE, table("a"))}
-        known.keep_build(KEY, 10.0, made)
+        known.keep_build(KEY, 10.0, Explored(made, {}))
     assert made[Point(0, 0)].table.get("a")
     assert list(tmp_path.iterdir()) == []
     assert known.build(KEY, TRACE) is None

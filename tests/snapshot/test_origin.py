@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import stagelens
+from stagelens.engine import Engine
 from stagelens.snapshot import Entry, Exploration, Step, history, journey, left_behind
+from stagelens.snapshot.points import Copied, Point
 
 DOCKERFILE = """\
 FROM base AS builder
@@ -112,6 +117,39 @@ def test_of_several_sources_the_one_of_that_name_was_taken(explored: Callable[..
     text = "FROM base AS one\nRUN make\nFROM base\nCOPY --from=one /a /b /d/\n"
     build = explored(text, [[], [file("a"), file("b")]], [[], [file("d/a"), file("d/b")]])
     assert [step.path for step in history(build, 1, "d/b")] == ["d/b", "b"]
+
+
+def test_what_the_engine_told_of_a_copy_counts_more_than_its_words(
+    explored: Callable[..., Exploration],
+) -> None:
+    text = "FROM base AS one\nRUN make\nFROM base\nCOPY --from=one $OUT .\n"
+    build = explored(text, [[], MADE], [[], [file("home/index.js")]])
+    build = replace(build, copies={Point(1, 1): Copied(("/out/b",), "/home/")})
+    assert history(build, 1, "home/index.js") == (Step(1, 1, "home/index.js"), Step(0, 1, "out/b/index.js"))
+
+
+@pytest.mark.engine
+def test_a_base_image_s_folder_and_variables_count_in_a_copy(
+    engine: Engine, tmp_path: Path, unique: str, clean: object
+) -> None:
+    base, project = tmp_path / "base", tmp_path / "project"
+    for folder, text in (
+        (base, "FROM diamol/base\nENV FROM_HERE=/out/b\nWORKDIR /home/app\n"),
+        (
+            project,
+            f"FROM {unique}-base AS one\nRUN mkdir -p /out/a /out/b && echo 1 | tee /out/a/x > /out/b/x\n"
+            f"FROM {unique}-base\nCOPY --from=one $FROM_HERE lib\n",
+        ),
+    ):
+        folder.mkdir()
+        (folder / "Dockerfile").write_text(text)
+    stagelens.build(base, engine=engine, tags=[f"{unique}-base"])
+    trace = stagelens.build(project, engine=engine, tags=[f"{unique}:x"])
+    way = (Step(1, 1, "home/app/lib/x"), Step(0, 1, "out/b/x"))
+    for _ in range(2):  # asked, then known
+        found = stagelens.explore(project, trace, engine=engine, keep=tmp_path / "kept")
+        assert history(found, 1, "home/app/lib/x") == way
+        assert journey(found, "one", "out/a/x") == ()
 
 
 def test_where_a_base_image_says_the_folder_a_name_that_is_there_once_will_do(

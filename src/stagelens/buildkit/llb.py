@@ -82,6 +82,14 @@ class Graph:
         places = (action.secondary_input for action in op.file.actions)
         return next((edge for place in places if (edge := _edge(op, place)) is not None), None)
 
+    def copies(self, digest: str) -> tuple[tuple[str, ...], str] | None:
+        """What a COPY takes and where it puts that, from the root; None where the op copies nothing."""
+        op = self._parsed[digest]
+        if op.WhichOneof("op") == "merge" and op.merge.inputs:  # a linked one is laid upon the others
+            return self.copies(op.inputs[op.merge.inputs[-1].input].digest)
+        copies = [action.copy for action in op.file.actions if action.HasField("copy")]
+        return (tuple(copy.src for copy in copies), copies[0].dest) if copies else None
+
     def until(self, edge: Edge) -> Definition:
         """The definition of one output, with all that it needs and no more."""
         needed: set[str] = set()

@@ -101,13 +101,15 @@ def step_instructions(dockerfile: Dockerfile, stage: Stage) -> list[Instruction]
     ]
 
 
-def copied_words(dockerfile: Dockerfile, stage: Stage, instruction: Instruction) -> tuple[list[str], str]:
+def copied_words(
+    dockerfile: Dockerfile, stage: Stage, instruction: Instruction
+) -> tuple[tuple[str, ...], str]:
     """A COPY's sources and, as an absolute path, its destination, as far as the Dockerfile tells."""
     for found, folder, variables in _followed(dockerfile, stage):
         if found.index == instruction.index:
             words = found.words or split_blanks(found.arguments)
             *sources, destination = (variables.expanded(word) for word in words)
-            return sources, posixpath.join(folder, destination)
+            return tuple(sources), posixpath.join(folder, destination)
     raise ValueError("the instruction is of another stage")
 
 

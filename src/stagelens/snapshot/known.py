@@ -25,13 +25,13 @@ from stagelens.build import BuildTrace
 from stagelens.buildkit import BuildRequest
 from stagelens.engine import Engine
 from stagelens.snapshot.keep import Keep
-from stagelens.snapshot.points import Point
+from stagelens.snapshot.points import Copied, Point
 from stagelens.snapshot.table import FileTable
 
 MAX_BYTES = 256 << 20  # some three million files
 _MAX_INDEX_BYTES = 16 << 20
 _MAX_TABLES = 64
-_VERSION = "2"
+_VERSION = "3"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -41,6 +41,14 @@ class Snapshot:
 
     table: FileTable
     identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """What is known of a build: the files at its points, and what its COPYs do."""
+
+    snapshots: Mapping[Point, Snapshot]
+    copies: Mapping[Point, Copied]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +79,8 @@ class Known:
         _recent.put(identity, table)
         return Snapshot(table, identity)
 
-    def build(self, key: BuildKey, trace: BuildTrace) -> dict[Point, Snapshot] | None:
-        """The snapshots of a build that was explored last and after its steps last ran, else None."""
+    def build(self, key: BuildKey, trace: BuildTrace) -> Explored | None:
+        """A build that was explored last and after its steps last ran, else None."""
         kept = self._kept(key)
         if key.build is None or kept["build"] != key.build or kept["time"] < _last_run(trace):
             return None
@@ -81,11 +89,12 @@ class Known:
             if (snapshot := self.snapshot(identity)) is None:
                 return None
             found[Point(stage, instruction)] = snapshot
-        return found
+        copies = {Point(*at): Copied(tuple(sources), place) for at, sources, place in kept["copies"]}
+        return Explored(found, copies)
 
     def _kept(self, key: BuildKey) -> dict[str, Any]:
         """What was kept of a project's last build; of none where it is damaged or of another version."""
-        nothing: dict[str, Any] = {"build": None, "time": 0.0, "points": []}
+        nothing: dict[str, Any] = {"build": None, "time": 0.0, "points": [], "copies": []}
         data = self._builds.load(key.project)
         try:
             kept = json.loads(data or b"{}")
@@ -93,16 +102,18 @@ class Known:
             for stage, instruction, identity in kept["points"]:
                 sound &= isinstance(stage, int) and isinstance(instruction, int)
                 sound &= bool(_DIGEST.fullmatch(identity))
+            for (stage, instruction), sources, place in kept["copies"]:
+                sound &= isinstance(stage, int) and isinstance(instruction, int)
+                sound &= isinstance(sources, list) and all(isinstance(s, str) for s in (*sources, place))
         except (ValueError, TypeError, KeyError, RecursionError):
             return nothing
         return kept if sound else nothing
 
-    def keep_build(self, key: BuildKey, time: float, snapshots: Mapping[Point, Snapshot]) -> None:
-        """Keep a build's snapshots as they were at a time of the engine's clock (Unix seconds)."""
-        points = [
-            (point.stage, point.instruction, snapshot.identity) for point, snapshot in snapshots.items()
-        ]
-        facts = {"build": key.build, "time": time, "points": points}
+    def keep_build(self, key: BuildKey, time: float, found: Explored) -> None:
+        """Keep what a build was at a time of the engine's clock (Unix seconds)."""
+        points = [(at.stage, at.instruction, snapshot.identity) for at, snapshot in found.snapshots.items()]
+        copies = [((at.stage, at.instruction), c.sources, c.destination) for at, c in found.copies.items()]
+        facts = {"build": key.build, "time": time, "points": points, "copies": copies}
         self._builds.store(key.project, [json.dumps(facts).encode()])
 
     def _table(self, identity: str) -> FileTable | None:

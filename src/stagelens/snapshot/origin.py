@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 
-from stagelens.dockerfile import Dockerfile, Edge, Instruction, Stage, copied_words
+from stagelens.dockerfile import Edge, Instruction, Stage, copied_words
 from stagelens.errors import interruptible
 from stagelens.snapshot.entry import Entry
+from stagelens.snapshot.points import Copied, Point
 from stagelens.snapshot.probe import Exploration, StageFiles
 from stagelens.snapshot.table import FileTable
 
@@ -49,7 +50,7 @@ def history(exploration: Exploration, stage: str | int, path: str) -> tuple[Step
             files = exploration.stage(files.stage.base_stage)
         elif instruction.keyword == "COPY" and (source := _stage_edge(exploration, files, instruction)):
             entry = files.tables[index].get(wanted)
-            copy = _Copy(exploration.trace.dockerfile, files.stage, instruction, source.final)
+            copy = _Copy(exploration, files.stage, instruction, source.final)
             files, wanted = source, copy.source_of(entry) if entry else None
         else:
             break
@@ -119,7 +120,7 @@ def _carried(exploration: Exploration, edge: Edge) -> Iterator[tuple[str, str]]:
         instruction = files.stage.instructions[edge.instruction]
         change = files.changes(edge.instruction)
         new = (*change.added, *(after for _, after in change.changed))
-        copy = _Copy(exploration.trace.dockerfile, files.stage, instruction, source.final)
+        copy = _Copy(exploration, files.stage, instruction, source.final)
         copied = ((copy.source_of(e), e.path) for e in new if e.kind != "dir")
         found = ((path, here) for path, here in copied if path is not None)
     return ((path, here) for path, here in found if files.final.get(here) is not None)
@@ -155,9 +156,13 @@ class _Copy:
     """
 
     def __init__(
-        self, dockerfile: Dockerfile, stage: Stage, instruction: Instruction, source: FileTable
+        self, exploration: Exploration, stage: Stage, instruction: Instruction, source: FileTable
     ) -> None:
-        self._sources, self._destination = copied_words(dockerfile, stage, instruction)
+        copied = exploration.copies.get(Point(stage.index, instruction.index))
+        if copied is None:
+            # The engine did not tell: a base image's folder and variables are not known then.
+            copied = Copied(*copied_words(exploration.trace.dockerfile, stage, instruction))
+        self._sources, self._destination = copied.sources, copied.destination
         self._parents = instruction.flag("parents") is not None
         self._source = source
 
@@ -185,7 +190,6 @@ class _Copy:
             if fnmatchcase(first, name):
                 yield posixpath.join(above, relative)
             yield posixpath.join(word, relative)
-        # A destination that the base image's folder or variables belong to is not known.
         yield from self._sources
 
     @cached_property

@@ -18,6 +18,14 @@ class Point:
     instruction: int
 
 
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a COPY takes, and where it puts that: paths from the root."""
+
+    sources: tuple[str, ...]
+    destination: str
+
+
 def points(stage: Stage) -> list[Point]:
     """The instructions of a stage after which its files may differ."""
     return [Point(stage.index, i.index) for i in stage.instructions if i.keyword in _CHANGES_FILES]

@@ -7,7 +7,7 @@ exploration, it is not asked at all (see known.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagelens.build import BuildTrace
@@ -19,7 +19,7 @@ from stagelens.errors import StagelensError, interruptible
 from stagelens.paths import cache_dir
 from stagelens.snapshot.diff import Diff, diff
 from stagelens.snapshot.known import Known, build_key
-from stagelens.snapshot.points import Point, listed_points, points, source_point
+from stagelens.snapshot.points import Copied, Point, listed_points, points, source_point
 from stagelens.snapshot.prober import Prober, Project
 from stagelens.snapshot.table import FileTable, path_key
 
@@ -50,13 +50,17 @@ class StageFiles:
 
 @dataclass(frozen=True, slots=True)
 class Exploration:
-    """A build with the files of its stages, in order of the Dockerfile; `engine` serves file contents."""
+    """A build with the files of its stages, in order of the Dockerfile; `engine` serves file contents.
+
+    `copies` are what its COPYs take and where they put that, as far as the engine told.
+    """
 
     trace: BuildTrace
     stages: tuple[StageFiles, ...]
     context: Path
     request: BuildRequest
     engine: Engine
+    copies: Mapping[Point, Copied] = field(default_factory=dict[Point, Copied])
 
     def stage(self, reference: str | int | None = None) -> StageFiles:
         """The files of the stage with that name or index; the target's without one.
@@ -128,11 +132,11 @@ def explore(
     known = Known(keep or cache_dir() / "stages")
     key = build_key(engine, trace, request, Path(context))
     sources = listed_points(dockerfile, needed)
-    snapshots = known.build(key, trace)
-    if snapshots is None or {point for point in sources.values() if point} - snapshots.keys():
+    found = known.build(key, trace)
+    if found is None or {point for point in sources.values() if point} - found.snapshots.keys():
         probe = Prober(engine, Project(dockerfile, Path(context), request), on_vertex, cancel)
-        snapshots = probe.snapshots(needed, sources, known)
-        known.keep_build(key, probe.time, snapshots)
+        found = probe.explored(needed, sources, known)
+        known.keep_build(key, probe.time, found)
     stages: list[StageFiles] = []
     for index in needed:
         stage = dockerfile.stages[index]
@@ -141,11 +145,11 @@ def explore(
             point = Point(index, instruction.index)
             if point in sources:
                 source = sources[point]
-                tables.append(snapshots[source].table if source else _EMPTY)
+                tables.append(found.snapshots[source].table if source else _EMPTY)
             else:
                 tables.append(tables[-1])
         stages.append(StageFiles(stage, tuple(tables)))
-    return Exploration(trace, tuple(stages), Path(context), request, engine)
+    return Exploration(trace, tuple(stages), Path(context), request, engine, found.copies)
 
 
 def _check(trace: BuildTrace, context: Path) -> None:

@@ -41,8 +41,8 @@ from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.snapshot.edges import Place, point_edges
 from stagelens.snapshot.host import HostLayers, stack
-from stagelens.snapshot.known import Known, Snapshot
-from stagelens.snapshot.points import Point, points
+from stagelens.snapshot.known import Explored, Known, Snapshot
+from stagelens.snapshot.points import Copied, Point, points
 from stagelens.snapshot.shells import SCRATCH, Mounted, Shells, tree
 from stagelens.snapshot.table import FileTable
 from stagelens.snapshot.walk import make_tables, walk
@@ -92,23 +92,23 @@ class Prober:
         """When the last probe began at the earliest, by the engine's clock in Unix seconds."""
         return max((vertex.completed or 0.0 for vertex in self._collector.vertices()), default=0.0)
 
-    def snapshots(
+    def explored(
         self,
         stages: Sequence[int],
         sources: Mapping[Point, Point | None],
         known: Known,
-    ) -> dict[Point, Snapshot]:
-        """The snapshots at the points that are listed, each as the engine has it now.
+    ) -> Explored:
+        """The snapshots at the points that are listed, each as the engine has it now, and what COPYs do.
 
         Raises
         ------
         ProbeFailed, EngineGaveUp, BuildCancelled, ConnectionLost; ContextError: the context cannot be read.
         """
-        return persistently(lambda: self._snapshots(stages, sources, known), self._cancel)
+        return persistently(lambda: self._explored(stages, sources, known), self._cancel)
 
-    def _snapshots(
+    def _explored(
         self, stages: Sequence[int], sources: Mapping[Point, Point | None], known: Known
-    ) -> dict[Point, Snapshot]:
+    ) -> Explored:
         listed = list(dict.fromkeys(source for source in sources.values() if source is not None))
         with self._gateway() as gateway:
             places = self._places(gateway, stages)
@@ -119,7 +119,17 @@ class Prober:
             made = self._tables(gateway, cuts, before, known)
         found = {point: made[numbers[places[point][1]]] for point in listed if point in places}
         # A stage upon scratch has no files before its first step.
-        return {point: found.get(point) or known.keep(None, FileTable.from_entries(())) for point in listed}
+        nothing = known.keep(None, FileTable.from_entries(()))
+        return Explored({point: found.get(point, nothing) for point in listed}, self._copies(places))
+
+    def _copies(self, places: Mapping[Point, Place]) -> dict[Point, Copied]:
+        """Of each COPY with a source of its own what the graph says, where base images' settings count."""
+        edges = self._project.dockerfile.edges
+        wanted = [Point(edge.target, edge.instruction) for edge in edges if edge.kind == "copy"]
+        found = {
+            at: graph.copies(edge.digest) for at in wanted if at in places for graph, edge in [places[at]]
+        }
+        return {at: Copied(*copied) for at, copied in found.items() if copied is not None}
 
     def _places(self, gateway: Gateway, stages: Sequence[int]) -> dict[Point, Place]:
         dockerfile, request = self._project.dockerfile, self._project.request

@@ -354,14 +354,24 @@ class FileOp(_message.Message):
     def __init__(self, actions: _Optional[_Iterable[_Union[FileAction, _Mapping]]] = ...) -> None: ...
 
 class FileAction(_message.Message):
-    __slots__ = ("input", "secondary_input", "output")
+    __slots__ = ("input", "secondary_input", "output", "copy")
     INPUT_FIELD_NUMBER: _ClassVar[int]
     SECONDARY_INPUT_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    COPY_FIELD_NUMBER: _ClassVar[int]
     input: int
     secondary_input: int
     output: int
-    def __init__(self, input: _Optional[int] = ..., secondary_input: _Optional[int] = ..., output: _Optional[int] = ...) -> None: ...
+    copy: FileActionCopy
+    def __init__(self, input: _Optional[int] = ..., secondary_input: _Optional[int] = ..., output: _Optional[int] = ..., copy: _Optional[_Union[FileActionCopy, _Mapping]] = ...) -> None: ...
+
+class FileActionCopy(_message.Message):
+    __slots__ = ("src", "dest")
+    SRC_FIELD_NUMBER: _ClassVar[int]
+    DEST_FIELD_NUMBER: _ClassVar[int]
+    src: str
+    dest: str
+    def __init__(self, src: _Optional[str] = ..., dest: _Optional[str] = ...) -> None: ...
 
 class MergeOp(_message.Message):
     __slots__ = ("inputs",)
