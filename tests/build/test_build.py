@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stagelens_testing.engines import lingering
@@ -159,6 +162,46 @@ def test_cancelling_stops_the_build_in_the_engine(engine: Engine, tmp_path: Path
 
     with nothing_new(threads), pytest.raises(BuildCancelled):
         stagelens.build(context, engine=engine, on_vertex=watch, cancel=cancel)
+
+
+@pytest.mark.engine
+def test_an_interrupt_comes_when_the_engine_is_through_with_the_build(
+    engine: Engine, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may just be giving the image its name: whoever removes that then must not be too early."""
+    context = project(tmp_path, f"FROM diamol/base\nRUN echo {unique}; sleep 600\n")
+    ends: list[str] = []
+    module = sys.modules["stagelens.build.run"]
+    solve = module.solve
+
+    def heard_out(*given: Any, **named: Any) -> str | None:
+        try:
+            return solve(*given, **named)
+        finally:
+            ends.append(type(sys.exc_info()[1]).__name__)
+
+    def watch(vertex: Vertex, lines: tuple[LogLine, ...]) -> None:
+        if lines:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(module, "solve", heard_out)
+    with nothing_new(threads), pytest.raises(KeyboardInterrupt):
+        stagelens.build(context, engine=engine, tags=[f"{unique}:x"], on_vertex=watch)
+    assert ends == ["BuildCancelled"]
+    assert not engine.api.images(name=f"{unique}:x")
+
+
+@pytest.mark.engine
+def test_a_switch_of_one_s_own_outlives_an_interrupt(engine: Engine, tmp_path: Path) -> None:
+    context = project(tmp_path, "FROM diamol/base\nENV A=1\n")
+    cancel = Cancel()
+
+    def watch(vertex: Vertex, lines: tuple[LogLine, ...]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        stagelens.build(context, engine=engine, on_vertex=watch, cancel=cancel)
+    assert stagelens.build(context, engine=engine, cancel=cancel).vertices
 
 
 @pytest.mark.engine

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
+import threading
+from pathlib import Path
 
 import pytest
 from docker.errors import ImageNotFound
-from stagelens_testing.held import PATIENCE, until
+from filelock import FileLock
+from stagelens_testing.held import PATIENCE, nothing_new, threads, until
 from stagelens_testing.registry import Registry
 
 from stagelens import images
+from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.engine import Engine
 from stagelens.images import pull
 from stagelens.images.model import LABEL
+from stagelens.paths import cache_dir
 
 pytestmark = pytest.mark.engine
 needs_root = pytest.mark.skipif(
@@ -163,6 +169,35 @@ def test_an_image_that_the_mirror_lacks_is_not_taken_for_a_dead_one(
     with pytest.raises(images.PullFailed) as failure:
         images.ensure(engine, ["diamol/node"], "pull", namespace=namespace)
     assert not failure.value.unreachable
+
+
+@needs_root
+def test_a_replica_that_is_cancelled_leaves_no_name_and_no_folder(
+    engine: Engine, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    cancel = Cancel()
+
+    def told(line: str) -> None:
+        if line.startswith(f"building {namespace}/golang"):
+            assert list(tmp_path.iterdir())
+            cancel()
+
+    with nothing_new(threads), pytest.raises(BuildCancelled):
+        images.ensure(engine, ["diamol/golang"], "replica", told, namespace=namespace, cancel=cancel)
+    assert not list(tmp_path.iterdir())
+    assert not engine.api.images(name=f"{namespace}/golang")
+
+
+def test_to_wait_for_another_program_that_provides_images_can_be_cancelled(
+    engine: Engine, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STAGELENS_HOME", str(tmp_path))
+    cancel = Cancel()
+    with FileLock(cache_dir() / "images.lock"):
+        threading.Timer(0.5, cancel).start()
+        with pytest.raises(BuildCancelled):
+            images.ensure(engine, ["diamol/base"], namespace=namespace, cancel=cancel)
 
 
 def test_an_unknown_name_is_refused(engine: Engine) -> None:

@@ -40,6 +40,7 @@ from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.buildkit.services import Service
 from stagelens.dockerfile import Dockerfile, load, parse
 from stagelens.errors import StagelensError, interruptible
+from stagelens.interrupts import Call, attended, through
 
 OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
 # What an engine says that looks for an uploaded context on the network (moby/moby#47717).
@@ -120,12 +121,32 @@ def run(
     cancel: Cancel | None = None,
     backend: Backend | None = None,
 ) -> BuildTrace:
-    """Run a job; see `build`."""
+    """Run a job; see `build`. An interrupt is heard when the engine is through with what it was asked for."""
     if job.output is not None and job.request.tags:
         raise StagelensError("A result that goes elsewhere is no image: it takes no tags.")
+    # The caller's own is not used up by an interrupt.
+    stop = Cancel()
+    if cancel is not None:
+        cancel.on_request(stop)
+
+    def work(call: Call) -> BuildTrace:
+        return _run(engine, job, dockerfile, through(call, on_vertex), stop, backend)
+
+    return attended(work, stop)
+
+
+def _run(
+    engine: engines.Engine,
+    job: Job,
+    dockerfile: Dockerfile,
+    on_vertex: OnVertex,
+    cancel: Cancel,
+    backend: Backend | None,
+) -> BuildTrace:
+    """Build with a session, else by upload, else by the classic builder."""
     if engine.info.buildkit and backend in (None, "session"):
         try:
-            return _Run(engine, job, dockerfile, on_vertex, cancel).with_session()
+            return _Build(engine, job, dockerfile, on_vertex, cancel).with_session()
         except UpgradeRefused:
             if backend is not None or job.needs_session:
                 raise
@@ -136,18 +157,18 @@ def run(
             remedy="use Docker Engine 18.09 or newer: stagelens doctor",
         )
     if engine.info.buildkit and backend in (None, "upload"):
-        return _Run(engine, job, dockerfile, on_vertex, cancel).with_upload()
-    return _Run(engine, job, dockerfile, on_vertex, cancel).classic()
+        return _Build(engine, job, dockerfile, on_vertex, cancel).with_upload()
+    return _Build(engine, job, dockerfile, on_vertex, cancel).classic()
 
 
-class _Run:
+class _Build:
     def __init__(
         self,
         engine: engines.Engine,
         job: Job,
         dockerfile: Dockerfile,
-        on_vertex: OnVertex | None,
-        cancel: Cancel | None,
+        on_vertex: OnVertex,
+        cancel: Cancel,
     ) -> None:
         self._api = engine.api
         self._podman = engine.info.podman
@@ -219,7 +240,7 @@ class _Run:
         return self._trace("upload", image, UPLOAD_MISSING)
 
     def classic(self) -> BuildTrace:
-        build = ClassicBuild(self._dockerfile, self._on_vertex or (lambda vertex, lines: None))
+        build = ClassicBuild(self._dockerfile, self._on_vertex)
         name, body = self._job.archive()
         counted = _Counter(body)
         request = replace(self._job.request, dockerfile=name)
@@ -246,8 +267,7 @@ class _Run:
 
     def _tell(self, changed: Iterable[tuple[Vertex, tuple[LogLine, ...]]]) -> None:
         for vertex, lines in changed:
-            if self._on_vertex is not None:
-                self._on_vertex(vertex, lines)
+            self._on_vertex(vertex, lines)
 
     def _solving(
         self,

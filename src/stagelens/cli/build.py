@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
-from types import FrameType
 
 import click
 from rich.console import Console
@@ -17,7 +13,7 @@ from rich.markup import escape
 
 from stagelens import cache
 from stagelens.build import BuildTrace, LogLine, Vertex
-from stagelens.buildkit import BuildCancelled, Cancel, FileSend, Output
+from stagelens.buildkit import FileSend, Output
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import flags, verdicts
 from stagelens.cli.console import INTERRUPTED, err, out, print_json, working
@@ -105,7 +101,7 @@ def build_command(
     engine = engine_commands.find()
     history = cache.History()
     before = history.last(context, target=target, dockerfile=file)
-    with cancellable() as cancel, working(f"building {context}") as say:
+    with told_of_interrupts(), working(f"building {context}") as say:
         record = cache.record(
             context,
             dockerfile=file,
@@ -118,7 +114,6 @@ def build_command(
             output=output,
             engine=engine,
             on_vertex=lambda vertex, lines: show_progress(vertex, lines, say),
-            cancel=cancel,
         )
     _keep(history, record, context, file)
     steps = cache.explain(before, record) if why else ()
@@ -156,32 +151,13 @@ def arguments(pairs: Iterable[str]) -> dict[str, str | None]:
 
 
 @contextmanager
-def cancellable() -> Generator[Cancel]:
-    """Ctrl-C stops the build in the engine, too, before the program ends."""
-    cancel = Cancel()
-    # A handler runs in the midst of what the main thread does, which may hold the very locks that cancelling
-    # needs: so another thread cancels. This queue alone takes something at any moment.
-    asked: SimpleQueue[bool] = SimpleQueue()
-
-    def serve() -> None:
-        if asked.get():
-            cancel()
-
-    def stop(_: int, __: FrameType | None) -> None:
-        asked.put(True)
-
-    server = threading.Thread(target=serve, name="stagelens-cancel", daemon=True)
-    server.start()
-    before = signal.signal(signal.SIGINT, stop)
+def told_of_interrupts() -> Generator[None]:
+    """Ctrl-C ends the build in the engine, too, as it comes up to here: say so."""
     try:
-        yield cancel
-    except BuildCancelled:
+        yield
+    except KeyboardInterrupt:
         err.print("cancelled; the engine has stopped the build", style="yellow")
         raise click.exceptions.Exit(INTERRUPTED) from None
-    finally:
-        signal.signal(signal.SIGINT, before)
-        asked.put(False)
-        server.join()
 
 
 def _keep(history: cache.History, record: cache.BuildRecord, context: Path, file: Path | None) -> None:

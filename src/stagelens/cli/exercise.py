@@ -8,14 +8,13 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from stagelens import grade, images
+from stagelens import grade
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import requirements
-from stagelens.cli.build import cancellable
+from stagelens.cli.build import told_of_interrupts
 from stagelens.cli.console import err, out, print_json, working
 from stagelens.errors import StagelensError
 from stagelens.grade import CheckResult, Exercise, Report, work
-from stagelens.grade.sweep import sweep
 
 TO = click.option(
     "--to", type=click.Path(path_type=Path), help="The folder to work in; work/NAME unless told."
@@ -77,11 +76,8 @@ def check(folder: str, name: str | None, as_json: bool) -> None:
     task, place = find(folder, name)
     engine = engine_commands.find()
     requirements.provide_replica_tools(engine, grade.needed_images(task))
-    sweep(engine)
-    with working("base images") as say:
-        images.ensure(engine, grade.needed_images(task), report=say)
-    with cancellable() as cancel, working(f"checking {place}") as say:
-        report = grade.grade_folder(task, place, engine=engine, cancel=cancel, report=say)
+    with told_of_interrupts(), working(f"checking {place}") as say:
+        report = grade.check_folder(task, place, engine=engine, report=say)
     if as_json:
         print_json(report.to_json())
     else:

@@ -18,9 +18,9 @@ from stagelens.cli.build import (
     JSON,
     TARGET,
     arguments,
-    cancellable,
     check_stages,
     show_progress,
+    told_of_interrupts,
 )
 from stagelens.cli.console import out, print_json, working
 from stagelens.snapshot import Entry, Exploration, StageFiles, explore
@@ -54,18 +54,17 @@ def explore_command(
     engine = engine_commands.find()
     with working("base images") as say:
         images.ensure(engine, [PROBE_IMAGE], report=say)
-    with cancellable() as cancel, working(f"building {context}") as say:
+    with told_of_interrupts(), working(f"building {context}") as say:
         trace = build_context(
             context,
             dockerfile=file,
             target=target,
             build_args=given,
             engine=engine,
-            cancel=cancel,
             on_vertex=lambda vertex, lines: show_progress(vertex, lines, say),
         )
         say("looking into the stages")
-        exploration = explore(engine, context, trace, build_args=given, cancel=cancel)
+        exploration = explore(engine, context, trace, build_args=given)
     chosen = exploration.stages if stage is None else (exploration.stage(stage),)
     if as_json:
         print_json(_exploration_json(exploration, chosen))

@@ -1,7 +1,7 @@
 """Exercises, their checks by behaviour, and the grading of one submission or of a whole class."""
 
 from stagelens.grade.catalogue import exercise, exercises
-from stagelens.grade.grade import grade_folder, needed_images
+from stagelens.grade.grade import check_folder, grade_folder, needed_images
 from stagelens.grade.model import (
     Check,
     CheckResult,
@@ -22,6 +22,7 @@ __all__ = [
     "Limits",
     "Report",
     "SubmissionRefused",
+    "check_folder",
     "exercise",
     "exercises",
     "grade_folder",

@@ -35,12 +35,16 @@ _REAP = "while true; do sleep 60; done"
 _ASK = """
 i=0
 while [ $i -lt 10 ]; do
-  if timeout {seconds} wget -q -O /tmp/body http://127.0.0.1:{port}{path} 2>/tmp/error; then
+  timeout {seconds} wget -q -O /tmp/body http://127.0.0.1:{port}{path} 2>/tmp/error
+  code=$?
+  if [ $code -eq 0 ]; then
     cat /proc/net/tcp /proc/net/tcp6 >&2
     head -c {limit} /tmp/body
     printf '\nend %d' $(head -c {limit} /tmp/body | wc -c) >&2
     exit 0
   fi
+  # A server that says nothing: whether the check was cancelled meanwhile is known outside.
+  [ $code -ge 124 ] && break
   grep -q 'HTTP/' /tmp/error && break
   i=$((i+1)); sleep 0.1
 done

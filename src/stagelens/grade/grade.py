@@ -15,8 +15,23 @@ from stagelens.grade.checks import WAYS, Seen
 from stagelens.grade.container import ASKER_IMAGE
 from stagelens.grade.lab import Lab
 from stagelens.grade.model import Check, CheckResult, Exercise, Report, SubmissionRefused
+from stagelens.grade.sweep import sweep
+from stagelens.interrupts import Call, attended, through
 
 Progress = Callable[[str], None]
+
+
+def check_folder(
+    exercise: Exercise,
+    folder: str | Path,
+    *,
+    engine: Engine,
+    cancel: Cancel | None = None,
+    report: Progress | None = None,
+) -> Report:
+    """A learner's own look at an answer: `grade_folder`, after the removal of what killed ones have left."""
+    sweep(engine)
+    return grade_folder(exercise, folder, engine=engine, cancel=cancel, report=report)
 
 
 def grade_folder(
@@ -34,16 +49,24 @@ def grade_folder(
 
     Raises
     ------
-    BuildCancelled: `cancel` was called.
+    BuildCancelled: `cancel` was called. What was made is removed then, as after an interrupt.
     """
+    stop = cancel or Cancel()
+
+    def work(call: Call) -> Report:
+        return _graded(exercise, Path(folder), engine, stop, through(call, report))
+
+    return attended(work, stop)
+
+
+def _graded(exercise: Exercise, folder: Path, engine: Engine, cancel: Cancel, say: Progress) -> Report:
     begun = time.monotonic()
-    say = report or _silent
     results: list[CheckResult] = []
     notes: tuple[str, ...] = ()
     error: str | None = None
     try:
-        images.ensure(engine, needed_images(exercise), report=say)
-        with Lab(exercise, Path(folder), engine, cancel, say) as lab:
+        images.ensure(engine, needed_images(exercise), report=say, cancel=cancel)
+        with Lab(exercise, folder, engine, cancel, say) as lab:
             notes = lab.notes
             for check in exercise.checks:
                 say(check.title)
@@ -79,10 +102,6 @@ def _told(problem: Exception) -> str:
 def needed_images(exercise: Exercise) -> tuple[str, ...]:
     """The base images that must be on an engine before it can grade."""
     return tuple(dict.fromkeys((*exercise.images, ASKER_IMAGE)))
-
-
-def _silent(text: str) -> None:
-    """Nobody wants to know."""
 
 
 def _look(lab: Lab, check: Check) -> Seen:

@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, cast
 
@@ -28,7 +27,7 @@ from stagelens.grade.container import Answer
 from stagelens.grade.model import Exercise
 from stagelens.grade.policy import NotAllowed
 from stagelens.grade.words import harmless
-from stagelens.interrupts import Calls, attended, uninterrupted
+from stagelens.interrupts import uninterrupted
 from stagelens.snapshot import FileTable
 from stagelens.snapshot.prober import list_image
 
@@ -202,18 +201,15 @@ class Lab:
         doing = "building" if name == "first" else f"building again: {self.exercise.edits[name].file} changed"
         self._say(doing)
 
-        calls: Calls = SimpleQueue()
-
         def watch(vertex: Vertex, _: object) -> None:
             if vertex.instruction is not None and vertex.running:
-                calls.put(lambda: self._say(f"{doing} ({clean(vertex.name)[:100]})"))
+                self._say(f"{doing} ({clean(vertex.name)[:100]})")
 
         # Before it is there: an interrupt may come between the image and the next line.
         self._stack.callback(_remove, self.engine, self._tag(name))
         try:
             with self._deadline() as cancel:
-                work = partial(
-                    build,
+                trace = build(
                     folder,
                     tags=[self._tag(name)],
                     labels=self.labels,
@@ -224,8 +220,6 @@ class Lab:
                     on_vertex=watch,
                     cancel=cancel,
                 )
-                # The engine must be through with it before the image is removed.
-                trace = attended(work, calls, cancel)
         except BuildFailed as error:
             return Outcome(error.trace, problem=error)
         except BuildTooSlow as error:

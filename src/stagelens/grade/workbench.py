@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from stagelens import engine as engines
@@ -12,12 +13,12 @@ from stagelens.errors import StagelensError, interruptible
 from stagelens.grade import work
 from stagelens.grade.bench_editor import BenchEditor
 from stagelens.grade.catalogue import exercise
-from stagelens.grade.grade import Progress, grade_folder, needed_images
+from stagelens.grade.grade import Progress, check_folder, needed_images
 from stagelens.grade.lab import Lab
 from stagelens.grade.model import Report
 from stagelens.grade.results.shown import Comparison, following
 from stagelens.grade.results.write import write_whole
-from stagelens.grade.sweep import sweep
+from stagelens.interrupts import attended, through
 from stagelens.views.line import StatusLine
 from stagelens.views.markup import size
 
@@ -117,8 +118,7 @@ class Workbench:
         """
         found = engines.connect()
         try:
-            sweep(found)
-            return grade_folder(self.exercise, self.place, engine=found, cancel=cancel, report=report)
+            return check_folder(self.exercise, self.place, engine=found, cancel=cancel, report=report)
         finally:
             found.api.close()
 
@@ -151,8 +151,8 @@ class Workbench:
         found = engines.connect()
         try:
             with StatusLine() as line:
-                images.ensure(found, needed_images(self.exercise), report=line)
-                rows = [self._row(found, label, folder, edit, line) for label, folder in self._both()]
+                stop = Cancel()
+                rows = attended(lambda call: self._rows(found, edit, through(call, line), stop), stop)
         finally:
             found.api.close()
         file = self.exercise.edits[edit].file
@@ -168,14 +168,26 @@ class Workbench:
         given = [("as given", self.exercise.folder)]
         return [*given, ("yours", self.place)] if self.begun else given
 
-    def _row(self, found: Engine, label: str, folder: Path, edit: str, tell: Progress) -> list[str]:
-        with Lab(self.exercise, folder, found, say=lambda part: tell(f"{label.capitalize()}: {part}")) as lab:
-            if lab.first.problem is not None:
-                return [label, "does not build", "", ""]
-            again = lab.edited(edit).ran
-            seconds = sum(step.seconds or 0 for step in again)
-            told = f"{len(again)}, taking {seconds:.1f} s" if again else "none"
-            return [label, size(int(lab.image["Size"])), f"{len(lab.files):,}", told]
+    def _rows(self, found: Engine, edit: str, tell: Progress, cancel: Cancel) -> list[list[str]]:
+        images.ensure(found, needed_images(self.exercise), report=tell, cancel=cancel)
+        rows: list[list[str]] = []
+        for label, folder in self._both():
+            with Lab(self.exercise, folder, found, cancel, partial(_labelled, tell, label)) as lab:
+                rows.append([label, *_compared(lab, edit)])
+        return rows
+
+
+def _labelled(tell: Progress, label: str, part: str) -> None:
+    tell(f"{label.capitalize()}: {part}")
+
+
+def _compared(lab: Lab, edit: str) -> list[str]:
+    if lab.first.problem is not None:
+        return ["does not build", "", ""]
+    again = lab.edited(edit).ran
+    seconds = sum(step.seconds or 0 for step in again)
+    told = f"{len(again)}, taking {seconds:.1f} s" if again else "none"
+    return [size(int(lab.image["Size"])), f"{len(lab.files):,}", told]
 
 
 def _named(path: Path) -> Path:

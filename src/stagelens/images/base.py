@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from stagelens.buildkit import Cancel
 from stagelens.images import host
 from stagelens.images.errors import ReplicaFailed
 from stagelens.images.process import run
@@ -27,7 +28,7 @@ FILES = {
 }
 
 
-def root_file_system(certificates: Mapping[str, bytes]) -> bytes:
+def root_file_system(certificates: Mapping[str, bytes], cancel: Cancel | None = None) -> bytes:
     """The image's files as a tar.
 
     Raises
@@ -35,7 +36,7 @@ def root_file_system(certificates: Mapping[str, bytes]) -> bytes:
     ReplicaFailed: no static busybox, neither here nor from the host's package archive.
     """
     with tempfile.TemporaryDirectory(prefix="stagelens-base-") as folder:
-        program = _static_busybox(Path(folder))
+        program = _static_busybox(Path(folder), cancel)
         applets = run([str(program), "--list-full"]).split()
         files = FILES | {"etc/ssl/certs/ca-certificates.crt": bundle(certificates)}
         return pack(program.read_bytes(), applets, files)
@@ -76,14 +77,14 @@ def _add(
     tar.addfile(member, io.BytesIO(content))
 
 
-def _static_busybox(folder: Path) -> Path:
+def _static_busybox(folder: Path, cancel: Cancel | None) -> Path:
     own = shutil.which("busybox", path="/usr/bin:/bin")
     if own and is_static(Path(own).read_bytes()):
         return Path(own)
     # apt drops its rights to the user _apt for a download, who must be able to write here.
     folder.chmod(0o777)
-    host.fetch_lists()
-    run(["apt-get", "download", "busybox-static"], cwd=folder)
+    host.fetch_lists(cancel)
+    run(["apt-get", "download", "busybox-static"], cwd=folder, cancel=cancel)
     package = next(folder.glob("busybox-static_*.deb"), None)
     if package is None:
         raise ReplicaFailed(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from stagelens.buildkit import Cancel
 from stagelens.images import host
 from stagelens.images.process import run
 from stagelens.paths import cache_dir
@@ -36,7 +37,7 @@ FILES = {
 _UNWANTED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
 
 
-def tarball(recipe: str, report: Callable[[str], None]) -> Path:
+def tarball(recipe: str, report: Callable[[str], None], cancel: Cancel | None = None) -> Path:
     """The system's files as a tar in the cache, made where it is not there yet (debootstrap, half a minute).
 
     Raises
@@ -47,7 +48,7 @@ def tarball(recipe: str, report: Callable[[str], None]) -> Path:
     if target.exists():
         return target
     host.require_debian("debootstrap", "unshare")
-    sources = host.apt_sources()
+    sources = host.apt_sources(cancel)
     temporary = tempfile.gettempdir()
     # debootstrap takes no folder whose name has blanks.
     place = temporary if temporary.split() == [temporary] else "/var/tmp"
@@ -57,10 +58,11 @@ def tarball(recipe: str, report: Callable[[str], None]) -> Path:
         # Whoever reads this may interrupt us: from here on that leaves nothing.
         report("making a Debian with debootstrap")
         root = folder / "root"
-        _bootstrap(root, sources)
+        _bootstrap(root, sources, cancel)
         settle(root, sources)
         report("packing the Debian")
-        run(["tar", "--numeric-owner", "-C", str(root), "--exclude=./dev/*", "-cf", str(part), "."])
+        pack = ["tar", "--numeric-owner", "-C", str(root), "--exclude=./dev/*", "-cf", str(part), "."]
+        run(pack, cancel=cancel)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
@@ -80,13 +82,14 @@ def _remove(folder: Path) -> None:
         time.sleep(0.05)
 
 
-def _bootstrap(root: Path, sources: Iterable[host.AptSource]) -> None:
+def _bootstrap(root: Path, sources: Iterable[host.AptSource], cancel: Cancel | None) -> None:
     suite = host.codename()
     mirror = next(s.uri for s in sources if s.suite == suite and s.component == "main")
     # In namespaces of its own, what debootstrap mounts and starts ends with it, however it ends.
     isolated = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     include = f"--include={','.join(PACKAGES)}"
-    run([*isolated, "debootstrap", "--variant=minbase", include, suite, str(root), mirror])
+    debootstrap = ["debootstrap", "--variant=minbase", include, suite, str(root), mirror]
+    run([*isolated, *debootstrap], cancel=cancel)
 
 
 def settle(root: Path, sources: Iterable[host.AptSource]) -> None:

@@ -8,6 +8,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 
+from stagelens.buildkit import Cancel
 from stagelens.images.errors import ReplicaFailed
 from stagelens.images.process import PATH, run
 
@@ -63,7 +64,7 @@ def require_debian(*programs: str) -> None:
         )
 
 
-def apt_sources() -> list[AptSource]:
+def apt_sources(cancel: Cancel | None = None) -> list[AptSource]:
     """The host's sources of its own release; those of other vendors are left out.
 
     `apt-get indextargets` (apt's doc/acquire-additional-files.md) prints apt's own reading of every
@@ -73,7 +74,7 @@ def apt_sources() -> list[AptSource]:
     ------
     ReplicaFailed: the release's main component is in no source.
     """
-    fetch_lists()
+    fetch_lists(cancel)
     sources = parse_targets(_targets(), codename())
     if not any(s.suite == codename() and s.component == "main" for s in sources):
         raise ReplicaFailed(
@@ -84,7 +85,7 @@ def apt_sources() -> list[AptSource]:
     return sources
 
 
-def fetch_lists() -> None:
+def fetch_lists(cancel: Cancel | None = None) -> None:
     """Get apt's lists of packages where there are none: images for CI leave them out to be small.
 
     Raises
@@ -92,7 +93,7 @@ def fetch_lists() -> None:
     ReplicaFailed: apt could not get them.
     """
     if not _targets():
-        run(["apt-get", "update"])
+        run(["apt-get", "update"], cancel=cancel)
 
 
 def _targets() -> str:

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
 
 from stagelens.buildkit import Cancel
 from stagelens.images.errors import ReplicaFailed
@@ -27,7 +26,7 @@ def run(command: Sequence[str], *, cwd: Path | None = None, cancel: Cancel | Non
     cancel = cancel or Cancel()
     # An interrupt can hit the main thread while the program is being started, and nobody would know of
     # the program then. Another thread is never interrupted: it starts it, and ends it when told.
-    return attended(lambda: _run(command, cwd, cancel), SimpleQueue(), cancel)
+    return attended(lambda _: _run(command, cwd, cancel), cancel)
 
 
 def _run(command: Sequence[str], cwd: Path | None, cancel: Cancel) -> str:

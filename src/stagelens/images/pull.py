@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import docker
@@ -14,6 +15,8 @@ import urllib3
 from docker.auth import get_config_header, resolve_repository_name
 from docker.errors import APIError, DockerException
 
+from stagelens.buildkit import Cancel
+from stagelens.buildkit.dockerpy import wake_reader
 from stagelens.images.errors import PullFailed
 from stagelens.settings import Settings
 
@@ -22,18 +25,18 @@ _NEXT_EVENT_SECONDS = 120.0
 _REFUSED = ("not found", "manifest unknown", "denied", "unauthorized", "no matching manifest")
 
 
-def pull(api: docker.APIClient, name: str, tag: str, report: Callable[[str], None]) -> None:
+def pull(api: docker.APIClient, name: str, tag: str, report: Callable[[str], None], cancel: Cancel) -> None:
     """Pull `name`, through STAGELENS_REGISTRY_MIRROR where it is set, and tag it `tag`.
 
-    Closing the connection, which an interrupt does too, makes the engine stop.
+    Closing the connection, as `cancel` does, makes the engine stop.
 
     Raises
     ------
-    PullFailed: no registry answered within five seconds, or it refused.
+    PullFailed: no registry answered within five seconds, or it refused; or `cancel` was called.
     """
     mirror = Settings().registry_mirror
     repository = f"{mirror.rstrip('/')}/{name}" if mirror else name
-    _follow(api, repository, name, report)
+    _follow(api, repository, name, report, cancel)
     if repository != tag:
         try:
             api.tag(f"{repository}:latest", tag, "latest")
@@ -42,7 +45,9 @@ def pull(api: docker.APIClient, name: str, tag: str, report: Callable[[str], Non
             raise PullFailed(name, str(error)) from error
 
 
-def _follow(api: docker.APIClient, repository: str, name: str, report: Callable[[str], None]) -> None:
+def _follow(
+    api: docker.APIClient, repository: str, name: str, report: Callable[[str], None], cancel: Cancel
+) -> None:
     query = {"fromImage": repository, "tag": "latest"}
     silence = f"the registry gave no sign of life within {FIRST_EVENT_SECONDS:.0f} seconds"
     started = time.monotonic()
@@ -61,6 +66,7 @@ def _follow(api: docker.APIClient, repository: str, name: str, report: Callable[
                 raise _refusal(name, response.text[:2000])
             with contextlib.suppress(AttributeError):
                 client._get_raw_response_socket(response).settimeout(_NEXT_EVENT_SECONDS)
+            cancel.on_request(partial(_end, response))
             for line in response.iter_lines():
                 _take(json.loads(line), name, report)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
@@ -68,6 +74,12 @@ def _follow(api: docker.APIClient, repository: str, name: str, report: Callable[
         raise PullFailed(name, silence if late else str(error), unreachable=True) from error
     except (APIError, ValueError) as error:
         raise PullFailed(name, str(error)) from error
+
+
+def _end(response: requests.Response) -> None:
+    # It may have ended by itself.
+    with contextlib.suppress(OSError, AttributeError):
+        wake_reader(response)
 
 
 def _take(event: dict[str, Any], name: str, report: Callable[[str], None]) -> None:

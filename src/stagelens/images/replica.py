@@ -55,7 +55,9 @@ def recipe(kind: str, certificates: Mapping[str, bytes]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def make_base(api: docker.APIClient, tag: str, certificates: Mapping[str, bytes]) -> None:
+def make_base(
+    api: docker.APIClient, tag: str, certificates: Mapping[str, bytes], cancel: Cancel | None = None
+) -> None:
     """Import diamol/base under `tag`.
 
     Raises
@@ -63,11 +65,11 @@ def make_base(api: docker.APIClient, tag: str, certificates: Mapping[str, bytes]
     ReplicaFailed: this host cannot make it, or the engine refused it.
     """
     host.require_debian()
-    files = base.root_file_system(certificates)
+    files = base.root_file_system(certificates, cancel)
     _import(api, files, tag, recipe("base", certificates), changes(_dockerfile("base")))
 
 
-def make_debian(api: docker.APIClient, report: Report) -> None:
+def make_debian(api: docker.APIClient, report: Report, cancel: Cancel) -> None:
     """Import stagelens/debian, unless the engine has the one of this recipe.
 
     Raises
@@ -78,7 +80,7 @@ def make_debian(api: docker.APIClient, report: Report) -> None:
     rows = api.images(name=debian.NAME)
     if any((row.get("Labels") or {}).get(LABEL) == wanted for row in rows):
         return
-    path = debian.tarball(wanted, report)
+    path = debian.tarball(wanted, report, cancel)
     report("importing the Debian")
     with path.open("rb") as file:
         _import(api, file, debian.NAME, wanted, ['CMD ["bash"]'])

@@ -43,7 +43,7 @@ class Starter:
     call: str
     cancel: Cancel
     report: Callable[[str], None]
-    on_vertex: Callable[[Vertex, tuple[LogLine, ...]], None] | None
+    on_vertex: Callable[[Vertex, tuple[LogLine, ...]], None]
     taken: set[int] = field(default_factory=set[int])
 
     def run(self, with_build: bool) -> App:

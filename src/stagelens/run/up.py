@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from queue import SimpleQueue
 from typing import Any
 
 from docker.errors import APIError
@@ -15,7 +14,7 @@ from stagelens.build import LogLine, Vertex
 from stagelens.buildkit import Cancel
 from stagelens.dockerfile import load
 from stagelens.errors import interruptible
-from stagelens.interrupts import Calls, attended
+from stagelens.interrupts import Call, attended, through
 from stagelens.run.errors import ImageMissing, RunError
 from stagelens.run.lock import starting
 from stagelens.run.model import APPLICATIONS, App, Definition
@@ -61,33 +60,32 @@ def up(
     NameTaken: a container of such a name is somebody else's. NetworkFailed, NoFreePort, ImageMissing.
     ServiceFailed: an application ended or did not answer. AlreadyStarting: another process is at it.
     """
-    tell = report or _silent
-    found = engine or engines.connect(report=tell)
+    found = engine or engines.connect(report=report)
     names = names_of(namespace)
     if build:
         _check(services)
-        images.ensure(found, _base_images(services), report=tell)
-    calls: Calls = SimpleQueue()
-    starter = Starter(
-        found,
-        names,
-        tuple(services),
-        public=public,
-        ports=dict(ports or {}),
-        call=uuid.uuid4().hex,
-        cancel=cancel or Cancel(),
-        report=lambda text: calls.put(lambda: tell(text)),
-        on_vertex=(lambda vertex, lines: calls.put(lambda: on_vertex(vertex, lines))) if on_vertex else None,
-    )
+        images.ensure(found, _base_images(services), report=report, cancel=cancel)
+    stop = cancel or Cancel()
+
+    def work(call: Call) -> App:
+        starter = Starter(
+            found,
+            names,
+            tuple(services),
+            public=public,
+            ports=dict(ports or {}),
+            call=uuid.uuid4().hex,
+            cancel=stop,
+            report=through(call, report),
+            on_vertex=through(call, on_vertex),
+        )
+        return starter.run(build)
+
     try:
         with starting(names.network):
-            return attended(lambda: starter.run(build), calls, starter.cancel)
+            return attended(work, stop)
     except APIError as error:
         raise RunError("The engine refused a step.", why=str(error.explanation or error)[:1000]) from error
-
-
-def _silent(_: str) -> None:
-    """Tell nobody."""
 
 
 def _check(services: Sequence[Definition]) -> None:

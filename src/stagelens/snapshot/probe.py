@@ -16,9 +16,10 @@ from stagelens.buildkit import BuildRequest, Cancel
 from stagelens.dockerfile import Instruction, Stage, StageNotFound
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError, interruptible
+from stagelens.interrupts import Call, attended, through
 from stagelens.paths import cache_dir
 from stagelens.snapshot.diff import Diff, diff
-from stagelens.snapshot.known import Known, build_key
+from stagelens.snapshot.known import Explored, Known, build_key
 from stagelens.snapshot.points import Copied, Point, listed_points, points, source_point
 from stagelens.snapshot.prober import Prober, Project
 from stagelens.snapshot.table import FileTable, path_key
@@ -134,9 +135,16 @@ def explore(
     sources = listed_points(dockerfile, needed)
     found = known.build(key, trace)
     if found is None or {point for point in sources.values() if point} - found.snapshots.keys():
-        probe = Prober(engine, Project(dockerfile, Path(context), request), on_vertex, cancel)
-        found = probe.explored(needed, sources, known)
-        known.keep_build(key, probe.time, found)
+        stop = cancel or Cancel()
+
+        def look(call: Call) -> Explored:
+            project = Project(dockerfile, Path(context), request)
+            probe = Prober(engine, project, through(call, on_vertex), stop)
+            seen = probe.explored(needed, sources, known)
+            known.keep_build(key, probe.time, seen)
+            return seen
+
+        found = attended(look, stop)
     stages: list[StageFiles] = []
     for index in needed:
         stage = dockerfile.stages[index]
@@ -188,9 +196,11 @@ def read_file(exploration: Exploration, stage: str | int, instruction: int | Non
     point = source_point(dockerfile, last)
     if point is None:
         raise StagelensError(f"There is no file {path!r} there.", where=place)
-    probe = Prober(exploration.engine, Project(dockerfile, exploration.context, exploration.request))
-    needed = dockerfile.needed(exploration.trace.target)
-    data = probe.content(needed, point, path_key(entry.path), CONTENT_BYTES)
+    stop = Cancel()
+    project = Project(dockerfile, exploration.context, exploration.request)
+    probe = Prober(exploration.engine, project, cancel=stop)
+    needed, key = dockerfile.needed(exploration.trace.target), path_key(entry.path)
+    data = attended(lambda _: probe.content(needed, point, key, CONTENT_BYTES), stop)
     return FileContent(data, entry.size, _is_binary(data))
 
 
