@@ -8,14 +8,12 @@ import errno
 import importlib
 import io
 import os
-import signal
 import sys
-from collections.abc import Iterable
-from types import FrameType
 
 import click
 
 from stagelens.cli.console import INTERRUPTED, err
+from stagelens.cli.ending import Ending
 from stagelens.errors import StagelensError
 
 # Each command's module and its name there, in the order of the help.
@@ -37,8 +35,6 @@ _COMMANDS = {
     "doctor": "doctor.doctor",
     "test": "testing.test",
 }
-# How one is told to end without a keyboard: by a supervisor, by a terminal that was closed.
-_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class _Commands(click.Group):
@@ -74,12 +70,8 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line; an error is told in its own words, without a traceback."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        # ./stagelens has another one in place while this is imported.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in _ENDING:
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _end)
+    ending = Ending()
+    ending.hear()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal cannot show is no reason to fail.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -102,26 +94,8 @@ def main() -> None:
         _drop_output()
         code = _told(_refused(error))
     finally:
-        # Python itself ends now, and has nothing to do for a second one but to complain.
-        _hear_no_more([signal.SIGINT, *_ENDING])
+        ending.over()
     sys.exit(code)
-
-
-def _end(number: int, _: FrameType | None) -> None:
-    """Leave by way of everything that cleans up; a second one does not disturb that."""
-    _hear_no_more(_ENDING)
-    sys.exit(128 + number)
-
-
-def _hear_no_more(numbers: Iterable[int]) -> None:
-    # SIG_IGN would have Python complain of a signal that is there already.
-    for number in numbers:
-        if callable(signal.getsignal(number)):
-            signal.signal(number, _pass_over)
-
-
-def _pass_over(_: int, __: FrameType | None) -> None:
-    """A signal that changes nothing."""
 
 
 def _told(error: StagelensError) -> int:
