@@ -209,3 +209,13 @@ def relabel(engine: Engine, name: str, change: str) -> None:
     container = engine.api.create_container(name, ["true"], name=f"{name.replace('/', '-')}-relabel")
     engine.api.commit(container, repository=name, tag="latest", changes=[change])
     engine.api.remove_container(container)
+
+
+def test_a_notebooks_stop_is_told_in_two_lines(engine: Engine, namespace: str) -> None:
+    def stop(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as told:
+        images.ensure(engine, ["diamol/base"], report=stop, namespace=namespace)
+    assert "Stopped" in vars(told.value)["_render_traceback_"]()[-1]
+    assert images.describe(engine, namespace=namespace)[0].origin == "missing"

@@ -12,7 +12,7 @@ from textwrap import dedent
 import nbformat
 import pytest
 
-from stagelens.images import LESSON_IMAGES
+from stagelens.images import LESSON_IMAGES, NAMES
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("*/*.ipynb"))
@@ -70,6 +70,21 @@ def test_the_images_of_a_lesson_have_names_of_their_own_in_each_run() -> None:
 
 def test_every_lesson_says_which_images_it_needs() -> None:
     assert {path.stem for path in LESSONS} <= set(LESSON_IMAGES)
+
+
+@pytest.mark.parametrize(
+    "lesson", ["02-java-image-of-the-day", "03-node-access-log", "04-go-image-gallery", "05-why-multi-stage"]
+)
+def test_a_lesson_provides_its_base_images_before_it_builds(lesson: str) -> None:
+    # `stagelens lab` did so for the lesson that it was opened with, and no other.
+    cells = nbformat.read(ROOT / f"notebooks/en/{lesson}.ipynb", as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    before, asked, _ = re.split(r"images\.ensure\(engine, (?:\[(.+?)\], )?report=line\)", code)
+    assert not re.search(r"\.build\(|= (stagelens\.)?record\(", before)
+    projects = [name for name in ("image-of-the-day", "access-log", "image-gallery") if name in code]
+    dockerfiles = [(ROOT / "ch04/exercises" / name / "Dockerfile").read_text() for name in projects]
+    wanted = set(re.findall(r"^FROM (\S+)", "\n".join(dockerfiles), re.MULTILINE))
+    assert wanted <= set(re.findall(r'"(.+?)"', asked) if asked else NAMES)
 
 
 def run(lesson: str, folder: Path) -> str:

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.engine import Engine
+from stagelens.errors import interruptible
 from stagelens.images import certificates, replica
 from stagelens.images.errors import ImagesError, PullFailed
 from stagelens.images.model import KINDS, NAMES, NAMESPACE, BaseImage, ImageSource, Present, index
@@ -28,6 +29,7 @@ def describe(engine: Engine, *, namespace: str = NAMESPACE) -> tuple[BaseImage, 
     return tuple(_row(f"{namespace}/{kind}", present) for kind in KINDS)
 
 
+@interruptible()
 def ensure(
     engine: Engine,
     names: Iterable[str] | None = None,
