@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from textwrap import dedent
 
 import nbformat
 import pytest
+from stagelens_testing.held import children, nothing_new, until
 
 from stagelens.images import LESSON_IMAGES, NAMES
 
@@ -133,6 +136,52 @@ def test_output_that_a_busy_machine_sends_late_is_in_the_page(tmp_path: Path) ->
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert done.returncode == 0, done.stderr[-4000:]
     assert "sent late" in (tmp_path / "out/busy.html").read_text()
+
+
+TIDY = """
+import pathlib, time
+place = pathlib.Path({place!r})
+try:
+    (place / "begun").touch()
+    time.sleep(600)
+finally:
+    (place / "cleaned").touch()
+"""
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["tmp/stagelens-run-*/k-*/kernel.json", "begun"])
+def test_an_end_half_way_lets_the_cell_clean_up_and_leaves_no_kernel_and_no_folder(
+    tmp_path: Path, moment: str, number: signal.Signals
+) -> None:
+    cell = nbformat.v4.new_code_cell(TIDY.format(place=str(tmp_path)))
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel}), tmp_path / "long.ipynb"
+    )
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-m", "stagelens.cli", "run", "long.ipynb", "--out", str(tmp_path / "out")]
+    environment = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
+    with (
+        nothing_new(children),
+        subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
+        until(lambda: any(tmp_path.glob(moment)), moment)
+        process.send_signal(number)
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 128 + number, said
+    assert "Traceback" not in said
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert (tmp_path / "cleaned").exists() is (tmp_path / "begun").exists()
 
 
 def test_an_unknown_lesson_is_told(tmp_path: Path) -> None:

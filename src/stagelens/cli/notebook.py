@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -15,10 +14,9 @@ from stagelens import images
 from stagelens.cli import engine as engine_commands
 from stagelens.cli.console import out, working
 from stagelens.errors import StagelensError
+from stagelens.interrupts import attended
 
 ROOT = Path(__file__).parents[3]
-# Output that comes later is left out without a word. nbclient waits four seconds, which a busy machine needs.
-_OUTPUT_SECONDS = 60
 
 
 @click.command("run")
@@ -34,7 +32,6 @@ def run_command(name: str, out_dir: Path, language: str) -> None:
     written.
     """
     # It takes seconds to import, and every command of this program would pay for it.
-    import papermill
     from jupyter_client.kernelspec import NoSuchKernel
     from papermill.exceptions import PapermillExecutionError
 
@@ -45,18 +42,9 @@ def run_command(name: str, out_dir: Path, language: str) -> None:
     os.environ["DOCKER_HOST"] = engine.address
     out_dir.mkdir(parents=True, exist_ok=True)
     executed = out_dir / f"{source.stem}.ipynb"
-    with working(f"running {source.stem}"), _temporary_files():
+    with working(f"running {source.stem}"):
         try:
-            papermill.execute_notebook(
-                str(source),
-                str(executed),
-                cwd=str(source.parent),
-                progress_bar=False,
-                log_output=False,
-                iopub_timeout=_OUTPUT_SECONDS,
-                # It would warn that it listens on localhost, and print a traceback when it is ended.
-                extra_arguments=["--IPKernelApp.log_level=50"],
-            )
+            _execute(source, executed)
         except PapermillExecutionError as error:
             raise StagelensError(
                 f"Cell {error.exec_count} of {source.name} failed.",
@@ -77,19 +65,18 @@ def run_command(name: str, out_dir: Path, language: str) -> None:
     out.print(str(page), markup=False, soft_wrap=True)
 
 
-@contextmanager
-def _temporary_files() -> Generator[None]:
-    """A folder for temporary files, removed at the end: an interrupted papermill leaves some."""
-    before = os.environ.get("TMPDIR")
+def _execute(source: Path, executed: Path) -> None:
+    """Run a notebook in its own folder. What ends us ends the cell that runs first, which cleans up, too."""
+    from stagelens.grade.runner.kernel import WarmKernel
+
     with tempfile.TemporaryDirectory(prefix="stagelens-run-", ignore_cleanup_errors=True) as folder:
-        os.environ["TMPDIR"] = tempfile.tempdir = folder
-        try:
-            yield
-        finally:
-            tempfile.tempdir = None
-            del os.environ["TMPDIR"]
-            if before is not None:
-                os.environ["TMPDIR"] = before
+        kernel = WarmKernel(Path(folder), source.parent)
+
+        def work(_: object) -> None:
+            with closing(kernel):
+                kernel.run(str(source), executed, {}, timeout=None)
+
+        attended(work, kernel.stop)
 
 
 def still_page(executed: Path) -> str:

@@ -18,7 +18,7 @@ _SOCKET_PATH = 100  # bytes; a UNIX socket's path has 108 at most, on macOS 104
 M = TypeVar("M", bound=KernelManager)
 
 
-def manager(kind: type[M], folder: Path) -> M:
+def manager(kind: type[M], folder: Path, name: str = CURRENT_ENV_KERNEL_NAME) -> M:
     """A manager of a kernel whose files are in `folder`, to be started with `ARGUMENTS`.
 
     Its sockets are there, too: a port is chosen before the kernel takes it, and others may reach it.
@@ -27,7 +27,7 @@ def manager(kind: type[M], folder: Path) -> M:
     local = sys.platform != "win32" and len(str(socket)) < _SOCKET_PATH
     transport: dict[str, Any] = {"transport": "ipc", "ip": str(socket)} if local else {}
     return kind(
-        kernel_name=CURRENT_ENV_KERNEL_NAME,
+        kernel_name=name,
         kernel_spec_manager=NbvalKernelspecManager(),
         connection_file=str(folder / "kernel.json"),
         **transport,

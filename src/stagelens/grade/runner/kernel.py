@@ -46,10 +46,12 @@ class WarmKernel:
     """A kernel of this Python, started when it is first needed; `run` is for one thread, `stop` for any.
 
     folder: where temporary files go, the kernel's own and those of what it runs; None: the system's place.
+    place: the folder in which its only notebook runs, in a kernel of the kind that this names.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, place: Path | None = None) -> None:
         self.folder = folder
+        self.place = place
         self.stopped = False
         # Held by whoever runs or ends the kernel; ZeroMQ's sockets are for one thread at a time.
         self._using = threading.Lock()
@@ -62,11 +64,16 @@ class WarmKernel:
         self._interrupted = False
 
     def run(
-        self, notebook: nbformat.NotebookNode, output: Path, parameters: dict[str, Any], *, timeout: float
+        self,
+        notebook: nbformat.NotebookNode | str,
+        output: Path,
+        parameters: dict[str, Any],
+        *,
+        timeout: float | None,
     ) -> None:
-        """Run a notebook by papermill in the folder of `output`, where it is kept, also when it fails.
+        """Run a notebook, or the one at a path, by papermill; `output` keeps it, also when it fails.
 
-        timeout: seconds that one of its cells may take.
+        It runs in the folder of `output`, or in `place`. timeout: seconds that one of its cells may take.
 
         Raises
         ------
@@ -85,7 +92,11 @@ class WarmKernel:
                 raise
 
     def _execute(
-        self, notebook: nbformat.NotebookNode, output: Path, parameters: dict[str, Any], timeout: float
+        self,
+        notebook: nbformat.NotebookNode | str,
+        output: Path,
+        parameters: dict[str, Any],
+        timeout: float | None,
     ) -> None:
         try:
             papermill.execute_notebook(
@@ -147,8 +158,10 @@ class WarmKernel:
             _shutdown(manager)
             self._place.cleanup()
 
-    def connected(self) -> tuple[AsyncKernelManager, Any]:
+    def connected(self, name: str) -> tuple[AsyncKernelManager, Any]:
         """The running kernel's manager and client; starts one if there is none. For `run` alone.
+
+        name: of the kernel that the notebook names.
 
         Raises
         ------
@@ -157,9 +170,10 @@ class WarmKernel:
         if self._manager is None and not self.stopped:
             self._place = tempfile.TemporaryDirectory(prefix="k-", dir=self.folder)
             place = Path(self._place.name).resolve()
-            self._manager = kernels.manager(AsyncKernelManager, place)
+            kind = (name,) if self.place is not None else ()
+            self._manager = kernels.manager(AsyncKernelManager, place, *kind)
             # What a killed kernel leaves goes with this folder, by the next run at the latest.
-            self._client = _start(self._manager, place)
+            self._client = _start(self._manager, place, self.place)
             _wait(self._client, kernels.START_SECONDS)
             self._ready = True
         if self.stopped or self._manager is None:
@@ -220,10 +234,11 @@ class WarmKernel:
         return getattr(provisioner, "process", None)
 
 
-async def _start_async(manager: AsyncKernelManager, temporary: Path) -> Any:
+async def _start_async(manager: AsyncKernelManager, temporary: Path, place: Path | None) -> Any:
     environment = os.environ | {"TMPDIR": str(temporary)}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    await manager.start_kernel(extra_arguments=list(kernels.ARGUMENTS), env=environment, **quiet)
+    options: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    options |= {} if place is None else {"cwd": str(place)}
+    await manager.start_kernel(extra_arguments=list(kernels.ARGUMENTS), env=environment, **options)
     client = manager.client()
     client.start_channels()
     client.allow_stdin = False
@@ -274,19 +289,20 @@ class WarmEngine(NBClientEngine):
         *,
         warm: WarmKernel,
         folder: Path,
-        execution_timeout: float,
+        execution_timeout: float | None,
         **_: Any,
     ) -> None:
         """Forget what the last notebook did, go to `folder`, and run the cells."""
-        manager, connection = warm.connected()
+        manager, connection = warm.connected(kernel_name)
         patience: dict[str, Any] = {"timeout": execution_timeout, "iopub_timeout": OUTPUT_SECONDS}
         client = _Client(nb_man, km=manager, record_timing=False, **patience)
         client.warm = warm
         client.kc = connection
-        forget = FORGET.format(folder=str(folder))
-        reply = client.wait_for_reply(connection.execute(forget, silent=True, store_history=False))
-        if reply is None or reply["content"]["status"] != "ok":
-            raise RuntimeError("the kernel did not forget the notebook before")
+        if warm.place is None:
+            forget = FORGET.format(folder=str(folder))
+            reply = client.wait_for_reply(connection.execute(forget, silent=True, store_history=False))
+            if reply is None or reply["content"]["status"] != "ok":
+                raise RuntimeError("the kernel did not forget the notebook before")
         client.execute()
 
 
