@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from stagelens_testing.held import children, descriptors, ended, nothing_new, threads, until
+from stagelens_testing.held import PATIENCE, children, descriptors, ended, nothing_new, threads, until
 from stagelens_testing.sshd import SshServer
 
 import stagelens
@@ -27,7 +27,10 @@ from stagelens.engine.ssh import command
 
 @pytest.fixture
 def far(sshd: SshServer, monkeypatch: pytest.MonkeyPatch) -> SshServer:
-    """The server, with the user's `ssh` first on the PATH and nothing chosen yet."""
+    """The server, with the user's `ssh` first on the PATH and nothing chosen yet; it may be slow."""
+    monkeypatch.setattr("stagelens.engine.ssh.CONNECT_SECONDS", round(PATIENCE))
+    monkeypatch.setattr("stagelens.engine.client.SSH_PROBE_SECONDS", PATIENCE)
+    monkeypatch.setattr("stagelens.engine.client.PATIENT_SECONDS", PATIENCE)
     monkeypatch.setenv("PATH", f"{sshd.bin}:{os.environ['PATH']}")
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     return sshd
