@@ -5,7 +5,6 @@ They run on a grading engine of their own with small limits, in a network namesp
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -53,9 +52,9 @@ engine.start_private(None, private) if sys.argv[1] == "start" else engine.stop_p
 
 
 @pytest.fixture(scope="module")
-def private() -> Iterator[PrivateEngine]:
+def private(unique_here: str) -> Iterator[PrivateEngine]:
     """A running grading engine with small limits."""
-    name = f"slgrade{os.getpid()}"
+    name = unique_here
     subprocess.run(["ip", "netns", "add", name], check=True)
     with tempfile.TemporaryDirectory(prefix="sl-") as folder:
         private = PrivateEngine(Path(folder) / "grading", LIMITS, offline=True)
