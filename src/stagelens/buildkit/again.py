@@ -45,6 +45,19 @@ _FAULTS = (
         "it lost a step that it shared with a build which somebody cancelled",
         "build again; finished steps are kept",
     ),
+    # A session whose health is not told has ended, for BuildKit 0.8 after ten seconds, for newer ones after a
+    # minute (session/grpc.go, monitorHealth). The step that needs it next says so five seconds later.
+    _Fault(
+        re.compile(r"no active session for \S+: context deadline exceeded$"),
+        "it lost touch with this program, which was stopped or had no time to answer",
+        "build again; see to it that this machine stays awake and is not too busy",
+    ),
+    # A build that is steered (gateway.py) has three seconds to get its first word in (control/gateway).
+    _Fault(
+        re.compile(r"no such job \S+$"),
+        "it was too busy to begin in time",
+        "try again when the machine has less to do",
+    ),
     # Between not finding the name and making it: the containerd image store has no one step for both.
     _Fault(
         re.compile(r'^image "[^"]*": already exists$'),
