@@ -189,6 +189,31 @@ def test_a_replica_that_is_cancelled_leaves_no_name_and_no_folder(
     assert not engine.api.images(name=f"{namespace}/golang")
 
 
+@needs_root
+def test_a_program_that_is_cancelled_leaves_no_temporary_files(
+    engine: Engine, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """pip unpacks thousands of files there before they have their place."""
+    (tmp_path / "uv").write_text(f"#!/bin/sh\nmktemp -d > {tmp_path}/made\nsleep 600\n")
+    (tmp_path / "uv").chmod(0o755)
+    (tmp_path / "tmp").mkdir()
+    for name, value in {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(tmp_path / "tmp")}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    cancel = Cancel()
+
+    def stop() -> None:
+        until(lambda: (tmp_path / "made").exists() and (tmp_path / "made").read_text(), "its folder")
+        cancel()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    with pytest.raises(BuildCancelled):
+        images.ensure(engine, ["diamol/node"], "replica", namespace=namespace, cancel=cancel)
+    thread.join()
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
 def test_to_wait_for_another_program_that_provides_images_can_be_cancelled(
     engine: Engine, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

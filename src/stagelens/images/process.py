@@ -16,8 +16,16 @@ from stagelens.interrupts import attended
 PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 
 
-def run(command: Sequence[str], *, cwd: Path | None = None, cancel: Cancel | None = None) -> str:
-    """Run a program and return what it printed; its whole process group ends with us, or by `cancel`.
+def run(
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    cancel: Cancel | None = None,
+    temporary: Path | None = None,
+) -> str:
+    """Run a program and return what it printed; its whole process group is killed by `cancel`, or with us.
+
+    temporary: the folder for its temporary files, which it then has no time to remove.
 
     Raises
     ------
@@ -26,11 +34,12 @@ def run(command: Sequence[str], *, cwd: Path | None = None, cancel: Cancel | Non
     cancel = cancel or Cancel()
     # An interrupt can hit the main thread while the program is being started, and nobody would know of
     # the program then. Another thread is never interrupted: it starts it, and ends it when told.
-    return attended(lambda _: _run(command, cwd, cancel), cancel)
+    return attended(lambda _: _run(command, cwd, cancel, temporary), cancel)
 
 
-def _run(command: Sequence[str], cwd: Path | None, cancel: Cancel) -> str:
+def _run(command: Sequence[str], cwd: Path | None, cancel: Cancel, temporary: Path | None) -> str:
     environment = os.environ | {"PATH": PATH, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    environment |= {} if temporary is None else {"TMPDIR": str(temporary)}
     try:
         process = subprocess.Popen(
             command,

