@@ -12,11 +12,14 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from stagelens_testing.held import PATIENCE, free_port
+from stagelens_testing.held import PATIENCE, ended, free_port
 
+from stagelens.cli import lab
 from stagelens.engine import Engine
 from stagelens.images import ensure
 
@@ -72,6 +75,21 @@ def test_lab_prints_the_lessons_address_and_ends_with_us(
         if process.poll() is None:
             process.terminate()
             process.wait(PATIENCE)
+
+
+def test_an_interrupt_as_jupyter_is_started_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def interrupted(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(command, **options))
+        os.kill(os.getpid(), signal.SIGINT)
+        return started[-1]
+
+    monkeypatch.setattr(lab, "subprocess", SimpleNamespace(Popen=interrupted))
+    code = lab._serve(["sleep", "600"], dict(os.environ))
+    still = not ended(started[0].pid)
+    started[0].kill()
+    assert (code, still) == (-signal.SIGTERM, False)
 
 
 def listening_on(port: int) -> set[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,7 +15,7 @@ import psutil
 import pytest
 from papermill.clientwrap import PapermillNotebookClient
 from stagelens_testing.classroom import Room, a_task, kernels
-from stagelens_testing.held import PATIENCE, ended, threads, until
+from stagelens_testing.held import PATIENCE, ended, nothing_new, threads, until
 
 from stagelens.grade.runner import LocalScheduler, kernel, local
 from stagelens.grade.runner.kernel import KernelStopped, WarmKernel
@@ -206,3 +208,19 @@ def test_a_worker_that_cannot_even_begin_says_so_and_takes_the_next(
     tasks = (a_task(classroom, name) for name in ("ann", "bob"))
     outcomes = {outcome.learner: outcome.error for outcome in LocalScheduler(1).run(tasks)}
     assert outcomes == {"ann": "The grader failed: MemoryError: nothing is left", "bob": None}
+
+
+def test_an_interrupt_as_a_worker_begins_leaves_no_thread_and_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def started(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name == "stagelens-grade":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    with nothing_new(threads), pytest.raises(KeyboardInterrupt):
+        next(LocalScheduler(2, tmp_path / "work").run(()))
+    assert list(tmp_path.iterdir()) == []

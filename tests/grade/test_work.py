@@ -56,6 +56,29 @@ def test_a_disk_that_is_full_half_way_leaves_what_was_there(tmp_path: Path) -> N
     assert (folder / "Dockerfile").read_text() == "mine"
 
 
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("moment", range(1, 5))
+def test_an_interrupt_comes_when_all_is_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int, times: int
+) -> None:
+    folder = work.start(GO, tmp_path / "mine")
+    (folder / "Dockerfile").write_text("mine")
+    left, rename = [moment], Path.rename
+
+    def renamed(place: Path, target: Path) -> Path:
+        left[0] -= 1
+        for _ in range(times if left[0] == 0 else 0):
+            os.kill(os.getpid(), signal.SIGINT)
+        return rename(place, target)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    with pytest.raises(KeyboardInterrupt):
+        work.reset(GO, folder)
+    (kept,) = (place for place in tmp_path.iterdir() if place != folder)
+    assert (kept / "Dockerfile").read_text() == "mine"
+    assert {p.name for p in folder.iterdir()} == {p.name for p in GO.folder.iterdir()}
+
+
 def test_reset_of_what_was_never_started_starts_it(tmp_path: Path) -> None:
     assert work.reset(GO, tmp_path / "new") == (tmp_path / "new", None)
 

@@ -16,6 +16,7 @@ from stagelens.cli import engine as engine_commands
 from stagelens.cli import requirements
 from stagelens.cli.console import err, working
 from stagelens.errors import StagelensError
+from stagelens.interrupts import uninterrupted
 
 ROOT = Path(__file__).parents[3]
 FIRST = Path("notebooks/en/01-multi-stage.ipynb")
@@ -57,17 +58,27 @@ def lab(notebook: Path, no_browser: bool, port: int) -> None:
         # Jupyter refuses root unless told; on a course machine root is often who runs the engine.
         *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
     ]
-    with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"DOCKER_HOST": engine.address}) as process:
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:
-            # Ctrl-C reaches Jupyter, too; SIGTERM spares its question whether it is meant.
-            process.terminate()
-            code = process.wait()
-        except BaseException:
-            # Without a terminal, or when told to end, Jupyter must not outlive us.
-            process.terminate()
-            raise
+    code = _serve(command, os.environ | {"DOCKER_HOST": engine.address})
     if engine.address == engines.private_engine().address:
         err.print("the private engine goes on; stop it with: ./stagelens engine stop")
     raise click.exceptions.Exit(0 if code in (0, -15) else code)
+
+
+def _serve(command: list[str], environment: dict[str, str]) -> int:
+    """Run Jupyter until it ends, or Ctrl-C ends it; its exit code."""
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        # An interrupt within could leave a Jupyter that nobody knows of.
+        with uninterrupted():
+            process = subprocess.Popen(command, cwd=ROOT, env=environment)
+        return process.wait()
+    except BaseException as error:
+        # Without a terminal, or when told to end, Jupyter must not outlive us. Ctrl-C reaches it, too:
+        # SIGTERM spares its question whether it is meant.
+        code = 0
+        if process is not None:
+            process.terminate()
+            code = process.wait()
+        if isinstance(error, KeyboardInterrupt):
+            return code
+        raise

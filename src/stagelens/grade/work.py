@@ -11,6 +11,7 @@ from pathlib import Path
 from stagelens.errors import StagelensError
 from stagelens.grade.catalogue import ROOT
 from stagelens.grade.model import Exercise
+from stagelens.interrupts import uninterrupted
 
 
 class AlreadyStarted(StagelensError):
@@ -40,7 +41,7 @@ def start(exercise: Exercise, to: Path | None = None) -> Path:
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     place = folder if folder.is_dir() else folder.parent
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=place) as name:
+    with uninterrupted(), tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=place) as name:
         # Whole or not at all: a disk may be full half-way.
         whole = shutil.copytree(exercise.folder, Path(name) / folder.name)
         if folder.is_dir():
@@ -69,14 +70,15 @@ def reset(exercise: Exercise, to: Path | None = None) -> tuple[Path, Path | None
             remedy="choose another folder with --to",
         )
     kept = _free(folder.with_name(f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
-    kept.mkdir()
-    try:
-        _move(folder, kept)
-        return start(exercise, folder), kept
-    except BaseException:
-        _move(kept, folder)
-        kept.rmdir()
-        raise
+    with uninterrupted():
+        kept.mkdir()
+        try:
+            _move(folder, kept)
+            return start(exercise, folder), kept
+        except BaseException:
+            _move(kept, folder)
+            kept.rmdir()
+            raise
 
 
 def _place(exercise: Exercise, to: Path | None) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from stagelens.grade.runner.kernel import KernelStopped, WarmKernel
 from stagelens.grade.runner.task import Outcome, Task, carry_out
+from stagelens.interrupts import uninterrupted
 
 
 class LocalScheduler:
@@ -35,12 +36,16 @@ class LocalScheduler:
         """
         inbox: queue.Queue[Task | None] = queue.Queue()
         outbox: queue.Queue[Outcome] = queue.Queue()
-        if self._work is not None:
-            shutil.rmtree(self._work, ignore_errors=True)
-            self._work.mkdir(parents=True)
-        workers = [_Worker(inbox, outbox, self._work, engine) for engine in self._engines]
+        workers: list[_Worker] = []
         waiting = 0
         try:
+            if self._work is not None:
+                shutil.rmtree(self._work, ignore_errors=True)
+                self._work.mkdir(parents=True)
+            for engine in self._engines:
+                # An interrupt within could leave a thread that nobody knows of.
+                with uninterrupted():
+                    workers.append(_Worker(inbox, outbox, self._work, engine))
             for task in tasks:
                 inbox.put(task)
                 waiting += 1
