@@ -13,7 +13,8 @@ from typing import Any
 
 import dask
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
+from distributed.comm import CommClosedError
 from stagelens_testing.classroom import Room, a_task, kernels
 from stagelens_testing.held import PATIENCE, until
 
@@ -167,6 +168,22 @@ def test_two_runs_on_one_cluster_do_not_end_each_others_kernels(classroom: Room,
             assert [outcome.error for outcome in second] == [None]
         outcomes += first
     assert {outcome.learner: outcome.error for outcome in outcomes} == dict.fromkeys(names)
+
+
+def test_a_worker_that_goes_as_a_run_ends_is_none_of_its_results(
+    classroom: Room, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end, ended = Client.unregister_worker_plugin, list[str]()
+
+    def gone(client: Client, name: str) -> None:
+        end(client, name)
+        ended.append(name)
+        raise CommClosedError("a worker's connection is closed")
+
+    monkeypatch.setattr(Client, "unregister_worker_plugin", gone)
+    classroom.submit(ann="right")
+    run(classroom, address)
+    assert (classroom.results()["ann"]["earned"], len(ended)) == (2.0, 1)
 
 
 def test_a_scheduler_that_is_not_there_is_told_with_what_to_start(

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -110,7 +111,9 @@ class ClusterScheduler:
         finally:
             # Ends what still runs, too, where this is left early.
             if client.status == "running":
-                client.unregister_worker_plugin(name)
+                # A worker that goes at this moment takes its kernels along, and Dask fails with it.
+                with suppress(OSError):
+                    client.unregister_worker_plugin(name)
             client.close()
 
     def _connect(self) -> Client:
