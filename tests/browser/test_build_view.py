@@ -137,6 +137,12 @@ def test_nothing_seems_to_wait_once_a_build_is_over(page: Page, lab: Any) -> Non
     expect(view.locator(".sl-lane .sl-icon", has_text="○")).to_have_count(0)
 
 
+def test_the_scale_of_a_build_from_the_cache_has_marks_that_differ(page: Page, lab: Any) -> None:
+    quick = UNTOLD.replace("completed=2.0))", "completed=1.1))")
+    view = lab.open(page, "build-quick", quick).locator(".sl-build")
+    expect(view.locator(".sl-scale .sl-track span")).to_have_text(["0 ms", "25 ms", "50 ms", "75 ms"])
+
+
 def test_cancel_stops_the_build_in_the_engine_while_its_cell_runs(build: Any, page: Page) -> None:
     view = build("build-cancel", ENDLESS)
     expect(view.get_by_role("log")).to_contain_text("begun")
