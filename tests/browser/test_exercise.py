@@ -31,7 +31,7 @@ SOLUTION = Path(__file__).parents[2] / "solutions/multi-stage-go/Dockerfile"
 
 
 def test_an_answer_is_checked_beside_other_work_and_a_check_cancelled(
-    page: Page, lab: Any, engine: Engine, tmp_path: Path, accessible: Any, picture: Any
+    page: Page, lab: Any, engine: Engine, tmp_path: Path, accessible: Any, picture: Any, fits: Any
 ) -> None:
     lab.open(page, "exercise", EDITOR.format(folder=str(tmp_path / "mine")))
     output = page.locator(".jp-OutputArea").filter(has=page.locator(".sl-editor"))
@@ -67,6 +67,14 @@ def test_an_answer_is_checked_beside_other_work_and_a_check_cancelled(
     expect(cancel).to_be_disabled()
     accessible(page)
     picture(output, "exercise-checked")
+
+    # On a telephone a check stands below its verdict, and has the whole width.
+    fits(page, ".sl-checks", 320)
+    widths = output.locator(".sl-checks").evaluate(
+        "e => [e, e.querySelector('li').lastChild].map((x) => x.clientWidth)"
+    )
+    assert widths[1] > widths[0] * 0.8
+    page.set_viewport_size({"width": 1280, "height": 1000})
 
     # Where the kernel takes its time that is said, and what is typed meanwhile stays.
     gate = tmp_path / "gate"

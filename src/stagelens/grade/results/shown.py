@@ -14,7 +14,6 @@ from stagelens.views.line import StatusLine
 
 _STYLE = """<style>
 .sl .sl-checks{container-type:inline-size}
-.sl .sl-checks td:first-child,.sl .sl-checks td:nth-child(2){white-space:nowrap;width:1%}
 .sl .sl-checks dl{display:grid;gap:2px 12px;grid-template-columns:max-content minmax(0,1fr);margin:4px 0 2px}
 .sl .sl-checks dt,.sl .sl-checks dd{float:none;text-align:left;width:auto}
 .sl .sl-checks dt{color:var(--sl-soft);font-weight:400;margin:0;padding:0;white-space:nowrap}
@@ -34,8 +33,9 @@ def report_card(report: Report) -> str:
     right = sum(check.passed for check in report.checks)
     head = markup.heading(sum_, f"{right} of {len(report.checks)} checks passed")
     notes = "".join(f'<p class="sl-note">{text(note)}</p>' for note in report.notes)
-    table = markup.table(("", "points", "check"), [_row(check) for check in report.checks])
-    return markup.frame(f'{_STYLE}<div class="sl-card sl-checks">{head}{notes}{table}</div>')
+    rows = "".join(map(_row, report.checks))
+    card = f'<div class="sl-card sl-checks">{head}{notes}<ul class="sl-reasons">{rows}</ul></div>'
+    return markup.frame(_STYLE + card)
 
 
 def error_card(why: str, title: str = "The check could not be made.") -> str:
@@ -44,10 +44,11 @@ def error_card(why: str, title: str = "The check could not be made.") -> str:
     return markup.frame(f'{_STYLE}<div class="sl-card">{head}<div class="sl-note">{text(why)}</div></div>')
 
 
-def _row(check: CheckResult) -> list[str]:
+def _row(check: CheckResult) -> str:
     colour, word = (_GOOD, "✓ passed") if check.passed else (_BAD, "✗ failed")
-    verdict = f'<b class="{colour}">{word}</b>'
-    return [verdict, f"{check.earned:g}/{check.points:g}", f"<b>{text(check.title)}</b>{_why(check)}"]
+    points = f'<span class="sl-soft">{check.earned:g}/{check.points:g}</span>'
+    verdict = f'<b class="{colour}">{word}</b> {points}'
+    return f"<li><div>{verdict}</div><div><b>{text(check.title)}</b>{_why(check)}</div></li>"
 
 
 def _why(check: CheckResult) -> str:
