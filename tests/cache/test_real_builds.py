@@ -170,6 +170,25 @@ def test_a_stage_that_runs_again_with_the_same_result_leaves_the_copy_cached(
     assert "ran again and gave the same files" in copies[0].why
 
 
+def test_a_base_image_that_is_replaced_while_it_builds_counts_as_it_was(
+    engine: Engine, tmp_path: Path, unique: str, clean: object
+) -> None:
+    ids: list[str] = []
+    for content in ("one", "two"):
+        (tmp_path / "Dockerfile").write_text(f"FROM diamol/base\nENV CONTENT={content}\nUSER {len(ids)}\n")
+        stagelens.build(tmp_path, engine=engine, tags=[f"{unique}-{content}"])
+        ids.append(engine.api.inspect_image(f"{unique}-{content}")["Id"])
+    engine.api.tag(ids[0], f"{unique}-base")
+    (tmp_path / "Dockerfile").write_text(f"FROM {unique}-base\nRUN true {unique}\n")
+
+    def replace(*_: object) -> None:
+        engine.api.tag(ids[1], f"{unique}-base")
+
+    record = stagelens.record(tmp_path, engine=engine, tags=[f"{unique}:x"], on_vertex=replace)
+    assert engine.api.inspect_image(f"{unique}-base")["Id"] == ids[1]
+    assert record.inputs.bases[f"{unique}-base"].environment["CONTENT"] == "one"
+
+
 def test_another_base_image_of_the_same_name_is_found(
     engine: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:

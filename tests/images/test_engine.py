@@ -139,6 +139,7 @@ def mirror(
     engine.api.import_image_from_data(b"\0" * 1024, repository=f"{unique}-made", tag="latest")
     published = engine.api.inspect_image(f"{unique}-made")["Id"]
     open_registry.push(engine, f"{unique}-made", f"{unique}/diamol/base")
+    open_registry.push(engine, f"{unique}-made", f"{unique}/diamol/base:of-before")
     engine.api.remove_image(f"{unique}-made")
     monkeypatch.setenv("STAGELENS_REGISTRY_MIRROR", f"{open_registry.address}/{unique}")
     monkeypatch.setattr(pull, "FIRST_EVENT_SECONDS", PATIENCE)  # else it counts as unreachable
@@ -154,7 +155,7 @@ def test_pulls_go_through_the_mirror_and_replace_a_replica_alone(
     assert (pulled.origin, pulled.image_id) == ("published", mirror)
     ours = f"/v2/{unique}/diamol/base/"
     until(lambda: any(f"GET {ours}blobs/" in line for line in open_registry.requests()), "the pull")
-    # The mirror's name for it is not kept.
+    # Only the latest is pulled, and the mirror's name for it is not kept.
     tags = engine.api.inspect_image(f"{namespace}/base")["RepoTags"]
     assert tags == [f"{namespace}/base:latest"]
     # A pull begins with a manifest; the blobs of the one above may still be on their way into the log.

@@ -163,6 +163,16 @@ def test_a_stage_that_is_only_mounted_is_asked_for_itself_if_its_name_is_another
     assert edges[1, 1] == shared
 
 
+def test_a_stage_without_steps_is_asked_for_itself_where_what_it_begins_with_has_some() -> None:
+    make = Maker()
+    copied = make.copy(None, make.image("a", "[internal] load build context"), "[x 1/1] COPY f /")
+    end = make.run(copied, "two", "[stage-2 1/1] RUN --mount=from=y true")
+    text = "FROM scratch AS x\nCOPY f /\nFROM x AS y\nFROM x\nRUN --mount=from=y true\n"
+    edges, asked = found(text, {1: make.graph(copied), 2: make.graph(end)})
+    assert asked == [2, 1]
+    assert edges[1, 0] == copied
+
+
 def test_a_cut_holds_what_its_end_needs_with_the_names_and_no_more() -> None:
     make = Maker()
     base = make.image("a", "[x 1/2] FROM a")

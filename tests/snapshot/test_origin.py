@@ -128,6 +128,14 @@ def test_what_the_engine_told_of_a_copy_counts_more_than_its_words(
     assert history(build, 1, "home/index.js") == (Step(1, 1, "home/index.js"), Step(0, 1, "out/b/index.js"))
 
 
+def test_each_run_that_changed_a_file_is_on_its_way(explored: Callable[..., Exploration]) -> None:
+    text = "FROM a AS one\nRUN w\nFROM a\nCOPY --from=one /n /n\nRUN w\nRUN w\nRUN other\n"
+    states = [[Entry("n", "file", size=size)] for size in (1, 2, 3)]
+    build = explored(text, [[], states[0]], [[], *states, states[2]])
+    way = (Step(1, 3, "n"), Step(1, 2, "n"), Step(1, 1, "n"), Step(0, 1, "n"))
+    assert history(build, 1, "n") == way
+
+
 @pytest.mark.engine
 def test_a_base_image_s_folder_and_variables_count_in_a_copy(
     engine: Engine, tmp_path: Path, unique: str, clean: object

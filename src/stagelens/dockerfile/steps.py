@@ -40,7 +40,7 @@ def locate(dockerfile: Dockerfile, vertex_name: str) -> tuple[int, int] | None:
     if label is None:
         stages = dockerfile.stages if len(dockerfile.stages) == 1 else ()
     else:
-        stages = [s for s in dockerfile.stages if s.label.lower() == label.lower()]
+        stages = [s for s in dockerfile.stages if s.label == label]
     numbers = int(match["n"]), int(match["total"])
     if not stages:
         return _in_another_build(dockerfile, numbers[0], match["text"])
