@@ -121,6 +121,13 @@ EDITS: dict[str, tuple[str, Edit, list[int], list[str]]] = {
         [],
         [],
     ),
+    "the writing of a folder to run in": ("WORKDIR /w\nRUN true\n", line("/w", "/w/."), [4], ["setting"]),
+    "the writing of a folder below another": (
+        "WORKDIR /w\nWORKDIR x\nRUN true\n",
+        line("x\n", "./x/\n"),
+        [],
+        [],
+    ),
     "the writing of a folder": ("WORKDIR /w\nCOPY f .\n", line("/w", "/w/./"), [], []),
     "a folder to run in that no step makes": (
         "WORKDIR /w\nWORKDIR /\nRUN pwd\n",

@@ -132,10 +132,30 @@ def test_a_linked_copy_begins_from_nothing_and_what_follows_from_all_that_is_lai
         7: (),
         8: ((1, 1),),
     }
-    assert {line: step.base for line, step in found.items() if step.base} == {2: "base", 8: "base"}
+    based = {line: step.base for line, step in found.items() if step.base}
+    assert based == {2: "base", 3: "scratch", 7: "scratch", 8: "base"}
     assert [step.base for step in steps.read_steps(inputs(text))] == ["base", None], (
         "where the engine has no merges"
     )
+
+
+def test_a_copy_that_is_linked_to_nothing_is_one_like_another() -> None:
+    text = "FROM scratch\nCOPY --link f /\nCOPY --link g /\nCOPY h /\n"
+    first, second, third = steps.read_steps(replace(inputs(text), merges=True))
+    assert [step.linked for step in (first, second, third)] == [False, True, False]
+    assert third.parents == (first.key, second.key)
+    assert not second.parents
+
+
+def test_a_run_is_in_the_folder_as_it_is_written_from_the_root() -> None:
+    text = "FROM base\nWORKDIR /w//x/\nCOPY f .\nRUN x\nWORKDIR ./y/\nRUN x\n"
+    assert [step.op for step in steps.read_steps(inputs(text))] == [
+        "WORKDIR /w/x",
+        "COPY f /w/x/",
+        f'RUN {SHELL} "x"] in /w//x/',
+        "WORKDIR /w/x/y",
+        f'RUN {SHELL} "x"] in /w/x/y',
+    ]
 
 
 def test_the_default_shell_is_a_shell_like_another() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from stagelens_testing import frontend
 from stagelens_testing.edits import Edit, built_twice, line
+from stagelens_testing.registry import Registry
 
 import stagelens
 from stagelens.cache import BuildRecord, forecast, read_inputs
@@ -95,6 +97,24 @@ MODERN: dict[str, tuple[str, Edit, list[int], list[int]]] = {
         [4, 5, 6],
         [4, 6],
     ),
+    "a second copy that is linked now": (
+        "FROM scratch\nCOPY f /UNIQUE\nCOPY f /x\n",
+        line("COPY f /x", "COPY --link f /x"),
+        [],
+        [5],
+    ),
+    "a first copy that is linked to nothing": (
+        "FROM scratch\nCOPY f /x\nCOPY f /y\n",
+        line("COPY f /x", "COPY --link f /x"),
+        [],
+        [],
+    ),
+    "a folder to run in, written otherwise": (
+        "WORKDIR /w\nCOPY f .\nRUN true\n",
+        line("WORKDIR /w", "WORKDIR /w/"),
+        [5],
+        [5],
+    ),
     "a copy that is linked now": ("COPY f /x\nRUN true\n", line("COPY f", "COPY --link f"), [], [3, 4]),
     "a linked copy with permissions of its own": (
         "RUN true 1\nCOPY --link --chmod=600 f /x\nRUN true\n",
@@ -133,3 +153,61 @@ def test_a_run_with_a_secret_may_be_known_by_what_is_in_the_files_below(
     assert [verdict.outcome for verdict in verdicts] == ["ran", "ran" if old else "cached"]
     if not old:
         assert verdicts[1].why.startswith("What it builds on ran again and gave the same files")
+
+
+# An edit of a COPY that only a frontend from elsewhere knows, and the lines that run again.
+LABS: dict[str, tuple[str, Edit, list[int]]] = {
+    "the writing of a path that is kept": ("COPY --parents ./d//f /x/\n", line("./d//f", "d/f"), []),
+    "parents that are not kept": ("COPY --parents=false d/f /x/\n", line("--parents=false ", ""), []),
+    "where the kept path begins": ("COPY --parents d/f /x/\n", line("d/f", "d/./f"), [4]),
+    "a file below a kept folder": (
+        "COPY --parents d /x/\n",
+        lambda folder: (folder / "d/f").write_text(f"new {folder}"),
+        [4],
+    ),
+    "a file anywhere": (
+        "COPY --parents **/f /\n",
+        lambda folder: (folder / "d/f").write_text(f"new {folder}"),
+        [4],
+    ),
+    "a file of the same name that is not kept": (
+        "COPY --parents d/f /x/\n",
+        lambda folder: (folder / "f").write_text(f"new {folder}"),
+        [],
+    ),
+    "a file that is left out": (
+        "COPY --exclude=d/f . /x/\n",
+        lambda folder: (folder / "d/f").write_text(f"new {folder}"),
+        [],
+    ),
+    "a file that is not left out": (
+        "COPY --exclude=d/f . /x/\n",
+        lambda folder: (folder / "f").write_text(f"new {folder}"),
+        [4],
+    ),
+    "another pattern for the same files": (
+        "COPY --exclude=d/f . /x/\n",
+        line("--exclude=d/f", "--exclude=d/f*"),
+        [4],
+    ),
+}
+
+
+@pytest.mark.network
+@pytest.mark.timeout(1200)  # the frontend is built here once, with Go
+def test_kept_paths_and_exclusions_count_as_they_do_for_the_engine(
+    engine: Engine, open_registry: Registry, tmp_path: Path, unique: str, clean: object
+) -> None:
+    if engine.info.version.startswith("20."):
+        pytest.skip("Engine 20.10 heeds no exclusion, whatever its frontend knows")
+    if reason := frontend.lacking():
+        pytest.skip(reason)
+    image = frontend.pushed(open_registry, engine, unique)
+    for number, (name, (text, edit, ran)) in enumerate(LABS.items()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        text = f"# syntax={image}\nFROM diamol/base\nRUN echo UNIQUE {number}\n{text}"
+        told, verdicts = built_twice(engine, folder, unique, text, edit)
+        label = "\n".join([name, *map(str, verdicts), *map(str, told)])
+        assert [verdict.line for verdict in verdicts if verdict.outcome == "ran"] == ran, label
+        assert [step.line for step in told if step.expected == "runs"] == ran, label

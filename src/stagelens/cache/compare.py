@@ -157,7 +157,7 @@ class Comparison:
 
     def _images(self, before: Inputs, old: Step, new: Step) -> list[Cause]:
         found: list[Cause] = []
-        if old.base is not None and new.base is not None and self._other(before, old.base, new.base):
+        if old.base and new.base and old.linked == new.linked and self._other(before, old.base, new.base):
             line = self.after.dockerfile.stages[new.key[0]].instructions[0].start_line
             found.append(Cause("base", names=(new.base,), line=line))
         if new.triggers != old.triggers:
@@ -199,10 +199,11 @@ def _by_path(files: Mapping[str, ContextFile]) -> dict[str, ContextFile]:
 
 
 def _words(old: Step, new: Step) -> list[Cause]:
-    if old.op == new.op and new.keyword != "RUN":
+    edited = (old.op, old.linked) != (new.op, new.linked)
+    if not edited and new.keyword != "RUN":
         return []
     found: list[Cause] = []
-    if old.op != new.op and old.written != new.written:
+    if edited and old.written != new.written:
         found.append(Cause("instruction"))
     names = _different(old.variables, new.variables)
     given = tuple(n for n in names if _given(old, n) or _given(new, n))

@@ -102,11 +102,8 @@ def by_content(instruction: Instruction) -> bool:
     return any(options.get("type") in ("secret", "ssh") for options in mounts(instruction))
 
 
-def op(instruction: Instruction, place: Place, *, linked: bool = False) -> str:
-    """The op of a RUN (without its variables), COPY, ADD or WORKDIR.
-
-    `linked`: it makes a layer of its own, which is laid upon what the stage had.
-    """
+def op(instruction: Instruction, place: Place) -> str:
+    """The op of a RUN (without its variables), COPY, ADD or WORKDIR."""
     match instruction.keyword:
         case "RUN":
             return _run(instruction, place)
@@ -114,7 +111,7 @@ def op(instruction: Instruction, place: Place, *, linked: bool = False) -> str:
             user = f" as {_owner(place.user)}" if place.user else ""
             return f"WORKDIR {rooted(place.folder, target(instruction, place))}{user}"
         case _:
-            return _copy(instruction, place, linked)
+            return _copy(instruction, place)
 
 
 def _run(instruction: Instruction, place: Place) -> str:
@@ -126,7 +123,7 @@ def _run(instruction: Instruction, place: Place) -> str:
     flags += [f"--network={network}"] if network != "default" else []
     security = instruction.flag("security") or "sandbox"
     flags += [f"--security={security}"] if security != "sandbox" else []
-    rest = [json.dumps(words, ensure_ascii=False), "in", rooted("/", place.folder)]
+    rest = [json.dumps(words, ensure_ascii=False), "in", place.folder]
     user = ["as", place.user] if place.user else []
     return " ".join(["RUN", *flags, *rest, *user]) + file
 
@@ -169,7 +166,7 @@ def _mount(options: Mapping[str, str], folder: str) -> str:
     return ",".join([f"target={place}", *sorted(kept)])
 
 
-def _copy(instruction: Instruction, place: Place, linked: bool) -> str:
+def _copy(instruction: Instruction, place: Place) -> str:
     taken = sources(instruction, place)
     remote = [source for source in taken if is_remote(source)]
     local = [source for source in taken if not is_remote(source)]
@@ -179,7 +176,7 @@ def _copy(instruction: Instruction, place: Place, linked: bool) -> str:
     ]
     # Only files are unpacked: what an address or a here-document gives is put there as it is.
     keyword = instruction.keyword if local else "COPY"
-    flags = [*_copy_flags(instruction, place), *(["--link"] if linked else [])]
+    flags = _copy_flags(instruction, place)
     documents = [f"<<{heredoc.name}" for heredoc in instruction.heredocs]
     bodies = [f"\n{_body(heredoc, place)}" for heredoc in instruction.heredocs]
     words = [keyword, *flags, *remote, *names, *documents, _destination(instruction, place)]

@@ -70,8 +70,8 @@ class Step:
     """A step that BuildKit runs or takes from its cache; `key` is its stage's and instruction's index.
 
     `written` is the instruction as it is in the file, `op` what the cache knows of it. It begins from `base`,
-    an image's name or "scratch", or from a step; that and each linked COPY since then are its `parents`.
-    A linked COPY itself begins from nothing. `settings` are the SHELL, USER and WORKDIR that its op may hold,
+    an image's name or "scratch", or from a step; that and each `linked` COPY since then are its `parents`.
+    That itself begins from scratch. `settings` are the SHELL, USER and WORKDIR that its op may hold,
     with the lines that set them. `by_content`: an engine may look only at what is in the files of what it
     begins from. `triggers` are the ONBUILD instructions that ran before it, at its stage's begin.
     """
@@ -86,6 +86,7 @@ class Step:
     variables: Mapping[str, Variable] = field(default_factory=dict[str, Variable])
     settings: Mapping[str, Variable] = field(default_factory=dict[str, Variable])
     sources: tuple[Source, ...] = ()
+    linked: bool = False
     by_content: bool = False
     triggers: tuple[str, ...] = ()
 
@@ -188,11 +189,14 @@ class _Reader:
         for instruction in stage.instructions[1:]:
             if instruction.keyword == "WORKDIR":
                 place = self._place(state)
-                folder = ops.rooted(place.folder, place.expanded(instruction.arguments))
+                written = place.expanded(instruction.arguments)
+                folder = ops.rooted(place.folder, written)
                 # BuildKit makes no step of one that leads to the root, which is always there.
                 if folder != "/":
                     self._step(stage, instruction, state)
-                state.put("WORKDIR", folder, instruction.start_line)
+                # A RUN is in the folder as it is written, if from the root.
+                seen = written if written.startswith("/") else folder
+                state.put("WORKDIR", seen, instruction.start_line)
             elif instruction.keyword in STEP_KEYWORDS:
                 self._step(stage, instruction, state)
             else:
@@ -219,16 +223,20 @@ class _Reader:
         return state
 
     def _step(self, stage: Stage, instruction: Instruction, state: _State) -> None:
-        linked = self._inputs.merges and _is_linked(instruction)
+        # Nothing is laid upon nothing: that is a COPY like another.
+        linked = (
+            self._inputs.merges and _is_linked(instruction) and bool(state.parents or state.base != "scratch")
+        )
         place = self._place(state)
         step = Step(
             key=(stage.index, instruction.index),
             line=instruction.start_line,
             keyword=instruction.keyword,
             written=_written(instruction),
-            op=ops.op(instruction, place, linked=linked),
+            op=ops.op(instruction, place),
             parents=() if linked else state.parents,
-            base=None if linked else state.base,
+            base="scratch" if linked else state.base,
+            linked=linked,
             variables=self._seen(instruction, state),
             settings=_settings(instruction, place, state),
             sources=tuple(self._sources(stage, instruction, place)),

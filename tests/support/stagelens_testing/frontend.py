@@ -16,14 +16,15 @@ from stagelens.engine import Engine
 from stagelens.paths import cache_dir
 from stagelens_testing.registry import Registry
 
-# Knows here-documents and COPY --link, which Engine 20.10's own frontend does not.
-MODULE, VERSION = "github.com/moby/buildkit/frontend/dockerfile/cmd/dockerfile-frontend", "v0.12.5"
+# Knows here-documents and COPY --link, which Engine 20.10's own frontend does not; by the tags below COPY's
+# --parents and --exclude as well, which Engine 26's does not. `go install` takes no much later version.
+MODULE, VERSION = "github.com/moby/buildkit/frontend/dockerfile/cmd/dockerfile-frontend", "v0.16.0"
 # Without optimisation it is built in half of the time: 50 s of two cores, with nothing cached.
 _FLAGS = (
     "-trimpath",
     "-ldflags=-s -w",
     "-gcflags=all=-N -l -dwarf=false",
-    "-tags=netgo,osusergo,static_build",
+    "-tags=netgo,osusergo,static_build,dfparents,dfexcludepatterns",
 )
 # What an engine wants to know of a frontend: see frontend/dockerfile/cmd/dockerfile-frontend/Dockerfile.
 _CHANGES = [
