@@ -60,7 +60,7 @@ _FAULTS = (
     ),
     # Between not finding the name and making it: the containerd image store has no one step for both.
     _Fault(
-        re.compile(r'^image "[^"]*": already exists$'),
+        re.compile(r'(?:^|: )image "[^"]*": already exists$'),
         "another build gave an image the same name at the same moment",
         "build again, or give each build a name of its own",
     ),
