@@ -392,5 +392,17 @@ def test_an_interrupt_while_the_command_line_is_imported(project: Project) -> No
     assert (process.returncode, err) == (130, "")
 
 
+def test_an_interrupt_as_python_starts(project: Project) -> None:
+    project.run()
+    (place,) = (project.root / ".venv/lib").glob("python*/site-packages")
+    (place / "pressed.pth").write_text(f"import os; os.kill(os.getpid(), {signal.SIGINT:d})\n")
+    assert project.run() == (130, "", "")
+
+
+def test_an_interrupt_is_heard_by_the_command_and_what_it_starts(project: Project) -> None:
+    project.command_line("import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, []))")
+    assert project.run()[1] == "set()"
+
+
 def test_an_old_python_can_read_the_script() -> None:
     ast.parse(SCRIPT.read_text(), feature_version=(3, 6))
