@@ -172,6 +172,19 @@ EDITS: dict[str, tuple[str, Edit, list[int], list[str]]] = {
         [5, 8, 9],
         ["instruction"],
     ),
+    "two stages that change their names, of which one begins from the other": (
+        "FROM diamol/base AS a\nRUN true UNIQUE x\nRUN true v\nRUN true y\n"
+        "FROM a AS b\nRUN true y\nRUN --mount=from=a,target=/m true z\n",
+        both(
+            line("AS b", "AS c"),
+            line("AS a", "AS b"),
+            line("FROM a", "FROM b"),
+            line("=a", "=b"),
+            line(" x", " w"),
+        ),
+        [4, 5, 6, 8, 9],
+        ["instruction"],
+    ),
     "the end of a stage that is copied": (
         "FROM scratch AS s\nCOPY f /1\nCOPY f /2\nFROM scratch\nCOPY --from=s / /\n",
         line("COPY f /2\n", ""),

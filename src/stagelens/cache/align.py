@@ -10,6 +10,9 @@ from stagelens.cache.model import Key
 from stagelens.cache.steps import Step
 from stagelens.dockerfile import Dockerfile, Stage
 
+# What tells a step from others: its key in the cache, and its op alone.
+Marks = Mapping[Key, tuple[Hashable, str]]
+
 
 def align(former: Mapping[int, int], old: Sequence[Step], new: Sequence[Step]) -> dict[Key, Step]:
     """For each step of `new` that was in `old`, edited or not: the earlier step."""
@@ -21,10 +24,8 @@ def align(former: Mapping[int, int], old: Sequence[Step], new: Sequence[Step]) -
     return pairs
 
 
-def former_stages(
-    before: Dockerfile, after: Dockerfile, old: Mapping[Key, Hashable], new: Mapping[Key, Hashable]
-) -> dict[int, int]:
-    """Which stage of `before` each stage of `after` was, by their indexes; `old` and `new` are cache keys.
+def former_stages(before: Dockerfile, after: Dockerfile, old: Marks, new: Marks) -> dict[int, int]:
+    """Which stage of `before` each stage of `after` was, by their indexes; `old` and `new` mark the steps.
 
     The one that most of its steps were in, since names mean nothing to the cache; else the one of its name;
     else one with the same instructions; else that in its place among those that are left, from the end.
@@ -43,15 +44,15 @@ def former_stages(
     return found
 
 
-def _by_steps(
-    before: Dockerfile, after: Dockerfile, old: Mapping[Key, Hashable], new: Mapping[Key, Hashable]
-) -> dict[int, int]:
+def _by_steps(before: Dockerfile, after: Dockerfile, old: Marks, new: Marks) -> dict[int, int]:
     stages: defaultdict[Hashable, set[int]] = defaultdict(set)
-    for (stage, _), key in old.items():
-        stages[key].add(stage)
+    for (stage, _), marks in old.items():
+        for mark in marks:
+            stages[mark].add(stage)
     shared: defaultdict[int, Counter[int]] = defaultdict(Counter)
-    for (stage, _), key in new.items():
-        shared[stage].update(stages.get(key, ()))
+    for (stage, _), marks in new.items():
+        for mark in marks:
+            shared[stage].update(stages.get(mark, ()))
     return {
         stage: max(counts, key=lambda n: (counts[n], before.stages[n].name == after.stages[stage].name))
         for stage, counts in shared.items()

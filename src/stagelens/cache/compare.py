@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from stagelens.cache.align import align, former_stages
+from stagelens.cache.align import Marks, align, former_stages
 from stagelens.cache.identity import Files, cache_keys, vertices
 from stagelens.cache.model import BuildRecord, ContextFile, FileChange, Inputs, Key
 from stagelens.cache.steps import Source, Step, Variable, read_steps
@@ -69,9 +69,8 @@ class Comparison:
             old = read_steps(before.inputs)
             self._old_taken = _taken(before.inputs, old)
             self._old_keys = cache_keys(before.inputs, old, self._old_taken)
-            self._former = former_stages(
-                before.inputs.dockerfile, after.dockerfile, self._old_keys, self._keys
-            )
+            marks = _marks(old, self._old_keys), _marks(self.steps, self._keys)
+            self._former = former_stages(before.inputs.dockerfile, after.dockerfile, *marks)
             self._pairs = align(self._former, old, self.steps)
             reached = vertices(old, before.trace)
             self._finished = {key for key, v in reached.items() if v.completed is not None and not v.error}
@@ -188,6 +187,10 @@ class Comparison:
 
 def _taken(inputs: Inputs, steps: Sequence[Step]) -> Files:
     return {step.key: files_of(step, inputs.files) for step in steps}
+
+
+def _marks(steps: Sequence[Step], keys: Mapping[Key, Hashable]) -> Marks:
+    return {step.key: (keys[step.key], step.op) for step in steps}
 
 
 def _patterns(step: Step) -> list[tuple[str, ...]]:
