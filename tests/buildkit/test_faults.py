@@ -10,6 +10,7 @@ import importlib
 import io
 import os
 import random
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +35,7 @@ from stagelens.buildkit import (
     solve,
 )
 from stagelens.buildkit.context import ContextError
+from stagelens.buildkit.grpc import Client
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
@@ -217,3 +219,14 @@ def test_the_engine_keeps_no_session_and_nothing_in_use(
         solve(engine.api, request, session=gone)
     with Control(engine.api) as control:
         assert control.workers()
+
+
+def test_a_call_is_given_up_in_silence_where_its_connection_has_just_broken() -> None:
+    """Whoever cancels a build that ends at this moment would hear of the connection instead."""
+    ours, theirs = socket.socketpair()
+    with nothing_new(threads), ours, theirs:
+        client = Client(ours)
+        call = client.call("/any")
+        ours.shutdown(socket.SHUT_WR)
+        call.cancel()
+        client.close()

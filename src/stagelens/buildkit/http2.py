@@ -240,7 +240,8 @@ class Connection:
                 self._h2.reset_stream(stream_id, h2.errors.ErrorCodes.CANCEL)
             except h2.exceptions.StreamClosedError:
                 return
-        self._flush()
+        # Where the connection has ended, so has the stream.
+        self._flush(quietly=True)
 
     def close(self) -> None:
         """End the connection and wait for the reading thread. Calling it again does nothing."""
