@@ -84,9 +84,9 @@ class Counted:
         self.calls = self.files = self.bytes = 0
         call, read, table = Gateway.call, Process.read, Rows.table
 
-        def called(gateway: Gateway, method: str) -> Any:
+        def called(gateway: Gateway, method: str, *given: float) -> Any:
             self.calls += 1
-            return call(gateway, method)
+            return call(gateway, method, *given)
 
         def table_(rows: Rows) -> FileTable:
             self.files += len(rows.keys)
