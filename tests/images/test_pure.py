@@ -190,3 +190,9 @@ class TestRecipes:
     def test_a_failed_program_is_told_with_its_last_lines(self) -> None:
         with pytest.raises(ReplicaFailed, match=r"exit code 3[\s\S]*some reason"):
             run(["sh", "-c", "echo some reason >&2; exit 3"])
+
+
+def test_a_debians_folder_is_removed_on_a_machine_that_stands_still(tmp_path: Path, stalling: None) -> None:
+    (tmp_path / "root/usr").mkdir(parents=True)
+    debian._remove(tmp_path / "root")
+    assert not (tmp_path / "root").exists()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from pathlib import Path
 from stagelens.engine import mounts
 from stagelens.engine.errors import EngineStartFailed
 from stagelens.engine.network import program
+from stagelens.waiting import tries
 
 CGROUPS = Path("/sys/fs/cgroup")
 CONTROLLERS = ("memory", "pids", "cpu")
 PROGRAMS = ("mkfs.ext4", "mount", "umount")
 _SPARE = 2 * 1024**3
 _STATE = 0x400 + 0x3A
-_TRIES, _PAUSE = 100, 0.05  # seconds
 _PERIOD = 100_000  # microseconds; what the kernel takes unless told
 
 
@@ -175,11 +174,9 @@ def _run(name: str, *arguments: str) -> None:
 
 def _remove(folder: Path) -> None:
     """A control group's folder goes once its last process has gone, which may take a moment."""
-    # Tries are counted: where the machine stands still, a clock goes on.
-    for _ in range(_TRIES):
+    for _ in tries(5.0, 0.05):
         if not folder.is_dir():
             return
         with suppress(OSError):
             folder.rmdir()
             return
-        time.sleep(_PAUSE)

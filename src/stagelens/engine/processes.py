@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-_TRIES, _PAUSE = 250, 0.02  # seconds
+from stagelens.waiting import tries
+
 _HELPERS = frozenset({"containerd", "containerd-shim", "containerd-shim-runc-v2", "docker-proxy"})
 
 
@@ -40,11 +40,9 @@ def end(pids: Iterable[int]) -> None:
     for pid in doomed:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    # Tries are counted: where the machine stands still, a clock goes on.
-    for _ in range(_TRIES):
+    for _ in tries(5.0, 0.02):
         if not any(arguments(pid) for pid in doomed):
             break
-        time.sleep(_PAUSE)
 
 
 def _all() -> Iterator[int]:

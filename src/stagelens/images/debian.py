@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from stagelens.buildkit import Cancel
 from stagelens.images import host
 from stagelens.images.process import run
 from stagelens.paths import cache_dir
+from stagelens.waiting import tries
 
 NAME = "stagelens/debian"
 PACKAGES = ("ca-certificates",)
@@ -76,10 +76,10 @@ def tarball(recipe: str, report: Callable[[str], None], cancel: Cancel | None = 
 
 def _remove(folder: Path) -> None:
     """Remove a folder in which killed programs may be at their last write yet."""
-    end = time.monotonic() + _END_SECONDS
-    while folder.exists() and time.monotonic() < end:
+    for _ in tries(_END_SECONDS, 0.05):
+        if not folder.exists():
+            break
         shutil.rmtree(folder, ignore_errors=True)
-        time.sleep(0.05)
 
 
 def _bootstrap(root: Path, sources: Iterable[host.AptSource], cancel: Cancel | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -13,8 +12,8 @@ from stagelens.run.errors import NotRunning
 from stagelens.run.fetch import fetch
 from stagelens.run.logs import entries, seconds
 from stagelens.run.model import GALLERY, App, Hop, RequestTrace, Service
+from stagelens.waiting import tries
 
-_TRIES, _PAUSE = 50, 0.05  # seconds
 _MOST = 100
 _LINES = 2000
 _LONGEST_MS = 86_400_000
@@ -33,14 +32,12 @@ def trace_request(app: App, path: str = "/") -> RequestTrace:
     request_id = f"trace-{uuid.uuid4().hex[:12]}"
     fetch(app, path, headers={"X-Request-Id": request_id})
     hops: list[Hop] = []
-    # Tries are counted: where the machine stands still, a clock goes on.
-    for _ in range(_TRIES):
+    for _ in tries(2.5, 0.05):
         lines = {service.name: _lines(app, service, request_id) for service in app.services}
         hops = hops_of(app, path, lines)
         whole = bool(hops) and all(hop.inside is not None or hop.status is None for hop in hops)
         if whole:
             break
-        time.sleep(_PAUSE)
     if not hops:
         raise NotRunning("The gallery logged nothing of the request.", remedy=app.command(f"logs {GALLERY}"))
     return RequestTrace(request_id, tuple(hops))
