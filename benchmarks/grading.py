@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import nbformat
@@ -41,6 +42,7 @@ from stagelens.grade.runner import ClassRun, LocalScheduler, grading_notebook
 EXERCISE = "multi-stage-go"
 OWN, ONE, TWO, PLAIN = WAYS = ("own", "1", "2", "plain")
 LABELS = {OWN: "grader's own work", ONE: "1 worker", TWO: "2 workers", PLAIN: "plain loop"}
+Places = Callable[[int], AbstractContextManager[Sequence[str]]]
 INTAKE = 0.0004  # seconds for each submission, by one process
 # What a notebook that grades nothing has to say: the rest of its time is the grader's own.
 NOTHING = """
@@ -83,7 +85,7 @@ def submissions(folder: Path, count: int, salt: Callable[[int], str]) -> Path:
 
 
 def class_run(count: int, notebook: str, addresses: Sequence[str]) -> float:
-    """Seconds of `stagelens grade` over a class, a worker for each engine, with nbval and all reports."""
+    """Seconds of a class from its intake to all reports, nbval included, with a worker for each engine."""
     salt = secrets.token_hex(6)
     with tempfile.TemporaryDirectory() as name:
         folder = submissions(Path(name) / "class", count, lambda number: salt)
@@ -157,26 +159,34 @@ def main() -> None:
         with place.places(names, own, workers=2, say=print) as addresses:
             if (note := place.unlimited(addresses)) is not None:
                 print(f"note: {note}")
-            compare(given.submissions, chosen, usual.address, addresses)
+            # An engine's first build reads the base images from the disk.
+            class_run(2, grading_notebook(), addresses)
+        compare(given.submissions, chosen, usual.address, lambda workers: place.places(names, own, workers))
     finally:
         for private in engines.grading_engines():
             if private.folder not in running:
                 engines.stop_private(private)
 
 
-def compare(count: int, chosen: Sequence[str], usual: str, addresses: Sequence[str]) -> None:
-    """Run the ways and print what each took: the plain loop on the usual engine with all cores."""
+def compare(count: int, chosen: Sequence[str], usual: str, places: Places) -> None:
+    """Run the ways and print what each took: the plain loop on the usual engine with all cores.
+
+    places: the engines of so many workers, with the cores that they have beside each other.
+    """
+
+    def graded(size: int, notebook: str, workers: int) -> float:
+        with places(workers) as addresses:
+            return class_run(size, notebook, addresses)
+
     empty = nbformat.reads(grading_notebook(), as_version=4)
     empty.cells = [empty.cells[1], nbformat.v4.new_code_cell(NOTHING, id="nothing")]
     # The slowest does half of them: all is over in some five minutes.
     ways: dict[str, tuple[int, Callable[[int], float]]] = {
-        OWN: (count, lambda n: class_run(n, nbformat.writes(empty), addresses[:1])),
-        ONE: (count, lambda n: class_run(n, grading_notebook(), addresses[:1])),
-        TWO: (count, lambda n: class_run(n, grading_notebook(), addresses)),
+        OWN: (count, lambda n: graded(n, nbformat.writes(empty), 1)),
+        ONE: (count, lambda n: graded(n, grading_notebook(), 1)),
+        TWO: (count, lambda n: graded(n, grading_notebook(), 2)),
         PLAIN: (max(1, count // 2), lambda n: plain_loop(n, usual)),
     }
-    # An engine's first build reads the base images from the disk.
-    class_run(len(addresses), grading_notebook(), addresses)
     each: dict[str, float] = {}
     print("| way | submissions | seconds | seconds for each | core seconds for each |\n|---|---|---|---|---|")
     for label in (label for label in WAYS if label in chosen):

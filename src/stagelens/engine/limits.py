@@ -29,15 +29,20 @@ _PERIOD = 100_000  # microseconds; what the kernel takes unless told
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What everything on an engine may use together: bytes of memory and disk, processes, cores."""
+    """What everything on an engine may use together: bytes of memory and disk, processes, cores.
+
+    cpus: how much of their time. cores: those of the machine, by number, that the engine's programs keep to,
+    and with them all that they start; empty where they may use any.
+    """
 
     memory: int
     pids: int
     disk: int
     cpus: float = 1.0
+    cores: tuple[int, ...] = ()
 
 
-def sensible(folder: Path, machine_memory: int, cpus: float) -> Limits:
+def sensible(folder: Path, machine_memory: int, cpus: float, cores: tuple[int, ...] = ()) -> Limits:
     """Half of the memory; at most 24 GB of disk, and not the last 2 GB of what is free at `folder`.
 
     An engine's disk file that is there already keeps its size, since it is not made again.
@@ -48,6 +53,7 @@ def sensible(folder: Path, machine_memory: int, cpus: float) -> Limits:
         pids=1024,
         disk=max(min(24 * 1024**3, free - _SPARE), 4 * 1024**3),
         cpus=cpus,
+        cores=cores,
     )
 
 

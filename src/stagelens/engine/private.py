@@ -33,6 +33,8 @@ READY_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 # A unix socket's path holds 107 bytes; the longest below `run` is exec/containerd/containerd.sock.ttrpc.
 _LONGEST_FOLDER = 60
+# dockerd's heap, some 30 MB, may grow to five times what is in use, not twice, before it is looked through.
+_LONG_LEASH = {"GOGC": "400"}
 # A proxy that refuses: pulls, and what an ADD names, end at once.
 _NOWHERE = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9") | {"NO_PROXY": ""}
 Report = Callable[[str], None]
@@ -108,16 +110,16 @@ def private_engine() -> PrivateEngine:
     return PrivateEngine(state_dir() / "engine")
 
 
-def grading_engine(number: int = 0, cpus: float = 1.0) -> PrivateEngine:
+def grading_engine(number: int = 0, cpus: float = 1.0, cores: tuple[int, ...] = ()) -> PrivateEngine:
     """A further one for strangers' builds: limited, and apart from everybody's own images.
 
     Each `number` is one more, so that workers side by side cannot take each other's processes, disk or
-    cores, of which each has `cpus`.
+    cores: what runs there has the time of `cpus` of them, and keeps to `cores`, by number, if any are given.
     """
     folder = state_dir() / (f"grading-{number}" if number else "grading")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return PrivateEngine(folder, sensible(folder, memory, cpus), offline=True)
+    return PrivateEngine(folder, sensible(folder, memory, cpus, cores), offline=True)
 
 
 def is_grading_engine(address: str) -> bool:
@@ -164,6 +166,7 @@ def start(report: Report | None = None, engine: PrivateEngine | None = None) -> 
             _wait(engine, None, report)
             if engine.limits is not None:
                 limits.change(engine.name, engine.folder, engine.limits)
+                _keep_to(engine, engine.limits.cores)
             return engine
         process: subprocess.Popen[bytes] | None = None
         try:
@@ -171,6 +174,8 @@ def start(report: Report | None = None, engine: PrivateEngine | None = None) -> 
             with uninterrupted():
                 process = _launch(engine)
             _wait(engine, process, report)
+            if engine.limits is not None:
+                _keep_to(engine, engine.limits.cores)
         except BaseException as error:
             # Ctrl-C included: half an engine must not stay behind.
             with uninterrupted():
@@ -260,7 +265,8 @@ def _launch(engine: PrivateEngine) -> subprocess.Popen[bytes]:
 def _environment(engine: PrivateEngine) -> dict[str, str]:
     """dockerd's, which containerd and shims inherit; no folder in it goes while the engine runs."""
     own = {"PATH": network.search_path(), "TMPDIR": str(engine.temporary)}
-    environment = os.environ | own | (_NOWHERE if engine.offline else {})
+    leash = _LONG_LEASH if engine.limits is not None else {}
+    environment = leash | os.environ | own | (_NOWHERE if engine.offline else {})
     # A login's own folder goes at its end; shims would want the sockets of terminals there.
     environment.pop("XDG_RUNTIME_DIR", None)
     return environment
@@ -317,6 +323,14 @@ def _wait(engine: PrivateEngine, process: subprocess.Popen[bytes] | None, report
         why=diagnose.telling_lines(engine.log),
         remedy=diagnose.remedy(engine.log),
     )
+
+
+def _keep_to(engine: PrivateEngine, cores: tuple[int, ...]) -> None:
+    """Hold its programs to cores of the machine, or to none; steps and containers inherit it from them."""
+    programs = [*processes.helpers_of(engine.run, engine.name)]
+    if (pid := engine.pid()) is not None:
+        programs.append(pid)
+    processes.keep_to(programs, cores or os.sched_getaffinity(0))
 
 
 def _refused(engine: PrivateEngine, error: OSError) -> EngineStartFailed:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stagelens.waiting import tries
 
+_ROUNDS = 3
 _HELPERS = frozenset({"containerd", "containerd-shim", "containerd-shim-runc-v2", "docker-proxy"})
 
 
@@ -43,6 +44,23 @@ def end(pids: Iterable[int]) -> None:
     for _ in tries(5.0, 0.02):
         if not any(arguments(pid) for pid in doomed):
             break
+
+
+def keep_to(pids: Iterable[int], cores: Iterable[int]) -> None:
+    """Let processes, and what they start from now on, run on these cores alone, if the system allows it."""
+    wanted = set(cores)
+    for pid in pids:
+        # A thread that was not moved yet may begin another one meanwhile.
+        for _ in range(_ROUNDS):
+            for thread in _threads(pid):
+                with suppress(OSError):
+                    os.sched_setaffinity(thread, wanted)
+
+
+def _threads(pid: int) -> list[int]:
+    with suppress(OSError):
+        return [int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()]
+    return []
 
 
 def _all() -> Iterator[int]:

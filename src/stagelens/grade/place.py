@@ -47,7 +47,7 @@ def places(
             images.ensure(usual, wanted, report=tell)
             sweep(usual)
             if own:
-                free = [held.enter_context(_free(cpus)) for _ in range(workers)]
+                free = [held.enter_context(_free(cpus, cores)) for cores in dealt(workers, cpus)]
                 found = tuple(_own(private, usual, wanted, tell) for private in free)
             else:
                 found = (usual.address,) * workers
@@ -79,11 +79,23 @@ def crowded(workers: int, cpus: float, cores: int) -> str | None:
     )
 
 
+def dealt(workers: int, cpus: float) -> list[tuple[int, ...]]:
+    """For each worker the machine's cores, by number, that its engine keeps to: all of them are dealt out.
+
+    None to a worker that is alone, nor where some would get fewer than `cpus`.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    ends = [len(cores) * number // workers for number in range(workers + 1)]
+    hands = [tuple(cores[begin:end]) for begin, end in itertools.pairwise(ends)]
+    enough = workers > 1 and all(len(hand) >= cpus for hand in hands)
+    return hands if enough else [()] * workers
+
+
 @contextmanager
-def _free(cpus: float) -> Generator[PrivateEngine]:
+def _free(cpus: float, cores: tuple[int, ...]) -> Generator[PrivateEngine]:
     """The first grading engine that no grader uses; it is the caller's until this is left."""
     for number in itertools.count():
-        private = engines.grading_engine(number, cpus)
+        private = engines.grading_engine(number, cpus, cores)
         lock = FileLock(private.folder / "use.lock")
         try:
             lock.acquire(timeout=0)
