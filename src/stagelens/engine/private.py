@@ -33,6 +33,9 @@ READY_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 # A unix socket's path holds 107 bytes; the longest below `run` is exec/containerd/containerd.sock.ttrpc.
 _LONGEST_FOLDER = 60
+# What no build has used for so long goes from a grading engine's cache. By size, BuildKit looks through all of
+# it for each record that goes (decision 0220). One submission's builds are never so far apart.
+_UNUSED = "unused-for=15m"
 # dockerd's heap, some 30 MB, may grow to five times what is in use, not twice, before it is looked through.
 _LONG_LEASH = {"GOGC": "400"}
 # A proxy that refuses: pulls, and what an ADD names, end at once.
@@ -289,9 +292,17 @@ def _configuration(engine: PrivateEngine, pool: IPv4Network) -> dict[str, object
             "cgroup-parent": f"/{engine.name}",
             # systemd, where it is the driver, takes slices of its own alone.
             "exec-opts": ["native.cgroupdriver=cgroupfs"],
-            "builder": {"gc": {"enabled": True, "defaultKeepStorage": str(engine.limits.disk // 2)}},
+            "builder": {"gc": {"enabled": True, "policy": _clearing(engine.limits.disk)}},
         }
     return settings
+
+
+def _clearing(disk: int) -> list[dict[str, object]]:
+    """A build cache's rules for a disk of so many bytes; BuildKit goes by them once a minute."""
+    return [
+        {"all": True, "filter": [_UNUSED], "keepStorage": "0"},
+        {"all": True, "keepStorage": str(disk // 2)},
+    ]
 
 
 def _forget_networks(engine: PrivateEngine) -> None:
