@@ -33,8 +33,8 @@ READY_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 # A unix socket's path holds 107 bytes; the longest below `run` is exec/containerd/containerd.sock.ttrpc.
 _LONGEST_FOLDER = 60
-# What no build has used for so long goes from a grading engine's cache. By size, BuildKit looks through all of
-# it for each record that goes (decision 0220). One submission's builds are never so far apart.
+# What no build has used for so long goes from a grading engine's cache. To go by size, BuildKit looks through
+# all of it for each record that goes (0220). One submission's builds are never so far apart.
 _UNUSED = "unused-for=15m"
 # dockerd's heap, some 30 MB, may grow to five times what is in use, not twice, before it is looked through.
 _LONG_LEASH = {"GOGC": "400"}
