@@ -18,10 +18,9 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 from pathlib import Path
 
-from stagelens.engine import diagnose, limits, mounts, network, processes
+from stagelens.engine import diagnose, dockerd, limits, mounts, network, processes
 from stagelens.engine.client import Candidate, probe
 from stagelens.engine.errors import EngineStartFailed
 from stagelens.engine.limits import Limits, sensible
@@ -33,13 +32,6 @@ READY_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 # A unix socket's path holds 107 bytes; the longest below `run` is exec/containerd/containerd.sock.ttrpc.
 _LONGEST_FOLDER = 60
-# What no build has used for so long goes from a grading engine's cache. To go by size, BuildKit looks through
-# all of it for each record that goes (0220). One submission's builds are never so far apart.
-_UNUSED = "unused-for=15m"
-# dockerd's heap, some 30 MB, may grow to five times what is in use, not twice, before it is looked through.
-_LONG_LEASH = {"GOGC": "400"}
-# A proxy that refuses: pulls, and what an ADD names, end at once.
-_NOWHERE = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9") | {"NO_PROXY": ""}
 Report = Callable[[str], None]
 
 
@@ -232,8 +224,8 @@ def _lock(engine: PrivateEngine) -> Generator[None]:
 
 
 def _launch(engine: PrivateEngine) -> subprocess.Popen[bytes]:
-    dockerd = network.program("dockerd")
-    assert dockerd is not None, "can_start() looked for it"
+    program = network.program("dockerd")
+    assert program is not None, "can_start() looked for it"
     _sweep(engine, ())
     engine.run.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine.temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -242,67 +234,19 @@ def _launch(engine: PrivateEngine) -> subprocess.Popen[bytes]:
         limits.set_up(engine.name, engine.folder, engine.limits)
     pool = network.choose_pool(network.routes())
     network.set_up(engine.name, pool)
-    engine.config.write_text(json.dumps(_configuration(engine, pool), indent=2))
+    engine.config.write_text(json.dumps(dockerd.configuration(engine, pool), indent=2))
     if engine.log.exists():
         engine.log.replace(engine.log.with_suffix(".log.1"))
-    command = [
-        dockerd,
-        f"--config-file={engine.config}",
-        # dockerd uses a system containerd where one runs; namespaces keep the two engines apart there.
-        # (Engine 20.10 knows them as options only, not in the file.)
-        f"--containerd-namespace={engine.name}",
-        f"--containerd-plugins-namespace={engine.name}-plugins",
-    ]
     with engine.log.open("wb") as log:
         return subprocess.Popen(
-            command,
+            [program, *dockerd.options(engine)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
             cwd="/",
-            env=_environment(engine),
+            env=dockerd.environment(engine),
         )
-
-
-def _environment(engine: PrivateEngine) -> dict[str, str]:
-    """dockerd's, which containerd and shims inherit; no folder in it goes while the engine runs."""
-    own = {"PATH": network.search_path(), "TMPDIR": str(engine.temporary)}
-    leash = _LONG_LEASH if engine.limits is not None else {}
-    environment = leash | os.environ | own | (_NOWHERE if engine.offline else {})
-    # A login's own folder goes at its end; shims would want the sockets of terminals there.
-    environment.pop("XDG_RUNTIME_DIR", None)
-    return environment
-
-
-def _configuration(engine: PrivateEngine, pool: IPv4Network) -> dict[str, object]:
-    """daemon.json: https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file."""
-    settings: dict[str, object] = {
-        "hosts": [engine.address],
-        "data-root": str(engine.folder / "data"),
-        "exec-root": str(engine.run / "exec"),
-        "pidfile": str(engine.pid_file),
-        "bridge": engine.name,
-        "default-address-pools": [{"base": str(pool), "size": network.NETWORK_PREFIX}],
-        "iptables": False,
-        "ip6tables": False,
-    }
-    if engine.limits is not None:
-        settings |= {
-            "cgroup-parent": f"/{engine.name}",
-            # systemd, where it is the driver, takes slices of its own alone.
-            "exec-opts": ["native.cgroupdriver=cgroupfs"],
-            "builder": {"gc": {"enabled": True, "policy": _clearing(engine.limits.disk)}},
-        }
-    return settings
-
-
-def _clearing(disk: int) -> list[dict[str, object]]:
-    """A build cache's rules for a disk of so many bytes; BuildKit goes by them once a minute."""
-    return [
-        {"all": True, "filter": [_UNUSED], "keepStorage": "0"},
-        {"all": True, "keepStorage": str(disk // 2)},
-    ]
 
 
 def _forget_networks(engine: PrivateEngine) -> None:
@@ -337,7 +281,7 @@ def _wait(engine: PrivateEngine, process: subprocess.Popen[bytes] | None, report
 
 
 def _keep_to(engine: PrivateEngine, cores: tuple[int, ...]) -> None:
-    """Hold its programs to cores of the machine, or to none; steps and containers inherit it from them."""
+    """Hold its programs to cores of the machine, or to none; steps and containers inherit that."""
     programs = [*processes.helpers_of(engine.run, engine.name)]
     if (pid := engine.pid()) is not None:
         programs.append(pid)
