@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -155,13 +156,14 @@ def main() -> None:
     usual = engines.connect()
     images.ensure(usual, names)
     own = place.OWN if place.unlimited() is None else usual.address
+    places = partial(place.places, names, own)
     try:
-        with place.places(names, own, workers=2, say=print) as addresses:
+        with places(2, say=print) as addresses:
             if (note := place.unlimited(addresses)) is not None:
                 print(f"note: {note}")
             # An engine's first build reads the base images from the disk.
             class_run(2, grading_notebook(), addresses)
-        compare(given.submissions, chosen, usual.address, lambda workers: place.places(names, own, workers))
+        compare(given.submissions, chosen, usual.address, places)
     finally:
         for private in engines.grading_engines():
             if private.folder not in running:

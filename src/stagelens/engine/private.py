@@ -161,7 +161,7 @@ def start(report: Report | None = None, engine: PrivateEngine | None = None) -> 
             _wait(engine, None, report)
             if engine.limits is not None:
                 limits.change(engine.name, engine.folder, engine.limits)
-                _keep_to(engine, engine.limits.cores)
+            _keep_to_cores(engine)
             return engine
         process: subprocess.Popen[bytes] | None = None
         try:
@@ -169,8 +169,7 @@ def start(report: Report | None = None, engine: PrivateEngine | None = None) -> 
             with uninterrupted():
                 process = _launch(engine)
             _wait(engine, process, report)
-            if engine.limits is not None:
-                _keep_to(engine, engine.limits.cores)
+            _keep_to_cores(engine)
         except BaseException as error:
             # Ctrl-C included: half an engine must not stay behind.
             with uninterrupted():
@@ -280,12 +279,14 @@ def _wait(engine: PrivateEngine, process: subprocess.Popen[bytes] | None, report
     )
 
 
-def _keep_to(engine: PrivateEngine, cores: tuple[int, ...]) -> None:
-    """Hold its programs to cores of the machine, or to none; steps and containers inherit that."""
+def _keep_to_cores(engine: PrivateEngine) -> None:
+    """Hold its programs to the cores that its limits name, if any; steps and containers inherit that."""
+    if engine.limits is None:
+        return
     programs = [*processes.helpers_of(engine.run, engine.name)]
     if (pid := engine.pid()) is not None:
         programs.append(pid)
-    processes.keep_to(programs, cores or os.sched_getaffinity(0))
+    processes.keep_to(programs, engine.limits.cores or os.sched_getaffinity(0))
 
 
 def _refused(engine: PrivateEngine, error: OSError) -> EngineStartFailed:

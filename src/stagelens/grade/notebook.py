@@ -27,7 +27,8 @@ SUBMISSION = "submission"
 # Makes a kernel ready for the next notebook, in `folder`. The last one's is gone by now, and IPython's reset
 # asks where it is. It also looks for garbage, among all modules (15 ms) unless what is there is set aside.
 FORGET = """
-__import__("os").chdir({folder!r})
+import os
+os.chdir({folder!r})
 get_ipython().reset(new_session=True)
 __import__("gc").freeze()
 """
