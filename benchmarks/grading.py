@@ -1,6 +1,6 @@
 """Grading a class: two workers against one, and against a plain papermill loop with no shared cache.
 
-    python benchmarks/grading.py [SUBMISSIONS] [--ways own,1,2,plain]
+    python benchmarks/grading.py [SUBMISSIONS] [--ways own,1,2,plain] [--rounds ROUNDS]
 
 Makes SUBMISSIONS (40 unless told) of multi-stage-go: right ones in several forms, wrong ones and broken ones.
 Workers have grading engines of their own where they can be started, with a core for each submission; the
@@ -10,6 +10,10 @@ result is found by, keeps it apart from the others. In the plain loop every subm
 so that none finds another's RUN steps. It has a new kernel for each notebook, and nbval over all of them in
 one pytest at the end, beside the recorded reports as ours. Prints seconds and ratios, and what the whole
 machine was busy for each submission, in core seconds: more than usual means that something else ran, too.
+
+A round is all ways, one after another; the ratios of several rounds are of medians, so that a machine which
+gets slower meanwhile (a virtual one has neighbours) does so for all ways. Before each round it is asked what
+two of its cores at once do of one's work: no two workers can do more.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import logging
 import os
 import secrets
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -44,7 +49,17 @@ EXERCISE = "multi-stage-go"
 OWN, ONE, TWO, PLAIN = WAYS = ("own", "1", "2", "plain")
 LABELS = {OWN: "grader's own work", ONE: "1 worker", TWO: "2 workers", PLAIN: "plain loop"}
 Places = Callable[[int], AbstractContextManager[Sequence[str]]]
+HEADER = "| way | submissions | seconds | seconds for each | core seconds for each |\n|---|---|---|---|---|"
 INTAKE = 0.0004  # seconds for each submission, by one process
+# Half a second or so of a core, and of memory: what compilers, too, wait for.
+WORK = """
+import random, time
+numbers = [random.random() for _ in range(500_000)]
+begun = time.perf_counter()
+sorted(numbers)
+sorted(map(str, numbers))
+print(time.perf_counter() - begun)
+"""
 # What a notebook that grades nothing has to say: the rest of its time is the grader's own.
 NOTHING = """
 from stagelens.grade import Report
@@ -146,6 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Grading a class, way by way.")
     parser.add_argument("submissions", nargs="?", type=int, default=40)
     parser.add_argument("--ways", default=",".join(WAYS), help="some of these, with commas")
+    parser.add_argument("--rounds", type=int, default=1, help="how often all ways are run")
     given = parser.parse_args()
     chosen: list[str] = given.ways.split(",")
     if unknown := set(chosen) - set(WAYS):
@@ -163,14 +179,14 @@ def main() -> None:
                 print(f"note: {note}")
             # An engine's first build reads the base images from the disk.
             class_run(2, grading_notebook(), addresses)
-        compare(given.submissions, chosen, usual.address, places)
+        compare(given.submissions, chosen, given.rounds, usual.address, places)
     finally:
         for private in engines.grading_engines():
             if private.folder not in running:
                 engines.stop_private(private)
 
 
-def compare(count: int, chosen: Sequence[str], usual: str, places: Places) -> None:
+def compare(count: int, chosen: Sequence[str], rounds: int, usual: str, places: Places) -> None:
     """Run the ways and print what each took: the plain loop on the usual engine with all cores.
 
     places: the engines of so many workers, with the cores that they have beside each other.
@@ -189,16 +205,33 @@ def compare(count: int, chosen: Sequence[str], usual: str, places: Places) -> No
         TWO: (count, lambda n: graded(n, grading_notebook(), 2)),
         PLAIN: (max(1, count // 2), lambda n: plain_loop(n, usual)),
     }
-    each: dict[str, float] = {}
-    print("| way | submissions | seconds | seconds for each | core seconds for each |\n|---|---|---|---|---|")
-    for label in (label for label in WAYS if label in chosen):
-        size, way = ways[label]
-        before = busy()
-        seconds = way(size)
-        each[label] = seconds / size
-        cores = (busy() - before) / size
-        print(f"| {LABELS[label]} | {size} | {seconds:.1f} | {each[label]:.2f} | {cores:.2f} |", flush=True)
-    tell(each)
+    each: dict[str, list[float]] = {label: [] for label in WAYS if label in chosen}
+    for _ in range(rounds):
+        print(f"two cores at once do {together():.2f} times the work of one")
+        print(HEADER)
+        for label, taken in each.items():
+            size, way = ways[label]
+            before = busy()
+            seconds = way(size)
+            taken.append(seconds / size)
+            cores = (busy() - before) / size
+            print(f"| {LABELS[label]} | {size} | {seconds:.1f} | {taken[-1]:.2f} | {cores:.2f} |", flush=True)
+    if len(each.get(ONE, ())) > 1 and TWO in each:
+        found = " ".join(f"{one / two:.2f}" for one, two in zip(each[ONE], each[TWO], strict=True))
+        print(f"2 workers against 1, round by round: {found}")
+    tell({label: statistics.median(taken) for label, taken in each.items()})
+
+
+def together() -> float:
+    """What two cores at once get done, in what one does while the others rest."""
+
+    def taken(programs: int) -> float:
+        command = [sys.executable, "-c", WORK]
+        started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(programs)]
+        return statistics.mean(float(program.communicate()[0]) for program in started)
+
+    alone = statistics.median(taken(1) for _ in range(3))
+    return 2 * alone / statistics.median(taken(2) for _ in range(3))
 
 
 def busy() -> float:
