@@ -166,6 +166,8 @@ def main() -> None:
     chosen: list[str] = given.ways.split(",")
     if unknown := set(chosen) - set(WAYS):
         parser.error(f"no such way: {', '.join(sorted(unknown))}")
+    if given.rounds < 1:
+        parser.error("there has to be a round")
     logging.getLogger("papermill").setLevel(logging.ERROR)
     running = {private.folder for private in engines.grading_engines() if private.pid() is not None}
     names = needed_images(exercise(EXERCISE))
@@ -216,7 +218,7 @@ def compare(count: int, chosen: Sequence[str], rounds: int, usual: str, places: 
             taken.append(seconds / size)
             cores = (busy() - before) / size
             print(f"| {LABELS[label]} | {size} | {seconds:.1f} | {taken[-1]:.2f} | {cores:.2f} |", flush=True)
-    if len(each.get(ONE, ())) > 1 and TWO in each:
+    if rounds > 1 and {ONE, TWO} <= each.keys():
         found = " ".join(f"{one / two:.2f}" for one, two in zip(each[ONE], each[TWO], strict=True))
         print(f"2 workers against 1, round by round: {found}")
     tell({label: statistics.median(taken) for label, taken in each.items()})
