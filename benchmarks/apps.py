@@ -17,9 +17,9 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from stagelens import engine as engines
-from stagelens import images
-from stagelens.build import build
-from stagelens.run import APPLICATIONS, Definition
+from stagelens.builds import build
+from stagelens_course import images
+from stagelens_course.apps import APPLICATIONS, Definition
 
 
 def measure(engine: engines.Engine, definition: Definition) -> tuple[str, ...]:

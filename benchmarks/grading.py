@@ -39,11 +39,11 @@ import papermill
 import psutil
 
 from stagelens import engine as engines
-from stagelens import images
-from stagelens.grade import exercise, needed_images, place
-from stagelens.grade.notebook import MIME, SUBMISSION
-from stagelens.grade.results.write import RECORD
-from stagelens.grade.runner import ClassRun, LocalScheduler, grading_notebook
+from stagelens_course import images
+from stagelens_course.grading import exercise, needed_images, place
+from stagelens_course.grading.notebook import MIME, SUBMISSION
+from stagelens_course.grading.results.write import RECORD
+from stagelens_course.grading.runner import ClassRun, LocalScheduler, grading_notebook
 
 EXERCISE = "multi-stage-go"
 OWN, ONE, TWO, PLAIN = WAYS = ("own", "1", "2", "plain")
@@ -62,8 +62,8 @@ print(time.perf_counter() - begun)
 """
 # What a notebook that grades nothing has to say: the rest of its time is the grader's own.
 NOTHING = """
-from stagelens.grade import Report
-from stagelens.grade.notebook import Graded, recorded
+from stagelens_course.grading import Report
+from stagelens_course.grading.notebook import Graded, recorded
 
 Graded(recorded() or Report(exercise, (), 0.0, 0.0, 0.0))
 """

@@ -25,7 +25,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from stagelens import engine as engines
-from stagelens import images
+from stagelens_course import images
 
 FIRST = images.LESSON_IMAGES["01-multi-stage"]
 Source = Literal["auto", "replica"]

@@ -144,7 +144,7 @@ class Bench:
         edited = stagelens.build(self.context, engine=self.engine, tags=[tag])
         self.timed("edited", lambda: explore(self.engine, self.context, edited, **explored))
         self.timed("cached build", lambda: stagelens.build(self.context, engine=self.engine, tags=[tag]))
-        python = [sys.executable, "-m", "stagelens.cli", "build", "-t", tag, "."]
+        python = [sys.executable, "-m", "stagelens_course", "build", "-t", tag, "."]
         self.process("cached stagelens build", *python)
         if docker := next((path for path in ("/usr/bin/docker", shutil.which("docker")) if path), None):
             self.process("cached docker build", docker, "build", "-t", tag, ".", DOCKER_BUILDKIT="1")

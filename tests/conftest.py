@@ -24,8 +24,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from stagelens_testing.held import PATIENCE, children, own
 from traitlets.config import Config
 
-from stagelens.build import BuildTrace
 from stagelens.buildkit import BuildRequest
+from stagelens.builds import BuildTrace
 from stagelens.dockerfile import parse
 from stagelens.engine import Engine, EngineNotFound, connect, remove_container, remove_network
 from stagelens.snapshot import Entry, Exploration, FileTable, StageFiles

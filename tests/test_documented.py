@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
-from stagelens.cli import app
 from stagelens.engine import Engine
+from stagelens_course.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stagelens import engine as _engine
-from stagelens.build import BuildFailed, BuildTrace, build
 from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.builds import BuildFailed, BuildTrace, build
 from stagelens.cache import BuildRecord, explain, record
 from stagelens.errors import StagelensError, interruptible
 
@@ -53,8 +53,9 @@ def explore(
     ------
     BuildFailed, StagelensError: as `stagelens.build` and `stagelens.snapshot.explore` do.
     """
-    from stagelens import images, snapshot
+    from stagelens import snapshot
     from stagelens.snapshot.prober import PROBE_IMAGE
+    from stagelens_course import images
 
     found = engine or _engine.connect()
     images.ensure(found, [PROBE_IMAGE])

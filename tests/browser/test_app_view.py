@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from stagelens import run
 from stagelens.engine import Engine
+from stagelens_course import apps
 
 if TYPE_CHECKING:
     from conftest import Lab
@@ -41,10 +41,10 @@ printf 'Content-Type: text/plain\\r\\n\\r\\npage'
 """
 CELL = """
 import sys
-from stagelens import run
-sys.modules["stagelens.run.status"].HEALTH_SECONDS = 600  # late is well
-from stagelens.views import AppView
-AppView(run.status(namespace={namespace!r}))
+from stagelens_course import apps
+sys.modules["stagelens_course.apps.status"].HEALTH_SECONDS = 600  # late is well
+from stagelens_course.apps.view import AppView
+AppView(apps.status(namespace={namespace!r}))
 """
 
 
@@ -55,17 +55,17 @@ def namespace(engine: Engine, unique: str, clean: object, tmp_path: Path) -> str
     for name, content in (("health", "well"), ("cgi-bin/answer", ANSWER), ("cgi-bin/index.cgi", PAGE)):
         (tmp_path / "www" / name).write_text(content)
     services = [
-        run.Definition(each.name, f"{unique}-light", None if number else tmp_path, each.port)
-        for number, each in enumerate(run.APPLICATIONS)
+        apps.Definition(each.name, f"{unique}-light", None if number else tmp_path, each.port)
+        for number, each in enumerate(apps.APPLICATIONS)
     ]
-    run.up(engine, namespace=unique, services=services)
+    apps.up(engine, namespace=unique, services=services)
     return unique
 
 
 @pytest.fixture(autouse=True)
 def taken_down(engine: Engine, unique: str) -> object:
     yield
-    run.down(engine, unique)
+    apps.down(engine, unique)
     for image in engine.api.images():
         for tag in image.get("RepoTags") or ():
             if unique in tag:

@@ -117,7 +117,7 @@ def test_a_build_is_followed_live_then_read(build: Any, page: Page, accessible: 
 
 
 UNTOLD = """
-from stagelens.build import BuildTrace, Vertex
+from stagelens.builds import BuildTrace, Vertex
 from stagelens.dockerfile import parse
 from stagelens.views import BuildView
 cached = {"cached": True, "started": 1.0, "completed": 1.0}

@@ -30,7 +30,7 @@ CMD ["/app"]
 CELLS = (
     """
 import stagelens
-from stagelens import run
+from stagelens_course import apps
 from stagelens.cache import read_inputs
 from stagelens.engine import connect
 from stagelens.snapshot.layers import read_layers
@@ -54,7 +54,7 @@ layering
     """
 names = {{"iotd": "image-of-the-day", "accesslog": "access-log", "image-gallery": "image-gallery"}}
 services = tuple(
-    run.Service(name, image, name, *state)
+    apps.Service(name, image, name, *state)
     for (name, image), state in zip(names.items(), (
         ("running", "healthy", "http://127.0.0.1:800"),
         ("exited", "unknown", None, "a note that is as long as notes are"),
@@ -62,11 +62,11 @@ services = tuple(
     ))
 )
 hops = (
-    run.Hop("image-gallery", "GET", "http://127.0.0.1:802/", 200, 100.0, 0.05, 0.05),
-    run.Hop("iotd", "GET", "http://iotd/image", 200, 100.01, 0.02, 0.015),
-    run.Hop("accesslog", "POST", "http://accesslog/access-log", None, 100.04, 0.005, None, "refused"),
+    apps.Hop("image-gallery", "GET", "http://127.0.0.1:802/", 200, 100.0, 0.05, 0.05),
+    apps.Hop("iotd", "GET", "http://iotd/image", 200, 100.01, 0.02, 0.015),
+    apps.Hop("accesslog", "POST", "http://accesslog/access-log", None, 100.04, 0.005, None, "refused"),
 )
-app = AppView(run.App(None, "nat", services, connect(start=False)), run.RequestTrace("trace-1", hops))
+app = AppView(apps.App(None, "nat", services, connect(start=False)), apps.RequestTrace("trace-1", hops))
 app
 """,
     "editing = DockerfileEditor({context!r})\nediting",
@@ -101,7 +101,7 @@ RECORD = """() => {
     return window.animated.call(this, frames, {delay, duration});
   };
 }"""
-AGAIN = "app.take(run.RequestTrace({request!r}, hops))"
+AGAIN = "app.take(apps.RequestTrace({request!r}, hops))"
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from stagelens import run
 from stagelens.engine import Engine
+from stagelens_course import apps
 
 PAINTED = "Array.from(document.images).every((image) => image.complete && image.naturalWidth > 0)"
 
@@ -22,11 +22,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.network, pyte
 
 
 @pytest.fixture
-def app(engine: Engine, unique: str) -> Iterator[run.App]:
+def app(engine: Engine, unique: str) -> Iterator[apps.App]:
     try:
-        yield run.up(engine, namespace=unique)
+        yield apps.up(engine, namespace=unique)
     finally:
-        run.down(engine, unique, images=True)
+        apps.down(engine, unique, images=True)
 
 
 def visits(page: Page) -> int:
@@ -51,14 +51,14 @@ def look(browser: Browser, url: str, name: str, width: int, height: int, scheme:
 
 
 def test_the_three_applications_show_a_picture_and_count_visits(
-    browser: Browser, page: Page, app: run.App
+    browser: Browser, page: Page, app: apps.App
 ) -> None:
     assert app.url is not None
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(app.url, wait_until="load")
     page.wait_for_function(PAINTED)
-    caption = run.fetch(app, "/image", service="iotd").body.decode()
+    caption = apps.fetch(app, "/image", service="iotd").body.decode()
     shown = page.locator("figcaption h1")
     expect(shown).to_be_visible()
     assert shown.inner_text() in caption
@@ -87,14 +87,14 @@ def test_the_three_applications_show_a_picture_and_count_visits(
     page.wait_for_function(PAINTED)
     expect(page.get_by_text("visits are not counted at the moment")).to_be_visible()
     look(browser, app.url, "no-node", 1280, 800, "light")
-    lost = [hop for hop in run.trace_request(app).hops if hop.service == "accesslog"]
+    lost = [hop for hop in apps.trace_request(app).hops if hop.service == "accesslog"]
     assert [(hop.status, hop.inside) for hop in lost] == [(None, None)]
     assert lost[0].error
 
 
-def check_the_trace(app: run.App) -> None:
+def check_the_trace(app: apps.App) -> None:
     """One call as hops, each with what its caller and itself measured."""
-    hops = run.trace_request(app).hops
+    hops = apps.trace_request(app).hops
     assert hops[0].service == "image-gallery"
     assert {(hop.service, hop.method, hop.status) for hop in hops} == {
         ("image-gallery", "GET", 200),

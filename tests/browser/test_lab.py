@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.engine]
 def address(tmp_path_factory: pytest.TempPathFactory, settings: Path) -> Iterator[str]:
     port = free_port()
     log = tmp_path_factory.mktemp("lab") / "log"
-    command = [sys.executable, "-m", "stagelens.cli", "lab", "--no-browser", "--port", str(port)]
+    command = [sys.executable, "-m", "stagelens_course", "lab", "--no-browser", "--port", str(port)]
     environment = os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(settings)}
     with log.open("wb") as sink:
         process = subprocess.Popen(

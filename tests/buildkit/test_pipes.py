@@ -14,8 +14,8 @@ from stagelens_testing import windows
 from stagelens_testing.connections import a_cancel_wakes_who_waits, carries_context_and_secrets
 from stagelens_testing.held import descriptors, nothing_new, threads
 
-from stagelens.build import Backend
 from stagelens.buildkit import ConnectionLost, Session
+from stagelens.builds import Backend
 from stagelens.engine import Engine
 
 pytestmark = pytest.mark.engine

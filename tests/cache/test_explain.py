@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stagelens.build import BuildTrace, Vertex
+from stagelens.builds import BuildTrace, Vertex
 from stagelens.cache import (
     Base,
     BuildRecord,

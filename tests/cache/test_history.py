@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from stagelens_testing.held import limited
 
-from stagelens.build import BuildTrace, Vertex
+from stagelens.builds import BuildTrace, Vertex
 from stagelens.cache import Base, BuildRecord, ContextFile, History, Inputs, explain
 from stagelens.dockerfile import parse
 

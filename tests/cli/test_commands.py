@@ -13,13 +13,13 @@ import click
 import pytest
 
 from stagelens.cache import History
-from stagelens.cli import app
+from stagelens_course.cli import app
 
 ROOT = Path(__file__).parents[2]
 
 
 def stagelens(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "stagelens.cli", *arguments]
+    command = [sys.executable, "-m", "stagelens_course", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=env)
 
 
@@ -73,7 +73,7 @@ def test_what_the_system_refuses_is_told_in_words(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")
 def test_a_result_that_finds_no_room_is_an_error() -> None:
     with Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-m", "stagelens.cli", "exercise", "list", "--json"]
+        command = [sys.executable, "-m", "stagelens_course", "exercise", "list", "--json"]
         done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert "No space left" in done.stderr

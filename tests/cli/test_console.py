@@ -75,7 +75,7 @@ def test_a_build_in_a_pipe_wraps_nothing_repeats_nothing_and_keeps_json_apart(
     environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
 
     def stagelens(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "stagelens.cli", *arguments, str(tmp_path)]
+        command = [sys.executable, "-m", "stagelens_course", *arguments, str(tmp_path)]
         own = environment | variables
         return subprocess.run(command, env=own, capture_output=True, text=True, check=True)
 

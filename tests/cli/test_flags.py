@@ -22,7 +22,7 @@ FILED, IN_ENVIRONMENT = "correct-horse", "battery-staple"
 
 
 def build(context: Path, *options: str | Path) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "stagelens.cli", "build", context, *options]
+    command = [sys.executable, "-m", "stagelens_course", "build", context, *options]
     wide = os.environ | {"COLUMNS": "200"}
     return subprocess.run(command, env=wide, capture_output=True, check=False)
 

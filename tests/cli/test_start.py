@@ -15,7 +15,7 @@ class Stop:
         if name == "stagelens.cli":
             os.kill(os.getpid(), signal.SIGINT)
 sys.meta_path.insert(0, Stop())
-from stagelens_start import main
+from stagelens_course.__main__ import main
 main()
 """
 
@@ -46,6 +46,8 @@ def test_a_signal_as_python_itself_ends_changes_nothing() -> None:
 def test_it_is_the_command_that_is_installed() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     module, _, name = project["project"]["scripts"]["stagelens"].partition(":")
-    assert module == "stagelens_start"
+    assert module == "stagelens_course.__main__"
     assert callable(getattr(importlib.import_module(module), name))
-    assert f"src/{module}.py" in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert (
+        f"src/{module.partition('.')[0]}" in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    )

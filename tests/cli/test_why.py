@@ -24,7 +24,7 @@ def run(tmp_path: Path, engine: Engine) -> Run:
     home = {"STAGELENS_HOME": str(tmp_path / "home"), "DOCKER_HOST": engine.address}
 
     def stagelens(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "stagelens.cli", *arguments]
+        command = [sys.executable, "-m", "stagelens_course", *arguments]
         environment = os.environ | home
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 

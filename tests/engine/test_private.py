@@ -22,12 +22,12 @@ from stagelens_testing.engines import copy_image
 from stagelens_testing.held import ended, until
 from stagelens_testing.machine import Machine
 
-from stagelens.build import BuildFailed, Vertex, build
+from stagelens.builds import BuildFailed, Vertex, build
 from stagelens.engine import Engine, can_start, network, private
 from stagelens.engine.private import PrivateEngine
 from stagelens.errors import StagelensError
-from stagelens.images.errors import ReplicaFailed
-from stagelens.images.replica import make_base
+from stagelens_course.images.errors import ReplicaFailed
+from stagelens_course.images.replica import make_base
 
 pytestmark = [
     pytest.mark.engine,

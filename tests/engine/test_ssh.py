@@ -17,8 +17,8 @@ from stagelens_testing.held import PATIENCE, children, descriptors, ended, nothi
 from stagelens_testing.sshd import SshServer
 
 import stagelens
-from stagelens.build import LogLine, Vertex
 from stagelens.buildkit import BuildCancelled, Cancel, TarFile
+from stagelens.builds import LogLine, Vertex
 from stagelens.cli.doctor import examine
 from stagelens.engine import Engine, EngineNotFound, Skipped, connect
 from stagelens.engine.client import Candidate, probe
@@ -172,7 +172,7 @@ def test_the_command_builds_through_ssh(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", far.address())
     context = project(tmp_path / "context", f"RUN echo {unique}")
-    line = [sys.executable, "-m", "stagelens.cli", "build", str(context), "-t", unique]
+    line = [sys.executable, "-m", "stagelens_course", "build", str(context), "-t", unique]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     monkeypatch.setenv("DOCKER_HOST", far.address("guest"))

@@ -15,7 +15,7 @@ import nbformat
 import pytest
 from stagelens_testing.held import children, nothing_new, until
 
-from stagelens.images import LESSON_IMAGES, NAMES
+from stagelens_course.images import LESSON_IMAGES, NAMES
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("*/*.ipynb"))
@@ -36,9 +36,9 @@ def test_nbval_runs_the_lesson(notebook: Path) -> None:
 
 # Counts the namespaces in which a lesson starts its containers: it tidies one of them up.
 SPACES = """
-from stagelens import run
-up, spaces = run.up, set()
-run.up = lambda *given, **named: (spaces.add(named["namespace"]), up(*given, **named))[1]
+from stagelens_course import apps
+up, spaces = apps.up, set()
+apps.up = lambda *given, **named: (spaces.add(named["namespace"]), up(*given, **named))[1]
 """
 
 
@@ -92,7 +92,7 @@ def test_a_lesson_provides_its_base_images_before_it_builds(lesson: str) -> None
 
 def run(lesson: str, folder: Path) -> str:
     """The HTML page of an executed lesson."""
-    command = [sys.executable, "-m", "stagelens.cli", "run", lesson, "--out", str(folder)]
+    command = [sys.executable, "-m", "stagelens_course", "run", lesson, "--out", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert done.returncode == 0, done.stderr[-4000:]
     assert (folder / f"{lesson}.ipynb").exists()
@@ -132,7 +132,7 @@ def test_output_that_a_busy_machine_sends_late_is_in_the_page(tmp_path: Path) ->
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = v4.new_notebook(cells=[v4.new_code_cell(dedent(busy))], metadata={"kernelspec": kernel})
     nbformat.write(notebook, tmp_path / "busy.ipynb")
-    command = [sys.executable, "-m", "stagelens.cli", "run", "busy.ipynb", "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "stagelens_course", "run", "busy.ipynb", "--out", str(tmp_path / "out")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert done.returncode == 0, done.stderr[-4000:]
     assert "sent late" in (tmp_path / "out/busy.html").read_text()
@@ -161,7 +161,7 @@ def test_an_end_half_way_lets_the_cell_clean_up_and_leaves_no_kernel_and_no_fold
         nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel}), tmp_path / "long.ipynb"
     )
     (tmp_path / "tmp").mkdir()
-    command = [sys.executable, "-m", "stagelens.cli", "run", "long.ipynb", "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "stagelens_course", "run", "long.ipynb", "--out", str(tmp_path / "out")]
     environment = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
     with (
         nothing_new(children),
@@ -185,7 +185,7 @@ def test_an_end_half_way_lets_the_cell_clean_up_and_leaves_no_kernel_and_no_fold
 
 
 def test_an_unknown_lesson_is_told(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stagelens.cli", "run", "99-none", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "stagelens_course", "run", "99-none", "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "01-multi-stage" in done.stderr

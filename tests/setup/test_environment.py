@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from stagelens.cli.testing import _checks
+from stagelens_course.cli.testing import _checks
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

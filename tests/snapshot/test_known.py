@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from stagelens.build import BuildTrace, Vertex
+from stagelens.builds import BuildTrace, Vertex
 from stagelens.dockerfile import parse
 from stagelens.snapshot import known as room
 from stagelens.snapshot.entry import Entry

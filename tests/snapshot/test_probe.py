@@ -9,9 +9,9 @@ import pytest
 import stagelens
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
-from stagelens.images import ensure
 from stagelens.snapshot import Entry, explore, history, read_file
 from stagelens.snapshot.layers import read_layers
+from stagelens_course.images import ensure
 
 EXERCISES = Path(__file__).parents[2] / "ch04/exercises"
 CHAPTER = EXERCISES / "multi-stage"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from stagelens.build import BuildFailed, BuildTrace, LogLine, Vertex
 from stagelens.buildkit import BuildCancelled
+from stagelens.builds import BuildFailed, BuildTrace, LogLine, Vertex
 from stagelens.dockerfile import parse
 from stagelens.views import BuildView, progress
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from stagelens_testing.held import PATIENCE
 
-from stagelens.build import BuildTrace, Vertex
+from stagelens.builds import BuildTrace, Vertex
 from stagelens.dockerfile import parse
 from stagelens.errors import StagelensError
 from stagelens.views import DockerfileEditor, lint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from IPython.utils.capture import capture_output
 
-from stagelens.build import Vertex
+from stagelens.builds import Vertex
 from stagelens.views import StatusLine
 
 MAKE = Vertex("a" * 64, "[builder 2/2] RUN make \u202e", started=10.0, stage=0, instruction=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stagelens.build import BuildTrace, Vertex
+from stagelens.builds import BuildTrace, Vertex
 from stagelens.cache import BuildRecord, Inputs, Prediction
 from stagelens.dockerfile import parse
 from stagelens.views import PredictCache

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from stagelens.build import Vertex
+from stagelens.builds import Vertex
 from stagelens.cache import words
 from stagelens.cache.compare import Cause, Comparison
 from stagelens.cache.identity import vertices

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from stagelens.build import BuildTrace, Vertex
+from stagelens.builds import BuildTrace, Vertex
 from stagelens.cache.manifest import digests
 from stagelens.cache.model import Base, BuildRecord, ContextFile, Inputs
 from stagelens.dockerfile import DockerfileError, parse

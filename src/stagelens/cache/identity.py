@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
-from stagelens.build import BuildTrace, Vertex
+from stagelens.builds import BuildTrace, Vertex
 from stagelens.cache.model import ContextFile, Inputs, Key
 from stagelens.cache.steps import Source, Step
 from stagelens.dockerfile import full_name

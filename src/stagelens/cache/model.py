@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from stagelens.build import BuildTrace
+from stagelens.builds import BuildTrace
 from stagelens.dockerfile import Dockerfile
 
 Key = tuple[int, int]

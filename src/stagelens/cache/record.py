@@ -13,9 +13,9 @@ from typing import Any
 from docker.errors import APIError, NotFound
 
 from stagelens import engine as engines
-from stagelens.build import BuildTrace, build
-from stagelens.build.run import OnVertex
 from stagelens.buildkit import Cancel
+from stagelens.builds import BuildTrace, build
+from stagelens.builds.run import OnVertex
 from stagelens.cache.manifest import read_manifest
 from stagelens.cache.model import Base, BuildRecord, Inputs
 from stagelens.cache.steps import base_names, context_sources

@@ -9,6 +9,8 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -16,60 +18,70 @@ from stagelens.cli.console import INTERRUPTED, err
 from stagelens.cli.ending import Ending
 from stagelens.errors import StagelensError
 
-# Each command's module and its name there, in the order of the help.
-_COMMANDS = {
-    "lab": "lab.lab",
-    "run": "notebook.run_command",
-    "build": "build.build_command",
-    "explore": "explore.explore_command",
-    "why": "why.why_command",
-    "up": "applications.up",
-    "status": "applications.status",
-    "logs": "applications.logs",
-    "down": "applications.down",
-    "exercise": "exercise.exercise",
-    "check": "exercise.check",
-    "grade": "grade.grade_command",
-    "images": "images.images",
-    "engine": "engine.engine",
-    "doctor": "doctor.doctor",
-    "test": "testing.test",
+# The module and the name of each command, in the order of the help.
+COMMANDS = {
+    "build": "stagelens.cli.build:build_command",
+    "explore": "stagelens.cli.explore:explore_command",
+    "why": "stagelens.cli.why:why_command",
+    "engine": "stagelens.cli.engine:engine",
+    "doctor": "stagelens.cli.doctor:doctor",
 }
 
 
-class _Commands(click.Group):
-    """Each command needs rooms that others do not, and all of them together take long to import."""
+class LazyGroup(click.Group):
+    """A command group that imports a command's module when the command is asked for.
+
+    All packages together take long to import, and each command needs a few of them.
+    """
+
+    def __init__(self, modules: Mapping[str, str], **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self._modules = modules
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        """Names of all commands, in the order of the help."""
+        return list(self._modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        """Import a command by its name."""
+        if cmd_name not in self._modules:
             return None
-        module, _, name = _COMMANDS[cmd_name].partition(".")
-        return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+        module, _, name = self._modules[cmd_name].partition(":")
+        return getattr(importlib.import_module(module), name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in _COMMANDS:
-            near = difflib.get_close_matches(args[0], _COMMANDS)
+        """Resolve a command; suggest a near name for one that does not exist."""
+        if args[0] not in self._modules:
+            near = difflib.get_close_matches(args[0], self._modules)
             ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)
 
 
-@click.group(
-    cls=_Commands,
-    name="stagelens",
-    context_settings={"show_default": True, "help_option_names": ["-h", "--help"]},
-)
-@click.version_option(package_name="stagelens")
-def app() -> None:
-    """Look inside multi-stage Docker builds."""
+def command_line(modules: Mapping[str, str]) -> click.Group:
+    """Make a command line.
+
+    Parameters
+    ----------
+    modules
+        The module and the name of each command as `module:name`, in the order of the help.
+    """
+    settings = {"show_default": True, "help_option_names": ["-h", "--help"]}
+    group = LazyGroup(
+        modules,
+        name="stagelens",
+        help="Look inside multi-stage Docker builds.",
+        context_settings=settings,
+    )
+    return click.version_option(package_name="stagelens")(group)
 
 
-def main() -> None:
-    """Run the command line; an error is told in its own words, without a traceback."""
+app = command_line(COMMANDS)
+
+
+def main(app: click.Group = app) -> None:
+    """Run a command line; an error is printed as a message, without a traceback."""
     ending = Ending()
     ending.hear()
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from stagelens import cache
-from stagelens.build import BuildTrace, LogLine, Vertex
 from stagelens.buildkit import FileSend, Output
+from stagelens.builds import BuildTrace, LogLine, Vertex
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import flags, verdicts
 from stagelens.cli.console import INTERRUPTED, err, out, print_json, working

@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 
 from stagelens import engine as engines
-from stagelens import images
 from stagelens.buildkit import BuildKitError, Session
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import requirements, surroundings
@@ -20,6 +19,7 @@ from stagelens.errors import StagelensError
 from stagelens.paths import cache_dir, state_dir
 from stagelens.settings import Settings, SettingsInvalid
 from stagelens.views.markup import size
+from stagelens_course import images
 
 _LOW_BYTES = 3 * 1000**3
 # Less than this, and not even the first lesson's build has room.

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from stagelens import build as build_context
-from stagelens import images, text
+from stagelens import text
 from stagelens.cli import engine as engine_commands
 from stagelens.cli.build import (
     BUILD_ARGS,
@@ -26,6 +26,7 @@ from stagelens.cli.console import out, print_json, working
 from stagelens.snapshot import Entry, Exploration, StageFiles, explore
 from stagelens.snapshot.prober import PROBE_IMAGE
 from stagelens.views import markup
+from stagelens_course import images
 
 _SHOWN_CHANGES = 12
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import click
 
-from stagelens.build.job import Secret
 from stagelens.buildkit import Env, FileSend, LocalFolder, Output, TarFile
+from stagelens.builds.job import Secret
 
 # The grammar of github.com/distribution/reference, without digests, which an image does not get by name.
 _PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"

@@ -85,7 +85,7 @@ def provide_replica_tools(engine: Engine, names: Iterable[str]) -> None:
     Elsewhere nothing is said: the images may still be pulled. diamol/base is made without it.
     """
     # The engine's commands, which need this module too, have nothing to do with images.
-    from stagelens import images
+    from stagelens_course import images
 
     wanted = set(names) - {"diamol/base"}
     lacking = [row.name for row in images.describe(engine) if row.origin == "missing" and row.name in wanted]

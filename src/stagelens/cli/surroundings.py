@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stagelens import images
 from stagelens.cli.findings import Finding
 from stagelens.engine import Engine, private_engine
-from stagelens.images import certificates
-from stagelens.run import names
 from stagelens.settings import Settings
+from stagelens_course import images
+from stagelens_course.apps import names
+from stagelens_course.images import certificates
 
 PORTS = (800, 801, 802)
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")

@@ -21,8 +21,8 @@ from typing import Any
 from docker.errors import APIError
 from requests.exceptions import RequestException
 
-from stagelens.build import BuildTrace
 from stagelens.buildkit import BuildRequest
+from stagelens.builds import BuildTrace
 from stagelens.engine import Engine
 from stagelens.snapshot.keep import Keep
 from stagelens.snapshot.points import Copied, Point

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stagelens.build import BuildTrace
-from stagelens.build.run import OnVertex
 from stagelens.buildkit import BuildRequest, Cancel
+from stagelens.builds import BuildTrace
+from stagelens.builds.run import OnVertex
 from stagelens.dockerfile import Instruction, Stage, StageNotFound
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError, interruptible

@@ -15,9 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stagelens.build import Job
-from stagelens.build.collect import Collector
-from stagelens.build.run import OnVertex, target_name
 from stagelens.buildkit import (
     Auth,
     BuildError,
@@ -36,6 +33,9 @@ from stagelens.buildkit.gateway import Gateway, ProcessEnded
 from stagelens.buildkit.llb import Edge, Graph, image_definition
 from stagelens.buildkit.proto.buildkit_pb2 import Definition, StatusResponse
 from stagelens.buildkit.solve import OnStatus
+from stagelens.builds import Job
+from stagelens.builds.collect import Collector
+from stagelens.builds.run import OnVertex, target_name
 from stagelens.dockerfile import Dockerfile, full_name
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError

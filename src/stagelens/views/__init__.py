@@ -9,7 +9,6 @@ from stagelens.errors import interruptible
 from stagelens.views.i18n import language
 
 if TYPE_CHECKING:
-    from stagelens.views.app import AppView
     from stagelens.views.build import BuildView
     from stagelens.views.editor import DockerfileEditor
     from stagelens.views.explorer import StageExplorer
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from stagelens.views.why import WhyView
 
 __all__ = [
-    "AppView",
     "BuildView",
     "DockerfileEditor",
     "LayerExplorer",
@@ -35,7 +33,6 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AppView": "app",
     "BuildView": "build",
     "DockerfileEditor": "editor",
     "LayerExplorer": "layers",

@@ -14,8 +14,8 @@ from typing import Any
 import traitlets as t
 
 from stagelens import text
-from stagelens.build import BuildTrace, LogLine, Vertex, build
 from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.builds import BuildTrace, LogLine, Vertex, build
 from stagelens.dockerfile import load
 from stagelens.errors import StagelensError, interruptible
 from stagelens.views import buildhtml, progress

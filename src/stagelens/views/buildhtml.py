@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stagelens.build import Vertex
+from stagelens.builds import Vertex
 from stagelens.views import markup
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
 from stagelens import text
-from stagelens.build import LogLine, Vertex
+from stagelens.builds import LogLine, Vertex
 
 _PAUSE = 0.2  # seconds between two lines of output: more than that nobody reads
 

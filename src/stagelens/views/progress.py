@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stagelens import text
-from stagelens.build import LogLine, Vertex, critical_path, work_seconds
+from stagelens.builds import LogLine, Vertex, critical_path, work_seconds
 from stagelens.dockerfile import Dockerfile, Edge, Instruction, Stage, split_blanks, step_instructions
 from stagelens.views import markup
 

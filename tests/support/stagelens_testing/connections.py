@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import stagelens
-from stagelens.build import Backend, LogLine, Vertex
 from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.builds import Backend, LogLine, Vertex
 from stagelens.engine import Engine
 from stagelens_testing.held import nothing_new, threads
 

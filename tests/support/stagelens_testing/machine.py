@@ -38,7 +38,7 @@ class Machine:
         return done.stdout
 
     def stagelens(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [*self.inside, sys.executable, "-m", "stagelens.cli", *arguments]
+        command = [*self.inside, sys.executable, "-m", "stagelens_course", *arguments]
         environment = self.environment | variables
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 

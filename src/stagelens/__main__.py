@@ -1,0 +1,5 @@
+"""`python -m stagelens`: the commands of the library."""
+
+from stagelens.cli import main
+
+main()

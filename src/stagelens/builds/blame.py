@@ -1,0 +1,113 @@
+"""Which line of the Dockerfile a build failed at, and what helps there."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+
+from stagelens.builds.errors import BuildFailed
+from stagelens.builds.trace import BuildTrace, Vertex
+from stagelens.dockerfile import Dockerfile, Instruction, Stage, declared, full_name
+
+# Names of vertices that look an image up: frontend/dockerfile/dockerfile2llb/convert.go.
+_METADATA = "[internal] load metadata for "
+# An image that is no stage's base is looked up by itself where the engine is one without containerd's store.
+_FROM = "FROM "
+# The same of a frontend's image: frontend/gateway/gateway.go and client/llb; older engines name no scheme.
+_FRONTEND = re.compile(r"resolve image config for (?:docker-image://)?(?P<image>\S+)")
+# Words that the frontend cannot use, told without their line: as Go quotes them, or bare.
+_QUOTED = re.compile(r'failed to (?:process|parse stage name|parse platform) ("(?:[^"\\]|\\.)*")')
+_BARE = re.compile(r"invalid containerPort: (\S+)", re.IGNORECASE)
+# Without those that bring a default along: ${NAME:-default}.
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+
+
+def blame(message: str, trace: BuildTrace) -> BuildFailed:
+    """The error of a build that ended with `message`, at the instruction that failed where there is one."""
+    # Vertices that were only stopped because another one failed say so.
+    failed = [vertex for vertex in trace.vertices if vertex.error and "context canceled" not in vertex.error]
+    for vertex in failed:
+        if vertex.stage is not None and vertex.instruction is not None:
+            stage = trace.dockerfile.stages[vertex.stage]
+            instruction = stage.instructions[vertex.instruction]
+            return BuildFailed(vertex.error, trace, stage, instruction, vertex.logs)
+    return _image_failed(failed, trace) or _words_failed(message, trace) or BuildFailed(message, trace)
+
+
+def _image_failed(failed: Sequence[Vertex], trace: BuildTrace) -> BuildFailed | None:
+    """The error of an image that could not be had, at the first line that names it."""
+    missing = {name: vertex for vertex in failed if (name := _image(vertex))}
+    for edge in trace.dockerfile.edges:
+        if isinstance(edge.source, str) and (vertex := missing.get(full_name(edge.source))):
+            stage = trace.dockerfile.stages[edge.target]
+            instruction = stage.instructions[edge.instruction]
+            registry = full_name(edge.source).partition("/")[0]
+            remedy = None if edge.kind == "from" else _no_stage(trace.dockerfile, edge.source, stage)
+            return BuildFailed(vertex.error, trace, stage, instruction, registry=registry, remedy=remedy)
+    for vertex in failed:
+        if found := _FRONTEND.match(vertex.name):
+            registry = found["image"].partition("/")[0]
+            return BuildFailed(vertex.error, trace, registry=registry, line=_syntax_line(trace.dockerfile))
+    return None
+
+
+def _image(vertex: Vertex) -> str | None:
+    """The full name of the image that a vertex looks up."""
+    for prefix in (_METADATA, _FROM):
+        if vertex.name.startswith(prefix):
+            return full_name(vertex.name.removeprefix(prefix).partition("@")[0])
+    return None
+
+
+def _no_stage(dockerfile: Dockerfile, name: str, here: Stage) -> str | None:
+    """What to do about a --from= that is meant as a stage's; one with a registry or a tag is an image's."""
+    if set(name) & set("/:@."):
+        return None
+    above = [stage.name for stage in dockerfile.stages[: here.index] if stage.name]
+    near = difflib.get_close_matches(name, above, 1)
+    names = f"the names there are {', '.join(above)}" if above else "name one: FROM image AS name"
+    meant = f"did you mean {near[0]}?" if near else names
+    return f"no stage above is called {name}, so it was taken for an image's name; {meant}"
+
+
+def _words_failed(message: str, trace: BuildTrace) -> BuildFailed | None:
+    """The error of words that the frontend refused, at the first line that has them."""
+    words = _refused(message)
+    for stage in trace.dockerfile.stages if words else ():
+        for instruction in stage.instructions:
+            base = stage.base if instruction.keyword == "FROM" else ""
+            if words in instruction.arguments or words == base:
+                return BuildFailed(
+                    message, trace, stage, instruction, remedy=_no_value(trace.dockerfile, instruction)
+                )
+    return None
+
+
+def _refused(message: str) -> str:
+    if found := _QUOTED.search(message):
+        with suppress(SyntaxError, ValueError):
+            return str(ast.literal_eval(found[1]))
+    found = _BARE.search(message)
+    return found[1] if found else ""
+
+
+def _no_value(dockerfile: Dockerfile, instruction: Instruction) -> str | None:
+    """What to do about a FROM with a variable that has no value."""
+    if instruction.keyword != "FROM":
+        return None
+    given = {name for name, value in dockerfile.build_args.items() if value}
+    for each in dockerfile.global_args:
+        given |= {name for name, default in declared(each.arguments, dockerfile.escape) if default}
+    for found in _VARIABLE.finditer(instruction.arguments):
+        if (name := found[1] or found[2]) not in given:
+            return f"give {name} a value: ARG {name}=… above the first FROM, or --build-arg {name}=…"
+    return None
+
+
+def _syntax_line(dockerfile: Dockerfile) -> int | None:
+    # Nothing but directives stands before it.
+    lines = dockerfile.text.lower().split("\n") if dockerfile.syntax else []
+    return next((number for number, line in enumerate(lines, 1) if "syntax" in line), None)

@@ -1,0 +1,161 @@
+"""BuildKit's status messages, put together to vertices that know their line of the Dockerfile."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
+from stagelens.buildkit.proto.buildkit_pb2 import Vertex as WireVertex
+from stagelens.builds.logs import MAX_LINES, clean, styled
+from stagelens.builds.trace import LogLine, Vertex
+from stagelens.dockerfile import Dockerfile, locate
+
+
+@dataclass(slots=True)
+class _Log:
+    """A step's lines: the first and the last ones, since its error is at the end."""
+
+    first: list[LogLine] = field(default_factory=list[LogLine])
+    last: deque[LogLine] = field(default_factory=lambda: deque[LogLine](maxlen=MAX_LINES // 2))
+    rest: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    dropped: int = 0
+
+    def add(self, line: LogLine) -> None:
+        if len(self.first) < MAX_LINES // 2:
+            self.first.append(line)
+            return
+        self.dropped += len(self.last) == self.last.maxlen
+        self.last.append(line)
+
+    def lines(self) -> tuple[LogLine, ...]:
+        gap = self.last[0].time if self.dropped else 0.0
+        left_out = [LogLine(gap, 1, f"[{self.dropped} lines left out]")] if self.dropped else []
+        return (*self.first, *left_out, *self.last)
+
+
+class Collector:
+    """Takes status messages in; `vertices` is what is known by now. `mask` hides what nobody may see.
+
+    Where a build takes several attempts (see `again`), a vertex goes by the digest that it had in the first.
+    """
+
+    def __init__(self, dockerfile: Dockerfile, mask: Callable[[str], str]) -> None:
+        self._dockerfile = dockerfile
+        self._mask = mask
+        self._vertices: dict[str, Vertex] = {}
+        self._logs: dict[str, _Log] = {}
+        # The engine's digest of a vertex to ours, and for a further attempt those by name and those that ran.
+        self._digests: dict[str, str] = {}
+        self._named: dict[str, str] = {}
+        self._ran: set[str] = set()
+
+    def again(self) -> list[Vertex]:
+        """The vertices that wait again now, before a further attempt of the same build.
+
+        What ran stays as it was told, although the engine will take it from its cache.
+        """
+        done = {
+            d for d, vertex in self._vertices.items() if vertex.completed is not None and not vertex.error
+        }
+        waiting = {
+            digest: replace(vertex, cached=False, started=None, completed=None, error="")
+            for digest, vertex in self._vertices.items()
+            if digest not in done
+        }
+        self._vertices |= waiting
+        for digest in waiting:
+            self._logs.pop(digest, None)
+        self._ran = done
+        self._digests = {}
+        self._named = {vertex.name: digest for digest, vertex in self._vertices.items()}
+        return list(waiting.values())
+
+    def take(self, status: StatusResponse) -> list[tuple[Vertex, tuple[LogLine, ...]]]:
+        """The vertices that this message changed, each with the log lines that it brought."""
+        fresh: dict[str, list[LogLine]] = {}
+        for wire in status.vertexes:
+            if wire.digest not in self._digests:
+                self._digests[wire.digest] = self._named.pop(_name(wire), wire.digest)
+        for wire in status.vertexes:
+            digest = self._digests[wire.digest]
+            self._vertices[digest] = self._merge(digest, wire)
+            fresh.setdefault(digest, [])
+        for log in status.logs:
+            digest = self._digests.get(log.vertex, log.vertex)
+            lines = self._append(digest, _seconds(log.timestamp) or 0.0, log.stream, log.msg)
+            fresh.setdefault(digest, []).extend(lines)
+        return [
+            (self._with_logs(self._vertices[digest]), tuple(lines))
+            for digest, lines in fresh.items()
+            if digest in self._vertices
+        ]
+
+    def vertices(self) -> tuple[Vertex, ...]:
+        """All vertices with their whole logs: BuildKit's own ones, then the Dockerfile's in its order.
+
+        BuildKit tells a stage's vertices in no order when it takes them all from its cache at once.
+        """
+        for digest, log in self._logs.items():
+            for stream, rest in log.rest.items():
+                if rest:
+                    self._append(digest, lines[-1].time if (lines := log.lines()) else 0.0, stream, b"\n")
+        return tuple(sorted(map(self._with_logs, self._vertices.values()), key=_place))
+
+    def _merge(self, digest: str, wire: WireVertex) -> Vertex:
+        known = self._vertices.get(digest)
+        if known and digest in self._ran:
+            if wire.cached or not wire.HasField("started"):
+                return known
+            # It runs once more, as all steps do without the cache.
+            self._ran.remove(digest)
+            self._logs.pop(digest, None)
+            known = replace(known, cached=False, started=None, completed=None)
+        place = (known.stage, known.instruction) if known else locate(self._dockerfile, wire.name)
+        started = _seconds(wire.started) if wire.HasField("started") else None
+        completed = _seconds(wire.completed) if wire.HasField("completed") else None
+        inputs = tuple(self._digests.get(each, each) for each in wire.inputs)
+        return Vertex(
+            digest=digest,
+            name=_name(wire),
+            inputs=inputs or (known.inputs if known else ()),
+            cached=wire.cached or bool(known and known.cached),
+            # A vertex may run in several spans: the first start and the last end count.
+            started=known.started if known and known.started is not None else started,
+            completed=completed if completed is not None else (known.completed if known else None),
+            error=clean(self._mask(wire.error).replace("\n", " ")),
+            stage=place[0] if place else None,
+            instruction=place[1] if place else None,
+        )
+
+    def _with_logs(self, vertex: Vertex) -> Vertex:
+        log = self._logs.get(vertex.digest)
+        return replace(vertex, logs=log.lines()) if log else vertex
+
+    def _append(self, digest: str, time: float, stream: int, data: bytes) -> list[LogLine]:
+        log = self._logs.setdefault(digest, _Log())
+        # Whole lines are decoded: a message may end within a character.
+        *lines, rest = (log.rest.get(stream, b"") + data).split(b"\n")
+        log.rest[stream] = rest[-64 * 1024 :]
+        made = [LogLine(time, stream, *styled(self._mask(line.decode("utf-8", "replace")))) for line in lines]
+        for line in made:
+            log.add(line)
+        return made
+
+
+def _name(wire: WireVertex) -> str:
+    return clean(wire.name.replace("\n", " "))
+
+
+def _place(vertex: Vertex) -> tuple[int, int]:
+    return (
+        -1 if vertex.stage is None else vertex.stage,
+        -1 if vertex.instruction is None else vertex.instruction,
+    )
+
+
+def _seconds(stamp: Timestamp) -> float | None:
+    return stamp.seconds + stamp.nanos / 1e9 if stamp.seconds else None

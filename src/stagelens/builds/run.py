@@ -1,0 +1,365 @@
+"""Build a context on a real engine and keep what happened: session first, upload next, classic last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from stagelens import engine as engines
+from stagelens.buildkit import (
+    Auth,
+    BuildError,
+    BuildRequest,
+    Cancel,
+    FileSend,
+    FileSync,
+    Output,
+    Secrets,
+    Session,
+    Source,
+    SshAgents,
+    Transfer,
+    UpgradeRefused,
+    Upload,
+    gave_up,
+    persistently,
+    shared_key,
+    solve,
+)
+from stagelens.buildkit.context import load_ignore
+from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
+from stagelens.buildkit.services import Service
+from stagelens.builds.blame import blame
+from stagelens.builds.classic import MISSING as CLASSIC_MISSING
+from stagelens.builds.classic import PODMAN_MISSING, ClassicBuild
+from stagelens.builds.collect import Collector
+from stagelens.builds.errors import BuildFailed
+from stagelens.builds.job import Job, Secret, archived_text
+from stagelens.builds.trace import Backend, BuildTrace, LogLine, Vertex
+from stagelens.dockerfile import Dockerfile, load, parse
+from stagelens.errors import StagelensError, interruptible
+from stagelens.interrupts import Call, attended, through
+
+OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
+# What an engine says that looks for an uploaded context on the network (moby/moby#47717).
+_UNREADABLE_UPLOAD = "failed to read downloaded context"
+UPLOAD_MISSING = (
+    "without a session the engine cannot pull through our credentials, and there is no # syntax=, "
+    "no secrets and no ssh; the whole context is sent each time",
+)
+
+
+@interruptible()
+def build(
+    context: str | Path,
+    *,
+    dockerfile: str | Path | None = None,
+    target: str | None = None,
+    tags: Sequence[str] = (),
+    build_args: Mapping[str, str | None] | None = None,
+    labels: Mapping[str, str] | None = None,
+    no_cache: bool = False,
+    pull: bool = False,
+    cache_from: Sequence[str] = (),
+    secrets: Mapping[str, Secret] | None = None,
+    ssh: Mapping[str, str] | None = None,
+    output: Output | None = None,
+    network: str | None = None,
+    platform: str | None = None,
+    engine: engines.Engine | None = None,
+    on_vertex: OnVertex | None = None,
+    cancel: Cancel | None = None,
+    backend: Backend | None = None,
+) -> BuildTrace:
+    """Build `context`, a folder or a tar, and return what happened.
+
+    Parameters
+    ----------
+    dockerfile: its path, which may be outside of the context; `Dockerfile` in the context unless told.
+        For a tar it is a name in there.
+    target: the stage to stop at. tags: names for the image. build_args: ARG values.
+    secrets: values (bytes), files (Path) or variables (Env) for `RUN --mount=type=secret`, by id.
+    ssh: agents' sockets for `RUN --mount=type=ssh`, by id ("default"); "" is that of SSH_AUTH_SOCK.
+    output: where the result goes: `LocalFolder("dist")`, `TarFile("x.tar")`; no image is made then.
+    on_vertex: called, while the build runs, with each vertex that changed and its new log lines.
+    cancel: call it from anywhere to stop the build in the engine.
+    backend: use this one and no other; by default the best that the engine has.
+
+    Raises
+    ------
+    DockerfileError: the Dockerfile cannot be read. StageNotFound: it has no such target.
+    BuildFailed: the build failed, with stage and line.
+    BuildCancelled: `cancel` was called. EngineNotFound: there is no engine.
+    EngineGaveUp: a fault of the engine's, whose attempts at this build failed one and all.
+    """
+    place = Path(context)
+    given = {name: value for name, value in (build_args or {}).items() if value is not None}
+    parsed, path = _read(place, dockerfile, given)
+    request = BuildRequest(
+        dockerfile=path,
+        tags=tuple(tags),
+        target=target_name(parsed, target),
+        build_args=dict(build_args or {}),
+        labels=dict(labels or {}),
+        cache_from=tuple(cache_from),
+        no_cache=no_cache,
+        pull=pull,
+        network=network,
+        platform=platform,
+    )
+    job = Job(place, request, parsed.text, dict(secrets or {}), dict(ssh or {}), output)
+    return run(engine or engines.connect(), job, parsed, on_vertex, cancel, backend)
+
+
+def run(
+    engine: engines.Engine,
+    job: Job,
+    dockerfile: Dockerfile,
+    on_vertex: OnVertex | None = None,
+    cancel: Cancel | None = None,
+    backend: Backend | None = None,
+) -> BuildTrace:
+    """Run a job; see `build`. An interrupt is heard when the engine is through with what it was asked for."""
+    if job.output is not None and job.request.tags:
+        raise StagelensError("A result that goes elsewhere is no image: it takes no tags.")
+    # The caller's own is not used up by an interrupt.
+    stop = Cancel()
+    if cancel is not None:
+        cancel.on_request(stop)
+
+    def work(call: Call) -> BuildTrace:
+        return _run(engine, job, dockerfile, through(call, on_vertex), stop, backend)
+
+    return attended(work, stop)
+
+
+def _run(
+    engine: engines.Engine,
+    job: Job,
+    dockerfile: Dockerfile,
+    on_vertex: OnVertex,
+    cancel: Cancel,
+    backend: Backend | None,
+) -> BuildTrace:
+    """Build with a session, else by upload, else by the classic builder."""
+    if engine.info.buildkit and backend in (None, "session"):
+        try:
+            return _Build(engine, job, dockerfile, on_vertex, cancel).with_session()
+        except UpgradeRefused:
+            if backend is not None or job.needs_session:
+                raise
+    if job.needs_session:
+        raise StagelensError(
+            "Secrets, SSH agents and results other than images need a BuildKit session.",
+            why="this engine has none" if backend is None else f"the backend {backend!r} was asked for",
+            remedy="use Docker Engine 18.09 or newer: stagelens doctor",
+        )
+    if engine.info.buildkit and backend in (None, "upload"):
+        return _Build(engine, job, dockerfile, on_vertex, cancel).with_upload()
+    return _Build(engine, job, dockerfile, on_vertex, cancel).classic()
+
+
+class _Build:
+    def __init__(
+        self,
+        engine: engines.Engine,
+        job: Job,
+        dockerfile: Dockerfile,
+        on_vertex: OnVertex,
+        cancel: Cancel,
+    ) -> None:
+        self._api = engine.api
+        self._podman = engine.info.podman
+        self._job = job
+        self._dockerfile = dockerfile
+        self._on_vertex = on_vertex
+        self._cancel = cancel
+        self._secrets = Secrets(job.secrets)
+        self._collector = Collector(dockerfile, self._secrets.mask)
+        self._started = time.time()
+        # Bytes of context, in all attempts.
+        self._sent = 0
+
+    def with_session(self) -> BuildTrace:
+        return persistently(self._in_a_session, self._cancel)
+
+    def _in_a_session(self) -> BuildTrace:
+        """One attempt; it sends what the engine did not keep of the one before."""
+        job = self._job
+        request, services = job.request, list[Service]([Auth(self._api), self._secrets])
+        sync, counted = FileSync({}), _Counter(iter(()))
+        if job.is_archive:
+            counted, upload = _Counter(job.archive()[1]), Upload()
+            request = replace(request, remote=upload.add("context", iter(counted)))
+            services.append(upload)
+        else:
+            # The engine reads the ignore file itself; a mistake in it is told here, with its line.
+            load_ignore(job.context, job.dockerfile)
+            request = replace(request, dockerfile=job.dockerfile.name)
+            sync = FileSync({"context": Source(job.context), "dockerfile": job.dockerfile_tree()})
+            services.append(sync)
+        if job.ssh:
+            services.append(SshAgents(job.ssh))
+        if job.output is not None:
+            services.append(job.output)
+            request = replace(request, outputs=({"Type": job.output.exporter, "Attrs": {}},))
+
+        def sent() -> int:
+            return counted.count + sum(transfer.content_bytes for transfer in context())
+
+        def context() -> list[Transfer]:
+            # Newer engines ask for the Dockerfile each time: they look at no kept copy of it.
+            return [transfer for transfer in sync.transfers if transfer.name == "context"]
+
+        with Session(self._api, services, shared_key=shared_key(job.context)) as session:
+            image = self._solving("session", lambda: self._solve(request, session.id), sent, session)
+        trace = self._trace("session", image)
+        digests = [transfer.digest for transfer in context()]
+        if job.is_archive or not all(digests):
+            return trace
+        return replace(trace, context_digest="-".join(digests))
+
+    def with_upload(self) -> BuildTrace:
+        return persistently(self._uploading, self._cancel)
+
+    def _uploading(self) -> BuildTrace:
+        """One attempt; each sends the whole context."""
+        name, body = self._job.archive()
+        counted = _Counter(body)
+        request = replace(self._job.request, dockerfile=name)
+        try:
+            image = self._solving(
+                "upload", lambda: self._solve(request, None, iter(counted)), lambda: counted.count
+            )
+        except BuildFailed as error:
+            if _UNREADABLE_UPLOAD in str(error):
+                raise _upload_refused(error) from error
+            raise
+        return self._trace("upload", image, UPLOAD_MISSING)
+
+    def classic(self) -> BuildTrace:
+        build = ClassicBuild(self._dockerfile, self._on_vertex)
+        name, body = self._job.archive()
+        counted = _Counter(body)
+        request = replace(self._job.request, dockerfile=name)
+
+        def trace(image: str | None) -> BuildTrace:
+            missing = PODMAN_MISSING if self._podman else CLASSIC_MISSING
+            self._sent = counted.count
+            return self._trace("classic", image, missing, tuple(build.vertices))
+
+        try:
+            return trace(build.run(self._api, request, iter(counted), self._cancel))
+        except BuildError as error:
+            raise self._failed(error, trace(None)) from None
+
+    def _solve(
+        self, request: BuildRequest, session: str | None, body: Iterator[bytes] | None = None
+    ) -> str | None:
+        return solve(
+            self._api, request, session=session, body=body, on_status=self._take, cancel=self._cancel
+        )
+
+    def _take(self, status: StatusResponse) -> None:
+        self._tell(self._collector.take(status))
+
+    def _tell(self, changed: Iterable[tuple[Vertex, tuple[LogLine, ...]]]) -> None:
+        for vertex, lines in changed:
+            self._on_vertex(vertex, lines)
+
+    def _solving(
+        self,
+        backend: Backend,
+        work: Callable[[], str | None],
+        sent: Callable[[], int],
+        session: Session | None = None,
+    ) -> str | None:
+        """What one attempt comes to. A BuildError is one after which another attempt may be made."""
+        try:
+            return work()
+        except BuildError as error:
+            if session is not None:
+                session.close()  # what our side failed with is complete then
+                if session.errors:
+                    raise session.errors[0] from None
+            told = gave_up(error)
+            if told is None:
+                raise self._failed(error, self._trace(backend, None)) from None
+            self._tell((vertex, ()) for vertex in self._collector.again())
+            if isinstance(self._job.output, FileSend) and self._job.output.received_bytes:
+                raise told from None  # a stream has half of the result
+            raise
+        finally:
+            self._sent += sent()
+
+    def _failed(self, error: BuildError, trace: BuildTrace) -> BuildFailed:
+        return blame(self._secrets.mask(error.what), trace)
+
+    def _trace(
+        self,
+        backend: Backend,
+        image: str | None,
+        missing: tuple[str, ...] = (),
+        vertices: tuple[Vertex, ...] | None = None,
+    ) -> BuildTrace:
+        return BuildTrace(
+            dockerfile=self._dockerfile,
+            vertices=self._collector.vertices() if vertices is None else vertices,
+            backend=backend,
+            image_id=image,
+            tags=self._job.request.tags,
+            target=self._job.request.target,
+            started=self._started,
+            completed=time.time(),
+            context_bytes=self._sent,
+            missing=missing,
+            request=self._job.request,
+        )
+
+
+def target_name(dockerfile: Dockerfile, target: str | None) -> str | None:
+    """The target as BuildKit knows it: a stage without a name by its index (older ones only as the last)."""
+    if target is None:
+        return None
+    stage = dockerfile.stage(target)
+    if stage.name is not None:
+        return target
+    return None if stage is dockerfile.stages[-1] else str(stage.index)
+
+
+def _upload_refused(error: BuildFailed) -> StagelensError:
+    return StagelensError(
+        "This engine cannot build a context that is uploaded.",
+        where=error.where,
+        why="with containerd's image store, older engines fail at it (moby/moby#47717)",
+        remedy="build with a session, which is the default; or use an engine with moby/moby#49178",
+    )
+
+
+class _Counter:
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self.count = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self.count += len(chunk)
+            yield chunk
+
+
+def _read(
+    context: Path, dockerfile: str | Path | None, build_args: Mapping[str, str]
+) -> tuple[Dockerfile, str]:
+    """The parsed Dockerfile, and its path as a job has it."""
+    if context.is_file():
+        name = str(dockerfile or "Dockerfile")
+        return parse(archived_text(context, name), f"{context}/{name}", build_args), name
+    if not context.is_dir():
+        raise StagelensError(
+            "The build context is not a folder.", where=str(context), remedy="give a folder, or a tar"
+        )
+    if dockerfile is None:
+        return load(context / "Dockerfile", build_args), "Dockerfile"
+    return load(Path(dockerfile), build_args), str(Path(dockerfile).absolute())

@@ -1,5 +1,0 @@
-"""`python -m stagelens.cli`."""
-
-from stagelens.cli import main
-
-main()

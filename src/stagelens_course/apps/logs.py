@@ -1,0 +1,128 @@
+"""The applications' logs, line by line, with the fields of structured lines."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+
+import requests
+import urllib3
+from docker.errors import NotFound
+
+from stagelens import engine as engines
+from stagelens.buildkit import dockerpy
+from stagelens.builds.logs import clean
+from stagelens_course.apps.errors import NotRunning
+from stagelens_course.apps.model import LogEntry
+from stagelens_course.apps.names import names_of
+
+_LONGEST = 64 * 1024
+
+
+def logs(
+    name: str,
+    *,
+    engine: engines.Engine | None = None,
+    namespace: str | None = None,
+    tail: int | None = 200,
+    follow: bool = False,
+) -> Iterator[LogEntry]:
+    """The last `tail` lines (None: all) of a service's log, oldest first.
+
+    With `follow` it goes on with new lines until the container ends or the iterator is closed.
+
+    Raises
+    ------
+    NotRunning: there is no such container.
+    """
+    found = engine or engines.connect(start=False)
+    return entries(found, names_of(namespace).container(name), tail=tail, follow=follow)
+
+
+def entries(
+    engine: engines.Engine,
+    container: str,
+    *,
+    tail: int | None = None,
+    since: float | None = None,
+    follow: bool = False,
+) -> Iterator[LogEntry]:
+    """A container's log; `since` is Unix seconds. See `logs`."""
+    api = engine.api
+    query: dict[str, Any] = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": int(follow)}
+    query |= {"tail": "all" if tail is None else tail} | ({} if since is None else {"since": f"{since:.9f}"})
+    try:
+        tty = bool(api.inspect_container(container)["Config"]["Tty"])
+        response = api.get(
+            dockerpy.url(api, f"/containers/{container}/logs"),
+            params=query,
+            stream=True,
+            timeout=(20, None if follow else 60),
+        )
+        dockerpy.raise_for_status(api, response)
+    except NotFound:
+        raise NotRunning(
+            f"There is no container called {container}.",
+            remedy="stagelens status   (says which there are; with the same --as)",
+        ) from None
+    return _read(response, tty)
+
+
+def _read(response: requests.Response, tty: bool) -> Iterator[LogEntry]:
+    with closing(response):
+        chunks = ((1, chunk) for chunk in response.raw.stream(65536)) if tty else frames(response.raw)
+        try:
+            yield from _lines(chunks)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise NotRunning("The engine broke off the log.", why=str(error)) from error
+
+
+def frames(raw: Any) -> Iterator[tuple[int, bytes]]:
+    """Stream number (2: errors) and bytes; 8 bytes come before each piece (Engine API, container attach)."""
+    while len(header := raw.read(8)) == 8:
+        stream, length = struct.unpack(">BxxxL", header)
+        while length > 0 and (data := raw.read(min(length, 65536))):
+            length -= len(data)
+            yield stream, data
+
+
+def _lines(chunks: Iterator[tuple[int, bytes]]) -> Iterator[LogEntry]:
+    pending: dict[int, bytes] = {}
+    for stream, data in chunks:
+        *whole, rest = (pending.get(stream, b"") + data).split(b"\n")
+        # A line without an end must not fill the memory.
+        pending[stream] = rest[:_LONGEST]
+        for line in whole:
+            yield parse(stream, line[:_LONGEST])
+    for stream, rest in pending.items():
+        if rest:
+            yield parse(stream, rest)
+
+
+def parse(stream: int, line: bytes) -> LogEntry:
+    """A line as the engine gives it: an RFC 3339 time, a blank, what the program wrote."""
+    stamp, _, text = line.decode("utf-8", "replace").partition(" ")
+    return LogEntry(seconds(stamp) or 0.0, stream, clean(text), _fields(text))
+
+
+def seconds(stamp: object) -> float | None:
+    """Unix seconds of an RFC 3339 time, with up to nine decimals; None where it is none."""
+    try:
+        moment = datetime.fromisoformat(str(stamp))
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _fields(text: str) -> Mapping[str, Any] | None:
+    if not text.startswith("{"):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

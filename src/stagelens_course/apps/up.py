@@ -1,0 +1,105 @@
+"""Starting the applications: images, network, containers, and a wait until each answers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from docker.errors import APIError
+
+from stagelens import engine as engines
+from stagelens.buildkit import Cancel
+from stagelens.builds import LogLine, Vertex
+from stagelens.dockerfile import load
+from stagelens.errors import interruptible
+from stagelens.interrupts import Call, attended, through
+from stagelens_course import images
+from stagelens_course.apps.errors import ImageMissing, RunError
+from stagelens_course.apps.lock import starting
+from stagelens_course.apps.model import APPLICATIONS, App, Definition
+from stagelens_course.apps.names import names_of
+from stagelens_course.apps.start import Starter
+
+Report = Callable[[str], None]
+OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
+
+
+@interruptible()
+def up(
+    engine: engines.Engine | None = None,
+    *,
+    namespace: str | None = None,
+    public: bool = False,
+    ports: Mapping[str, int] | None = None,
+    build: bool = True,
+    services: Sequence[Definition] = APPLICATIONS,
+    report: Report | None = None,
+    cancel: Cancel | None = None,
+    on_vertex: OnVertex | None = None,
+) -> App:
+    """Build and start the applications and wait until each answers; what runs already is kept.
+
+    An error, an interrupt or `cancel` removes again every container and network that this call made; images
+    that were built stay.
+
+    Parameters
+    ----------
+    namespace: for names of one's own on a shared engine; None takes the JupyterHub user's name where there
+        is one, "" the chapter's own names.
+    public: publish the ports on all addresses of the machine instead of 127.0.0.1.
+    ports: other ports than 800, 801 and 802, by service. A port that cannot be had is replaced by the next
+        free one, and the service's `note` says so.
+    build: build the images first; else they must be there.
+    services: what to run in place of the chapter's three applications.
+    report, on_vertex: told, in the calling thread, what is being done, and what a build does.
+
+    Raises
+    ------
+    BuildFailed, BuildCancelled, ImagesError: as builds do; BuildCancelled also later, after `cancel`.
+    NameTaken: a container of such a name is somebody else's. NetworkFailed, NoFreePort, ImageMissing.
+    ServiceFailed: an application ended or did not answer. AlreadyStarting: another process is at it.
+    """
+    found = engine or engines.connect(report=report)
+    names = names_of(namespace)
+    if build:
+        _check(services)
+        images.ensure(found, _base_images(services), report=report, cancel=cancel)
+    stop = cancel or Cancel()
+
+    def work(call: Call) -> App:
+        starter = Starter(
+            found,
+            names,
+            tuple(services),
+            public=public,
+            ports=dict(ports or {}),
+            call=uuid.uuid4().hex,
+            cancel=stop,
+            report=through(call, report),
+            on_vertex=through(call, on_vertex),
+        )
+        return starter.run(build)
+
+    try:
+        with starting(names.network):
+            return attended(work, stop)
+    except APIError as error:
+        raise RunError("The engine refused a step.", why=str(error.explanation or error)[:1000]) from error
+
+
+def _check(services: Sequence[Definition]) -> None:
+    for definition in services:
+        if definition.context is not None and not definition.context.is_dir():
+            raise ImageMissing(
+                f"The application {definition.image} is not there.",
+                where=str(definition.context),
+                remedy="use a checkout of stagelens, which has the folder ch04/exercises",
+            )
+
+
+def _base_images(services: Sequence[Definition]) -> list[str]:
+    """The lessons' base images that the Dockerfiles name."""
+    contexts = [definition.context for definition in services if definition.context is not None]
+    named: set[Any] = {stage.base for context in contexts for stage in load(context / "Dockerfile").stages}
+    return [name for name in images.NAMES if name in named]

@@ -1,0 +1,28 @@
+"""The commands of the course, and the `stagelens` command with all commands."""
+
+from __future__ import annotations
+
+from stagelens import cli
+
+COMMANDS = {
+    "lab": "stagelens_course.cli.lab:lab",
+    "run": "stagelens_course.cli.lesson:run_command",
+    **{name: cli.COMMANDS[name] for name in ("build", "explore", "why")},
+    "up": "stagelens_course.cli.applications:up",
+    "status": "stagelens_course.cli.applications:status",
+    "logs": "stagelens_course.cli.applications:logs",
+    "down": "stagelens_course.cli.applications:down",
+    "exercise": "stagelens_course.cli.exercise:exercise",
+    "check": "stagelens_course.cli.exercise:check",
+    "grade": "stagelens_course.cli.grade:grade_command",
+    "images": "stagelens_course.cli.images:images",
+    "engine": cli.COMMANDS["engine"],
+    "doctor": cli.COMMANDS["doctor"],
+    "test": "stagelens_course.cli.testing:test",
+}
+app = cli.command_line(COMMANDS)
+
+
+def main() -> None:
+    """Run the command line with the commands of the library and of the course."""
+    cli.main(app)

@@ -1,0 +1,141 @@
+"""`stagelens exercise` and `stagelens check`: the exercises, and a learner's own look at an answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from stagelens.cli import engine as engine_commands
+from stagelens.cli import requirements
+from stagelens.cli.build import told_of_interrupts
+from stagelens.cli.console import err, out, print_json, working
+from stagelens.errors import StagelensError
+from stagelens_course import grading
+from stagelens_course.grading import CheckResult, Exercise, Report, work
+
+TO = click.option(
+    "--to", type=click.Path(path_type=Path), help="The folder to work in; work/NAME unless told."
+)
+
+
+@click.group()
+def exercise() -> None:
+    """The exercises: list them, start one, begin again."""
+
+
+@exercise.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_exercises(as_json: bool) -> None:
+    """List the exercises, and where your copy of each is."""
+    rows = [(e, work.work_folder(e)) for e in grading.exercises()]
+    if as_json:
+        found = [{"name": e.id, "title": e.title, "points": e.points, "folder": str(f)} for e, f in rows]
+        print_json(found)
+        return
+    table = Table()
+    table.add_column("exercise", no_wrap=True)
+    for title in ("task", "points", "your copy"):
+        table.add_column(title)
+    for found, folder in rows:
+        where = str(folder) if folder.exists() else "not started"
+        table.add_row(found.id, found.title, f"{found.points:g}", where)
+    out.print(table)
+
+
+@exercise.command()
+@click.argument("name")
+@TO
+def start(name: str, to: Path | None) -> None:
+    """Copy the exercise NAME, multi-stage-go say, to a folder of your own."""
+    out.print(str(work.start(grading.exercise(name), to)), markup=False, soft_wrap=True)
+
+
+@exercise.command()
+@click.argument("name")
+@TO
+def reset(name: str, to: Path | None) -> None:
+    """Begin the exercise NAME again; your files are kept in a folder beside it."""
+    folder, kept = work.reset(grading.exercise(name), to)
+    if kept is not None:
+        err.print(f"your files are in {kept}", markup=False, soft_wrap=True)
+    out.print(str(folder), markup=False, soft_wrap=True)
+
+
+@click.command()
+@click.argument("folder")
+@click.option("--exercise", "name", help="The exercise, if the folder's name is another.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(folder: str, name: str | None, as_json: bool) -> None:
+    """Check an answer by building and running it.
+
+    FOLDER is the project's folder, or an exercise's name. Exit 0 only if everything is right.
+    """
+    task, place = find(folder, name)
+    engine = engine_commands.find()
+    requirements.provide_replica_tools(engine, grading.needed_images(task))
+    with told_of_interrupts(), working(f"checking {place}") as say:
+        report = grading.check_folder(task, place, engine=engine, report=say)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        show(report)
+    if report.error is not None:
+        remedy = "mend that, then run this again; what is wrong with the engine is told by: stagelens doctor"
+        raise StagelensError("The check could not be ended.", why=report.error, remedy=remedy)
+    raise click.exceptions.Exit(0 if report.passed else 1)
+
+
+def find(target: str, name: str | None) -> tuple[Exercise, Path]:
+    """The exercise and the folder that a person means by a path, or by an exercise's name alone.
+
+    Raises
+    ------
+    StagelensError: there is no such folder, or nothing says which exercise its answer is.
+    """
+    path = Path(target)
+    known = [exercise.id for exercise in grading.exercises()]
+    if path.is_dir():
+        named = name or path.resolve().name
+        if named not in known and name is None:
+            raise StagelensError(
+                "Which exercise this is an answer to, its name does not say.",
+                where=target,
+                remedy=f"add --exercise and one of: {', '.join(known)}",
+            )
+        return grading.exercise(named), path
+    if target not in known or name not in (None, target):
+        raise StagelensError(
+            "There is no such folder.",
+            where=target,
+            why="it is a file" if path.exists() else None,
+            remedy=f"give the folder with your Dockerfile, or choose from: {', '.join(known)}",
+        )
+    task = grading.exercise(target)
+    folder = work.work_folder(task)
+    return task, folder if folder.is_dir() else task.folder
+
+
+def show(report: Report) -> None:
+    """A report as a person reads it: a line for each check, and help for those that failed."""
+    for note in report.notes:
+        err.print(f"note: {note}", style="yellow", markup=False)
+    told: set[tuple[str, str]] = set()
+    for result in report.checks:
+        mark = "[green]✓[/green]" if result.passed else "[red]✗[/red]"
+        out.print(f"{mark} {escape(result.title)}  [dim]{result.earned:g} of {result.points:g}[/dim]")
+        # Where nothing could be looked at, all checks say so, and hints for each are no help.
+        if not result.passed and (result.expected, result.seen) not in told:
+            told.add((result.expected, result.seen))
+            _help(result)
+    out.print(f"{report.earned:g} of {report.points:g} points, {report.seconds:.1f} s", style="bold")
+
+
+def _help(result: CheckResult) -> None:
+    table = Table.grid(padding=(0, 1))
+    rows = {"expected": result.expected, "seen": result.seen, "hint": result.hint, "read": result.lesson}
+    for label, value in rows.items():
+        table.add_row(f"    [dim]{label}[/dim]", escape(value))
+    out.print(table)

@@ -1,0 +1,117 @@
+"""`stagelens run NOTEBOOK`: execute a lesson without a browser, and keep it with an HTML page."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from stagelens.cli import engine as engine_commands
+from stagelens.cli.console import out, working
+from stagelens.errors import StagelensError
+from stagelens.interrupts import attended
+from stagelens_course import images
+
+ROOT = Path(__file__).parents[3]
+
+
+@click.command("run")
+@click.argument("name")
+@click.option(
+    "--out", "out_dir", type=click.Path(path_type=Path), default=Path("out"), help="Where the results go."
+)
+@click.option("--language", default="en", help="The lesson's language.")
+def run_command(name: str, out_dir: Path, language: str) -> None:
+    """Execute a lesson without a browser.
+
+    NAME is a lesson such as 01-multi-stage, or a notebook's path. The executed notebook and an HTML page are
+    written.
+    """
+    # It takes seconds to import, and every command of this program would pay for it.
+    from jupyter_client.kernelspec import NoSuchKernel
+    from papermill.exceptions import PapermillExecutionError
+
+    source = find_notebook(name, language)
+    engine = engine_commands.find()
+    with working("base images") as report:
+        images.ensure(engine, images.LESSON_IMAGES.get(source.stem), report=report)
+    os.environ["DOCKER_HOST"] = engine.address
+    out_dir.mkdir(parents=True, exist_ok=True)
+    executed = out_dir / f"{source.stem}.ipynb"
+    with working(f"running {source.stem}"):
+        try:
+            _execute(source, executed)
+        except PapermillExecutionError as error:
+            raise StagelensError(
+                f"Cell {error.exec_count} of {source.name} failed.",
+                where=str(executed),
+                why=f"{error.ename}: {error.evalue}",
+                remedy="open the executed notebook: the cell and its whole error are in it",
+            ) from None
+        except (NoSuchKernel, ValueError, RuntimeError) as error:
+            raise StagelensError(
+                "The notebook cannot be run.",
+                where=str(source),
+                why=str(error)[:500],
+                remedy="open it with ./stagelens lab, choose a kernel there, and save it",
+            ) from None
+    page = executed.with_suffix(".html")
+    page.write_text(still_page(executed), encoding="utf-8")
+    out.print(str(executed), markup=False, soft_wrap=True)
+    out.print(str(page), markup=False, soft_wrap=True)
+
+
+def _execute(source: Path, executed: Path) -> None:
+    """Run a notebook in its own folder. What ends us ends the cell that runs first, which cleans up, too."""
+    from stagelens_course.grading.runner.kernel import WarmKernel
+
+    with tempfile.TemporaryDirectory(prefix="stagelens-run-", ignore_cleanup_errors=True) as folder:
+        kernel = WarmKernel(Path(folder), source.parent)
+
+        def work(_: object) -> None:
+            with closing(kernel):
+                kernel.run(str(source), executed, {}, timeout=None)
+
+        attended(work, kernel.stop)
+
+
+def still_page(executed: Path) -> str:
+    """An executed notebook as a page that needs no kernel, no script and nothing from another host.
+
+    Widgets are shown by their static twins.
+    """
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    notebook = nbformat.read(executed, 4)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    body, _ = HTMLExporter().from_notebook_node(notebook)
+    # Those of the template: strangers' text is escaped by whoever shows it.
+    return re.sub(r"<script\b.*?</script>", "", body, flags=re.DOTALL)
+
+
+def find_notebook(name: str, language: str = "en") -> Path:
+    """The lesson of that name, or the notebook at that path.
+
+    Raises
+    ------
+    StagelensError: neither is there; the remedy lists the lessons, or their languages.
+    """
+    folder = ROOT / "notebooks" / language
+    if not folder.is_dir():
+        languages = ", ".join(sorted(path.name for path in folder.parent.glob("*") if path.is_dir()))
+        raise StagelensError(
+            "There are no lessons in that language.", where=language, remedy=f"choose from: {languages}"
+        )
+    for candidate in (Path(name), folder / name, folder / f"{name}.ipynb"):
+        if candidate.suffix == ".ipynb" and candidate.is_file():
+            return candidate.resolve()
+    known = ", ".join(sorted(path.stem for path in folder.glob("*.ipynb"))) or "none"
+    raise StagelensError("There is no such lesson.", where=name, remedy=f"choose one of: {known}")

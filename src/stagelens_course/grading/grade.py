@@ -1,0 +1,125 @@
+"""A folder to a Report: the checks of an exercise, one after the other, on one engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from stagelens import engine as engines
+from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.engine import Engine
+from stagelens.errors import StagelensError
+from stagelens.interrupts import Call, attended, through
+from stagelens_course import images
+from stagelens_course.grading.checks import WAYS, Seen
+from stagelens_course.grading.container import ASKER_IMAGE
+from stagelens_course.grading.lab import Lab
+from stagelens_course.grading.model import Check, CheckResult, Exercise, Report, SubmissionRefused
+from stagelens_course.grading.sweep import sweep
+
+Progress = Callable[[str], None]
+
+
+def check_folder(
+    exercise: Exercise,
+    folder: str | Path,
+    *,
+    engine: Engine,
+    cancel: Cancel | None = None,
+    report: Progress | None = None,
+) -> Report:
+    """A learner's own look at an answer: `grade_folder`, after the removal of what killed ones have left."""
+    sweep(engine)
+    return grade_folder(exercise, folder, engine=engine, cancel=cancel, report=report)
+
+
+def grade_folder(
+    exercise: Exercise,
+    folder: str | Path,
+    *,
+    engine: Engine,
+    cancel: Cancel | None = None,
+    report: Progress | None = None,
+) -> Report:
+    """Grade one submission: the folder that a learner handed in.
+
+    Whatever the submission does, a Report comes back; where the grader or its engine failed, one with
+    `error` set and no points. `report` is told what is being done.
+
+    Raises
+    ------
+    BuildCancelled: `cancel` was called. What was made is removed then, as after an interrupt.
+    """
+    stop = cancel or Cancel()
+
+    def work(call: Call) -> Report:
+        return _graded(exercise, Path(folder), engine, stop, through(call, report))
+
+    return attended(work, stop)
+
+
+def _graded(exercise: Exercise, folder: Path, engine: Engine, cancel: Cancel, say: Progress) -> Report:
+    begun = time.monotonic()
+    results: list[CheckResult] = []
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    try:
+        images.ensure(engine, needed_images(exercise), report=say, cancel=cancel)
+        with Lab(exercise, folder, engine, cancel, say) as lab:
+            notes = lab.notes
+            for check in exercise.checks:
+                say(check.title)
+                results.append(_result(check, _look(lab, check)))
+    except BuildCancelled:
+        raise
+    except SubmissionRefused as refused:
+        missing = Seen(False, "a submission that can be looked at", refused.render())
+        results = [_result(check, missing) for check in exercise.checks]
+    except Exception as problem:
+        # The boundary of the grader: one submission that breaks it must not end the others.
+        error = _told(problem)
+    return Report(
+        exercise=exercise.id,
+        checks=tuple(results),
+        points=exercise.points,
+        earned=0.0 if error else sum(result.earned for result in results),
+        seconds=time.monotonic() - begun,
+        error=error,
+        notes=notes,
+        cpus=exercise.limits.cpus if engines.is_grading_engine(engine.address) else None,
+    )
+
+
+def _told(problem: Exception) -> str:
+    if isinstance(problem, StagelensError):
+        return problem.render()
+    if isinstance(problem, OSError) and problem.filename is not None:
+        return f"{problem.filename}: {problem.strerror}"
+    return f"{type(problem).__name__}: {problem}"
+
+
+def needed_images(exercise: Exercise) -> tuple[str, ...]:
+    """The base images that must be on an engine before it can grade."""
+    return tuple(dict.fromkeys((*exercise.images, ASKER_IMAGE)))
+
+
+def _look(lab: Lab, check: Check) -> Seen:
+    seen = WAYS[check.kind]
+    if check.kind != "builds" and lab.first.problem is not None:
+        return Seen(False, "an image to look at", "it does not build")
+    return seen(lab, check.options)
+
+
+def _result(check: Check, seen: Seen) -> CheckResult:
+    return CheckResult(
+        id=check.id,
+        title=check.title,
+        points=check.points,
+        earned=check.points if seen.passed else 0.0,
+        passed=seen.passed,
+        expected=seen.expected,
+        seen=seen.seen,
+        hint=check.hint,
+        lesson=check.lesson,
+    )

@@ -1,0 +1,104 @@
+"""Which members are let in: the checks of names, kinds, links and sizes that every submission passes."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+
+from stagelens_course.grading.intake.members import Member
+from stagelens_course.grading.intake.model import Limits, Refused
+
+_KINDS = ("file", "dir", "symlink")
+_SETUID = 0o6000
+# What operating systems and git leave in archives. None of it belongs to a project.
+_JUNK_FOLDERS = ("__MACOSX", ".git")
+_JUNK_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")
+_NAME = 255  # bytes, Linux' NAME_MAX
+
+
+def clean_path(raw: str, limits: Limits) -> str:
+    """`raw` as a relative path with `/` between plain names; "" for the top folder.
+
+    Raises
+    ------
+    Refused: it is absolute, leads out, is too long or deep, or holds what no file name should.
+    """
+    shown = show(raw)
+    if raw.startswith("/") or raw[1:2] == ":":
+        raise Refused("A file has an absolute path.", where=shown)
+    parts = [part for part in raw.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise Refused("A file's path leads out of the submission.", where=shown)
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in raw):
+        raise Refused("A file's name is not UTF-8, or holds control characters.", where=shown)
+    path = "/".join(parts)
+    size = max((len(part.encode()) for part in parts), default=0)
+    if len(path.encode()) > limits.path or size > _NAME or len(parts) > limits.depth:
+        raise Refused("A file's path is too long or too deep.", where=shown)
+    return path
+
+
+def check_kind(member: Member) -> None:
+    """Refuse what is neither file, folder nor symlink, and files that would run as somebody else."""
+    if member.kind not in _KINDS:
+        raise Refused(f"It holds a {member.kind}.", where=show(member.path))
+    if member.kind == "file" and member.mode & _SETUID:
+        raise Refused("A file is setuid or setgid.", where=show(member.path))
+
+
+def check_link(path: str, target: str) -> None:
+    """Refuse a symlink that leads, or may lead, out of the submission.
+
+    `..` is only let through at the beginning: after a name it could be the parent of a link's target. So
+    every link ends inside, also by way of others.
+    """
+    parts = target.split("/")
+    names = [part for part in parts if part not in ("", ".")]
+    up = 0
+    while up < len(names) and names[up] == "..":
+        up += 1
+    if not target or target.startswith("/") or "\0" in target or ".." in names[up:] or up > path.count("/"):
+        raise Refused("A link leads out of the submission.", where=f"{show(path)} -> {show(target)}")
+
+
+def is_junk(path: str) -> bool:
+    """Whether a path is an operating system's or git's own."""
+    *folders, name = path.split("/")
+    return (
+        any(part in _JUNK_FOLDERS for part in (*folders, name))
+        or name in _JUNK_FILES
+        or name.startswith("._")
+    )
+
+
+class Budget:
+    """Counts entries and bytes, and refuses what passes the limits; `archive` is the archive's own size."""
+
+    def __init__(self, limits: Limits, archive: int | None = None) -> None:
+        self._limits = limits
+        self._entries = 0
+        self._size = 0
+        allowed = limits.size if archive is None else max(limits.free, archive * limits.ratio)
+        self._allowed = min(limits.size, allowed)
+
+    def entry(self) -> None:
+        """Count one more entry."""
+        self._entries += 1
+        if self._entries > self._limits.entries:
+            raise Refused(f"It holds more than {self._limits.entries} entries.")
+
+    def read(self, member: Member) -> Iterator[bytes]:
+        """The content of a member, refused while it is read where it grows too large."""
+        for chunk in member.chunks():
+            self._size += len(chunk)
+            if self._size > self._allowed:
+                whose = "an archive of its size" if self._allowed < self._limits.size else "a submission"
+                what = f"It unpacks to more than the {self._allowed} bytes that {whose} may."
+                raise Refused(what, where=show(member.path))
+            yield chunk
+
+
+def show(text: str) -> str:
+    """A name from an archive as text that is safe to print."""
+    shown = "".join(c if unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}" for c in text[:200])
+    return shown + ("…" if len(text) > 200 else "")

@@ -1,0 +1,255 @@
+"""What can be found out about one submission: its builds, its image, its files, its answers. Found once."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+from docker.errors import APIError
+
+from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.builds import BuildFailed, BuildTrace, Vertex, build
+from stagelens.builds.logs import clean
+from stagelens.dockerfile import DockerfileError
+from stagelens.engine import Engine
+from stagelens.errors import StagelensError
+from stagelens.interrupts import uninterrupted
+from stagelens.snapshot import FileTable
+from stagelens.snapshot.prober import list_image
+from stagelens_course.grading import container, policy, workspace
+from stagelens_course.grading.container import Answer
+from stagelens_course.grading.model import Exercise
+from stagelens_course.grading.policy import NotAllowed
+from stagelens_course.grading.words import harmless
+
+# What is made for a submission has this label and, in Unix seconds, the time by which it is over in any case.
+LABEL = "org.stagelens.grade"
+UNTIL = "org.stagelens.grade.until"
+REPOSITORY = "stagelens-grade"
+FOLDER = "stagelens-grade-"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One build: its trace and image, or why there is none. `failed` is the instruction that failed."""
+
+    trace: BuildTrace | None
+    image: str | None = None
+    problem: StagelensError | None = None
+
+    @property
+    def ran(self) -> tuple[Vertex, ...]:
+        """The RUN steps that really ran, not from the cache."""
+        vertices = self.trace.vertices if self.trace else ()
+        return tuple(v for v in vertices if _is_run(self.trace, v) and v.started and not v.cached)
+
+
+def _is_run(trace: BuildTrace | None, vertex: Vertex) -> bool:
+    if trace is None or vertex.stage is None or vertex.instruction is None:
+        return False
+    return trace.dockerfile.stages[vertex.stage].instructions[vertex.instruction].keyword == "RUN"
+
+
+class BuildTooSlow(StagelensError):
+    """A submission's build took longer than it may."""
+
+
+class Lab:
+    """One submission on an engine; a context manager that removes every image it made.
+
+    Raises
+    ------
+    SubmissionRefused: on entering, where the folder cannot be taken. BuildCancelled: by any question,
+    once `cancel` was called.
+    """
+
+    def __init__(
+        self,
+        exercise: Exercise,
+        folder: Path,
+        engine: Engine,
+        cancel: Cancel | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.exercise = exercise
+        self.engine = engine
+        self.notes: tuple[str, ...] = ()
+        # Nobody can guess it: neither another submission's FROM nor a page that is made up beforehand.
+        self.token = "t" + secrets.token_hex(10)
+        self._folder = folder
+        self._cancel = cancel or Cancel()
+        self._say = say
+        self._lock = threading.Lock()
+        self._outcomes: dict[str, Outcome] = {}
+        self._answers: dict[tuple[str, str], Answer] = {}
+        self._stack = ExitStack()
+        # Edits after which a build has to fail.
+        self._breaking = {check.options.get("breaks") for check in exercise.checks}
+        self._until = int(time.time() + 6 * exercise.limits.build + 600)
+        self.labels = {LABEL: self.token, UNTIL: str(self._until)}
+
+    def __enter__(self) -> Lab:
+        with ExitStack() as stack:
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{FOLDER}{self._until}-"))
+            self._root = Path(name)
+            self._stack = stack.pop_all()
+        try:
+            self.notes = workspace.compose(self.exercise, self._folder, self._root / "first")
+            self._refused = self._look_at_dockerfile()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _look_at_dockerfile(self) -> StagelensError | None:
+        path = self._root / "first/Dockerfile"
+        try:
+            policy.check(policy.readable(path), self.exercise.images)
+            policy.check_ignored(path.parent)
+        except (NotAllowed, DockerfileError) as error:
+            return error
+        path.write_text(policy.without_syntax(path.read_text(encoding="utf-8")), encoding="utf-8")
+        return None
+
+    @property
+    def first(self) -> Outcome:
+        """The submission as it was handed in, built."""
+        return self._built("first")
+
+    def edited(self, name: str) -> Outcome:
+        """The submission built again after the exercise's edit of that name."""
+        return self._built(name)
+
+    @cached_property
+    def image(self) -> Mapping[str, Any]:
+        """What the engine says of the image; only where `first` has one."""
+        return cast(Mapping[str, Any], self.engine.api.inspect_image(self.first.image))
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The image's config: Env, Cmd, ExposedPorts and so on."""
+        return self.image.get("Config") or {}
+
+    @cached_property
+    def files(self) -> FileTable:
+        """Every file of the image."""
+        self._say("looking at the image's files")
+        with self._deadline() as cancel:
+            return list_image(self.engine, self._tag("first"), cancel)
+
+    def explain(self, problem: StagelensError) -> str:
+        """An error in words for the learner, without the folders that are the grader's own."""
+        text = problem.render()
+        for name in ("first", *self.exercise.edits):
+            text = text.replace(f"{self._root / name}/", "")
+        return harmless(text)
+
+    def answer(self, build: str, user: Mapping[str, str] | None = None, port: int = 80) -> Answer:
+        """What the image of a build says over HTTP, with these variables in its environment."""
+        key = (build, repr(sorted((user or {}).items())))
+        if key not in self._answers:
+            image = self._built(build).image
+            if image is None:
+                self._answers[key] = Answer(None, "there is no image to run")
+            else:
+                self._say("asking the container")
+                self._answers[key] = container.ask(
+                    self.engine,
+                    self._asker,
+                    image,
+                    limits=self.exercise.limits,
+                    labels=self.labels,
+                    port=port,
+                    environment=user,
+                    cancel=self._cancel,
+                )
+        return self._answers[key]
+
+    @cached_property
+    def _asker(self) -> str:
+        return self._stack.enter_context(container.asker(self.engine, self.labels))
+
+    def _built(self, name: str) -> Outcome:
+        if self._refused is not None:
+            return Outcome(None, problem=self._refused)
+        if name not in self._outcomes:
+            outcome = self._build(name)
+            # A registry that did not answer is nobody's fault.
+            if outcome.problem and self.exercise.network and name not in self._breaking:
+                outcome = self._build(name)
+            self._outcomes[name] = outcome
+        return self._outcomes[name]
+
+    def _build(self, name: str) -> Outcome:
+        folder = self._root / name
+        if name != "first" and not folder.exists():
+            workspace.edited(self._root / "first", folder, self.exercise.edits[name], self.token)
+        doing = "building" if name == "first" else f"building again: {self.exercise.edits[name].file} changed"
+        self._say(doing)
+
+        def watch(vertex: Vertex, _: object) -> None:
+            if vertex.instruction is not None and vertex.running:
+                self._say(f"{doing} ({clean(vertex.name)[:100]})")
+
+        # Before it is there: an interrupt may come between the image and the next line.
+        self._stack.callback(_remove, self.engine, self._tag(name))
+        try:
+            with self._deadline() as cancel:
+                trace = build(
+                    folder,
+                    tags=[self._tag(name)],
+                    labels=self.labels,
+                    # RUN --mount=type=cache would be shared by all submissions otherwise.
+                    build_args={"BUILDKIT_CACHE_MOUNT_NS": self.token},
+                    network=None if self.exercise.network else "none",
+                    engine=self.engine,
+                    on_vertex=watch,
+                    cancel=cancel,
+                )
+        except BuildFailed as error:
+            return Outcome(error.trace, problem=error)
+        except BuildTooSlow as error:
+            return Outcome(None, problem=error)
+        assert trace.image_id is not None, "an image was asked for"
+        return Outcome(trace, trace.image_id)
+
+    def _tag(self, name: str) -> str:
+        return f"{REPOSITORY}/{self.token}:{name}"
+
+    @contextmanager
+    def _deadline(self) -> Generator[Cancel]:
+        """A switch that the exercise's limit turns, as well as whoever cancels the whole."""
+        own, seconds = Cancel(), self.exercise.limits.build
+        self._cancel.on_request(own)
+        timer = threading.Timer(seconds, own)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield own
+        except BuildCancelled:
+            if self._cancel.requested:
+                raise
+            raise BuildTooSlow(
+                f"The build was stopped after {seconds:g} s.", why="that is all the time it may take"
+            ) from None
+        finally:
+            timer.cancel()
+
+
+def _remove(engine: Engine, image: str) -> None:
+    with uninterrupted(), suppress(APIError):
+        engine.api.remove_image(image, force=True)

@@ -1,0 +1,90 @@
+"""What the instructor's grading notebook calls: grade a submission, show its report to people and programs.
+
+A grading notebook has a cell tagged `parameters` with `submission`, `exercise`, `engine` and `cpus`, and a
+last cell that shows `graded(submission, exercise, engine, cpus)`, or, for a grading of one's own,
+`Graded(report)`. Where an executed notebook is run again, beside its result.json, `graded` shows that result;
+`recorded` hands it out.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from stagelens import engine as engines
+from stagelens_course.grading.catalogue import exercise as find_exercise
+from stagelens_course.grading.grade import grade_folder, needed_images
+from stagelens_course.grading.model import Report
+from stagelens_course.grading.place import OWN, places
+from stagelens_course.grading.results.shown import report_card
+from stagelens_course.grading.results.write import RECORD
+
+MIME = "application/vnd.stagelens.report+json"
+SUBMISSION = "submission"
+# Makes a kernel ready for the next notebook, in `folder`. The last one's is gone by now, and IPython's reset
+# asks where it is. It also looks for garbage, among all modules (15 ms) unless what is there is set aside.
+FORGET = """
+import os
+os.chdir({folder!r})
+get_ipython().reset(new_session=True)
+__import__("gc").freeze()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """A report as a cell's result: a table for people, JSON for the runner, lines for nbval to compare."""
+
+    report: Report
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {
+            "text/plain": self.lines(),
+            "text/html": report_card(self.report),
+            MIME: self.report.to_json(),
+        }
+
+    def lines(self) -> str:
+        """A line for each check and the sum; without times, which are others each time."""
+        if self.report.error is not None:
+            return f"no grade: {self.report.error}"
+        rows = [
+            f"{'pass' if check.passed else 'fail'}  {check.earned:g}/{check.points:g}  {check.id}"
+            for check in self.report.checks
+        ]
+        return "\n".join([*rows, f"{self.report.earned:g} of {self.report.points:g} points"])
+
+
+def graded(submission: str, exercise: str, engine: str = "", cpus: float | None = None) -> Graded:
+    """Grade the folder `submission` on the engine at the address `engine`.
+
+    "" is the one that is found, "own" a grading engine of this machine. cpus: cores that the submission may
+    use; None: as the exercise says.
+
+    Raises
+    ------
+    ExerciseInvalid, EngineNotFound: there is no such exercise, no engine.
+    """
+    kept = recorded()
+    if kept is not None:
+        return Graded(kept)
+    chosen = find_exercise(exercise)
+    if cpus is not None:
+        chosen = replace(chosen, limits=replace(chosen.limits, cpus=cpus))
+    with ExitStack() as held:
+        if engine == OWN:
+            (engine,) = held.enter_context(places(needed_images(chosen), OWN, cpus=chosen.limits.cpus))
+        found = engines.connect(engine or None)
+        held.callback(found.api.close)
+        return Graded(grade_folder(chosen, submission, engine=found))
+
+
+def recorded() -> Report | None:
+    """The report in `result.json` beside an executed notebook, None where it is run for the first time."""
+    record = Path(RECORD)
+    if not record.exists():
+        return None
+    return Report.from_json(json.loads(record.read_text(encoding="utf-8"))["report"])

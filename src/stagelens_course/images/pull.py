@@ -1,0 +1,100 @@
+"""Pulling a published image, and giving up soon where no registry answers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import docker
+import requests
+import urllib3
+from docker.auth import get_config_header, resolve_repository_name
+from docker.errors import APIError, DockerException
+
+from stagelens.buildkit import Cancel
+from stagelens.buildkit.dockerpy import wake_reader
+from stagelens.settings import Settings
+from stagelens_course.images.errors import PullFailed
+
+FIRST_EVENT_SECONDS = 5.0
+_NEXT_EVENT_SECONDS = 120.0
+_REFUSED = ("not found", "manifest unknown", "denied", "unauthorized", "no matching manifest")
+
+
+def pull(api: docker.APIClient, name: str, tag: str, report: Callable[[str], None], cancel: Cancel) -> None:
+    """Pull `name`, through STAGELENS_REGISTRY_MIRROR where it is set, and tag it `tag`.
+
+    Closing the connection, as `cancel` does, makes the engine stop.
+
+    Raises
+    ------
+    PullFailed: no registry answered within five seconds, or it refused; or `cancel` was called.
+    """
+    mirror = Settings().registry_mirror
+    repository = f"{mirror.rstrip('/')}/{name}" if mirror else name
+    _follow(api, repository, name, report, cancel)
+    if repository != tag:
+        try:
+            api.tag(f"{repository}:latest", tag, "latest")
+            api.remove_image(f"{repository}:latest", noprune=True)
+        except DockerException as error:
+            raise PullFailed(name, str(error)) from error
+
+
+def _follow(
+    api: docker.APIClient, repository: str, name: str, report: Callable[[str], None], cancel: Cancel
+) -> None:
+    query = {"fromImage": repository, "tag": "latest"}
+    silence = f"the registry gave no sign of life within {FIRST_EVENT_SECONDS:.0f} seconds"
+    started = time.monotonic()
+    try:
+        # The engine sends its first bytes, headers included, with the first progress event.
+        client = cast(Any, api)
+        response: requests.Response = client.post(
+            client._url("/images/create"),
+            params=query,
+            headers=_credentials(api, repository),
+            stream=True,
+            timeout=FIRST_EVENT_SECONDS,
+        )
+        with contextlib.closing(response):
+            if response.status_code >= 400:
+                raise _refusal(name, response.text[:2000])
+            with contextlib.suppress(AttributeError):
+                client._get_raw_response_socket(response).settimeout(_NEXT_EVENT_SECONDS)
+            cancel.on_request(partial(_end, response))
+            for line in response.iter_lines():
+                _take(json.loads(line), name, report)
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        late = time.monotonic() - started >= FIRST_EVENT_SECONDS
+        raise PullFailed(name, silence if late else str(error), unreachable=True) from error
+    except (APIError, ValueError) as error:
+        raise PullFailed(name, str(error)) from error
+
+
+def _end(response: requests.Response) -> None:
+    # It may have ended by itself.
+    with contextlib.suppress(OSError, AttributeError):
+        wake_reader(response)
+
+
+def _take(event: dict[str, Any], name: str, report: Callable[[str], None]) -> None:
+    if "error" in event:
+        raise _refusal(name, str(event["error"]))
+    report(f"pulling {name} ({event.get('id', '')} {event.get('status', '')} {event.get('progress', '')})")
+
+
+def _refusal(name: str, text: str) -> PullFailed:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        text = str(json.loads(text)["message"])
+    return PullFailed(name, text, unreachable=not any(word in text.lower() for word in _REFUSED))
+
+
+def _credentials(api: docker.APIClient, repository: str) -> dict[str, str]:
+    registry, _ = resolve_repository_name(repository)
+    header = get_config_header(api, registry)
+    return {"X-Registry-Auth": header.decode()} if header else {}

@@ -1,0 +1,45 @@
+"""Logs line by line: times, streams, fields, and nothing that harms a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from stagelens_course import apps
+from stagelens_course.apps.logs import parse
+
+from .conftest import Town
+
+
+def test_a_structured_line_has_its_fields() -> None:
+    entry = parse(1, b'2026-11-24T08:26:01.500000000Z {"ms": 2.5, "path": "/"}')
+    assert entry.time == 1795508761.5
+    assert entry.fields == {"ms": 2.5, "path": "/"}
+
+
+@pytest.mark.parametrize("text", [b"", b"plain", b"[1]", b"{", b'{"a":' * 20_000, b"{\xff}", b"7"])
+def test_any_other_line_has_none(text: bytes) -> None:
+    assert parse(1, b"2026-11-24T08:26:01Z " + text).fields is None
+
+
+def test_a_line_cannot_steer_a_terminal() -> None:
+    entry = parse(2, b"2026-11-24T08:26:01Z \x1b[2Jred \x1b]0;title\x07alert\x08")
+    assert entry.text == "red alert\ufffd"
+
+
+@pytest.mark.engine
+def test_lines_come_with_time_and_stream_and_follow_goes_on(town: Town) -> None:
+    app = town.up()
+    first = next(apps.logs("iotd", engine=town.engine, namespace=town.namespace))
+    assert (first.stream, first.fields) == (1, {"message": "up"})
+    begun = town.engine.api.inspect_container(f"iotd-{town.namespace}")["State"]["StartedAt"]
+    assert abs(first.time - parse(1, f"{begun} x".encode()).time) < 60
+
+    following = apps.logs("iotd", engine=town.engine, namespace=town.namespace, follow=True)
+    apps.fetch(app, "/cgi-bin/town", service="iotd")
+    assert next(entry for entry in following if "/cgi-bin/town" in entry.text).stream == 2
+    following.close()  # type: ignore[attr-defined]
+    last = list(apps.logs("iotd", engine=town.engine, namespace=town.namespace, tail=1))
+    assert len(last) == 1
+
+    with pytest.raises(apps.NotRunning, match=f"nothing-{town.namespace}"):
+        apps.logs("nothing", engine=town.engine, namespace=town.namespace)

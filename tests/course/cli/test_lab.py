@@ -1,0 +1,112 @@
+"""`stagelens lab --no-browser` as a person runs it: a real JupyterLab that only the token opens."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from stagelens_testing.held import PATIENCE, ended, free_port
+
+from stagelens.engine import Engine
+from stagelens_course.cli import lab
+from stagelens_course.images import ensure
+
+ROOT = Path(__file__).parents[3]
+
+
+def status(address: str) -> int:
+    """The HTTP status; the address is printed a moment before the server listens."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=30) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:  # nobody listens yet
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(("way", "taken"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
+def test_lab_prints_the_lessons_address_and_ends_with_us(
+    engine: Engine, way: signal.Signals, taken: bool, tmp_path: Path
+) -> None:
+    ensure(engine, ["diamol/base"])
+    port = wanted = free_port()
+    other = socket.create_server(("127.0.0.1", port)) if taken else None
+    command = [sys.executable, "-m", "stagelens_course", "lab", "--no-browser", "--port", str(port)]
+    environment = os.environ | {"DOCKER_HOST": engine.address, "JUPYTER_RUNTIME_DIR": str(tmp_path)}
+    process = subprocess.Popen(
+        command, cwd="/", env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        found = next(filter(None, (re.search(r"http://127\.0\.0\.1:\S+", line) for line in process.stderr)))
+        address = found.group()
+        # Where the port is taken, the address has the one that was found instead.
+        port = urlsplit(address).port or 0
+        assert (port == wanted) is not taken
+        assert "/lab/tree/notebooks/en/01-multi-stage.ipynb?token=" in address
+        assert status(address) == 200
+        assert status(f"http://127.0.0.1:{port}/api/contents") == 403
+        # Only this machine: nothing listens on the other addresses.
+        assert listening_on(port) == {"127.0.0.1"}
+        process.send_signal(way)
+        process.communicate(timeout=PATIENCE)
+        assert listening_on(port) == set()
+    finally:
+        if other is not None:
+            other.close()
+        if process.poll() is None:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+def test_an_interrupt_as_jupyter_is_started_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def interrupted(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(command, **options))
+        os.kill(os.getpid(), signal.SIGINT)
+        return started[-1]
+
+    monkeypatch.setattr(lab, "subprocess", SimpleNamespace(Popen=interrupted))
+    code = lab._serve(["sleep", "600"], dict(os.environ))
+    still = not ended(started[0].pid)
+    started[0].kill()
+    assert (code, still) == (-signal.SIGTERM, False)
+
+
+def listening_on(port: int) -> set[str]:
+    """Addresses of IPv4 and IPv6 that somebody listens on, from /proc/net/tcp and tcp6."""
+    found: set[str] = set()
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            local, state = line.split()[1], line.split()[3]
+            host, _, number = local.rpartition(":")
+            if state == "0A" and int(number, 16) == port:
+                found.add("127.0.0.1" if host == "0100007F" else host)
+    return found
+
+
+def test_a_notebook_that_is_not_there() -> None:
+    command = [sys.executable, "-m", "stagelens_course", "lab", "none.ipynb"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no such notebook" in done.stderr
+    assert "next: ls notebooks/en" in done.stderr

@@ -1,0 +1,55 @@
+"""A grading container is removed, whatever comes while it is made, and what it answers is heard whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from stagelens_testing.held import PATIENCE, GivenUp
+
+from stagelens.engine import Engine
+from stagelens_course.grading.container import Answer, ask, asker
+from stagelens_course.grading.model import Limits
+
+pytestmark = pytest.mark.engine
+
+
+def test_a_container_that_is_being_made_when_an_interrupt_comes_is_removed(
+    engine: Engine, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine goes on with what it was asked for, whoever waits for the answer."""
+    given_up = GivenUp(engine.api.create_container)
+    monkeypatch.setattr(engine.api, "create_container", given_up)
+    with pytest.raises(KeyboardInterrupt), asker(engine, {"org.stagelens.tests": unique}):
+        pytest.fail("whoever asked for it was interrupted")
+    given_up.end()
+    assert not engine.api.containers(all=True, filters={"label": f"org.stagelens.tests={unique}"})
+
+
+PAGE = "while true; do printf 'HTTP/1.0 200 OK\\r\\n\\r\\nGood day' | nc -l -p 80; done"
+LOST = {
+    "all": lambda out, err: (None, None),
+    "what it says of itself": lambda out, err: (out, None),
+    "the page": lambda out, err: (None, err),
+    "the page's end": lambda out, err: (out[:4], err),
+}
+
+
+@pytest.mark.parametrize("part", LOST)
+def test_what_a_busy_engine_loses_of_an_answer_is_asked_for_again(
+    engine: Engine, clean: Any, unique: str, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """An engine gives up output that it has not read two seconds after the end of what said it."""
+    made = engine.api.create_container("diamol/base", ["sh", "-c", PAGE], labels=clean.labels)
+    engine.api.commit(made, repository=unique)
+    start, times = engine.api.exec_start, iter(range(2))
+
+    def losing(*given: Any, **settings: Any) -> Any:
+        out, err = start(*given, **settings)
+        return LOST[part](out, err) if out and next(times, None) is not None else (out, err)
+
+    monkeypatch.setattr(engine.api, "exec_start", losing)
+    with asker(engine, clean.labels) as name:
+        answer = ask(engine, name, unique, limits=Limits(answer=PATIENCE), labels=clean.labels)
+    assert answer == Answer("Good day")
+    assert next(times, None) is None

@@ -1,0 +1,70 @@
+"""A right answer earns every point, the project as it was given only some, and nothing stays behind."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stagelens.buildkit import BuildError, again
+from stagelens.engine import Engine
+from stagelens_course import grading
+from stagelens_course.grading import Report
+
+GO = grading.exercise("multi-stage-go")
+
+
+def failed(report: Report) -> set[str]:
+    assert report.error is None
+    return {check.id for check in report.checks if not check.passed}
+
+
+@pytest.mark.engine
+def test_the_solution_earns_every_point(engine: Engine) -> None:
+    # A machine with fewer cores than the exercise allows gives what it has.
+    generous = replace(GO, limits=replace(GO.limits, cpus=64.0))
+    report = grading.grade_folder(generous, GO.solution, engine=engine)
+    assert failed(report) == set()
+    assert report.earned == report.points == GO.points
+    assert report.passed
+
+
+@pytest.mark.engine
+def test_the_project_as_given_works_and_is_large_and_slow(engine: Engine) -> None:
+    report = grading.grade_folder(GO, GO.folder, engine=engine)
+    assert failed(report) == {"own-base", "no-toolchain", "size", "page-cached"}
+    assert 0 < report.earned < report.points
+
+
+@pytest.mark.engine
+def test_a_file_that_cannot_be_read_is_told_by_its_name(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "mine/main.go")
+
+    monkeypatch.setattr("stagelens_course.grading.grade.Lab", refuse)
+    report = grading.grade_folder(GO, tmp_path, engine=engine)
+    assert report.error == "mine/main.go: Permission denied"
+
+
+@pytest.mark.engine
+def test_a_fault_of_the_engines_is_not_held_against_a_learner(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up(*_: object, **__: object) -> None:
+        raise BuildError("flightcontrol: exceeded retry timeout")
+
+    monkeypatch.setattr(importlib.import_module("stagelens.builds.run"), "solve", give_up)
+    monkeypatch.setattr(again, "_PAUSES", ())
+    report = grading.grade_folder(GO, GO.solution, engine=engine)
+    assert "nothing is wrong with the Dockerfile" in (report.error or "")
+    assert report.checks == ()
+
+
+def test_a_report_goes_to_json_and_back(tmp_path: Path) -> None:
+    check = grading.CheckResult("a", "A", 2.0, 0.0, False, "x", "y", "hint", "01-multi-stage")
+    report = Report("multi-stage-go", (check,), 2.0, 0.0, 1.5, notes=("a note",))
+    assert Report.from_json(report.to_json()) == report
