@@ -58,7 +58,7 @@ def test_a_notebook_shows_the_reader_s_line_and_the_message_without_our_own_fram
 def test_a_call_that_the_stop_button_ended_shows_the_reader_s_line_and_what_it_means(tmp_path: Path) -> None:
     shown = _shown(tmp_path, STOPPED)
     assert "line 8: connect(" in shown
-    assert "what was under way has ended" in shown
+    assert "the operation has ended" in shown
     assert "threading.py" not in shown
     assert "client.py" not in shown
 
@@ -66,7 +66,7 @@ def test_a_call_that_the_stop_button_ended_shows_the_reader_s_line_and_what_it_m
 def test_a_call_of_docker_py_that_the_stop_button_ended_is_told_in_two_lines(tmp_path: Path) -> None:
     shown = _shown(tmp_path, f"{ENGINE}api.start('any')")
     assert "line 17: api.start(" in shown
-    assert "nobody waits for the engine's answer any more" in shown
+    assert "this program no longer waits for the engine's answer" in shown
     assert ".py" not in shown
 
 

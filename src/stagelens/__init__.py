@@ -15,7 +15,7 @@ from stagelens import engine as _engine
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds import BuildFailed, BuildTrace, build
 from stagelens.cache import BuildRecord, explain, record
-from stagelens.errors import StagelensError, interruptible
+from stagelens.errors import StagelensError, short_traceback_on_interrupt
 
 if TYPE_CHECKING:
     from stagelens.snapshot import Exploration, history, read_file
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-@interruptible()
+@short_traceback_on_interrupt()
 def explore(
     context: str | Path,
     trace: BuildTrace | None = None,

@@ -49,29 +49,34 @@ class StagelensError(Exception):
 
         A Dockerfile with a mistake in it is no riddle about stagelens; %debug still goes down the whole way.
         """
-        return _shown(self, type(self).__name__, self.render())
+        return _short_traceback(self, type(self).__name__, self.render())
 
 
-_STOPPED = "what was under way has ended, in the engine as well; run the cell again when you like"
+_STOPPED = "the operation has ended, in the engine as well; run the cell again to repeat it"
 
 
 @contextmanager
-def interruptible(told: str = _STOPPED) -> Generator[None]:
-    """Decorates what a notebook calls: when its stop button ends that, the cell tells so in two lines.
+def short_traceback_on_interrupt(message: str = _STOPPED) -> Generator[None]:
+    """Decorate a function that notebooks call: an interrupt then shows two lines instead of a traceback.
 
-    IPython would show the whole way through us and the libraries to the place that happened to wait. `told`
-    is what the stop means; where one such call is inside another, the outer one's is shown.
+    IPython would show every frame down to the line in a library that happened to wait. Of nested functions
+    with this decorator, the outermost one's message is shown.
+
+    Parameters
+    ----------
+    message
+        What the interrupt means to the reader.
     """
     try:
         yield
     except BaseException as error:
         if not isinstance(error, Exception):  # KeyboardInterrupt, or in a cell that awaits CancelledError
-            vars(error)["_render_traceback_"] = partial(_shown, error, "Stopped", told)
+            vars(error)["_render_traceback_"] = partial(_short_traceback, error, "Stopped", message)
         raise
 
 
-def _shown(error: BaseException, name: str, text: str) -> list[str]:
+def _short_traceback(error: BaseException, name: str, text: str) -> list[str]:
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "ipykernel_" in frame.filename or "<ipython" in frame.filename]
-    lines = [f"line {frame.lineno}: {frame.line}" for frame in own]
+    cell = [frame for frame in frames if "ipykernel_" in frame.filename or "<ipython" in frame.filename]
+    lines = [f"line {frame.lineno}: {frame.line}" for frame in cell]
     return [*lines, f"\x1b[31m{name}\x1b[39m: {text}"]

@@ -160,7 +160,7 @@ def test_the_notebooks_stop_button_stops_it_too(build: Any, page: Page) -> None:
     expect(view.get_by_role("log")).to_contain_text("begun")
     page.get_by_role("button", name="Interrupt the kernel").click()
     expect(view.locator(".sl-title")).to_have_text("Cancelled")
-    expect(page.locator(".jp-OutputArea-output").last).to_contain_text("what was under way has ended")
+    expect(page.locator(".jp-OutputArea-output").last).to_contain_text("the operation has ended")
     until(lambda: not sleeping(ENDLESSLY), "the end of the step")
 
 

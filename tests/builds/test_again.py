@@ -21,7 +21,7 @@ from stagelens.buildkit import (
     LocalFolder,
     TarFile,
     again,
-    persistently,
+    retry_transient,
     solve,
 )
 from stagelens.builds import Backend, BuildTrace, LogLine, Vertex
@@ -63,10 +63,10 @@ def failing(times: int, message: str) -> tuple[Callable[[], str], list[int]]:
 @pytest.mark.parametrize("message", FAULTS)
 def test_faults_of_the_engines_are_waited_out_and_in_the_end_told_as_such(message: str) -> None:
     attempt, made = failing(3, message)
-    assert (persistently(attempt), len(made)) == ("built", 4)
+    assert (retry_transient(attempt), len(made)) == ("built", 4)
     attempt, made = failing(9, message)
     with pytest.raises(EngineGaveUp, match=r"(?s)nothing is wrong with the Dockerfile.*next: .* again"):
-        persistently(attempt)
+        retry_transient(attempt)
     assert len(made) == 4
 
 
@@ -81,7 +81,7 @@ def test_faults_of_the_engines_are_waited_out_and_in_the_end_told_as_such(messag
 def test_a_dockerfile_that_has_such_words_in_it_fails_as_any_other(message: str) -> None:
     attempt, made = failing(1, message)
     with pytest.raises(BuildError, match="^" + message[:9]):
-        persistently(attempt)
+        retry_transient(attempt)
     assert len(made) == 1
 
 
@@ -94,7 +94,7 @@ def test_a_cancel_between_two_attempts_is_heard_at_once(monkeypatch: pytest.Monk
         raise BuildError(BUSY)
 
     with pytest.raises(BuildCancelled):
-        persistently(attempt, cancel)
+        retry_transient(attempt, cancel)
 
 
 @pytest.fixture

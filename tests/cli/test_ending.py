@@ -10,7 +10,6 @@ import pytest
 COMMAND = """
 import os, signal, sys, time, weakref
 import stagelens.cli as cli
-from stagelens import interrupts
 from stagelens.cli import ending
 
 def told(*numbers):
@@ -48,12 +47,13 @@ def test_a_second_signal_does_not_disturb_the_cleaning_up(second: int) -> None:
 
 
 def test_one_that_comes_later_ends_a_cleaning_up_that_hangs() -> None:
-    assert run(f"told({INT})", f"ending.ONCE_SECONDS = 0; told({INT}); time.sleep(20)") == (130, "", "")
+    clean = f"ending.FORCE_AFTER_SECONDS = 0; told({INT}); time.sleep(20)"
+    assert run(f"told({INT})", clean) == (130, "", "")
 
 
 def test_one_that_comes_later_ends_a_python_that_hangs_as_it_ends() -> None:
     late = f"atexit.register(lambda: (time.sleep(0.01), told({INT}), time.sleep(20)))"
-    setting = "import atexit; ending.ONCE_SECONDS = 0.0; "
+    setting = "import atexit; ending.FORCE_AFTER_SECONDS = 0.0; "
     assert run(f"{setting}{late}; told({TERM})") == (130, "clean\n", "")
 
 

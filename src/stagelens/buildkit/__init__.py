@@ -3,7 +3,7 @@
 Usable without the rest of stagelens; docs/buildkit.md describes the protocol.
 """
 
-from stagelens.buildkit.again import gave_up, persistently
+from stagelens.buildkit.again import gave_up, retry_transient
 from stagelens.buildkit.auth import Auth
 from stagelens.buildkit.control import CacheRecord, Control
 from stagelens.buildkit.errors import (
@@ -63,7 +63,7 @@ __all__ = [
     "cancel_build",
     "gave_up",
     "image_definition",
-    "persistently",
+    "retry_transient",
     "shared_key",
     "solve",
 ]

@@ -86,13 +86,27 @@ def gave_up(error: BuildError) -> EngineGaveUp | None:
     return None
 
 
-def persistently(attempt: Callable[[], T], cancel: Cancel | None = None) -> T:
-    """What `attempt` returns; it is called again, a few times, where it ends in a fault that may pass.
+def retry_transient(attempt: Callable[[], T], cancel: Cancel | None = None) -> T:
+    """Call `attempt`, and call it again a few times if the engine fails with an error that may pass.
+
+    Parameters
+    ----------
+    attempt
+        Runs the build.
+    cancel
+        Ends the pause between two attempts.
+
+    Returns
+    -------
+    T
+        What `attempt` returned.
 
     Raises
     ------
-    EngineGaveUp: each time it did. BuildCancelled: `cancel` was called in between. Whatever else `attempt`
-    raises.
+    EngineGaveUp
+        If every attempt ended with such an error.
+    BuildCancelled
+        If `cancel` was called between two attempts.
     """
     pauses = iter(_PAUSES)
     while True:

@@ -40,7 +40,7 @@ from stagelens.buildkit.proto.buildkit_pb2 import (
 )
 from stagelens.buildkit.solve import Cancel, OnStatus
 from stagelens.buildkit.transport import upgrade
-from stagelens.interrupts import uninterrupted
+from stagelens.concurrency import defer_signals
 
 _SERVICE = "/moby.buildkit.v1.frontend.LLBBridge"
 _EXEC = "gateway.exec"
@@ -204,7 +204,7 @@ class Gateway:
             return
         self._closed = True
         last_resort = _later(_CLOSING_SECONDS, self._client.close)
-        with uninterrupted():
+        with defer_signals():
             last_resort.start()
             try:
                 for one in self._containers:
@@ -230,7 +230,7 @@ class Gateway:
 
 def _await(call: Call, seconds: float) -> None:
     """Wait for the end of an answer that an interrupt cut short, at most so long."""
-    with uninterrupted():
+    with defer_signals():
         enough = _later(seconds, call.cancel)
         enough.start()
         with contextlib.suppress(BuildKitError):
@@ -258,7 +258,7 @@ class Container:
         """Start a program as root in /, and hand over its three streams."""
         meta = ProcessMeta(args=arguments, env=[f"{k}={v}" for k, v in env.items()], cwd="/", user="0:0")
         # One that nobody knows of would keep the container from its end.
-        with uninterrupted():
+        with defer_signals():
             self._programs.append(
                 Process(self._gateway, InitMessage(container_id=self._name, meta=meta, fds=[0, 1, 2]))
             )

@@ -24,7 +24,7 @@ from stagelens.buildkit import (
     UpgradeRefused,
     Upload,
     gave_up,
-    persistently,
+    retry_transient,
     shared_key,
     solve,
 )
@@ -38,9 +38,9 @@ from stagelens.builds.collect import Collector
 from stagelens.builds.errors import BuildFailed
 from stagelens.builds.job import Job, Secret, archived_text
 from stagelens.builds.trace import Backend, BuildTrace, LogLine, Vertex
+from stagelens.concurrency import CallbackRelay, run_cancellable
 from stagelens.dockerfile import Dockerfile, load, parse
-from stagelens.errors import StagelensError, interruptible
-from stagelens.interrupts import Call, attended, through
+from stagelens.errors import StagelensError, short_traceback_on_interrupt
 
 OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
 # What an engine says that looks for an uploaded context on the network (moby/moby#47717).
@@ -51,7 +51,7 @@ UPLOAD_MISSING = (
 )
 
 
-@interruptible()
+@short_traceback_on_interrupt()
 def build(
     context: str | Path,
     *,
@@ -129,10 +129,10 @@ def run(
     if cancel is not None:
         cancel.on_request(stop)
 
-    def work(call: Call) -> BuildTrace:
-        return _run(engine, job, dockerfile, through(call, on_vertex), stop, backend)
+    def work(relay: CallbackRelay) -> BuildTrace:
+        return _run(engine, job, dockerfile, relay.wrap(on_vertex), stop, backend)
 
-    return attended(work, stop)
+    return run_cancellable(work, stop)
 
 
 def _run(
@@ -183,7 +183,7 @@ class _Build:
         self._sent = 0
 
     def with_session(self) -> BuildTrace:
-        return persistently(self._in_a_session, self._cancel)
+        return retry_transient(self._in_a_session, self._cancel)
 
     def _in_a_session(self) -> BuildTrace:
         """One attempt; it sends what the engine did not keep of the one before."""
@@ -222,7 +222,7 @@ class _Build:
         return replace(trace, context_digest="-".join(digests))
 
     def with_upload(self) -> BuildTrace:
-        return persistently(self._uploading, self._cancel)
+        return retry_transient(self._uploading, self._cancel)
 
     def _uploading(self) -> BuildTrace:
         """One attempt; each sends the whole context."""

@@ -20,12 +20,12 @@ from stagelens.cache.manifest import read_manifest
 from stagelens.cache.model import Base, BuildRecord, Inputs
 from stagelens.cache.steps import base_names, context_sources
 from stagelens.dockerfile import load
-from stagelens.errors import StagelensError, interruptible
+from stagelens.errors import StagelensError, short_traceback_on_interrupt
 
 _PULLED = re.compile(r"FROM (?:docker\.io/(?:library/)?)?(?P<name>\S+?)@(?P<digest>sha256:[0-9a-f]{64})")
 
 
-@interruptible()
+@short_traceback_on_interrupt()
 def record(
     context: str | Path,
     trace: BuildTrace | None = None,

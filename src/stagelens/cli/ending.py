@@ -11,7 +11,7 @@ import threading
 import time
 from types import FrameType
 
-from stagelens.interrupts import ENDING, ONCE_SECONDS
+from stagelens.concurrency import FORCE_AFTER_SECONDS, TERMINATION_SIGNALS
 
 _AGAIN_SECONDS = 0.05
 
@@ -19,7 +19,7 @@ _AGAIN_SECONDS = 0.05
 class Ending:
     """Each of them leaves a command by way of everything that cleans up.
 
-    A second one does not disturb that, but for one that comes ONCE_SECONDS later.
+    A second one does not disturb that, but for one that comes FORCE_AFTER_SECONDS later.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Ending:
 
     def hear(self) -> None:
         """Hear them from now on, but for those that we were started to ignore (`nohup`)."""
-        for number in ENDING:
+        for number in TERMINATION_SIGNALS:
             # ./stagelens has another handler of Ctrl-C in place while this is imported.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._end)
@@ -40,7 +40,7 @@ class Ending:
         self._heard, self._over = time.monotonic(), True
 
     def _end(self, number: int, _: FrameType | None) -> None:
-        if time.monotonic() - self._heard < ONCE_SECONDS:
+        if time.monotonic() - self._heard < FORCE_AFTER_SECONDS:
             return
         self._heard, self._number = time.monotonic(), number
         if self._over:

@@ -23,7 +23,7 @@ from stagelens.engine.private import start as start_private
 from stagelens.engine.private import stop as stop_private
 from stagelens.engine.removal import remove_container, remove_network
 from stagelens.engine.search import candidates, named
-from stagelens.errors import interruptible
+from stagelens.errors import short_traceback_on_interrupt
 
 __all__ = [
     "RUNS",
@@ -50,7 +50,7 @@ __all__ = [
 PRIVATE = "private engine"
 
 
-@interruptible()
+@short_traceback_on_interrupt()
 def connect(host: str | None = None, start: bool = True, report: Report | None = None) -> Engine:
     """Find an engine that answers, in the order of `search.candidates`.
 

@@ -20,7 +20,7 @@ from stagelens.engine.errors import EngineLost
 from stagelens.engine.model import EngineInfo, Skipped
 from stagelens.engine.reasons import LATE, explain, lost
 from stagelens.engine.ssh import SshAdapter
-from stagelens.errors import interruptible
+from stagelens.errors import short_traceback_on_interrupt
 
 PROBE_SECONDS = 3.0
 # Where nothing else may be used, or nothing else answers: an engine that builds for a whole class is slow.
@@ -95,7 +95,7 @@ class _Client(docker.APIClient):
     found: Candidate | None = None  # once it has answered
     _answered: Mapping[str, Any] | None = None
 
-    @interruptible("nobody waits for the engine's answer any more; run the cell again when you like")
+    @short_traceback_on_interrupt("this program no longer waits for the engine's answer; run the cell again")
     def send(self, request: Any, **options: Any) -> Any:
         try:
             return super().send(request, **options)

@@ -14,10 +14,10 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagelens.concurrency import poll
 from stagelens.engine import mounts
 from stagelens.engine.errors import EngineStartFailed
 from stagelens.engine.network import program
-from stagelens.waiting import tries
 
 CGROUPS = Path("/sys/fs/cgroup")
 CONTROLLERS = ("memory", "pids", "cpu")
@@ -180,7 +180,7 @@ def _run(name: str, *arguments: str) -> None:
 
 def _remove(folder: Path) -> None:
     """A control group's folder goes once its last process has gone, which may take a moment."""
-    for _ in tries(5.0, 0.05):
+    for _ in poll(5.0, 0.05):
         if not folder.is_dir():
             return
         with suppress(OSError):

@@ -20,12 +20,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagelens.concurrency import defer_signals
 from stagelens.engine import diagnose, dockerd, limits, mounts, network, processes
 from stagelens.engine.client import Candidate, probe
 from stagelens.engine.errors import EngineStartFailed
 from stagelens.engine.limits import Limits, sensible
 from stagelens.engine.model import Skipped
-from stagelens.interrupts import uninterrupted
 from stagelens.paths import state_dir
 
 READY_SECONDS = 60.0
@@ -166,13 +166,13 @@ def start(report: Report | None = None, engine: PrivateEngine | None = None) -> 
         process: subprocess.Popen[bytes] | None = None
         try:
             # An interrupt within could leave a dockerd that nobody knows of.
-            with uninterrupted():
+            with defer_signals():
                 process = _launch(engine)
             _wait(engine, process, report)
             _keep_to_cores(engine)
         except BaseException as error:
             # Ctrl-C included: half an engine must not stay behind.
-            with uninterrupted():
+            with defer_signals():
                 if process is not None:
                     process.terminate()
                     _wait_for_end(process.pid)
@@ -191,7 +191,7 @@ def stop(engine: PrivateEngine | None = None) -> bool:
     engine = engine or private_engine()
     if not engine.folder.is_dir():
         return False
-    with _lock(engine), uninterrupted():
+    with _lock(engine), defer_signals():
         pid = engine.pid()
         bridges = _user_bridges(engine) if pid is not None else ()
         if pid is not None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-from stagelens.waiting import tries
+from stagelens.concurrency import poll
 
 _ROUNDS = 3
 _HELPERS = frozenset({"containerd", "containerd-shim", "containerd-shim-runc-v2", "docker-proxy"})
@@ -41,7 +41,7 @@ def end(pids: Iterable[int]) -> None:
     for pid in doomed:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    for _ in tries(5.0, 0.02):
+    for _ in poll(5.0, 0.02):
         if not any(arguments(pid) for pid in doomed):
             break
 

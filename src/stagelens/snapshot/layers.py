@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from docker.errors import APIError, ImageNotFound
 from requests.exceptions import RequestException
 
-from stagelens.errors import StagelensError, interruptible
+from stagelens.errors import StagelensError, short_traceback_on_interrupt
 from stagelens.snapshot import layercache
 from stagelens.snapshot.archive import LayerError, LayerFiles, Saved, read_saved
 from stagelens.snapshot.stack import Efficiency, Stack, Waste, efficiency, waste
@@ -83,7 +83,7 @@ class ImageLayers:
         return efficiency(self.layers)
 
 
-@interruptible()
+@short_traceback_on_interrupt()
 def read_layers(
     api: docker.APIClient,
     image: str,

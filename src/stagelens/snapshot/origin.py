@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from stagelens.dockerfile import Edge, Instruction, Stage, copied_words
-from stagelens.errors import interruptible
+from stagelens.errors import short_traceback_on_interrupt
 from stagelens.snapshot.entry import Entry
 from stagelens.snapshot.points import Copied, Point
 from stagelens.snapshot.probe import Exploration, StageFiles
@@ -26,7 +26,7 @@ class Step:
     path: str
 
 
-@interruptible()
+@short_traceback_on_interrupt()
 def history(exploration: Exploration, stage: str | int, path: str) -> tuple[Step, ...]:
     """The way of a file of a stage's final state, last step first.
 

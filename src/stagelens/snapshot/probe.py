@@ -13,10 +13,10 @@ from pathlib import Path
 from stagelens.buildkit import BuildRequest, Cancel
 from stagelens.builds import BuildTrace
 from stagelens.builds.run import OnVertex
+from stagelens.concurrency import CallbackRelay, run_cancellable
 from stagelens.dockerfile import Instruction, Stage, StageNotFound
 from stagelens.engine import Engine
-from stagelens.errors import StagelensError, interruptible
-from stagelens.interrupts import Call, attended, through
+from stagelens.errors import StagelensError, short_traceback_on_interrupt
 from stagelens.paths import cache_dir
 from stagelens.snapshot.diff import Diff, diff
 from stagelens.snapshot.known import Explored, Known, build_key
@@ -137,14 +137,14 @@ def explore(
     if found is None or {point for point in sources.values() if point} - found.snapshots.keys():
         stop = cancel or Cancel()
 
-        def look(call: Call) -> Explored:
+        def look(relay: CallbackRelay) -> Explored:
             project = Project(dockerfile, Path(context), request)
-            probe = Prober(engine, project, through(call, on_vertex), stop)
+            probe = Prober(engine, project, relay.wrap(on_vertex), stop)
             seen = probe.explored(needed, sources, known)
             known.keep_build(key, probe.time, seen)
             return seen
 
-        found = attended(look, stop)
+        found = run_cancellable(look, stop)
     stages: list[StageFiles] = []
     for index in needed:
         stage = dockerfile.stages[index]
@@ -175,7 +175,7 @@ def _check(trace: BuildTrace, context: Path) -> None:
         )
 
 
-@interruptible()
+@short_traceback_on_interrupt()
 def read_file(exploration: Exploration, stage: str | int, instruction: int | None, path: str) -> FileContent:
     """The first 64 KiB of a file as it is after an instruction (the stage's last unless told).
 
@@ -200,7 +200,7 @@ def read_file(exploration: Exploration, stage: str | int, instruction: int | Non
     project = Project(dockerfile, exploration.context, exploration.request)
     probe = Prober(exploration.engine, project, cancel=stop)
     needed, key = dockerfile.needed(exploration.trace.target), path_key(entry.path)
-    data = attended(lambda _: probe.content(needed, point, key, CONTENT_BYTES), stop)
+    data = run_cancellable(lambda _: probe.content(needed, point, key, CONTENT_BYTES), stop)
     return FileContent(data, entry.size, _is_binary(data))
 
 

@@ -25,7 +25,7 @@ from stagelens.buildkit import (
     Session,
     Source,
     gave_up,
-    persistently,
+    retry_transient,
     shared_key,
 )
 from stagelens.buildkit.context import load_ignore
@@ -104,7 +104,7 @@ class Prober:
         ------
         ProbeFailed, EngineGaveUp, BuildCancelled, ConnectionLost; ContextError: the context cannot be read.
         """
-        return persistently(lambda: self._explored(stages, sources, known), self._cancel)
+        return retry_transient(lambda: self._explored(stages, sources, known), self._cancel)
 
     def _explored(
         self, stages: Sequence[int], sources: Mapping[Point, Point | None], known: Known
@@ -207,7 +207,7 @@ class Prober:
                 with _shells(gateway, [graph.until(edge)]) as shells:
                     return shells.content(0, key, most)
 
-        return persistently(read, self._cancel)
+        return retry_transient(read, self._cancel)
 
     @contextmanager
     def _gateway(self) -> Generator[Gateway]:
@@ -241,7 +241,7 @@ def list_image(engine: Engine, image: str, cancel: Cancel | None = None) -> File
         ):
             return _walk(shells, {}, {0: None}, {})[0]
 
-    return persistently(listed, cancel)
+    return retry_transient(listed, cancel)
 
 
 def _walk(

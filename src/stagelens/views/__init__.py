@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from stagelens.errors import interruptible
+from stagelens.errors import short_traceback_on_interrupt
 from stagelens.views.i18n import language
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _MODULES = {
 }
 
 
-@interruptible()
+@short_traceback_on_interrupt()
 def __getattr__(name: str) -> Any:
     """Widgets are imported when they are asked for: the command line needs the numbers alone, and at once."""
     if name not in _MODULES:

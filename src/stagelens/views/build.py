@@ -17,7 +17,7 @@ from stagelens import text
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds import BuildTrace, LogLine, Vertex, build
 from stagelens.dockerfile import load
-from stagelens.errors import StagelensError, interruptible
+from stagelens.errors import StagelensError, short_traceback_on_interrupt
 from stagelens.views import buildhtml, progress
 from stagelens.views.base import STATIC, View
 from stagelens.views.channel import Handler
@@ -107,7 +107,7 @@ class BuildView(View):
         threading.Thread(target=self._run, args=(context, options, self._ended), daemon=True).start()
         return self
 
-    @interruptible()
+    @short_traceback_on_interrupt()
     def result(self) -> BuildTrace:
         """Wait for the build's end. Ctrl-C stops the build in the engine.
 
@@ -131,7 +131,7 @@ class BuildView(View):
         return self._follow().__await__()
 
     async def _follow(self) -> BuildTrace:
-        with interruptible():
+        with short_traceback_on_interrupt():
             try:
                 # A signal does not wake the event loop by itself: the kernel's interrupt waits for its turn.
                 while not self._ended.done():

@@ -9,14 +9,14 @@ from typing import Any
 from docker.errors import APIError
 
 from stagelens import engine as engines
-from stagelens.errors import interruptible
+from stagelens.errors import short_traceback_on_interrupt
 from stagelens_course.apps.model import APPLICATIONS, Removed
 from stagelens_course.apps.names import LABEL, Names, names_of
 
 _STOP_SECONDS = 2
 
 
-@interruptible()
+@short_traceback_on_interrupt()
 def down(
     engine: engines.Engine | None = None, namespace: str | None = None, *, images: bool = False
 ) -> Removed:

@@ -18,7 +18,7 @@ from docker.errors import APIError
 
 from stagelens.buildkit import dockerpy
 from stagelens.engine import Engine
-from stagelens.errors import interruptible
+from stagelens.errors import short_traceback_on_interrupt
 from stagelens_course.apps.errors import NotRunning
 from stagelens_course.apps.logs import frames
 from stagelens_course.apps.model import GALLERY, App, Response, Service
@@ -39,7 +39,7 @@ class _Question:
     timeout: float
 
 
-@interruptible()
+@short_traceback_on_interrupt()
 def fetch(
     app: App,
     path: str = "/",

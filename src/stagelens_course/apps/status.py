@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from stagelens import engine as engines
-from stagelens.errors import interruptible
+from stagelens.errors import short_traceback_on_interrupt
 from stagelens_course.apps.errors import NotRunning
 from stagelens_course.apps.fetch import fetch
 from stagelens_course.apps.model import APPLICATIONS, App, Health, Service
@@ -20,7 +20,7 @@ _PORT = 80
 _BY_HAND = "not made by stagelens, which leaves it alone"
 
 
-@interruptible()
+@short_traceback_on_interrupt()
 def status(engine: engines.Engine | None = None, namespace: str | None = None) -> App:
     """The applications as they are now; each that runs is asked for its health (within 2 s)."""
     found = engine or engines.connect(start=False)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from stagelens.errors import interruptible
-from stagelens.waiting import tries
+from stagelens.concurrency import poll
+from stagelens.errors import short_traceback_on_interrupt
 from stagelens_course.apps.errors import NotRunning
 from stagelens_course.apps.fetch import fetch
 from stagelens_course.apps.logs import entries, seconds
@@ -21,7 +21,7 @@ _LONGEST_MS = 86_400_000
 Line = Mapping[str, Any]
 
 
-@interruptible()
+@short_traceback_on_interrupt()
 def trace_request(app: App, path: str = "/") -> RequestTrace:
     """Call the page once and follow the call by its X-Request-Id through the three applications' logs.
 
@@ -32,7 +32,7 @@ def trace_request(app: App, path: str = "/") -> RequestTrace:
     request_id = f"trace-{uuid.uuid4().hex[:12]}"
     fetch(app, path, headers={"X-Request-Id": request_id})
     hops: list[Hop] = []
-    for _ in tries(2.5, 0.05):
+    for _ in poll(2.5, 0.05):
         lines = {service.name: _lines(app, service, request_id) for service in app.services}
         hops = hops_of(app, path, lines)
         whole = bool(hops) and all(hop.inside is not None or hop.status is None for hop in hops)

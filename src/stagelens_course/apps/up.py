@@ -11,9 +11,9 @@ from docker.errors import APIError
 from stagelens import engine as engines
 from stagelens.buildkit import Cancel
 from stagelens.builds import LogLine, Vertex
+from stagelens.concurrency import CallbackRelay, run_cancellable
 from stagelens.dockerfile import load
-from stagelens.errors import interruptible
-from stagelens.interrupts import Call, attended, through
+from stagelens.errors import short_traceback_on_interrupt
 from stagelens_course import images
 from stagelens_course.apps.errors import ImageMissing, RunError
 from stagelens_course.apps.lock import starting
@@ -25,7 +25,7 @@ Report = Callable[[str], None]
 OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
 
 
-@interruptible()
+@short_traceback_on_interrupt()
 def up(
     engine: engines.Engine | None = None,
     *,
@@ -67,7 +67,7 @@ def up(
         images.ensure(found, _base_images(services), report=report, cancel=cancel)
     stop = cancel or Cancel()
 
-    def work(call: Call) -> App:
+    def work(relay: CallbackRelay) -> App:
         starter = Starter(
             found,
             names,
@@ -76,14 +76,14 @@ def up(
             ports=dict(ports or {}),
             call=uuid.uuid4().hex,
             cancel=stop,
-            report=through(call, report),
-            on_vertex=through(call, on_vertex),
+            report=relay.wrap(report),
+            on_vertex=relay.wrap(on_vertex),
         )
         return starter.run(build)
 
     try:
         with starting(names.network):
-            return attended(work, stop)
+            return run_cancellable(work, stop)
     except APIError as error:
         raise RunError("The engine refused a step.", why=str(error.explanation or error)[:1000]) from error
 

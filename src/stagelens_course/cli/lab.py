@@ -14,8 +14,8 @@ from stagelens import engine as engines
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import requirements
 from stagelens.cli.console import err, working
+from stagelens.concurrency import defer_signals
 from stagelens.errors import StagelensError
-from stagelens.interrupts import uninterrupted
 from stagelens_course import images
 
 ROOT = Path(__file__).parents[3]
@@ -69,7 +69,7 @@ def _serve(command: list[str], environment: dict[str, str]) -> int:
     process: subprocess.Popen[bytes] | None = None
     try:
         # An interrupt within could leave a Jupyter that nobody knows of.
-        with uninterrupted():
+        with defer_signals():
             process = subprocess.Popen(command, cwd=ROOT, env=environment)
         return process.wait()
     except BaseException as error:

@@ -12,8 +12,8 @@ import click
 
 from stagelens.cli import engine as engine_commands
 from stagelens.cli.console import out, working
+from stagelens.concurrency import run_cancellable
 from stagelens.errors import StagelensError
-from stagelens.interrupts import attended
 from stagelens_course import images
 
 ROOT = Path(__file__).parents[3]
@@ -76,7 +76,7 @@ def _execute(source: Path, executed: Path) -> None:
             with closing(kernel):
                 kernel.run(str(source), executed, {}, timeout=None)
 
-        attended(work, kernel.stop)
+        run_cancellable(work, kernel.stop)
 
 
 def still_page(executed: Path) -> str:

@@ -10,8 +10,8 @@ import ipywidgets as widgets
 
 from stagelens import text
 from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.concurrency import defer_signals
 from stagelens.errors import StagelensError
-from stagelens.interrupts import uninterrupted
 from stagelens.views.channel import Handler
 from stagelens.views.sheet import Sheet
 from stagelens_course.grading.model import Report
@@ -149,7 +149,7 @@ class BenchEditor(Sheet):
 
     def _goodbye(self) -> None:
         # Jupyter sends SIGTERM half-way, of which a kernel would die at once.
-        with uninterrupted():
+        with defer_signals():
             self._cancel()
             self.wait(_GOODBYE_SECONDS)
 

@@ -19,8 +19,8 @@ from docker.errors import APIError
 
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds.logs import clean
+from stagelens.concurrency import defer_signals
 from stagelens.engine import Engine, remove_container
-from stagelens.interrupts import uninterrupted
 from stagelens_course.grading.model import Limits
 
 ASKER_IMAGE = "diamol/base"
@@ -140,13 +140,13 @@ def _named(engine: Engine) -> Generator[str]:
         yield name
     finally:
         # What the engine keeps nonetheless has a label, and is swept by the next grader.
-        with uninterrupted(), suppress(APIError):
+        with defer_signals(), suppress(APIError):
             remove_container(engine.api, name)
 
 
 def _create(engine: Engine, image: str, command: list[str] | None = None, **settings: Any) -> None:
     # Given up, it would come after its removal.
-    with uninterrupted():
+    with defer_signals():
         engine.api.create_container(image, command, **settings)
 
 

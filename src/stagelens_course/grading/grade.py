@@ -8,9 +8,9 @@ from pathlib import Path
 
 from stagelens import engine as engines
 from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.concurrency import CallbackRelay, run_cancellable
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
-from stagelens.interrupts import Call, attended, through
 from stagelens_course import images
 from stagelens_course.grading.checks import WAYS, Seen
 from stagelens_course.grading.container import ASKER_IMAGE
@@ -53,10 +53,10 @@ def grade_folder(
     """
     stop = cancel or Cancel()
 
-    def work(call: Call) -> Report:
-        return _graded(exercise, Path(folder), engine, stop, through(call, report))
+    def work(relay: CallbackRelay) -> Report:
+        return _graded(exercise, Path(folder), engine, stop, relay.wrap(report))
 
-    return attended(work, stop)
+    return run_cancellable(work, stop)
 
 
 def _graded(exercise: Exercise, folder: Path, engine: Engine, cancel: Cancel, say: Progress) -> Report:

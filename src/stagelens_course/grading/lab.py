@@ -19,10 +19,10 @@ from docker.errors import APIError
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds import BuildFailed, BuildTrace, Vertex, build
 from stagelens.builds.logs import clean
+from stagelens.concurrency import defer_signals
 from stagelens.dockerfile import DockerfileError
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
-from stagelens.interrupts import uninterrupted
 from stagelens.snapshot import FileTable
 from stagelens.snapshot.prober import list_image
 from stagelens_course.grading import container, policy, workspace
@@ -251,5 +251,5 @@ class Lab:
 
 
 def _remove(engine: Engine, image: str) -> None:
-    with uninterrupted(), suppress(APIError):
+    with defer_signals(), suppress(APIError):
         engine.api.remove_image(image, force=True)

@@ -8,8 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from stagelens.concurrency import defer_signals
 from stagelens.errors import StagelensError
-from stagelens.interrupts import uninterrupted
 from stagelens_course.grading.catalogue import ROOT
 from stagelens_course.grading.model import Exercise
 
@@ -41,7 +41,7 @@ def start(exercise: Exercise, to: Path | None = None) -> Path:
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     place = folder if folder.is_dir() else folder.parent
-    with uninterrupted(), tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=place) as name:
+    with defer_signals(), tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=place) as name:
         # Whole or not at all: a disk may be full half-way.
         whole = shutil.copytree(exercise.folder, Path(name) / folder.name)
         if folder.is_dir():
@@ -70,7 +70,7 @@ def reset(exercise: Exercise, to: Path | None = None) -> tuple[Path, Path | None
             remedy="choose another folder with --to",
         )
     kept = _free(folder.with_name(f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
-    with uninterrupted():
+    with defer_signals():
         kept.mkdir()
         try:
             _move(folder, kept)

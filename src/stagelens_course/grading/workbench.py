@@ -7,9 +7,9 @@ from pathlib import Path
 
 from stagelens import engine as engines
 from stagelens.buildkit import Cancel
+from stagelens.concurrency import run_cancellable
 from stagelens.engine import Engine
-from stagelens.errors import StagelensError, interruptible
-from stagelens.interrupts import attended, through
+from stagelens.errors import StagelensError, short_traceback_on_interrupt
 from stagelens.views.line import StatusLine
 from stagelens.views.markup import size
 from stagelens_course import images
@@ -96,7 +96,7 @@ class Workbench:
         kept = work.reset(self.exercise, self.folder)[1] if self.folder.exists() else None
         return _named(kept) if kept else None
 
-    @interruptible()
+    @short_traceback_on_interrupt()
     def check(self) -> Report:
         """Grade the answer as it is by now, in the editor if it was not saved; say how far it is.
 
@@ -145,14 +145,14 @@ class Workbench:
         failed = ", ".join(check.title for check in report.checks if not check.passed)
         raise NotSolved("The answer is not right yet.", why=report.error or failed)
 
-    @interruptible()
+    @short_traceback_on_interrupt()
     def compare(self, edit: str) -> Comparison:
         """The project as given, beside the answer once it was begun: size, files, what an edit runs again."""
         found = engines.connect()
         try:
             with StatusLine() as line:
                 stop = Cancel()
-                rows = attended(lambda call: self._rows(found, edit, through(call, line), stop), stop)
+                rows = run_cancellable(lambda relay: self._rows(found, edit, relay.wrap(line), stop), stop)
         finally:
             found.api.close()
         file = self.exercise.edits[edit].file

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from stagelens.buildkit import Cancel
+from stagelens.concurrency import poll
 from stagelens.paths import cache_dir
-from stagelens.waiting import tries
 from stagelens_course.images import host
 from stagelens_course.images.process import run
 
@@ -76,7 +76,7 @@ def tarball(recipe: str, report: Callable[[str], None], cancel: Cancel | None = 
 
 def _remove(folder: Path) -> None:
     """Remove a folder in which killed programs may be at their last write yet."""
-    for _ in tries(_END_SECONDS, 0.05):
+    for _ in poll(_END_SECONDS, 0.05):
         if not folder.exists():
             break
         shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from stagelens.buildkit import Cancel
-from stagelens.interrupts import attended
+from stagelens.concurrency import run_cancellable
 from stagelens_course.images.errors import ReplicaFailed
 
 PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
@@ -34,7 +34,7 @@ def run(
     cancel = cancel or Cancel()
     # An interrupt can hit the main thread while the program is being started, and nobody would know of
     # the program then. Another thread is never interrupted: it starts it, and ends it when told.
-    return attended(lambda _: _run(command, cwd, cancel, temporary), cancel)
+    return run_cancellable(lambda _: _run(command, cwd, cancel, temporary), cancel)
 
 
 def _run(command: Sequence[str], cwd: Path | None, cancel: Cancel, temporary: Path | None) -> str:

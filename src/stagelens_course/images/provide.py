@@ -10,9 +10,9 @@ from docker.errors import APIError
 from filelock import FileLock, Timeout
 
 from stagelens.buildkit import BuildCancelled, Cancel
+from stagelens.concurrency import CallbackRelay, run_cancellable
 from stagelens.engine import Engine
-from stagelens.errors import interruptible
-from stagelens.interrupts import Call, attended, through
+from stagelens.errors import short_traceback_on_interrupt
 from stagelens.paths import cache_dir
 from stagelens_course.images import certificates, replica
 from stagelens_course.images.errors import ImagesError, PullFailed
@@ -29,7 +29,7 @@ def describe(engine: Engine, *, namespace: str = NAMESPACE) -> tuple[BaseImage, 
     return tuple(_row(f"{namespace}/{kind}", present) for kind in KINDS)
 
 
-@interruptible()
+@short_traceback_on_interrupt()
 def ensure(
     engine: Engine,
     names: Iterable[str] | None = None,
@@ -68,8 +68,8 @@ def ensure(
     rows: dict[str, BaseImage] = {}
     stop = cancel or Cancel()
 
-    def work(call: Call) -> None:
-        tell = through(call, report)
+    def work(relay: CallbackRelay) -> None:
+        tell = relay.wrap(report)
         with _alone(stop):
             # Another process may have made them while this one waited.
             wanted = lacking()
@@ -85,7 +85,7 @@ def ensure(
                 _drop_untagged(engine, former)
 
     if lacking():
-        attended(work, stop)
+        run_cancellable(work, stop)
         lacking()
     return tuple(rows[kind] for kind in kinds)
 

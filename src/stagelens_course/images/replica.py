@@ -24,7 +24,7 @@ from stagelens.buildkit import (
     FileSync,
     Session,
     Source,
-    persistently,
+    retry_transient,
     solve,
 )
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
@@ -125,7 +125,7 @@ def build(
                 solve(api, request, session=session.id, on_status=on_status, cancel=cancel)
 
         try:
-            persistently(attempt, cancel)
+            retry_transient(attempt, cancel)
         except BuildError as error:
             raise ReplicaFailed(
                 f"The replica {tag} could not be built.",

@@ -188,7 +188,7 @@ def test_an_interrupt_at_the_start_of_the_thread_that_does_the_work_leaves_nothi
 
     def started(thread: threading.Thread) -> None:
         start(thread)
-        if thread.name.startswith("stagelens-attended"):
+        if thread.name.startswith("stagelens-work"):
             workers.append(thread)
             os.kill(os.getpid(), signal.SIGINT)
 

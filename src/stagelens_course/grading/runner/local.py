@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from stagelens.interrupts import uninterrupted
+from stagelens.concurrency import defer_signals
 from stagelens_course.grading.runner.kernel import KernelStopped, WarmKernel
 from stagelens_course.grading.runner.task import Outcome, Task, carry_out
 
@@ -44,7 +44,7 @@ class LocalScheduler:
                 self._work.mkdir(parents=True)
             for engine in self._engines:
                 # An interrupt within could leave a thread that nobody knows of.
-                with uninterrupted():
+                with defer_signals():
                     workers.append(_Worker(inbox, outbox, self._work, engine))
             for task in tasks:
                 inbox.put(task)

@@ -1,4 +1,4 @@
-"""What must be done whole is, whichever way we are told to end meanwhile."""
+"""Deferred signals, cancellable work and polling."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from stagelens_testing.held import nothing_new, threads
 
-from stagelens import interrupts
-from stagelens.interrupts import Call, attended, through, uninterrupted
+from stagelens import concurrency
+from stagelens.concurrency import CallbackRelay, defer_signals, run_cancellable
 
 SECONDS = 20
 
 
 @pytest.fixture(autouse=True)
-def _as_on_a_terminal() -> Iterator[None]:
+def _terminal_sigint_handler() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -27,11 +27,11 @@ def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_an_interrupt_comes_after_the_block() -> None:
+def test_interrupt_is_delivered_after_the_block() -> None:
     done: list[str] = []
 
     def block() -> None:
-        with uninterrupted():
+        with defer_signals():
             interrupt()
             done.append("the rest")
 
@@ -41,11 +41,11 @@ def test_an_interrupt_comes_after_the_block() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_one_that_is_pressed_twice_is_meant_once() -> None:
+def test_double_press_is_delivered_once() -> None:
     done: list[str] = []
 
     def block() -> None:
-        with uninterrupted():
+        with defer_signals():
             interrupt()
             interrupt()
             done.append("the rest")
@@ -55,57 +55,57 @@ def test_one_that_is_pressed_twice_is_meant_once() -> None:
     assert done == ["the rest"]
 
 
-def test_one_that_is_pressed_again_later_ends_a_block_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interrupts, "ONCE_SECONDS", 0.0)
+def test_later_second_interrupt_is_delivered_inside_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(concurrency, "FORCE_AFTER_SECONDS", 0.0)
 
     def block() -> None:
-        with uninterrupted():
+        with defer_signals():
             interrupt()
             interrupt()
-            pytest.fail("it was not heard")
+            pytest.fail("the second interrupt was not delivered")
 
     with pytest.raises(KeyboardInterrupt):
         block()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_closed_terminal_waits_too_and_keeps_what_its_handler_sets() -> None:
-    told: list[int] = []
+def test_sighup_is_deferred_and_its_handler_may_install_another() -> None:
+    delivered: list[int] = []
 
     def end(number: int, _: object) -> None:
-        told.append(number)
+        delivered.append(number)
         signal.signal(number, signal.SIG_IGN)
 
     before = signal.signal(signal.SIGHUP, end)
     try:
-        with uninterrupted():
+        with defer_signals():
             os.kill(os.getpid(), signal.SIGHUP)
-            assert told == []
-        assert told == [signal.SIGHUP]
+            assert delivered == []
+        assert delivered == [signal.SIGHUP]
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_block_that_fails_says_so_where_nothing_interrupts_it() -> None:
-    with pytest.raises(ValueError, match="theirs"), uninterrupted():
+def test_error_in_the_block_is_raised() -> None:
+    with pytest.raises(ValueError, match="theirs"), defer_signals():
         raise ValueError("theirs")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_what_is_ignored_stays_so() -> None:
+def test_ignored_signal_stays_ignored() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with uninterrupted():
+    with defer_signals():
         interrupt()
         interrupt()
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
-def test_another_thread_has_nothing_to_hold() -> None:
+def test_defer_signals_does_nothing_in_another_thread() -> None:
     seen: list[object] = []
 
     def work() -> None:
-        with uninterrupted():
+        with defer_signals():
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)
@@ -115,20 +115,20 @@ def test_another_thread_has_nothing_to_hold() -> None:
 
 
 class Stopped(Exception):
-    """What work ends with when it is cancelled."""
+    """Raised by cancelled work."""
 
 
 class Work:
-    """Work that goes on until it is cancelled, and then cleans up; it says what it does by `tell`."""
+    """Work that runs until it is cancelled, then cleans up, and reports both steps."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
         self.cleaned = False
 
-    def __call__(self, tell: Callable[[str], object]) -> str:
-        tell("working")
+    def __call__(self, report: Callable[[str], object]) -> str:
+        report("working")
         assert self._stop.wait(SECONDS)
-        tell("cleaning")
+        report("cleaning")
         self.cleaned = True
         raise Stopped
 
@@ -136,14 +136,14 @@ class Work:
         self._stop.set()
 
 
-def test_an_interrupt_cancels_work_and_comes_when_that_has_cleaned_up() -> None:
+def test_interrupt_cancels_work_and_is_raised_after_its_cleanup() -> None:
     work = Work()
     with nothing_new(threads), pytest.raises(KeyboardInterrupt):
-        attended(lambda call: work(through(call, lambda _: interrupt())), work.stop)
+        run_cancellable(lambda relay: work(relay.wrap(lambda _: interrupt())), work.stop)
     assert work.cleaned
 
 
-def test_a_second_interrupt_does_not_disturb_its_cleaning_up() -> None:
+def test_second_interrupt_does_not_disturb_the_cleanup() -> None:
     work = Work()
 
     def stop() -> None:
@@ -152,43 +152,43 @@ def test_a_second_interrupt_does_not_disturb_its_cleaning_up() -> None:
         interrupt()
 
     with nothing_new(threads), pytest.raises(KeyboardInterrupt):
-        attended(lambda call: work(through(call, lambda _: interrupt())), stop)
+        run_cancellable(lambda relay: work(relay.wrap(lambda _: interrupt())), stop)
     assert work.cleaned
 
 
-def test_callbacks_are_called_in_the_waiting_thread_and_what_they_raise_cancels_the_work() -> None:
+def test_callback_runs_in_the_waiting_thread_and_its_error_cancels_the_work() -> None:
     work = Work()
     seen: list[threading.Thread] = []
 
-    def told(_: str) -> None:
+    def callback(_: str) -> None:
         seen.append(threading.current_thread())
         raise ValueError("theirs")
 
     with pytest.raises(ValueError, match="theirs"):
-        attended(lambda call: work(through(call, told)), work.stop)
+        run_cancellable(lambda relay: work(relay.wrap(callback)), work.stop)
     assert seen == [threading.main_thread()]
     assert work.cleaned
 
 
-def test_work_that_ends_by_itself_is_not_cancelled() -> None:
+def test_finished_work_is_not_cancelled() -> None:
     cancelled: list[None] = []
 
-    def fail(_: Call) -> None:
+    def fail(_: CallbackRelay) -> None:
         raise Stopped
 
-    assert attended(lambda _: "done", lambda: cancelled.append(None)) == "done"
+    assert run_cancellable(lambda _: "done", lambda: cancelled.append(None)) == "done"
     with pytest.raises(Stopped):
-        attended(fail, lambda: cancelled.append(None))
+        run_cancellable(fail, lambda: cancelled.append(None))
     assert cancelled == []
 
 
-def test_in_another_thread_the_work_is_just_done() -> None:
+def test_outside_the_main_thread_work_runs_in_the_calling_thread() -> None:
     seen: list[object] = []
 
-    def work(call: Call) -> None:
-        through(call, seen.append)(threading.current_thread())
+    def work(relay: CallbackRelay) -> None:
+        relay.wrap(seen.append)(threading.current_thread())
 
-    thread = threading.Thread(target=lambda: attended(work, lambda: None))
+    thread = threading.Thread(target=lambda: run_cancellable(work, lambda: None))
     thread.start()
     thread.join()
     assert seen == [thread]
