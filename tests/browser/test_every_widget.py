@@ -31,6 +31,7 @@ CELLS = (
     """
 import stagelens
 from stagelens_course import apps
+from stagelens_course.apps.view import AppView
 from stagelens.cache import read_inputs
 from stagelens.engine import connect
 from stagelens.snapshot.layers import read_layers
