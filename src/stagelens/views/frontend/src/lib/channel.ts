@@ -1,14 +1,5 @@
 // Requests to the kernel and its answers; the other end is stagelens/views/channel.py.
-
-/** What anywidget hands to a widget: traits by name, and messages. */
-export interface Model {
-  get(name: string): any;
-  set(name: string, value: unknown): void;
-  save_changes(): void;
-  on(name: string, callback: (...values: any[]) => void): void;
-  off(name: string, callback: (...values: any[]) => void): void;
-  send(content: unknown): void;
-}
+import type { AnyModel } from "@anywidget/types";
 
 /** A StagelensError as the kernel tells it. */
 export interface Told {
@@ -38,7 +29,7 @@ export class Channel {
   // Views of one model share its messages: ids must not meet.
   private next = Math.floor(Math.random() * 2 ** 40) * 1000;
 
-  constructor(private model: Model) {
+  constructor(private model: AnyModel) {
     model.on("msg:custom", this.take);
   }
 

@@ -1,11 +1,12 @@
 // From a component to an anywidget module: theme, words, traits, and one channel a view.
+import type { AnyModel, AnyWidget } from "@anywidget/types";
 import { type ComponentType, createContext, render } from "preact";
 import { useContext, useEffect, useState } from "preact/hooks";
 import theme from "../theme.css";
-import { Channel, type Model } from "./channel";
+import { Channel } from "./channel";
 
 interface Place {
-  model: Model;
+  model: AnyModel;
   channel: Channel;
 }
 
@@ -62,9 +63,9 @@ export function useWords(): Words {
 
 /** An anywidget module that draws `App`. Its own rules begin with `.sl.sl-view-NAME`: several widgets are in one
  *  page, each with the shared rules, and what stands later must not win. */
-export function widget(App: ComponentType, styles: string, name: string) {
+export function widget(App: ComponentType, styles: string, name: string): AnyWidget {
   return {
-    render({ model, el }: { model: Model; el: HTMLElement }) {
+    render({ model, el }) {
       const channel = new Channel(model);
       const speak = () => el.setAttribute("lang", model.get("language"));
       speak();
