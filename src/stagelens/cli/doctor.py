@@ -1,28 +1,28 @@
-"""`stagelens doctor`: what lessons need, what is there, and the remedy for what is not."""
+"""`stagelens doctor`: what builds need, what is there, and the remedy for what is missing."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from stagelens import engine as engines
 from stagelens.buildkit import BuildKitError, Session
 from stagelens.cli import engine as engine_commands
-from stagelens.cli import requirements, surroundings
-from stagelens.cli.console import print_json, working
+from stagelens.cli import proxies
+from stagelens.cli.console import print_json
 from stagelens.cli.findings import Finding, State, show
 from stagelens.errors import StagelensError
 from stagelens.paths import cache_dir, state_dir
 from stagelens.settings import Settings, SettingsInvalid
 from stagelens.views.markup import size
-from stagelens_course import images
 
 _LOW_BYTES = 3 * 1000**3
-# Less than this, and not even the first lesson's build has room.
+# Less than this, and not even a small build has room.
 _FULL_BYTES = 200 * 1000**2
 
 
@@ -30,12 +30,23 @@ _FULL_BYTES = 200 * 1000**2
 @click.option("--fix", is_flag=True, help="Mend what can be mended safely.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as docs/doctor.md describes it.")
 def doctor(fix: bool, as_json: bool) -> None:
-    """Check that lessons can run here; exit 0 only if they can.
+    """Check that builds can run here; exit 0 only if they can.
 
-    --fix starts a private engine where none answers and provides the base images; it removes and replaces
-    nothing.
+    --fix starts a private engine where none answers; it removes and replaces nothing.
     """
-    findings = [*(_fix() if fix else ()), *examine()]
+    report([*(attempt_fix() if fix else ()), *examine()], as_json)
+
+
+def report(findings: Sequence[Finding], as_json: bool) -> NoReturn:
+    """Print findings and exit: with 0, or with 1 if one of them is a problem.
+
+    Parameters
+    ----------
+    findings
+        What was found, in the order to print it.
+    as_json
+        Whether to print JSON, as docs/doctor.md describes it.
+    """
     well = all(finding.state != "problem" for finding in findings)
     if as_json:
         print_json({"ok": well, "findings": [asdict(f) for f in findings]})
@@ -45,14 +56,24 @@ def doctor(fix: bool, as_json: bool) -> None:
     raise click.exceptions.Exit(0 if well else 1)
 
 
-def _fix() -> Iterator[Finding]:
-    """Mend what can be mended; what cannot is told, and what is still wrong then, `examine` finds."""
+def attempt_fix(provide: Callable[[engines.Engine], None] | None = None) -> Iterator[Finding]:
+    """Start an engine where none answers, and provide what runs on it.
+
+    Parameters
+    ----------
+    provide
+        Called with the engine to provide what else is needed, such as images.
+
+    Yields
+    ------
+    Finding
+        What could not be fixed. What is still wrong afterwards, `examine` finds.
+    """
     try:
         engine = engine_commands.find()
         try:
-            requirements.provide_replica_tools(engine, images.NAMES)
-            with working("base images") as report:
-                images.ensure(engine, report=report)
+            if provide is not None:
+                provide(engine)
         finally:
             engine.api.close()
     except engines.EngineNotFound:
@@ -62,8 +83,23 @@ def _fix() -> Iterator[Finding]:
         yield Finding("fix", "note", text, error.remedy)
 
 
-def examine() -> Iterator[Finding]:
-    """All findings, the engine first; nothing is changed."""
+def _no_more(_: engines.Engine | None) -> tuple[Finding, ...]:
+    return ()
+
+
+def examine(more: Callable[[engines.Engine | None], Iterable[Finding]] = _no_more) -> Iterator[Finding]:
+    """Examine settings, the engine and its proxies; nothing is changed.
+
+    Parameters
+    ----------
+    more
+        Called with the engine, or None where none answers; its findings come last.
+
+    Yields
+    ------
+    Finding
+        What was found, the engine first.
+    """
     try:
         Settings()
     except SettingsInvalid as error:
@@ -81,12 +117,13 @@ def examine() -> Iterator[Finding]:
         engine = engines.connect(start=False)
     except engines.EngineNotFound as error:
         yield _no_engine(error)
-        yield from surroundings.look(None)
+        yield from proxies.examine(None)
+        yield from more(None)
         return
     try:
         yield from _engine(engine)
-        yield from _images(engine)
-        yield from surroundings.look(engine)
+        yield from proxies.examine(engine)
+        yield from more(engine)
     finally:
         engine.api.close()
 
@@ -144,11 +181,11 @@ def _backend(engine: engines.Engine) -> Finding:
         remedy = "switch to Linux containers in Docker Desktop's menu"
         return Finding("builds", "problem", "this engine runs Windows containers", remedy)
     if engine.info.podman:
-        text = "Podman's builder: it builds, but lessons look into stages, which needs BuildKit"
+        text = "Podman's builder: it builds, but looking into stages needs BuildKit"
         remedy = "start Docker Engine 20.10 or newer; stagelens build goes on with Podman"
         return Finding("builds", "problem", text, remedy, {"backend": "classic"})
     if not engine.info.buildkit:
-        remedy = "use Docker Engine 20.10 or newer for lessons that look into stages"
+        remedy = "use Docker Engine 20.10 or newer to look into stages"
         text, facts = "classic builder: this engine has no BuildKit", {"backend": "classic"}
         return Finding("builds", "problem", text, remedy, facts)
     try:
@@ -161,14 +198,3 @@ def _backend(engine: engines.Engine) -> Finding:
             text += ", and with containerd's image store that can fail"
         return Finding("builds", "note", text, remedy, {"backend": "upload"})
     return Finding("builds", "ok", "BuildKit, through a session", facts={"backend": "session"})
-
-
-def _images(engine: engines.Engine) -> Iterator[Finding]:
-    for image in images.describe(engine):
-        facts = asdict(image)
-        if image.origin == "missing":
-            needed = any(image.name in names for names in images.LESSON_IMAGES.values())
-            state: State = "problem" if needed else "note"
-            yield Finding(image.name, state, "not there", f"stagelens images {image.name}", facts)
-        else:
-            yield Finding(image.name, "ok", f"{image.origin}, {size(image.size)}", facts=facts)

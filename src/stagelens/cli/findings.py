@@ -15,7 +15,7 @@ _COLOURS: dict[State, str] = {"ok": "green", "note": "yellow", "problem": "red"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: a `problem` keeps lessons from running, a `note` does not.
+    """One thing looked at: a `problem` keeps builds from running, a `note` does not.
 
     `facts` are what `text` was made from, as JSON; docs/doctor.md lists them.
     """

@@ -7,11 +7,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stagelens.cli.console import err, working
-from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 
 _PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
@@ -29,9 +27,6 @@ class Program:
 
 ENGINE = (Program("dockerd", "docker.io"), Program("iptables", "iptables"), Program("ip", "iproute2"))
 LIMITS = (Program("mkfs.ext4", "e2fsprogs"), Program("mount", "mount"), Program("umount", "mount"))
-REPLICAS = (Program("debootstrap", "debootstrap"),)
-BROWSER = (Program("chromium", "chromium"), Program("npm", "npm"))
-TESTS = (Program("ssh-agent", "openssh-client"),)
 
 
 def missing(programs: tuple[Program, ...]) -> tuple[Program, ...]:
@@ -77,20 +72,6 @@ def provide(programs: tuple[Program, ...]) -> None:
             why="\n".join(done.stderr.splitlines()[-8:]),
             remedy=f"mend what it says, then run: apt-get update && {' '.join(command)}",
         )
-
-
-def provide_replica_tools(engine: Engine, names: Iterable[str]) -> None:
-    """Install debootstrap where one of these base images is missing and this user may install it.
-
-    Elsewhere nothing is said: the images may still be pulled. diamol/base is made without it.
-    """
-    # The engine's commands, which need this module too, have nothing to do with images.
-    from stagelens_course import images
-
-    wanted = set(names) - {"diamol/base"}
-    lacking = [row.name for row in images.describe(engine) if row.origin == "missing" and row.name in wanted]
-    if lacking and sys.platform == "linux" and os.geteuid() == 0 and shutil.which("apt-get"):
-        provide(REPLICAS)
 
 
 def _apt(command: list[str]) -> subprocess.CompletedProcess[str]:

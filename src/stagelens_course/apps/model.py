@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stagelens.engine import Engine
+from stagelens_course.folder import course_folder
 
 Health = Literal["healthy", "unhealthy", "unknown"]
 
-_EXERCISES = Path(__file__).parents[3] / "ch04" / "exercises"
+_PROJECTS = course_folder() / "ch04" / "exercises"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,9 @@ class Definition:
 
 # The memory's limit also sizes the heap of the JVM, which else takes a quarter of the machine.
 APPLICATIONS: tuple[Definition, ...] = (
-    Definition("iotd", "image-of-the-day", _EXERCISES / "image-of-the-day", 800, memory=512 * 1024**2),
-    Definition("accesslog", "access-log", _EXERCISES / "access-log", 801),
-    Definition("image-gallery", "image-gallery", _EXERCISES / "image-gallery", 802),
+    Definition("iotd", "image-of-the-day", _PROJECTS / "image-of-the-day", 800, memory=512 * 1024**2),
+    Definition("accesslog", "access-log", _PROJECTS / "access-log", 801),
+    Definition("image-gallery", "image-gallery", _PROJECTS / "image-gallery", 802),
 )
 GALLERY = "image-gallery"
 

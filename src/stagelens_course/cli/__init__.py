@@ -17,7 +17,7 @@ COMMANDS = {
     "grade": "stagelens_course.cli.grade:grade_command",
     "images": "stagelens_course.cli.images:images",
     "engine": cli.COMMANDS["engine"],
-    "doctor": cli.COMMANDS["doctor"],
+    "doctor": "stagelens_course.cli.doctor:doctor",
     "test": "stagelens_course.cli.testing:test",
 }
 app = cli.command_line(COMMANDS)

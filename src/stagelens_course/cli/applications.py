@@ -11,9 +11,9 @@ from rich.table import Table
 
 from stagelens.builds import LogLine, Vertex
 from stagelens.cli import engine as engine_commands
-from stagelens.cli import requirements
 from stagelens.cli.console import INTERRUPTED, err, out, print_json, working
 from stagelens_course import apps, images
+from stagelens_course.cli.images import provide_replica_tools
 
 AS = click.option(
     "--as", "namespace", metavar="NAME", help="Names of your own, so that many can share one engine."
@@ -31,7 +31,7 @@ def up(namespace: str | None, public: bool, build: bool, as_json: bool) -> None:
     """Start the three applications; wait until each answers."""
     engine = engine_commands.find()
     if build:
-        requirements.provide_replica_tools(engine, images.NAMES)
+        provide_replica_tools(engine, images.NAMES)
     try:
         with working("starting the applications") as say:
             app = apps.up(

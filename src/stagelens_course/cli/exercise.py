@@ -9,11 +9,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from stagelens.cli import engine as engine_commands
-from stagelens.cli import requirements
 from stagelens.cli.build import told_of_interrupts
 from stagelens.cli.console import err, out, print_json, working
 from stagelens.errors import StagelensError
 from stagelens_course import grading
+from stagelens_course.cli.images import provide_replica_tools
 from stagelens_course.grading import CheckResult, Exercise, Report, work
 
 TO = click.option(
@@ -75,7 +75,7 @@ def check(folder: str, name: str | None, as_json: bool) -> None:
     """
     task, place = find(folder, name)
     engine = engine_commands.find()
-    requirements.provide_replica_tools(engine, grading.needed_images(task))
+    provide_replica_tools(engine, grading.needed_images(task))
     with told_of_interrupts(), working(f"checking {place}") as say:
         report = grading.check_folder(task, place, engine=engine, report=say)
     if as_json:

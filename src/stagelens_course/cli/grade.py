@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from stagelens.cli import requirements
 from stagelens.cli.console import INTERRUPTED, err, out, working
 
 if TYPE_CHECKING:
@@ -122,10 +121,11 @@ def grade_command(
 def _prepared(address: str | None, exercise: Exercise, workers: int) -> Generator[tuple[str, ...]]:
     """An engine for each worker, with its base images, before workers ask for them at the same time."""
     from stagelens import engine as engines
+    from stagelens_course.cli.images import provide_replica_tools
     from stagelens_course.grading import needed_images, place
 
     usual = engines.connect(None if address == place.OWN else address)
-    requirements.provide_replica_tools(usual, needed_images(exercise))
+    provide_replica_tools(usual, needed_images(exercise))
     usual.api.close()
     cpus = exercise.limits.cpus
     with ExitStack() as held:

@@ -15,8 +15,8 @@ from stagelens.cli.console import out, working
 from stagelens.concurrency import run_cancellable
 from stagelens.errors import StagelensError
 from stagelens_course import images
-
-ROOT = Path(__file__).parents[3]
+from stagelens_course.cli.images import provide_images
+from stagelens_course.folder import course_folder
 
 
 @click.command("run")
@@ -37,8 +37,7 @@ def run_command(name: str, out_dir: Path, language: str) -> None:
 
     source = find_notebook(name, language)
     engine = engine_commands.find()
-    with working("base images") as report:
-        images.ensure(engine, images.LESSON_IMAGES.get(source.stem), report=report)
+    provide_images(engine, images.LESSON_IMAGES.get(source.stem))
     os.environ["DOCKER_HOST"] = engine.address
     out_dir.mkdir(parents=True, exist_ok=True)
     executed = out_dir / f"{source.stem}.ipynb"
@@ -104,7 +103,7 @@ def find_notebook(name: str, language: str = "en") -> Path:
     ------
     StagelensError: neither is there; the remedy lists the lessons, or their languages.
     """
-    folder = ROOT / "notebooks" / language
+    folder = course_folder() / "notebooks" / language
     if not folder.is_dir():
         languages = ", ".join(sorted(path.name for path in folder.parent.glob("*") if path.is_dir()))
         raise StagelensError(

@@ -15,11 +15,14 @@ import click
 from stagelens import engine as engines
 from stagelens.cli import engine as engine_commands
 from stagelens.cli import requirements
-from stagelens.cli.console import err, working
+from stagelens.cli.console import err
 from stagelens.errors import StagelensError
-from stagelens_course import images
+from stagelens_course.cli.images import provide_images
+from stagelens_course.folder import shipped_files
 
-ROOT = Path(__file__).parents[3]
+ROOT = shipped_files()
+_TOOLS = (requirements.Program("ssh-agent", "openssh-client"),)
+_BROWSER = (requirements.Program("chromium", "chromium"), requirements.Program("npm", "npm"))
 _CLEAN_UP_SECONDS = 30.0
 
 
@@ -50,12 +53,10 @@ def _run(arguments: Sequence[str], only_tests: bool, runs: Path) -> int:
                 failed.append(name)
     engine = engine_commands.find()
     err.print(f"engine {engine.info.version}: {engine.origin}", markup=False)
-    requirements.provide_replica_tools(engine, images.NAMES)
-    requirements.provide(requirements.TESTS)
+    requirements.provide(_TOOLS)
     if any((ROOT / "tests/browser").glob("test_*.py")):
-        requirements.provide(requirements.BROWSER)
-    with working("base images") as report:
-        images.ensure(engine, report=report)
+        requirements.provide(_BROWSER)
+    provide_images(engine)
     engine.api.close()
     private = engine.address == engines.private_engine().address
     # The check for leftovers is strict on an engine that this run has for itself, which the list shows.

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stagelens_course.folder import course_folder
 from stagelens_course.grading.checks import WAYS
 from stagelens_course.grading.model import Check, Edit, Exercise, ExerciseInvalid, Limits
 
-ROOT = Path(__file__).parents[3]
+ROOT = course_folder()
 DESCRIPTION = "exercise.toml"
 _CHECK = ("id", "kind", "title", "points", "hint", "lesson")
 

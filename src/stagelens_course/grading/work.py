@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stagelens.concurrency import defer_signals
 from stagelens.errors import StagelensError
-from stagelens_course.grading.catalogue import ROOT
+from stagelens_course.folder import learner_folder
 from stagelens_course.grading.model import Exercise
 
 
@@ -20,7 +20,7 @@ class AlreadyStarted(StagelensError):
 
 def work_folder(exercise: Exercise) -> Path:
     """Where a learner's copy goes unless told otherwise; git does not look at it, so no update touches it."""
-    return ROOT / "work" / exercise.id
+    return learner_folder() / "work" / exercise.id
 
 
 def start(exercise: Exercise, to: Path | None = None) -> Path:

@@ -13,6 +13,7 @@ from stagelens.errors import StagelensError, short_traceback_on_interrupt
 from stagelens.views.line import StatusLine
 from stagelens.views.markup import size
 from stagelens_course import images
+from stagelens_course.folder import learner_folder
 from stagelens_course.grading import work
 from stagelens_course.grading.bench_editor import BenchEditor
 from stagelens_course.grading.catalogue import exercise
@@ -192,4 +193,5 @@ def _compared(lab: Lab, edit: str) -> list[str]:
 
 def _named(path: Path) -> Path:
     """A path as one would name it at the top of the checkout."""
-    return path.relative_to(work.ROOT) if path.is_relative_to(work.ROOT) else path
+    root = learner_folder()
+    return path.relative_to(root) if path.is_relative_to(root) else path

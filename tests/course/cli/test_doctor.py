@@ -1,0 +1,146 @@
+"""What the doctor finds about certificates, mirrors, ports and images; each fault is a real one."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import socket
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from stagelens.cli import proxies
+from stagelens.cli.doctor import examine
+from stagelens.cli.findings import Finding
+from stagelens.engine import Engine
+from stagelens_course.cli.doctor import examine_course
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without proxies, settings, extra CAs or an engine; the folder is its home."""
+    for name in proxies.PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name in ("DOCKER_CONFIG", "DOCKER_CONTEXT", "STAGELENS_EXTRA_CA", "STAGELENS_REGISTRY_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "ca").mkdir()
+    return tmp_path
+
+
+def look(name: str, folder: Path = Path("/nowhere")) -> list[Finding]:
+    """Return the findings of that name; `folder` stands for the host's folder of local CAs."""
+    return [finding for finding in examine_course(None, folder) if finding.name == name]
+
+
+def test_nothing_set(here: Path) -> None:
+    found = {finding.name: finding.text for finding in examine_course(None, here / "ca")}
+    assert (found["extra CA"], found["registry mirror"]) == ("none", "none set")
+
+
+def test_certificates_are_named_with_their_last_day(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trustme.CA(organization_name="Host Org").cert_pem.write_to_path(str(here / "ca/host.crt"))
+    trustme.CA(organization_name="Set Org").cert_pem.write_to_path(str(here / "set.pem"))
+    monkeypatch.setenv("STAGELENS_EXTRA_CA", str(here / "set.pem"))
+    (finding,) = look("extra CA", here / "ca")
+    assert finding.state == "ok"
+    assert f"({here / 'ca/host.crt'}), until 3000" in finding.text
+    assert f"({here / 'set.pem'}), until 3000" in finding.text
+
+
+def an_authority(first: int, last: int, ca: bool = True) -> bytes:
+    """A certificate that holds from `first` to `last`, in days from now."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "An Authority")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(now + datetime.timedelta(first))
+    made = made.not_valid_after(now + datetime.timedelta(last))
+    made = made.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (an_authority(-9, -1), "expired on"),
+        (an_authority(1, 9), "clock"),
+        (an_authority(-1, 9, ca=False), "may not sign"),
+        (b"-----BEGIN CERTIFICATE-----\nMIIBszCC\n-----END CERTIFICATE-----\n", "damaged"),
+        (b"nothing\n", "no certificate"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_certificate_of_the_host_that_does_not_serve(here: Path, content: bytes | None, words: str) -> None:
+    path = here / "ca/bad.crt"
+    if content is None:
+        path.symlink_to("nowhere")
+    else:
+        path.write_bytes(content)
+    bad, rest = look("extra CA", here / "ca")
+    assert (bad.state, rest.text) == ("note", "none")
+    assert words in bad.text
+    assert str(path) in bad.text
+    assert "update-ca-certificates" in (bad.remedy or "")
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty folder", "no certificate"])
+def test_a_setting_without_a_certificate_keeps_lessons_from_running(
+    here: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = here / "set"
+    if kind == "empty folder":
+        path.mkdir()
+    elif kind == "no certificate":
+        path.write_text("nothing")
+    monkeypatch.setenv("STAGELENS_EXTRA_CA", str(path))
+    problem = look("extra CA", here / "ca")[0]
+    assert problem.state == "problem"
+    assert "STAGELENS_EXTRA_CA" in (problem.remedy or "")
+
+
+def test_the_mirror_that_is_set(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAGELENS_REGISTRY_MIRROR", "mirror.example:5000")
+    (finding,) = look("registry mirror")
+    assert finding.text == "STAGELENS_REGISTRY_MIRROR=mirror.example:5000"
+
+
+def test_a_port_that_another_program_has() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        (finding,) = (f for f in examine_course(None, ports=[port]) if f.name == f"port {port}")
+    assert (finding.state, finding.text) == ("note", "in use by another program")
+
+
+@pytest.mark.engine
+def test_a_port_that_a_container_has_is_told_by_name(
+    engine: Engine, here: Path, unique: str, clean: object
+) -> None:
+    host = engine.api.create_host_config(port_bindings={80: ("127.0.0.1", None)})
+    made = engine.api.create_container(
+        "diamol/base", ["sleep", "600"], name=unique, ports=[80], host_config=host, stop_signal="SIGKILL"
+    )
+    engine.api.start(made)
+    port = int(engine.api.port(made, 80)[0]["HostPort"])
+    finding = next(f for f in examine_course(engine, ports=[port]) if f.name == f"port {port}")
+    assert (finding.state, finding.facts) == ("note", {"container": unique})
+
+
+@pytest.mark.engine
+def test_the_facts_are_those_that_the_documentation_lists(engine: Engine, here: Path) -> None:
+    rows = (Path(__file__).parents[3] / "docs/doctor.md").read_text().splitlines()
+    cells = [row.strip("|").split(" | ", 1) for row in rows if row.startswith("| `")]
+    documented = {re.findall(r"`([^`]+)`", names)[0]: facts for names, facts in cells}
+    # With what the host's own folder of CAs holds, the findings are others; names are not.
+    for finding in examine(examine_course):
+        name = "diamol/base" if finding.name.startswith("diamol/") else finding.name
+        name = "port 800" if name.startswith("port ") else name
+        if "variables" not in documented[name]:
+            listed = set(re.findall(r"`([^`]+)`", documented[name]))
+            assert finding.facts.keys() <= listed, finding.name
