@@ -81,9 +81,7 @@ def _below(root: Path, notebook: Path) -> Path:
         if path.is_file() and path.resolve().is_relative_to(root):
             return path.resolve().relative_to(root)
     known = root / "notebooks" / "en"
-    raise StagelensError(
-        "The course folder has no such notebook.", where=str(notebook), remedy=f"ls {known}"
-    )
+    raise StagelensError("The course folder has no such notebook.", where=str(notebook), remedy=f"ls {known}")
 
 
 def _serve(command: list[str], root: Path, environment: dict[str, str]) -> int:
