@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 
-from stagelens.text import prose
+from stagelens.text import block
 
 # The twenty log lines of a build that failed are the longest part.
 _MOST_CHARACTERS = 100_000
@@ -42,7 +42,7 @@ class StagelensError(Exception):
         for label, text in (("where", self.where), ("why", self.why), ("next", self.remedy)):
             if text:
                 parts.append(f"  {label}: {text}")
-        return prose("\n".join(parts), _MOST_CHARACTERS, keep="\n\t")
+        return block("\n".join(parts), _MOST_CHARACTERS)
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the reader's own lines and the message, not the way through ours.

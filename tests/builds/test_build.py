@@ -17,7 +17,7 @@ from stagelens_testing.held import grown_by, nothing_new, threads
 import stagelens
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds import Backend, BuildFailed, BuildTrace, LogLine, Vertex
-from stagelens.builds.logs import MAX_LINES, clean
+from stagelens.builds.logs import MAX_LINES, plain_line
 from stagelens.dockerfile import DockerfileError, parse
 from stagelens.engine import Engine, connect
 from stagelens.errors import StagelensError
@@ -38,12 +38,12 @@ def project(tmp_path: Path, dockerfile: str, **files: str) -> Path:
         ("\x1b[31mred\x1b[0m", "red"),
         ("\x1b]0;title\x07text", "text"),
         ("10%\r100%\r", "100%"),
-        ("a\x00b\x08c", "a\ufffdb\ufffdc"),
-        ("x\u202ey", "x\ufffdy"),
+        ("a\x00b\x08c", "a\\u{0}b\\u{8}c"),
+        ("x\u202ey", "x\\u{202e}y"),
     ],
 )
-def test_terminal_escapes_in_logs_are_made_harmless(raw: str, shown: str) -> None:
-    assert clean(raw) == shown
+def test_terminal_escapes_in_logs_are_removed(raw: str, shown: str) -> None:
+    assert plain_line(raw) == shown
 
 
 @pytest.mark.engine

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagelens.builds.logs import MAX_LINE, clean, styled
+from stagelens.builds.logs import MAX_LINE, plain_line, styled
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ PIECES = ["\x1b[31m", "\x1b[0m", "\x1b[1m", "\x1b[39m", "\r", "ab", "\u202e", "\
 def test_parts_lie_in_the_cleaned_line_one_after_the_other(pieces: list[str]) -> None:
     line = "".join(pieces)
     text, spans = styled(line)
-    assert text == clean(line)
+    assert text == plain_line(line)
     assert "\x1b" not in text
     places = [place for start, end, _ in spans for place in (start, end)]
     assert places == sorted(places)
@@ -47,5 +47,5 @@ def test_parts_lie_in_the_cleaned_line_one_after_the_other(pieces: list[str]) ->
 
 def test_a_long_line_is_cut_with_its_colours() -> None:
     text, spans = styled("\x1b[31m" + "x" * (2 * MAX_LINE))
-    assert text.endswith(" […]")
+    assert text.endswith("…")
     assert spans == ((0, MAX_LINE, "red"),)

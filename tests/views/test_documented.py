@@ -14,6 +14,7 @@ import pytest
 
 from stagelens import views
 from stagelens.views.base import View
+from stagelens_course.apps.view import AppView
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = dict(
@@ -22,7 +23,8 @@ SECTIONS = dict(
     )
 )
 VIEWS: list[type[View]] = [
-    getattr(views, name) for name in views.__all__ if isinstance(getattr(views, name), type(View))
+    AppView,
+    *(getattr(views, name) for name in views.__all__ if isinstance(getattr(views, name), type(View))),
 ]
 
 

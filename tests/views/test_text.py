@@ -15,11 +15,11 @@ raw = st.binary(max_size=40).map(lambda data: data.decode("utf-8", "surrogateesc
 
 
 @given(raw | st.text(max_size=40))
-def test_a_shown_name_tells_which_file_is_meant(path: str) -> None:
+def test_an_escaped_file_name_parses_back(path: str) -> None:
     path = (
         path.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape") if _encodes(path) else "x"
     )
-    assert text.path_of(text.name(path)) == path
+    assert text.parse_file_name(text.file_name(path)) == path
 
 
 def _encodes(path: str) -> bool:
@@ -31,24 +31,26 @@ def _encodes(path: str) -> bool:
 
 
 @given(raw)
-def test_no_control_or_direction_character_is_shown(path: str) -> None:
-    assert not [c for c in text.name(path) + text.prose(path) if unicodedata.category(c)[0] == "C"]
+def test_no_control_or_bidi_character_remains(path: str) -> None:
+    assert not [c for c in text.file_name(path) + text.inline(path) if unicodedata.category(c)[0] == "C"]
+    assert not [c for c in text.block(path) if unicodedata.category(c)[0] == "C" and c not in "\n\t"]
 
 
-def test_names_are_shown_as_ls_does() -> None:
-    assert text.name("a b/ü\n\\\u202egpj.exe\udcff") == "a b/ü\\u{a}\\\\\\u{202e}gpj.exe\\xff"
+def test_file_names_are_escaped_as_ls_does() -> None:
+    assert text.file_name("a b/ü\n\\\u202egpj.exe\udcff") == "a b/ü\\u{a}\\\\\\u{202e}gpj.exe\\xff"
 
 
 @pytest.mark.parametrize("shown", ["\\", "\\q", "a\\u{110000}", "\\x9"])
-def test_what_was_never_shown_is_no_name(shown: str) -> None:
-    with pytest.raises(ValueError, match=r"shown|number"):
-        text.path_of(shown)
+def test_an_invalid_escape_is_not_a_file_name(shown: str) -> None:
+    with pytest.raises(ValueError, match=r"not an escaped file name|number"):
+        text.parse_file_name(shown)
 
 
 def test_texts_are_bounded_and_markup_is_text() -> None:
     assert markup.html_text("<script>\n\u202e") == "&lt;script&gt;\\u{a}\\u{202e}"
     assert markup.html_text("x" * 5000).endswith("…")
-    assert text.prose("a\tb", keep="\t") == "a\tb"
+    assert text.block("a\tb\n\x1b") == "a\tb\n\\u{1b}"
+    assert text.block("a\nb\nc", lines=2) == "a\nb"
 
 
 @pytest.mark.parametrize(

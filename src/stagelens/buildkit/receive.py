@@ -21,6 +21,7 @@ from stagelens.buildkit.context.walk import GO_DIRECTORY, GO_SYMLINK, TYPE_BITS
 from stagelens.buildkit.errors import ResultError
 from stagelens.buildkit.grpc import Channel
 from stagelens.buildkit.proto.buildkit_pb2 import Packet, Stat
+from stagelens.text import file_name
 
 # The engine serves requests from a bounded queue and stops reading when it is full: never ask for more.
 _ASKED = 64
@@ -263,8 +264,7 @@ def _split(path: bytes) -> tuple[bytes, str]:
 
 
 def _shown(path: bytes) -> str:
-    text = path.decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return file_name(path.decode("utf-8", "surrogateescape"))
 
 
 def _mode(go_mode: int) -> int:

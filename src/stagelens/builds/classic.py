@@ -14,7 +14,7 @@ import docker
 from docker.errors import APIError
 
 from stagelens.buildkit import BuildCancelled, BuildError, BuildRequest, Cancel, dockerpy
-from stagelens.builds.logs import clean, styled
+from stagelens.builds.logs import plain_line, styled
 from stagelens.builds.trace import LogLine, Vertex
 from stagelens.dockerfile import Dockerfile
 
@@ -145,7 +145,7 @@ class ClassicBuild:
         stage, instruction = place or (None, None)
         inputs = (self.vertices[-1].digest,) if self.vertices else ()
         self._current = Vertex(
-            digest, clean(name), inputs, started=time.time(), stage=stage, instruction=instruction
+            digest, plain_line(name), inputs, started=time.time(), stage=stage, instruction=instruction
         )
         self._on_vertex(self._current, ())
 
@@ -164,7 +164,7 @@ class ClassicBuild:
 
     def _end(self, error: str = "") -> None:
         if self._current is not None:
-            done = _changed(self._current, completed=time.time(), error=clean(error))
+            done = _changed(self._current, completed=time.time(), error=plain_line(error))
             self.vertices.append(done)
             self._on_vertex(done, ())
         self._current = None

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.buildkit.proto.buildkit_pb2 import Vertex as WireVertex
-from stagelens.builds.logs import MAX_LINES, clean, styled
+from stagelens.builds.logs import MAX_LINES, plain_line, styled
 from stagelens.builds.trace import LogLine, Vertex
 from stagelens.dockerfile import Dockerfile, locate
 
@@ -126,7 +126,7 @@ class Collector:
             # A vertex may run in several spans: the first start and the last end count.
             started=known.started if known and known.started is not None else started,
             completed=completed if completed is not None else (known.completed if known else None),
-            error=clean(self._mask(wire.error).replace("\n", " ")),
+            error=plain_line(self._mask(wire.error).replace("\n", " ")),
             stage=place[0] if place else None,
             instruction=place[1] if place else None,
         )
@@ -147,7 +147,7 @@ class Collector:
 
 
 def _name(wire: WireVertex) -> str:
-    return clean(wire.name.replace("\n", " "))
+    return plain_line(wire.name.replace("\n", " "))
 
 
 def _place(vertex: Vertex) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from stagelens.builds.logs import clean
+from stagelens.builds.logs import plain_line
 from stagelens.builds.trace import BuildTrace, LogLine
 from stagelens.dockerfile.model import Instruction, Stage
 from stagelens.errors import StagelensError
@@ -53,7 +53,7 @@ class BuildFailed(StagelensError):
         self.logs = logs[-LAST_LINES:]
         found = _EXIT_CODE.search(message)
         self.exit_code = int(found[1]) if found else None
-        message = clean(message.replace("\n", " "))
+        message = plain_line(message.replace("\n", " "))
         while begin := _FRONTEND.match(message):
             message = message[begin.end() :]
         super().__init__(
@@ -68,7 +68,7 @@ class BuildFailed(StagelensError):
             return "The frontend that # syntax= names cannot be pulled."
         if self.instruction is None:
             return "The engine cannot read the Dockerfile." if self.line else "The build failed."
-        first = clean(self.instruction.source.splitlines()[0])
+        first = plain_line(self.instruction.source.splitlines()[0])
         code = f" with exit code {self.exit_code}" if self.exit_code is not None else ""
         return f"{first} failed{code}."
 

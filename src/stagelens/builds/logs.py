@@ -1,13 +1,15 @@
-"""Log bytes to harmless lines: a build's output is a stranger's text.
+"""Log lines without terminal control: a build's output is untrusted.
 
-Of all that a terminal would act on only colours are kept, as data beside the text: a few names for parts of
-the line, never the sequences themselves.
+Of everything a terminal would interpret only colors remain, as data beside the text: names for spans of the
+line, never the sequences themselves.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+
+from stagelens.text import block
 
 MAX_LINE = 4096
 MAX_LINES = 20_000
@@ -17,8 +19,6 @@ _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)|\x1b[ -/]*[0-~]|\x9b[0-?]*[ -/]*[@-~]",
     re.DOTALL,
 )
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
 
 # SGR parameters (ECMA-48 8.3.117) that we keep; bright colours count as their plain ones.
 _COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
@@ -31,7 +31,7 @@ Span = tuple[int, int, str]
 
 
 def styled(text: str) -> tuple[str, tuple[Span, ...]]:
-    """`clean(text)`, and the parts of it that are coloured, in order."""
+    """`plain_line(text)`, and the parts of it that are coloured, in order."""
     shown, spans = "", list[Span]()
     style: tuple[str, ...] = ()
     position = 0
@@ -44,7 +44,7 @@ def styled(text: str) -> tuple[str, tuple[Span, ...]]:
             spans.append((len(shown), len(shown), ""))
     shown += text[position:]
     _extend(spans, len(shown), style)
-    return clean(text), tuple(_visible(spans, shown))
+    return plain_line(text), tuple(_visible(spans, shown))
 
 
 def _extend(spans: list[Span], end: int, style: tuple[str, ...]) -> None:
@@ -75,18 +75,18 @@ def _visible(spans: list[Span], shown: str) -> Iterator[Span]:
     """Spans as they lie in the cleaned line, which begins after the last carriage return and has an end."""
     body = shown.rstrip("\r")
     begin = body.rfind("\r") + 1
-    length = min(len(body) - begin, MAX_LINE)
+    line = body[begin : begin + MAX_LINE]
     for start, end, style in spans:
-        low, high = max(start - begin, 0), min(end - begin, length)
+        low, high = max(start - begin, 0), min(end - begin, len(line))
         if style and low < high:
-            yield low, high, style
+            # An escaped character is longer than the character itself.
+            yield len(block(line[:low])), len(block(line[:high])), style
 
 
-def clean(text: str) -> str:
-    """One line without terminal escapes, control characters and bidi overrides, cut at `MAX_LINE`.
+def plain_line(text: str) -> str:
+    """Return a line of a log as a terminal without colors shows it, cut at `MAX_LINE`.
 
-    A carriage return rewrites the line in a terminal: what was written last is kept.
+    Terminal sequences are removed. A carriage return rewrites the line in a terminal, so only the text after
+    the last one remains. Other control and format characters become visible escapes.
     """
-    text = _ESCAPES.sub("", text).rstrip("\r")
-    text = _CONTROLS.sub("\ufffd", text.rsplit("\r", 1)[-1])
-    return text if len(text) <= MAX_LINE else text[:MAX_LINE] + " […]"
+    return block(_ESCAPES.sub("", text).rstrip("\r").rsplit("\r", 1)[-1], MAX_LINE)

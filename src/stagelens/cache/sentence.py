@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from stagelens.text import prose
+from stagelens.text import inline
 
 Translate: TypeAlias = Callable[[str], str]
 
@@ -73,4 +73,4 @@ def _rest(text: str) -> str:
 def row(state: str, line: int, title: str, why: str) -> str:
     """What a terminal shows of a step: its state, line and title, and the reason below."""
     shown = "CACHED" if state == "cached" else state
-    return f"{shown:>8}  line {line:<3} {prose(title)}\n{'':>10}{prose(why)}"
+    return f"{shown:>8}  line {line:<3} {inline(title)}\n{'':>10}{inline(why)}"

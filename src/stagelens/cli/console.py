@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from stagelens.text import inline
+
 # In a pipe or a CI log nothing is wrapped or cut: whoever reads it has no window of 80 columns.
 _UNBOUNDED = 10_000
 # In fewer columns a table loses words; the terminal can fold its lines instead.
@@ -47,13 +49,13 @@ def working(label: str) -> Generator[Callable[[str], None]]:
         text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1))
         columns = (SpinnerColumn(), text, TimeElapsedColumn())
         with Progress(*columns, console=err, transient=True, expand=True) as progress:
-            task = progress.add_task(_safe(label), total=None)
-            yield lambda text: progress.update(task, description=_safe(text))
+            task = progress.add_task(_line(label), total=None)
+            yield lambda text: progress.update(task, description=_line(text))
         return
     said: set[str] = set()
 
     def say(text: str) -> None:
-        line = _safe(text)
+        line = _line(text)
         key = line.split(" (")[0]
         if key not in said:
             said.add(key)
@@ -69,5 +71,5 @@ def print_json(value: object) -> None:
     out.file.write(json.dumps(value, indent=2, ensure_ascii=not plain) + "\n")
 
 
-def _safe(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)[:200]
+def _line(text: str) -> str:
+    return inline(text.replace("\n", " ").replace("\t", " "), 200)

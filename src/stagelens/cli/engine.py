@@ -10,6 +10,7 @@ from stagelens import engine as engines
 from stagelens.cli import requirements
 from stagelens.cli.console import err, out, print_json, working
 from stagelens.errors import StagelensError
+from stagelens.text import block
 
 GRADING = click.option("--grading", is_flag=True, help="The limited engine that submissions are graded on.")
 
@@ -97,4 +98,4 @@ def logs(grading: bool, lines: int) -> None:
     if not log.exists():
         raise StagelensError("There is no log yet.", where=str(log), remedy="stagelens engine start")
     for line in log.read_text(errors="replace").splitlines()[-lines:]:
-        out.print("".join(c if c.isprintable() else " " for c in line), markup=False, soft_wrap=True)
+        out.print(block(line, len(line)), markup=False, soft_wrap=True)

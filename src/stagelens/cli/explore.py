@@ -77,14 +77,14 @@ def explore_command(
 def _exploration_json(exploration: Exploration, chosen: tuple[StageFiles, ...]) -> dict[str, object]:
     def entry(e: Entry) -> dict[str, object]:
         return {
-            "path": _utf8(e.path),
+            "path": text.file_name(e.path),
             "kind": e.kind,
             "mode": f"{e.mode:04o}",
             "uid": e.uid,
             "gid": e.gid,
             "size": e.size,
             "mtime": e.mtime,
-            "link_target": None if e.link_target is None else _utf8(e.link_target),
+            "link_target": None if e.link_target is None else text.file_name(e.link_target),
         }
 
     return {
@@ -96,10 +96,10 @@ def _exploration_json(exploration: Exploration, chosen: tuple[StageFiles, ...]) 
                 "instructions": [
                     {
                         "line": i.start_line,
-                        "text": markup.title(i, 500),
+                        "text": text.inline(markup.title(i, 500)),
                         "added": [entry(e) for e in files.changes(i).added] if i.index else [],
                         "changed": [entry(after) for _, after in files.changes(i).changed],
-                        "removed": [_utf8(e.path) for e in files.changes(i).removed],
+                        "removed": [text.file_name(e.path) for e in files.changes(i).removed],
                     }
                     for i in files.stage.instructions
                 ],
@@ -113,7 +113,7 @@ def _tree(files: StageFiles) -> Tree:
     tree = Tree(f"[bold]{escape(files.stage.label)}[/bold]  {len(files.final)} files")
     for instruction in files.stage.instructions:
         change = files.changes(instruction)
-        title = escape(text.prose(markup.title(instruction)))
+        title = escape(text.inline(markup.title(instruction)))
         branch = tree.add(f"{title}  [dim]{markup.counts(change)}[/dim]")
         if not instruction.index:
             continue
@@ -123,12 +123,9 @@ def _tree(files: StageFiles) -> Tree:
             *(("red", "-", e) for e in change.removed),
         ]
         for colour, sign, e in rows[:_SHOWN_CHANGES]:
-            branch.add(f"[{colour}]{sign} /{escape(text.name(e.path))}[/{colour}]  {markup.size(e.size)}")
+            branch.add(
+                f"[{colour}]{sign} /{escape(text.file_name(e.path))}[/{colour}]  {markup.size(e.size)}"
+            )
         if len(rows) > _SHOWN_CHANGES:
             branch.add(f"[dim]and {len(rows) - _SHOWN_CHANGES} more (--json has them all)[/dim]")
     return tree
-
-
-def _utf8(text: str) -> str:
-    """A path for JSON: bytes that are not UTF-8 become replacement characters."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

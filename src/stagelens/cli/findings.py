@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from stagelens.cli.console import out
-from stagelens.text import prose
+from stagelens.text import block
 
 State = Literal["ok", "note", "problem"]
 _COLOURS: dict[State, str] = {"ok": "green", "note": "yellow", "problem": "red"}
@@ -31,11 +31,7 @@ def show(finding: Finding) -> None:
     """Print a finding, and its remedy on a line of its own."""
     colour = _COLOURS[finding.state]
     out.print(f"[{colour}]{finding.state:>7}[/{colour}]  {finding.name}: ", end="")
-    out.print(_safe(finding.text), markup=False, soft_wrap=True)
+    # Engines, certificates and variables must not move the terminal's cursor.
+    out.print(block(finding.text), markup=False, soft_wrap=True)
     if finding.remedy:
-        out.print(f"         next: {_safe(finding.remedy)}", markup=False, soft_wrap=True)
-
-
-def _safe(text: str) -> str:
-    """What an engine, a certificate or a variable says must not move the terminal's cursor."""
-    return prose(text, keep="\n")
+        out.print(f"         next: {block(finding.remedy)}", markup=False, soft_wrap=True)

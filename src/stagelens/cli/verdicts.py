@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from stagelens.cache import StepForecast, StepVerdict
 from stagelens.cli.console import out
-from stagelens.text import prose
+from stagelens.text import inline
 
 _COLOURS = {"CACHED": "green", "ran": "yellow", "runs": "yellow", "depends": "cyan", "not reached": "dim"}
 
@@ -21,9 +21,9 @@ def print_steps(steps: Iterable[StepVerdict | StepForecast], console: Console = 
         state = state_of(step)
         mark = f"[{_COLOURS[state]}]{state:>11}[/]"
         console.print(
-            f"{mark}  {_safe(f'{step.label}, line {step.line}')}  {_safe(step.title)}", soft_wrap=True
+            f"{mark}  {_escaped(f'{step.label}, line {step.line}')}  {_escaped(step.title)}", soft_wrap=True
         )
-        console.print(f"{'':>13}[dim]{_safe(step.why)}[/dim]", soft_wrap=True)
+        console.print(f"{'':>13}[dim]{_escaped(step.why)}[/dim]", soft_wrap=True)
 
 
 def state_of(step: StepVerdict | StepForecast) -> str:
@@ -41,13 +41,13 @@ def as_json(steps: Iterable[StepVerdict | StepForecast]) -> list[dict[str, Any]]
             "instruction": step.title,
             "state": state_of(step),
             "causes": [cause.kind for cause in step.causes],
-            "files": [_safe(c.path, mark=False) for cause in step.causes for c in cause.changes],
-            "why": _safe(step.why, mark=False),
+            "files": [inline(c.path) for cause in step.causes for c in cause.changes],
+            "why": inline(step.why),
         }
         for step in steps
     ]
 
 
-def _safe(text: str, *, mark: bool = True) -> str:
-    """Text that may name files of strangers, without control characters and undecodable bytes."""
-    return escape(prose(text)) if mark else prose(text)
+def _escaped(text: str) -> str:
+    """Escape untrusted text, and rich's markup in it."""
+    return escape(inline(text))

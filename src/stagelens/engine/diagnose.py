@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from stagelens.text import block
+
 _LOG_BYTES = 64 * 1024
 
 # Pattern in dockerd's log -> what to do about it.
@@ -37,7 +39,7 @@ def telling_lines(log: Path, count: int = 3) -> str:
     lines = _tail(log)
     telling = [line for line in lines if re.search(r"level=(fatal|error)|failed|panic", line)]
     picked = (telling or lines)[-count:]
-    return "\n".join("".join(c if c.isprintable() else " " for c in line)[:500] for line in picked)
+    return "\n".join(block(line, 500) for line in picked)
 
 
 def remedy(log: Path) -> str:

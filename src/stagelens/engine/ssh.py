@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 from docker.transport import UnixHTTPAdapter
 from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
 
+from stagelens.text import inline
+
 CONNECT_SECONDS = 10
 _END_SECONDS = 5.0
 _WORDS_BYTES, _WORDS_LINES = 4096, 8
@@ -162,8 +164,8 @@ class SshSocket(socket.socket):
             return SshFailed("the connection was closed")
         self._words.seek(max(0, self._words.seek(0, os.SEEK_END) - _WORDS_BYTES))
         lines = self._words.read().decode("utf-8", "replace").splitlines()
-        shown = ["".join(c for c in line if c.isprintable()).strip() for line in lines]
-        return SshFailed("\n".join([line for line in shown if line][-_WORDS_LINES:]))
+        shown = [inline(line.strip()) for line in lines if line.strip()]
+        return SshFailed("\n".join(shown[-_WORDS_LINES:]))
 
     def _real_close(self) -> None:
         """The last of the socket's users has closed it."""

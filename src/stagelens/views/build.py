@@ -266,6 +266,6 @@ class BuildView(View):
 
 def _told(error: BaseException) -> dict[str, str]:
     if not isinstance(error, StagelensError):
-        return {"what": text.prose(f"{type(error).__name__}: {error}")}
+        return {"what": text.inline(f"{type(error).__name__}: {error}")}
     facts = {"what": error.what, "where": error.where, "why": error.why, "remedy": error.remedy}
-    return {key: text.prose(value, keep="\n") for key, value in facts.items() if value}
+    return {key: text.block(value) for key, value in facts.items() if value}

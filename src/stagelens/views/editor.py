@@ -45,7 +45,7 @@ class DockerfileEditor(Sheet):
         code = i18n.known(language or i18n.language())
         source = _read(self._file)
         self.view = BuildView(language=code)
-        path = text.name(str(self._file))
+        path = text.file_name(str(self._file))
         self.view.observe(self._follow, "phase")
         super().__init__(self.view, path=path, source=source, actions=["save", "build"], language=code)
 
@@ -121,7 +121,7 @@ class DockerfileEditor(Sheet):
             return False
         before = place.with_name(f"{place.name}.before")
         shutil.copy2(place, before)
-        self.said = self.say("What another editor wrote is in {name}.", name=text.name(before.name))
+        self.said = self.say("What another editor wrote is in {name}.", name=text.file_name(before.name))
         return True
 
 

@@ -75,14 +75,16 @@ class StageExplorer(View):
         """Folders by their paths; without `paths` those that are worth opening, and the totals."""
         tree = self._builds.tree(self._other(point, against), point, show, needle)
         if paths is not None:
-            return {"folders": {path: tree.folder(text.path_of(path), sort, offset) for path in paths}}
+            return {
+                "folders": {path: tree.folder(text.parse_file_name(path), sort, offset) for path in paths}
+            }
         return {"folders": tree.opened(sort), "totals": tree.totals()}
 
     def _content(self, point: Point, against: Point | None, path: str) -> dict[str, Any]:
-        return self._builds.content(self._other(point, against), point, text.path_of(path))
+        return self._builds.content(self._other(point, against), point, text.parse_file_name(path))
 
     def _way(self, point: Point, path: str) -> dict[str, Any]:
-        return self._builds.way(point, text.path_of(path))
+        return self._builds.way(point, text.parse_file_name(path))
 
     def _other(self, point: Point, against: Point | None) -> Point:
         return against or self._builds.before(point)
@@ -159,5 +161,5 @@ def _marked(table: FileTable, marks: bytes) -> list[tuple[str, str, str, str]]:
         if mark and len(found) < _LISTED:
             entry = table.entry(row)
             shown = markup.size(entry.size) if entry.kind == "file" else entry.kind
-            found.append((*_SIGNS[mark], text.name(entry.path), shown))
+            found.append((*_SIGNS[mark], text.file_name(entry.path), shown))
     return found

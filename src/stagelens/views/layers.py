@@ -58,7 +58,7 @@ class LayerExplorer(View):
         self._trees: OrderedDict[tuple[Any, ...], Tree] = OrderedDict()
         self._lock = threading.Lock()
         owners = {
-            layer.diff_id: [text.prose(n, 60) for n, other in (shared or {}).items() if _has(other, layer)]
+            layer.diff_id: [text.inline(n, 60) for n, other in (shared or {}).items() if _has(other, layer)]
             for layer in image.layers
         }
         own = [layer.index for layer in image.layers if not owners[layer.diff_id]]
@@ -70,7 +70,7 @@ class LayerExplorer(View):
                 "wasted": image.wasted,
                 "paths": len(image.waste),
             },
-            "wasted": [[text.name(w.path), w.times, w.size] for w in image.waste[:_WASTED] if w.size],
+            "wasted": [[text.file_name(w.path), w.times, w.size] for w in image.waste[:_WASTED] if w.size],
             "layer": own[0] if own else max(0, len(image.layers) - 1),
         }
         super().__init__(**facts | traits)
@@ -90,7 +90,9 @@ class LayerExplorer(View):
     ) -> dict[str, Any]:
         tree = self._tree(layer, mode, needle)
         if paths is not None:
-            return {"folders": {path: tree.folder(text.path_of(path), sort, offset) for path in paths}}
+            return {
+                "folders": {path: tree.folder(text.parse_file_name(path), sort, offset) for path in paths}
+            }
         return {"folders": tree.opened(sort), "totals": tree.totals()}
 
     def _tree(self, index: int, mode: Mode, needle: str) -> Tree:
@@ -176,7 +178,7 @@ def _row(layer: Layer, shared: list[str]) -> dict[str, Any]:
     files, _ = layer.table.usage()
     return {
         "index": layer.index,
-        "text": text.prose(" ".join(made_by.split()), 160),
+        "text": text.inline(" ".join(made_by.split()), 160),
         "size": layer.size,
         "files": files,
         "whiteouts": len(layer.whiteouts) + len(layer.opaque),

@@ -48,7 +48,7 @@ class StatusLine:
         """
         if self._shown is not None and told != self._told:
             self._said, self._told = time.monotonic(), told
-            self._shown.update({"text/plain": text.prose(told, 200)}, raw=True)
+            self._shown.update({"text/plain": text.inline(told, 200)}, raw=True)
 
     def step(self, vertex: Vertex, lines: tuple[LogLine, ...]) -> None:
         """Say which step of a build runs, and the last that it printed."""

@@ -19,7 +19,7 @@ _THEME = Path(__file__).parent / "static" / "theme.css"
 
 def html_text(shown: str, limit: int = 300) -> str:
     """Text as HTML text: markup, control and direction characters shown, never acted on."""
-    return html.escape(text.prose(shown, limit))
+    return html.escape(text.inline(shown, limit))
 
 
 def frame(body: str, name: str = "", *, language: str = "en") -> str:

@@ -101,10 +101,10 @@ class Builds:
         old, new = (self._read(place, path) for place in (against, point))
         found = new or old
         if found is None:
-            raise StagelensError("There is no such file at either point.", where=text.name(path))
+            raise StagelensError("There is no such file at either point.", where=text.file_name(path))
         facts = {"size": found.size, "binary": found.binary, "truncated": found.truncated}
         lines = [] if found.binary else _lines(old, new)
-        return facts | {"lines": [[sign, text.prose(line, keep="\t")] for sign, line in lines]}
+        return facts | {"lines": [[sign, text.block(line)] for sign, line in lines]}
 
     def way(self, point: Point, path: str) -> dict[str, list[dict[str, Any]]]:
         """Where the file of a stage's final state came from (first step first) and where it went."""
@@ -124,10 +124,10 @@ class Builds:
         entry = files.tables[step.instruction].get(step.path)
         return {
             "point": [build, stages.index(step.stage), step.instruction],
-            "stage": text.prose(files.stage.label, 60),
+            "stage": text.inline(files.stage.label, 60),
             "line": instruction.start_line,
-            "text": text.prose(markup.title(instruction, 60)),
-            "path": text.name(step.path),
+            "text": text.inline(markup.title(instruction, 60)),
+            "path": text.file_name(step.path),
             "size": entry.size if entry else 0,
             "final": files is exploration.stage(),
         }
@@ -145,8 +145,8 @@ class Builds:
 def _stage(files: StageFiles, exploration: Exploration) -> dict[str, Any]:
     count, size = files.final.usage()
     return {
-        "label": text.prose(files.stage.label, 60),
-        "base": text.prose(files.stage.base, 80),
+        "label": text.inline(files.stage.label, 60),
+        "base": text.inline(files.stage.base, 80),
         "files": count,
         "bytes": size,
         "final": files is exploration.stages[-1],
@@ -159,7 +159,7 @@ def _instruction(files: StageFiles, index: int) -> dict[str, Any]:
     found = compare(files.tables[index - 1] if index else _NOTHING, files.tables[index])
     return {
         "line": instruction.start_line,
-        "text": text.prose(markup.title(instruction, 100)),
+        "text": text.inline(markup.title(instruction, 100)),
         "added": found.count(ADDED),
         "changed": found.count(CHANGED),
         "removed": found.count(REMOVED),

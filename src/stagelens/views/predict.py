@@ -125,7 +125,7 @@ class PredictCache(View):
             return "\n".join([self._score(self._marked), *map(self._told, self._marked.rows)])
         pairs = zip(self._asked, self.choices, strict=True)
         return "\n".join(
-            f"{self._said(c):>8}  {self.say('line {line}', line=q.line):<8} {text.prose(q.title)}"
+            f"{self._said(c):>8}  {self.say('line {line}', line=q.line):<8} {text.inline(q.title)}"
             for q, c in pairs
         )
 
@@ -142,8 +142,8 @@ def _question(question: Question) -> dict[str, Any]:
     return {
         "stage": question.stage,
         "line": question.line,
-        "label": text.prose(question.label, 60),
-        "title": text.prose(question.title, 120),
+        "label": text.inline(question.label, 60),
+        "title": text.inline(question.title, 120),
     }
 
 
@@ -152,13 +152,13 @@ def _result(row: MarkedStep, language: str) -> dict[str, Any]:
     return {
         "stage": verdict.stage,
         "line": verdict.line,
-        "label": text.prose(verdict.label, 60),
-        "title": text.prose(verdict.title, 120),
+        "label": text.inline(verdict.label, 60),
+        "title": text.inline(verdict.title, 120),
         "outcome": verdict.outcome,
         "said": row.cached,
         "right": row.right,
         "seconds": verdict.seconds,
-        "why": text.prose(i18n.told(verdict.reason, language), 1000),
+        "why": text.inline(i18n.told(verdict.reason, language), 1000),
     }
 
 

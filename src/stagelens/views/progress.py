@@ -28,8 +28,8 @@ def outline(dockerfile: Dockerfile, target: str | None) -> dict[str, Any]:
 def _stage(dockerfile: Dockerfile, stage: Stage, needed: bool) -> dict[str, Any]:
     runs = {instruction.index for instruction in step_instructions(dockerfile, stage)}
     return {
-        "label": text.prose(stage.label, 60),
-        "base": text.prose(stage.base, 80),
+        "label": text.inline(stage.label, 60),
+        "base": text.inline(stage.base, 80),
         "needed": needed,
         "steps": [_instruction(each, each.index in runs) for each in stage.instructions],
     }
@@ -38,7 +38,7 @@ def _stage(dockerfile: Dockerfile, stage: Stage, needed: bool) -> dict[str, Any]
 def _instruction(instruction: Instruction, runs: bool) -> dict[str, Any]:
     return {
         "line": instruction.start_line,
-        "text": text.prose(markup.title(instruction, _TEXT)),
+        "text": text.inline(markup.title(instruction, _TEXT)),
         "runs": runs,
     }
 
@@ -53,8 +53,8 @@ def _edge(dockerfile: Dockerfile, edge: Edge) -> dict[str, Any] | None:
         label = " ".join(sources)
     else:
         label = "FROM" if edge.kind == "from" else "RUN --mount"
-    source = edge.source if isinstance(edge.source, int) else text.prose(edge.source, 60)
-    return {"source": source, "target": edge.target, "kind": edge.kind, "label": text.prose(label, 60)}
+    source = edge.source if isinstance(edge.source, int) else text.inline(edge.source, 60)
+    return {"source": source, "target": edge.target, "kind": edge.kind, "label": text.inline(label, 60)}
 
 
 def steps(vertices: Sequence[Vertex], now: float, begun: float, over: bool = False) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def _step(vertex: Vertex, now: float, begun: float, critical: bool, over: bool) 
     found = state(vertex)
     return {
         "id": vertex.digest[-16:],
-        "name": text.prose(vertex.name, _TEXT),
+        "name": text.inline(vertex.name, _TEXT),
         "stage": vertex.stage,
         "instruction": vertex.instruction,
         "state": "stopped" if over and found in ("running", "waiting") else found,

@@ -63,7 +63,7 @@ class Sheet(View):
 
     def _check(self) -> None:
         self.problems = [
-            [p.line, p.level, text.prose(p.message, 400), text.prose(p.rule, 20)]
+            [p.line, p.level, text.inline(p.message, 400), text.inline(p.rule, 20)]
             for p in lint.check(self.source)
         ]
 

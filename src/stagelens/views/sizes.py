@@ -77,11 +77,11 @@ class SizeCompare(View):
 
 def _row(measure: Measure) -> dict[str, Any]:
     return {
-        "name": text.prose(measure.name, 60),
+        "name": text.inline(measure.name, 60),
         "size": measure.size,
         "files": measure.files,
         "sizes": measure.sizes,
-        "groups": [[g.category, text.prose(text.name(g.folder), 200), g.size] for g in measure.groups],
+        "groups": [[g.category, text.inline(text.file_name(g.folder), 200), g.size] for g in measure.groups],
         "stage": measure.stage,
         "final": measure.final,
     }

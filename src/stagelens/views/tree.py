@@ -90,7 +90,7 @@ class Tree:
                 if row[1] != "dir" or room <= 0 or not (self._narrow or row[4]):
                     continue
                 path = f"{here}/{row[0]}".lstrip("/")
-                found[path] = self.folder(text.path_of(path), sort)
+                found[path] = self.folder(text.parse_file_name(path), sort)
                 room -= len(found[path]["rows"])
                 waiting.append(path)
         return found
@@ -120,13 +120,13 @@ class Tree:
     def _row(self, pair: _Pair) -> Row:
         inside = self._differ.count(pair.after.start, pair.after.stop) if pair.after else 0
         inside += self._missing.count(pair.before.start, pair.before.stop) if pair.before else 0
-        name = text.name(pair.name.decode("utf-8", "surrogateescape"))
+        name = text.file_name(pair.name.decode("utf-8", "surrogateescape"))
         table, marks = (self._after, self._marks) if pair.after else (self._before, self._gone)
         span = pair.after or pair.before
         if span is None or span.row is None:
             return [name, "dir", self._size(pair), "", inside, None, None]
         entry = table.entry(span.row)
-        target = None if entry.link_target is None else text.name(entry.link_target)
+        target = None if entry.link_target is None else text.file_name(entry.link_target)
         return [name, entry.kind, self._size(pair), MARKS[marks[span.row]], inside, entry.mode, target]
 
 

@@ -43,8 +43,8 @@ def rows(steps: Sequence[Step], language: str, marks: Sequence[tuple[str, str]] 
 def line(step: Step, language: str) -> str:
     """The step in plain text: its state and instruction, and below them why."""
     at = i18n.gettext("line {line}", language, line=step.line)
-    told = text.prose(i18n.told(step.reason, language))
-    return f"{state(step, language):>8}  {at:<8} {text.prose(step.title)}\n{'':>10}{told}"
+    told = text.inline(i18n.told(step.reason, language))
+    return f"{state(step, language):>8}  {at:<8} {text.inline(step.title)}\n{'':>10}{told}"
 
 
 def where(label: str, number: int, language: str) -> str:

@@ -15,7 +15,7 @@ from docker.errors import NotFound
 
 from stagelens import engine as engines
 from stagelens.buildkit import dockerpy
-from stagelens.builds.logs import clean
+from stagelens.builds.logs import plain_line
 from stagelens_course.apps.errors import NotRunning
 from stagelens_course.apps.model import LogEntry
 from stagelens_course.apps.names import names_of
@@ -106,7 +106,7 @@ def _lines(chunks: Iterator[tuple[int, bytes]]) -> Iterator[LogEntry]:
 def parse(stream: int, line: bytes) -> LogEntry:
     """A line as the engine gives it: an RFC 3339 time, a blank, what the program wrote."""
     stamp, _, text = line.decode("utf-8", "replace").partition(" ")
-    return LogEntry(seconds(stamp) or 0.0, stream, clean(text), _fields(text))
+    return LogEntry(seconds(stamp) or 0.0, stream, plain_line(text), _fields(text))
 
 
 def seconds(stamp: object) -> float | None:

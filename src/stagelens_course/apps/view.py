@@ -77,18 +77,18 @@ class AppView(View):
         with self.hold_sync():
             self.hops = [
                 {
-                    "service": text.prose(hop.service, 60),
-                    "method": text.prose(hop.method, 10),
-                    "url": text.prose(hop.url, 200),
+                    "service": text.inline(hop.service, 60),
+                    "method": text.inline(hop.method, 10),
+                    "url": text.inline(hop.url, 200),
                     "status": hop.status,
                     "start": round(hop.started - begun, 4),
                     "seconds": round(hop.seconds, 4),
                     "inside": None if hop.inside is None else round(hop.inside, 4),
-                    "error": text.prose(hop.error, 200),
+                    "error": text.inline(hop.error, 200),
                 }
                 for hop in trace.hops
             ]
-            self.request_id = text.prose(trace.request_id, 60)
+            self.request_id = text.inline(trace.request_id, 60)
 
     def _look(self) -> None:
         self._take_app(status(self._app.engine, self._app.namespace))
@@ -96,14 +96,14 @@ class AppView(View):
     def _take_app(self, app: App) -> None:
         self._app = app
         with self.hold_sync():
-            self.network = text.prose(app.network, 80)
+            self.network = text.inline(app.network, 80)
             self.services = [_row(service) for service in app.services]
 
     def _log(self, service: str) -> list[list[Any]]:
         if service not in {each.name for each in self._app.services}:
             raise StagelensError("There is no such service.", where=ascii(service))
         found = logs(service, engine=self._app.engine, namespace=self._app.namespace, tail=_LINES)
-        return [[entry.stream, text.prose(entry.text, 1000)] for entry in found]
+        return [[entry.stream, text.inline(entry.text, 1000)] for entry in found]
 
     def _repr_html_(self) -> str:
         rows = [
@@ -172,11 +172,11 @@ def _row(service: Service) -> dict[str, Any]:
     # What is no web address is shown as text and never made a link.
     url = service.url if service.url and service.url.startswith(("http://", "https://")) else None
     return {
-        "name": text.prose(service.name, 60),
-        "image": text.prose(service.image, 80),
-        "container": text.prose(service.container, 80),
-        "state": text.prose(service.state, 30),
+        "name": text.inline(service.name, 60),
+        "image": text.inline(service.image, 80),
+        "container": text.inline(service.container, 80),
+        "state": text.inline(service.state, 30),
         "health": service.health,
         "url": url,
-        "note": text.prose(service.note, 300),
+        "note": text.inline(service.note, 300),
     }

@@ -108,7 +108,7 @@ class BenchEditor(Sheet):
         self.report, self.shown.value = None, ""
         self.said = "This is the project as it was given."
         if kept is not None:
-            self.said += f" What you had is in {text.name(str(kept))}"
+            self.said += f" What you had is in {text.file_name(str(kept))}"
 
     def wait(self, seconds: float | None = None) -> Report | None:
         """Wait until nothing is being checked, at most so long; the last report."""
@@ -140,7 +140,7 @@ class BenchEditor(Sheet):
 
     def _say(self, part: str) -> None:
         if not self._cancel.requested:
-            self.doing = [text.prose(self._parts.of(part), 200), self._parts.done, self._parts.all]
+            self.doing = [text.inline(self._parts.of(part), 200), self._parts.done, self._parts.all]
 
     def _running(self, running: bool) -> None:
         self.off = _CHECKING if running else _IDLE
@@ -175,4 +175,4 @@ class BenchEditor(Sheet):
         self.there = self._bench.started
 
     def _where(self) -> str:
-        return text.name(str(self._bench.shown / "Dockerfile"))
+        return text.file_name(str(self._bench.shown / "Dockerfile"))

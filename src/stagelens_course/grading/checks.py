@@ -8,9 +8,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from stagelens.builds import Vertex
+from stagelens.text import inline
 from stagelens.views.markup import size
 from stagelens_course.grading.lab import Lab, Outcome
-from stagelens_course.grading.words import excerpt, harmless
+from stagelens_course.grading.words import excerpt
 
 Options = Mapping[str, Any]
 _SHOWN = 5
@@ -57,7 +58,7 @@ def without(lab: Lab, options: Options) -> Seen:
         program = entry.name in programs and bool(entry.mode & 0o111)
         if program or any(fnmatchcase(entry.path if "/" in p else entry.name, p) for p in patterns):
             found.append("/" + entry.path)
-    shown = ", ".join(harmless(path) for path in found[:_SHOWN])
+    shown = ", ".join(inline(path) for path in found[:_SHOWN])
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return Seen(
         not found, f"none of: {', '.join((*programs, *patterns))}", f"{shown}{more}" if found else "none"
@@ -81,21 +82,21 @@ def exposes(lab: Lab, options: Options) -> Seen:
     """The image says which port it serves."""
     port = f"{options['port']}/tcp"
     ports = sorted(lab.config.get("ExposedPorts") or {})
-    return Seen(port in ports, f"EXPOSE {options['port']}", harmless(", ".join(ports)) or "no port")
+    return Seen(port in ports, f"EXPOSE {options['port']}", inline(", ".join(ports)) or "no port")
 
 
 def variable(lab: Lab, options: Options) -> Seen:
     """The image sets an environment variable."""
     wanted = f"{options['name']}={options['value']}"
     found = [v for v in lab.config.get("Env") or () if v.startswith(f"{options['name']}=")]
-    return Seen(found == [wanted], wanted, harmless(", ".join(found)) or f"{options['name']} is not set")
+    return Seen(found == [wanted], wanted, inline(", ".join(found)) or f"{options['name']} is not set")
 
 
 def starts(lab: Lab, options: Options) -> Seen:
     """The container starts a program by itself, which keeps running."""
     command = [*(lab.config.get("Entrypoint") or ()), *(lab.config.get("Cmd") or ())]
     answer = lab.answer("first")
-    seen = answer.why if answer.ended else f"it runs: {harmless(' '.join(command))}"
+    seen = answer.why if answer.ended else f"it runs: {inline(' '.join(command))}"
     return Seen(not answer.ended, "the container starts a program that keeps running", seen)
 
 
@@ -104,7 +105,7 @@ def beside(lab: Lab, options: Options) -> Seen:
     folder = (lab.config.get("WorkingDir") or "/").strip("/")
     there = lab.files.get(f"{folder}/{options['file']}".lstrip("/")) is not None
     seen = f"WORKDIR /{folder}" + ("" if there else f" without {options['file']}")
-    return Seen(there, f"a working directory that holds {options['file']}", harmless(seen))
+    return Seen(there, f"a working directory that holds {options['file']}", inline(seen))
 
 
 def answers(lab: Lab, options: Options) -> Seen:
@@ -117,9 +118,7 @@ def answers(lab: Lab, options: Options) -> Seen:
     answer = lab.answer("first", None, port)
     if made_up and answer.body is not None:
         answer = lab.answer("first", {name: wanted}, port)
-    expected = f"port {port} answers with {harmless(wanted)!r}" + (
-        f" where {name}={wanted}" if made_up else ""
-    )
+    expected = f"port {port} answers with {inline(wanted)!r}" + (f" where {name}={wanted}" if made_up else "")
     if answer.body is None:
         return Seen(False, expected, answer.why)
     if answer.local_only:
@@ -183,7 +182,7 @@ def renewed(lab: Lab, options: Options) -> Seen:
 
 
 def _steps(ran: Sequence[Vertex]) -> str:
-    return "ran again: " + (", ".join(harmless(v.name) for v in ran) or "no RUN")
+    return "ran again: " + (", ".join(inline(v.name) for v in ran) or "no RUN")
 
 
 WAYS: Mapping[str, Way] = {

@@ -18,7 +18,7 @@ import docker
 from docker.errors import APIError
 
 from stagelens.buildkit import BuildCancelled, Cancel
-from stagelens.builds.logs import clean
+from stagelens.builds.logs import plain_line
 from stagelens.concurrency import defer_signals
 from stagelens.engine import Engine, remove_container
 from stagelens_course.grading.model import Limits
@@ -128,7 +128,9 @@ def ask(
             )
             api.start(name)
         except APIError as error:
-            return Answer(None, clean(str(error.explanation or error).replace("\n", " "))[:500], ended=True)
+            return Answer(
+                None, plain_line(str(error.explanation or error).replace("\n", " "))[:500], ended=True
+            )
         return _until_answered(engine, asker_id, name, port, path, limits, cancel)
 
 
@@ -181,7 +183,7 @@ def _until_answered(
             return Answer(body, local_only=_is_local_only(notes, port))
         if cancel is not None and cancel.requested:
             raise BuildCancelled("The check was cancelled.")
-        said = clean(notes.strip().replace("\n", " "))[:300]
+        said = plain_line(notes.strip().replace("\n", " "))[:300]
         state = api.inspect_container(container)["State"]
         if not state["Running"]:
             return Answer(None, _ended(engine, container, state), ended=True)
@@ -213,7 +215,7 @@ def _ended(engine: Engine, container: str, state: Mapping[str, Any]) -> str:
         return "the container ended: it needed more memory than it may have"
     with suppress(APIError):
         lines = engine.api.logs(container, tail=5).decode("utf-8", "replace").splitlines()
-        said = " / ".join(clean(line) for line in lines)[-500:]
+        said = " / ".join(plain_line(line) for line in lines)[-500:]
         return f"the container ended with exit code {state.get('ExitCode')}" + (f": {said}" if said else "")
     return "the container ended"
 

@@ -18,18 +18,17 @@ from docker.errors import APIError
 
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds import BuildFailed, BuildTrace, Vertex, build
-from stagelens.builds.logs import clean
 from stagelens.concurrency import defer_signals
 from stagelens.dockerfile import DockerfileError
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.snapshot import FileTable
 from stagelens.snapshot.prober import list_image
+from stagelens.text import block
 from stagelens_course.grading import container, policy, workspace
 from stagelens_course.grading.container import Answer
 from stagelens_course.grading.model import Exercise
 from stagelens_course.grading.policy import NotAllowed
-from stagelens_course.grading.words import harmless
 
 # What is made for a submission has this label and, in Unix seconds, the time by which it is over in any case.
 LABEL = "org.stagelens.grade"
@@ -156,7 +155,7 @@ class Lab:
         text = problem.render()
         for name in ("first", *self.exercise.edits):
             text = text.replace(f"{self._root / name}/", "")
-        return harmless(text)
+        return block(text, 1500, lines=12)
 
     def answer(self, build: str, user: Mapping[str, str] | None = None, port: int = 80) -> Answer:
         """What the image of a build says over HTTP, with these variables in its environment."""
@@ -203,7 +202,7 @@ class Lab:
 
         def watch(vertex: Vertex, _: object) -> None:
             if vertex.instruction is not None and vertex.running:
-                self._say(f"{doing} ({clean(vertex.name)[:100]})")
+                self._say(f"{doing} ({block(vertex.name, 100)})")
 
         # Before it is there: an interrupt may come between the image and the next line.
         self._stack.callback(_remove, self.engine, self._tag(name))

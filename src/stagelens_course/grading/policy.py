@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from stagelens.builds.logs import clean
 from stagelens.dockerfile import (
     Dockerfile,
     DockerfileError,
@@ -21,6 +20,7 @@ from stagelens.dockerfile import (
     split_blanks,
 )
 from stagelens.errors import StagelensError
+from stagelens.text import inline
 
 # An exercise's answer has some twenty lines.
 MAX_BYTES = 64 * 1024
@@ -135,5 +135,5 @@ def _full(image: str) -> str:
 
 
 def _no(what: str, line: int, why: str, file: str = "Dockerfile") -> NotAllowed:
-    name = clean(what)[:100]
+    name = inline(what, 100)
     return NotAllowed(f"{name} may not be used here.", where=f"{file}, line {line}", why=why)

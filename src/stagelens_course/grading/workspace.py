@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from stagelens.text import inline
 from stagelens_course.grading.intake import Refused
-from stagelens_course.grading.intake.admit import check_link, show
+from stagelens_course.grading.intake.admit import check_link
 from stagelens_course.grading.model import Edit, Exercise, ExerciseInvalid, SubmissionRefused
 
 MAX_FILES = 2000
@@ -35,7 +36,7 @@ def compose(exercise: Exercise, folder: Path, target: Path) -> tuple[str, ...]:
         count, total = count + 1, total + info.st_size
         if count > MAX_FILES or total > exercise.limits.context:
             limit = f"{MAX_FILES} files, {exercise.limits.context // 1024**2} MB"
-            large = f"{show(path.relative_to(folder).as_posix())}, {info.st_size / 1024**2:.1f} MB"
+            large = f"{inline(path.relative_to(folder).as_posix(), 200)}, {info.st_size / 1024**2:.1f} MB"
             raise SubmissionRefused(
                 "The submission is too large.",
                 where=f"{large}, file {count}",
@@ -73,7 +74,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
             else:
                 raise SubmissionRefused(
                     "The submission holds something that is no plain file.",
-                    where=show(Path(entry.path).relative_to(folder).as_posix()),
+                    where=inline(Path(entry.path).relative_to(folder).as_posix(), 200),
                     remedy="hand in files and folders only",
                 )
 

@@ -23,7 +23,7 @@ def test_any_other_line_has_none(text: bytes) -> None:
 
 def test_a_line_cannot_steer_a_terminal() -> None:
     entry = parse(2, b"2026-11-24T08:26:01Z \x1b[2Jred \x1b]0;title\x07alert\x08")
-    assert entry.text == "red alert\ufffd"
+    assert entry.text == "red alert\\u{8}"
 
 
 @pytest.mark.engine

@@ -11,7 +11,7 @@ from babel.messages.pofile import read_po, write_po
 
 HERE = Path(__file__).parent
 VIEWS = HERE.parent
-_ROOMS = (VIEWS, VIEWS.parent / "cache")
+_SOURCES = (VIEWS, VIEWS.parent / "cache", VIEWS.parents[1] / "stagelens_course" / "apps")
 _METHODS = [("frontend/src/**.ts*", "javascript"), ("*.py", "python")]
 _KEYWORDS = {"t": None, "tn": (1, 2), "say": None, "count": (1, 2)}
 
@@ -20,9 +20,9 @@ def texts() -> Catalog:
     """All texts of the views and of the reasons that they show, as the sources have them."""
     found = Catalog(project="stagelens", charset="utf-8")
     options = {"frontend/src/**.ts*": {"jsx_support": True, "parse_template_string": True}}
-    for room in _ROOMS:
+    for folder in _SOURCES:
         for file, line, message, _, _ in extract_from_dir(
-            room,
+            folder,
             _METHODS,
             options,
             keywords=_KEYWORDS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 
+from stagelens.text import inline
 from stagelens_course.grading.intake.members import Member
 from stagelens_course.grading.intake.model import Limits, Refused
 
@@ -23,7 +24,7 @@ def clean_path(raw: str, limits: Limits) -> str:
     ------
     Refused: it is absolute, leads out, is too long or deep, or holds what no file name should.
     """
-    shown = show(raw)
+    shown = inline(raw, 200)
     if raw.startswith("/") or raw[1:2] == ":":
         raise Refused("A file has an absolute path.", where=shown)
     parts = [part for part in raw.split("/") if part not in ("", ".")]
@@ -41,9 +42,9 @@ def clean_path(raw: str, limits: Limits) -> str:
 def check_kind(member: Member) -> None:
     """Refuse what is neither file, folder nor symlink, and files that would run as somebody else."""
     if member.kind not in _KINDS:
-        raise Refused(f"It holds a {member.kind}.", where=show(member.path))
+        raise Refused(f"It holds a {member.kind}.", where=inline(member.path, 200))
     if member.kind == "file" and member.mode & _SETUID:
-        raise Refused("A file is setuid or setgid.", where=show(member.path))
+        raise Refused("A file is setuid or setgid.", where=inline(member.path, 200))
 
 
 def check_link(path: str, target: str) -> None:
@@ -58,7 +59,9 @@ def check_link(path: str, target: str) -> None:
     while up < len(names) and names[up] == "..":
         up += 1
     if not target or target.startswith("/") or "\0" in target or ".." in names[up:] or up > path.count("/"):
-        raise Refused("A link leads out of the submission.", where=f"{show(path)} -> {show(target)}")
+        raise Refused(
+            "A link leads out of the submission.", where=f"{inline(path, 200)} -> {inline(target, 200)}"
+        )
 
 
 def is_junk(path: str) -> bool:
@@ -94,11 +97,5 @@ class Budget:
             if self._size > self._allowed:
                 whose = "an archive of its size" if self._allowed < self._limits.size else "a submission"
                 what = f"It unpacks to more than the {self._allowed} bytes that {whose} may."
-                raise Refused(what, where=show(member.path))
+                raise Refused(what, where=inline(member.path, 200))
             yield chunk
-
-
-def show(text: str) -> str:
-    """A name from an archive as text that is safe to print."""
-    shown = "".join(c if unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}" for c in text[:200])
-    return shown + ("…" if len(text) > 200 else "")

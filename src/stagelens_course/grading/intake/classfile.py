@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from stagelens.errors import StagelensError
-from stagelens_course.grading.intake.admit import check_kind, clean_path, is_junk, show
+from stagelens.text import inline
+from stagelens_course.grading.intake.admit import check_kind, clean_path, is_junk
 from stagelens_course.grading.intake.members import DAMAGED, Member, of_the_machine, opened
 from stagelens_course.grading.intake.model import Limits, Refused
 
@@ -31,7 +32,7 @@ def spread(archive: Path, folder: Path, limits: Limits) -> dict[Path, str]:
             for count, member in enumerate(members, 1):
                 total += _place(member, folder, limits, refused, count)
                 if count > MAX_ENTRIES or total > MAX_SIZE:
-                    raise Refused("The archive of the class is too large.", where=show(archive.name))
+                    raise Refused("The archive of the class is too large.", where=inline(archive.name, 200))
     except DAMAGED as error:
         if of_the_machine(error):
             raise StagelensError(
@@ -41,8 +42,8 @@ def spread(archive: Path, folder: Path, limits: Limits) -> dict[Path, str]:
                 remedy="make room on that disk, or let this user read the archive",
             ) from error
         raise Refused(
-            f"The archive of the class is damaged: {show(str(error) or type(error).__name__)}",
-            where=show(archive.name),
+            f"The archive of the class is damaged: {inline(str(error) or type(error).__name__, 200)}",
+            where=inline(archive.name, 200),
             remedy="download it again",
         ) from error
     return refused
@@ -91,19 +92,19 @@ def _touched(path: Path) -> Path:
 def _write(member: Member, target: Path, limits: Limits) -> int:
     check_kind(member)
     if member.kind == "symlink":
-        raise Refused("It holds a link.", where=show(member.path))
+        raise Refused("It holds a link.", where=inline(member.path, 200))
     target.parent.mkdir(parents=True, exist_ok=True)
     if member.kind == "dir":
         target.mkdir(exist_ok=True)
         return 0
     if target.exists():
-        raise Refused("Two entries have the same name.", where=show(member.path))
+        raise Refused("Two entries have the same name.", where=inline(member.path, 200))
     size = 0
     with target.open("xb") as file:
         for chunk in member.chunks():
             size += len(chunk)
             if size > limits.archive:
                 file.truncate(0)
-                raise Refused(f"It is larger than {limits.archive} bytes.", where=show(member.path))
+                raise Refused(f"It is larger than {limits.archive} bytes.", where=inline(member.path, 200))
             file.write(chunk)
     return size

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stagelens.errors import StagelensError
-from stagelens_course.grading.intake.admit import is_junk, show
+from stagelens.text import inline
+from stagelens_course.grading.intake.admit import is_junk
 from stagelens_course.grading.intake.classfile import spread
 from stagelens_course.grading.intake.layouts import Owner, learner_key, original_name, owner_of
 from stagelens_course.grading.intake.members import ARCHIVE_SUFFIXES, looks_like_archive
@@ -98,7 +99,7 @@ def _in_folder(folder: Path, exercise: str) -> Found:
             submission = _plain(path, exercise)
             plain[submission.learner].append(submission)
         else:
-            ignored.append(show(path.name))
+            ignored.append(inline(path.name, 200))
     found = [_of_owner(entries) for entries in owned.values()]
     found += [submission for group in plain.values() for submission in _of_one_name(group)]
     return Found(tuple(sorted(_unique(found), key=lambda s: s.learner)), tuple(ignored))
@@ -173,7 +174,7 @@ def _of_one_name(group: list[Submission]) -> list[Submission]:
 def _only(same: list[Submission]) -> Submission:
     if len(same) == 1:
         return same[0]
-    names = ", ".join(show(submission.source.name) for submission in same)
+    names = ", ".join(inline(submission.source.name, 200) for submission in same)
     return replace(same[0], problem=f"There are several submissions of this learner: {names}.")
 
 
@@ -207,7 +208,7 @@ def _with_refusals(found: Found, refused: dict[Path, str], folder: Path) -> Foun
 
 
 def _name(path: Path, folder: Path) -> str:
-    return show(path.relative_to(folder).as_posix())
+    return inline(path.relative_to(folder).as_posix(), 200)
 
 
 def _unique(submissions: Sequence[Submission]) -> list[Submission]:

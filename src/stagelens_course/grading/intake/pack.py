@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagelens_course.grading.intake.admit import Budget, check_kind, check_link, clean_path, is_junk, show
+from stagelens.text import inline
+from stagelens_course.grading.intake.admit import Budget, check_kind, check_link, clean_path, is_junk
 from stagelens_course.grading.intake.members import (
     ARCHIVE_SUFFIXES,
     DAMAGED,
@@ -72,7 +73,7 @@ def unpack(packed: Packed, folder: Path) -> None:
 def _one(source: Path, limits: Limits) -> dict[str, _File]:
     size = None if source.is_dir() else source.stat().st_size
     if size is not None and size > limits.archive:
-        raise Refused(f"The archive is larger than {limits.archive} bytes.", where=show(source.name))
+        raise Refused(f"The archive is larger than {limits.archive} bytes.", where=inline(source.name, 200))
     try:
         if size is not None and source.read_bytes().count(_CENTRAL) > 4 * limits.entries:
             raise Refused(f"It holds more than {limits.entries} entries.")
@@ -82,13 +83,13 @@ def _one(source: Path, limits: Limits) -> dict[str, _File]:
         if of_the_machine(error):
             raise
         raise Refused(
-            f"The submission is damaged or cut short: {show(str(error) or type(error).__name__)}",
-            where=show(source.name),
+            f"The submission is damaged or cut short: {inline(str(error) or type(error).__name__, 200)}",
+            where=inline(source.name, 200),
         ) from error
 
 
 def _loose(loose: Mapping[str, Path], limits: Limits) -> dict[str, _File]:
-    archives = [show(name) for name, path in loose.items() if looks_like_archive(path)]
+    archives = [inline(name, 200) for name, path in loose.items() if looks_like_archive(path)]
     if archives:
         raise Refused("There is an archive among several files; which one counts?", where=", ".join(archives))
     members = (
@@ -108,7 +109,7 @@ def _take(members: Iterable[Member], budget: Budget, limits: Limits) -> dict[str
         if not path:
             continue
         if path in files and not (files[path].kind == member.kind == "dir"):
-            raise Refused("Two entries have the same name.", where=show(path))
+            raise Refused("Two entries have the same name.", where=inline(path, 200))
         if member.kind == "file":
             content = b"".join(budget.read(member))
             files[path] = _File("file", content, bool(member.mode & 0o111))
@@ -125,7 +126,7 @@ def _check_parents(files: dict[str, _File]) -> None:
         for count in range(1, len(parts) + 1):
             parent = files.get("/".join(parts[:count]))
             if parent is not None and parent.kind != "dir":
-                raise Refused(f"A file's path goes through a {parent.kind}.", where=show(path))
+                raise Refused(f"A file's path goes through a {parent.kind}.", where=inline(path, 200))
 
 
 def _project(files: dict[str, _File]) -> dict[str, _File]:
@@ -136,13 +137,14 @@ def _project(files: dict[str, _File]) -> dict[str, _File]:
     roots = [place for place in places if _depth(place) == outermost]
     if len(roots) > 1:
         raise Refused(
-            "There are several Dockerfiles; which one counts?", where=", ".join(map(show, roots[:5]))
+            "There are several Dockerfiles; which one counts?",
+            where=", ".join(inline(root, 200) for root in roots[:5]),
         )
     if roots:
         return _below(files, roots[0])
     plain = [path for path, file in files.items() if file.kind == "file"]
     if len(plain) == 1 and plain[0].lower().endswith(ARCHIVE_SUFFIXES):
-        raise Refused("It is an archive within an archive.", where=show(plain[0]))
+        raise Refused("It is an archive within an archive.", where=inline(plain[0], 200))
     tops = {path.split("/")[0] for path in files}
     if len(tops) == 1 and any("/" in path for path in files):
         return _project(_below(files, tops.pop()))

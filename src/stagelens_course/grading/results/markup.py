@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import html
-import unicodedata
 from collections.abc import Iterable, Sequence
 
+from stagelens.text import block
 from stagelens_course.grading.model import CheckResult, Report
 
 MAX_TEXT = 4000  # characters of one text of a submission
@@ -26,10 +26,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 def text(value: str, limit: int = MAX_TEXT) -> str:
     """A text from a submission, a log or a name as HTML: nothing in it acts, and it is not endless."""
-    shown = "".join(
-        c if c in "\n\t" or unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}" for c in value[:limit]
-    )
-    return html.escape(shown) + ("…" if len(value) > limit else "")
+    return html.escape(block(value, limit))
 
 
 def page(title: str, body: str) -> str:

@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 
+from stagelens.text import inline
 from stagelens_course.grading.results.model import ClassResults, Result
 
 # Excel knows UTF-8 only by it. Moodle cuts it off, and Canvas looks for `Student` anywhere in a cell.
 BOM = "\ufeff"
 # What a spreadsheet takes for a formula. Names come from others.
 _FORMULA = ("=", "+", "-", "@")
+_SPACE = re.compile(r"\s")
+_CELL = 32_000  # characters, a little under the most that Excel takes
 
 
 def moodle(found: ClassResults) -> str:
@@ -82,8 +86,8 @@ def _csv(rows: Iterable[Sequence[str]]) -> str:
 
 def _cell(value: str) -> str:
     """A cell that no spreadsheet takes for a formula; a lone `-` is Moodle's own "never"."""
-    plain = "".join(character if character.isprintable() else " " for character in value)
+    plain = inline(_SPACE.sub(" ", value), _CELL)
     # PHP, which Moodle is written in, takes a quote after a backslash for a part of the text.
     plain = plain.replace("\\", "/")
-    harmless = plain == "-" or not plain.lstrip().startswith(_FORMULA)
-    return plain if harmless else f"'{plain}"
+    formula = plain != "-" and plain.lstrip().startswith(_FORMULA)
+    return f"'{plain}" if formula else plain
