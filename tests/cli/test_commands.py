@@ -136,8 +136,8 @@ def test_a_stage_that_is_not_there_is_refused_before_any_engine_is_asked(
     name, *options = command
     done = stagelens(name, "ch04/exercises/multi-stage", *options, env=nowhere)
     assert done.returncode == 1
-    assert f"There is no stage {options[-1]!r}." in done.stderr
-    assert f"take one of these: {stages}" in done.stderr
+    assert f"Stage {options[-1]!r} does not exist." in done.stderr
+    assert f"use one of these: {stages}" in done.stderr
 
 
 @pytest.mark.engine

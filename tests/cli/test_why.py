@@ -85,4 +85,4 @@ def test_another_dockerfile_has_builds_and_reasons_of_its_own(run: Run, project:
     shown = run("explore", str(project), "-f", str(other), "--stage", "only")
     assert "+ /other" in shown.stdout
     missing = run("explore", str(project), "-f", str(other), "--stage", "zz")
-    assert "There is no stage 'zz'." in missing.stderr
+    assert "Stage 'zz' does not exist." in missing.stderr

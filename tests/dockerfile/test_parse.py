@@ -1,4 +1,4 @@
-"""What the parser knows of a Dockerfile."""
+"""Parse Dockerfiles into stages, instructions and edges, and report mistakes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagelens.dockerfile import DockerfileError, copied_words, load, locate, parse, step_instructions
+from stagelens.dockerfile import DockerfileError, copy_paths, load, locate_vertex, parse, step_instructions
 
 CHAPTER = """\
 FROM diamol/base AS build-stage
@@ -30,18 +30,18 @@ def edges(text: str) -> list[tuple[int | str, int, str]]:
     return [(edge.source, edge.target, edge.kind) for edge in parse(text).edges]
 
 
-def test_the_chapter_has_three_stages_and_their_edges() -> None:
+def test_stages_and_edges_of_the_book_example() -> None:
     dockerfile = parse(CHAPTER)
     assert [stage.label for stage in dockerfile.stages] == ["build-stage", "test-stage", "stage-2"]
     assert dockerfile.stages[2].name is None
     assert [edge for edge in edges(CHAPTER) if edge[2] == "copy"] == [(0, 1, "copy"), (1, 2, "copy")]
-    assert dockerfile.needed() == (0, 1, 2)
-    assert dockerfile.needed("test-stage") == (0, 1)
+    assert dockerfile.needed_stages() == (0, 1, 2)
+    assert dockerfile.needed_stages("test-stage") == (0, 1)
     assert dockerfile.stage("TEST-STAGE").index == 1
 
 
-def test_a_stage_that_nothing_copies_from_is_not_needed() -> None:
-    assert parse("FROM a AS x\nFROM b\nRUN true\n").needed() == (1,)
+def test_stage_without_dependents_is_not_needed() -> None:
+    assert parse("FROM a AS x\nFROM b\nRUN true\n").needed_stages() == (1,)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_build_arguments_override_the_default_of_a_global_arg() -> None:
     assert parse("ARG v=3\nFROM img:$v\n", build_args={"v": "4"}).stages[0].base == "img:4"
 
 
-def test_continuations_comments_and_empty_lines_inside_an_instruction() -> None:
+def test_comments_and_empty_lines_inside_a_continuation_are_dropped() -> None:
     text = 'FROM a\nRUN one \\\n# a comment\n\n  && two \\\n  && three\nCMD ["x"]\n'
     run = parse(text).stages[0].instructions[1]
     assert run.arguments == "one   && two   && three"
@@ -75,29 +75,29 @@ def test_continuations_comments_and_empty_lines_inside_an_instruction() -> None:
     assert parse(text).stages[0].instructions[2].words == ("x",)
 
 
-def test_an_escaped_escape_continues_no_line() -> None:
+def test_escaped_escape_character_does_not_continue_a_line() -> None:
     assert [i.arguments for i in parse("FROM a\nRUN echo \\\\\nCMD x\n").stages[0].instructions[1:]] == [
         "echo \\\\",
         "x",
     ]
 
 
-def test_a_mount_names_its_source_by_name_alone_and_as_a_csv_field() -> None:
+def test_mount_source_is_a_csv_field_and_never_a_stage_number() -> None:
     text = "FROM a AS x\nFROM b\nRUN --mount=\"type=bind,'from=x'\" ls\nRUN --mount=type=bind,from=0 ls\n"
     assert edges(text.replace("'", '\\"'))[2:] == [(0, 1, "mount"), ("0", 1, "mount")]
 
 
-def test_the_escape_directive_changes_the_continuation() -> None:
+def test_escape_directive_changes_the_continuation() -> None:
     dockerfile = parse("# escape=`\nFROM a\nRUN dir c:\\ `\n  && ver\n")
     assert dockerfile.escape == "`"
     assert dockerfile.stages[0].instructions[1].arguments == "dir c:\\   && ver"
 
 
-def test_a_directive_after_a_comment_is_a_comment() -> None:
+def test_directive_after_a_comment_is_a_comment() -> None:
     assert parse("# hello\n# escape=`\nFROM a\n").escape == "\\"
 
 
-def test_heredocs_with_their_bodies_and_lines() -> None:
+def test_heredocs_have_contents_and_lines() -> None:
     text = "FROM a\nRUN <<-EOF cat\n\tone\n\tEOF\nCOPY <<A <<'B' /x/\n1\nA\n2\nB\nRUN ls\n"
     _, run, copy, last = parse(text).stages[0].instructions
     assert [(h.name, h.content, h.expand) for h in run.heredocs] == [("EOF", "\tone\n", True)]
@@ -106,7 +106,7 @@ def test_heredocs_with_their_bodies_and_lines() -> None:
     assert (copy.start_line, copy.end_line, last.start_line) == (5, 9, 10)
 
 
-def test_flags_and_letter_case() -> None:
+def test_keywords_are_case_insensitive_and_flags_are_parsed() -> None:
     copy = parse("from a\ncopy --chown=1:2 --link x /y\n").stages[0].instructions[1]
     assert (copy.keyword, copy.flag("chown"), copy.flag("link"), copy.flag("from")) == (
         "COPY",
@@ -117,13 +117,13 @@ def test_flags_and_letter_case() -> None:
     assert copy.arguments == "x /y"
 
 
-def test_line_ends_and_tabs_of_a_here_document_are_kept() -> None:
+def test_heredoc_content_preserves_line_ends_and_tabs() -> None:
     copy = parse("FROM a\r\nCOPY <<E /x\r\n\tone\r\nE\r\n").stages[0].instructions[1]
     assert copy.heredocs[0].content == "\tone\r\n"
     assert copy.source == "COPY <<E /x\r\n\tone\r\nE\r"
 
 
-def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
+def test_load_preserves_line_ends_and_drops_the_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_bytes(b"\xef\xbb\xbfFROM a\r\nRUN b\rc\r\n")
     loaded = load(tmp_path / "Dockerfile")
     assert loaded.text == "FROM a\r\nRUN b\rc\r\n"
@@ -140,7 +140,9 @@ def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
         (b"   \n# only a comment\n", 0, "no FROM"),
     ],
 )
-def test_a_file_that_is_no_text_is_told(tmp_path: Path, content: bytes, line: int, reason: str) -> None:
+def test_load_reports_unreadable_content_with_its_line(
+    tmp_path: Path, content: bytes, line: int, reason: str
+) -> None:
     path = tmp_path / "Dockerfile"
     path.write_bytes(content)
     with pytest.raises(DockerfileError) as caught:
@@ -150,7 +152,7 @@ def test_a_file_that_is_no_text_is_told(tmp_path: Path, content: bytes, line: in
     assert str(path) in str(caught.value)
 
 
-def test_a_folder_and_a_fifo_of_that_name_are_told(tmp_path: Path) -> None:
+def test_load_reports_folders_fifos_and_missing_files(tmp_path: Path) -> None:
     with pytest.raises(DockerfileError, match="a folder"):
         load(tmp_path)
     os.mkfifo(tmp_path / "Dockerfile")
@@ -160,7 +162,7 @@ def test_a_folder_and_a_fifo_of_that_name_are_told(tmp_path: Path) -> None:
         load(tmp_path / "other")
 
 
-def test_windows_line_ends_and_a_byte_order_mark() -> None:
+def test_windows_line_ends_and_byte_order_mark_are_ignored() -> None:
     assert parse("\ufeffFROM a\r\nRUN b\r\n").stages[0].instructions[1].arguments == "b"
 
 
@@ -199,7 +201,7 @@ def test_windows_line_ends_and_a_byte_order_mark() -> None:
         ("FROM a\nONBUILD FROM b\n", 2, "isn't allowed"),
     ],
 )
-def test_a_bad_file_is_told_with_line_and_reason(text: str, line: int, reason: str) -> None:
+def test_errors_have_line_and_reason(text: str, line: int, reason: str) -> None:
     with pytest.raises(DockerfileError) as caught:
         parse(text, "my/Dockerfile")
     assert caught.value.line == line
@@ -207,7 +209,7 @@ def test_a_bad_file_is_told_with_line_and_reason(text: str, line: int, reason: s
     assert "my/Dockerfile" in str(caught.value)
 
 
-def test_a_misspelt_instruction_is_guessed() -> None:
+def test_misspelled_instruction_gets_a_suggestion() -> None:
     with pytest.raises(DockerfileError, match="did you mean ENTRYPOINT"):
         parse("FROM a\nENTRYPIONT x\n")
 
@@ -220,22 +222,22 @@ def test_a_misspelt_instruction_is_guessed() -> None:
         ("ARG a=$a$a\n" * 8 + "ARG b=.$a\n" * 9000, "variables make the file larger"),
     ],
 )
-def test_variables_that_hold_each_other_fill_no_memory(lines: str, reason: str) -> None:
+def test_nested_variables_are_limited_in_size(lines: str, reason: str) -> None:
     with pytest.raises(DockerfileError, match=reason):
         parse("ARG a=" + "x" * 60 + "\n" + lines + "FROM b\n")
 
 
-def test_as_many_stages_as_a_file_can_hold_are_told_apart() -> None:
-    # A look through all stages for each of them would take hours here.
+def test_largest_number_of_stages_is_parsed_in_linear_time() -> None:
+    # A search through all stages for each of them would take hours.
     count = 100_000
     stages = "".join(f"FROM b AS b\nCOPY --from=s{n} x y\n" for n in range(count))
     dockerfile = parse("FROM a AS b\n" + stages)
     assert [stage.base_stage for stage in dockerfile.stages] == [None, *range(count)]
-    assert len(dockerfile.needed()) == count + 1
+    assert len(dockerfile.needed_stages()) == count + 1
 
 
 @given(st.text(alphabet=st.sampled_from("FROMCPYUN asx/=\\\"'$<>{}[]#-\n\t:,1\0"), max_size=200))
-def test_any_text_parses_or_is_a_dockerfile_error(text: str) -> None:
+def test_any_text_parses_or_raises_dockerfile_error(text: str) -> None:
     try:
         dockerfile = parse("FROM a\n" + text)
     except DockerfileError:
@@ -260,24 +262,24 @@ def test_any_text_parses_or_is_a_dockerfile_error(text: str) -> None:
         ("exporting to image", None),
     ],
 )
-def test_a_vertex_name_leads_to_its_line(name: str, expected: tuple[int, int] | None) -> None:
-    assert locate(parse(CHAPTER), name) == expected
+def test_vertex_name_is_located(name: str, expected: tuple[int, int] | None) -> None:
+    assert locate_vertex(parse(CHAPTER), name) == expected
 
 
-def test_steps_of_a_stage_on_scratch_or_on_another_stage_do_not_count_its_from() -> None:
+def test_from_is_a_step_only_on_an_image() -> None:
     dockerfile = parse("FROM scratch AS a\nENV x=1\nCOPY b /\nFROM a\nWORKDIR /w\nCMD x\n")
     assert [i.keyword for i in step_instructions(dockerfile, dockerfile.stages[0])] == ["COPY"]
     assert [i.keyword for i in step_instructions(dockerfile, dockerfile.stages[1])] == ["WORKDIR"]
 
 
-def test_a_workdir_that_leads_to_the_root_is_no_step() -> None:
+def test_workdir_that_resolves_to_the_root_is_not_a_step() -> None:
     dockerfile = parse("FROM base AS a\nWORKDIR /\nWORKDIR y\nFROM a\nWORKDIR ..\nRUN x\n")
     assert [i.start_line for i in step_instructions(dockerfile, dockerfile.stages[0])] == [1, 3]
     assert [i.start_line for i in step_instructions(dockerfile, dockerfile.stages[1])] == [6]
 
 
 @pytest.mark.parametrize(
-    ("before", "inside", "place", "given", "root"),
+    ("before", "inside", "path", "build_args", "root"),
     [
         ("", "ARG X=/", "$X", {}, True),
         ("", "ARG X=/", "$X", {"X": "/w"}, False),
@@ -289,22 +291,22 @@ def test_a_workdir_that_leads_to_the_root_is_no_step() -> None:
         ("", "ENV X /\nARG X=/w", "$X", {}, False),
         ("", "ARG X=/w\nENV X /", "$X", {"X": "/w"}, True),
         ("", "ENV X /\nARG X", "$X", {}, True),
-        # What the base image sets is not known.
+        # The base image's variables are unknown.
         ("", "ENV Z=z", "$HOME", {}, False),
     ],
 )
-def test_a_variable_may_lead_to_the_root_too(
-    before: str, inside: str, place: str, given: dict[str, str], root: bool
+def test_workdir_variable_that_resolves_to_the_root_is_not_a_step(
+    before: str, inside: str, path: str, build_args: dict[str, str], root: bool
 ) -> None:
-    dockerfile = parse(f"{before}FROM base\n{inside}\nWORKDIR {place}\nRUN x\n", build_args=given)
+    dockerfile = parse(f"{before}FROM base\n{inside}\nWORKDIR {path}\nRUN x\n", build_args=build_args)
     steps = [i.keyword for i in step_instructions(dockerfile, dockerfile.stages[0])]
     assert steps == ["FROM", "RUN"] if root else ["FROM", "WORKDIR", "RUN"]
 
 
-def test_a_trigger_of_the_base_image_shifts_the_count() -> None:
+def test_triggers_of_the_base_image_shift_the_step_numbers() -> None:
     dockerfile = parse("FROM withtrigger AS a\nRUN one\nRUN two\nFROM a\n")
-    assert locate(dockerfile, "[a 4/4] RUN two") == (0, 2)
-    assert locate(dockerfile, "[a 3/4] RUN one") == (0, 1)
+    assert locate_vertex(dockerfile, "[a 4/4] RUN two") == (0, 2)
+    assert locate_vertex(dockerfile, "[a 3/4] RUN one") == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -322,14 +324,12 @@ def test_a_trigger_of_the_base_image_shifts_the_count() -> None:
         ("[c 1/1] RUN one", (2, 1)),
     ],
 )
-def test_an_engine_that_leaves_triggers_out_of_its_total_is_understood(
-    name: str, expected: tuple[int, int] | None
-) -> None:
-    """The names are those of Engine 20.10."""
+def test_triggers_missing_from_the_total_are_handled(name: str, expected: tuple[int, int] | None) -> None:
+    """Engine 20.10 uses these names."""
     a = "FROM withtrigger AS a\nRUN one && \\\n  two\nENV v=1\nCOPY --from=x $v /y\n"
     a += "ONBUILD RUN one\nONBUILD ENV x=y\nONBUILD WORKDIR /w\n"
     dockerfile = parse(f"{a}FROM a AS b\nRUN one\nRUN two\nFROM b AS c\nRUN one\n")
-    assert locate(dockerfile, name) == expected
+    assert locate_vertex(dockerfile, name) == expected
 
 
 @pytest.mark.parametrize(
@@ -343,34 +343,32 @@ def test_an_engine_that_leaves_triggers_out_of_its_total_is_understood(
         ("[stage-1 3/5] RUN echo", (1, 5)),
     ],
 )
-def test_a_workdir_that_leads_to_the_root_is_counted_and_makes_no_step(
-    name: str, expected: tuple[int, int]
-) -> None:
-    """The names are those of Engine 20.10."""
+def test_workdir_that_resolves_to_the_root_is_numbered(name: str, expected: tuple[int, int]) -> None:
+    """Engine 20.10 uses these names."""
     a = "FROM x AS a\nWORKDIR /\nRUN echo a\nWORKDIR /x\nWORKDIR ../\nRUN echo a\n"
     b = 'FROM a\nWORKDIR "/"\nRUN echo\nWORKDIR y\nWORKDIR ..\nRUN echo\n'
-    assert locate(parse(a + b), name) == expected
+    assert locate_vertex(parse(a + b), name) == expected
 
 
-def test_of_stages_that_share_a_name_the_one_that_reads_alike_is_found() -> None:
+def test_vertex_text_decides_between_stages_of_one_name() -> None:
     dockerfile = parse("FROM x AS a\nRUN one\nFROM x AS A\nRUN two\nFROM a\nRUN three\n")
-    assert locate(dockerfile, "[a 2/2] RUN one") == (0, 1)
-    assert locate(dockerfile, "[a 2/2] RUN two") == (1, 1)
+    assert locate_vertex(dockerfile, "[a 2/2] RUN one") == (0, 1)
+    assert locate_vertex(dockerfile, "[a 2/2] RUN two") == (1, 1)
 
 
-def test_a_platforms_arguments_lead_to_a_folder_where_they_are_asked_for() -> None:
+def test_declared_platform_arguments_expand_in_workdir() -> None:
     dockerfile = parse("FROM x\nARG TARGETVARIANT\nWORKDIR /$TARGETVARIANT\nRUN one\n")
     assert [i.keyword for i in step_instructions(dockerfile, dockerfile.stages[0])] == ["FROM", "RUN"]
 
 
-def test_a_copys_words_are_those_of_its_place() -> None:
+def test_copy_paths_use_the_variables_and_workdir_at_the_instruction() -> None:
     text = "ARG A=1\nFROM x\nENV E=e\nCOPY $E a$A /\nWORKDIR w\nENV E=later\nARG A\nADD $E a$A b c\n"
     dockerfile = parse(text)
     stage = dockerfile.stages[0]
     copy, add = (i for i in stage.instructions if i.keyword in ("COPY", "ADD"))
-    # What has no value here may have one in the base image.
-    assert copied_words(dockerfile, stage, copy) == (("e", "a$A"), "/")
-    assert copied_words(dockerfile, stage, add) == (("later", "a1", "b"), "/w/c")
+    # A variable without a value here may have one in the base image.
+    assert copy_paths(dockerfile, stage, copy) == (("e", "a$A"), "/")
+    assert copy_paths(dockerfile, stage, add) == (("later", "a1", "b"), "/w/c")
 
 
 @pytest.mark.parametrize(
@@ -385,8 +383,8 @@ def test_a_copys_words_are_those_of_its_place() -> None:
         ("[other 2/3] RUN three", None),
     ],
 )
-def test_what_runs_for_another_build_too_may_have_that_ones_name(
+def test_vertex_named_by_a_concurrent_build_is_located_by_its_text(
     name: str, expected: tuple[int, int] | None
 ) -> None:
     dockerfile = parse("FROM x AS a\nRUN one\nFROM diamol/y:1\nRUN two\nRUN one\n")
-    assert locate(dockerfile, name) == expected
+    assert locate_vertex(dockerfile, name) == expected

@@ -78,8 +78,10 @@ def found(text: str, graphs: dict[int, Graph]) -> tuple[dict[tuple[int, int], Ed
         return graphs[index]
 
     target = dockerfile.stages[-1].index
-    places = point_edges(dockerfile, target, dockerfile.needed(target), of_stage)
-    listed = {point for point in listed_points(dockerfile, dockerfile.needed(target)).values() if point}
+    places = point_edges(dockerfile, target, dockerfile.needed_stages(target), of_stage)
+    listed = {
+        point for point in listed_points(dockerfile, dockerfile.needed_stages(target)).values() if point
+    }
     assert listed <= places.keys()
     return {(p.stage, p.instruction): places[p][1] for p in places}, asked
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from stagelens.builds.errors import BuildFailed
 from stagelens.builds.trace import BuildTrace, Vertex
-from stagelens.dockerfile import Dockerfile, Instruction, Stage, declared, full_name
+from stagelens.dockerfile import Dockerfile, Instruction, Stage, arg_defaults, normalize_image_name
 
 # Names of vertices that look an image up: frontend/dockerfile/dockerfile2llb/convert.go.
 _METADATA = "[internal] load metadata for "
@@ -41,10 +41,10 @@ def _image_failed(failed: Sequence[Vertex], trace: BuildTrace) -> BuildFailed | 
     """The error of an image that could not be had, at the first line that names it."""
     missing = {name: vertex for vertex in failed if (name := _image(vertex))}
     for edge in trace.dockerfile.edges:
-        if isinstance(edge.source, str) and (vertex := missing.get(full_name(edge.source))):
+        if isinstance(edge.source, str) and (vertex := missing.get(normalize_image_name(edge.source))):
             stage = trace.dockerfile.stages[edge.target]
             instruction = stage.instructions[edge.instruction]
-            registry = full_name(edge.source).partition("/")[0]
+            registry = normalize_image_name(edge.source).partition("/")[0]
             remedy = None if edge.kind == "from" else _no_stage(trace.dockerfile, edge.source, stage)
             return BuildFailed(vertex.error, trace, stage, instruction, registry=registry, remedy=remedy)
     for vertex in failed:
@@ -58,7 +58,7 @@ def _image(vertex: Vertex) -> str | None:
     """The full name of the image that a vertex looks up."""
     for prefix in (_METADATA, _FROM):
         if vertex.name.startswith(prefix):
-            return full_name(vertex.name.removeprefix(prefix).partition("@")[0])
+            return normalize_image_name(vertex.name.removeprefix(prefix).partition("@")[0])
     return None
 
 
@@ -100,7 +100,7 @@ def _no_value(dockerfile: Dockerfile, instruction: Instruction) -> str | None:
         return None
     given = {name for name, value in dockerfile.build_args.items() if value}
     for each in dockerfile.global_args:
-        given |= {name for name, default in declared(each.arguments, dockerfile.escape) if default}
+        given |= {name for name, default in arg_defaults(each.arguments, dockerfile.escape) if default}
     for found in _VARIABLE.finditer(instruction.arguments):
         if (name := found[1] or found[2]) not in given:
             return f"give {name} a value: ARG {name}=… above the first FROM, or --build-arg {name}=…"

@@ -12,7 +12,7 @@ from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.buildkit.proto.buildkit_pb2 import Vertex as WireVertex
 from stagelens.builds.logs import MAX_LINES, plain_line, styled
 from stagelens.builds.trace import LogLine, Vertex
-from stagelens.dockerfile import Dockerfile, locate
+from stagelens.dockerfile import Dockerfile, locate_vertex
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class Collector:
             self._ran.remove(digest)
             self._logs.pop(digest, None)
             known = replace(known, cached=False, started=None, completed=None)
-        place = (known.stage, known.instruction) if known else locate(self._dockerfile, wire.name)
+        place = (known.stage, known.instruction) if known else locate_vertex(self._dockerfile, wire.name)
         started = _seconds(wire.started) if wire.HasField("started") else None
         completed = _seconds(wire.completed) if wire.HasField("completed") else None
         inputs = tuple(self._digests.get(each, each) for each in wire.inputs)

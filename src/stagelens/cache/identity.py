@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from stagelens.builds import BuildTrace, Vertex
 from stagelens.cache.model import ContextFile, Inputs, Key
 from stagelens.cache.steps import Source, Step
-from stagelens.dockerfile import full_name
+from stagelens.dockerfile import normalize_image_name
 
 Files = Mapping[Key, Mapping[str, ContextFile]]
 
@@ -45,7 +45,7 @@ def vertices(steps: Sequence[Step], trace: BuildTrace) -> dict[Key, Vertex]:
         return image(step.base), sources
 
     def image(name: str | None) -> str | None:
-        return name and full_name(name)
+        return name and normalize_image_name(name)
 
     identities = _identities(steps, own)
     named: dict[Hashable, Vertex] = {}

@@ -14,7 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stagelens.buildkit.context.glob import has_wildcards
-from stagelens.dockerfile import Heredoc, Instruction, expand, is_heredoc, mount_options, split_blanks
+from stagelens.dockerfile import (
+    Heredoc,
+    Instruction,
+    expand,
+    is_heredoc_marker,
+    mount_options,
+    split_whitespace,
+)
 
 _REMOTE = re.compile(r"^(https?://|git@|ssh://|git://)")
 _SYNONYMS = {"dst": "target", "destination": "target", "src": "source", "ro": "readonly", "rw": "readwrite"}
@@ -64,7 +71,7 @@ def is_set(instruction: Instruction, flag: str) -> bool:
 
 def sources(instruction: Instruction, place: Place) -> list[str]:
     """The paths and addresses that a COPY or ADD takes; here-documents are none."""
-    words = [word for word in _words(instruction)[:-1] if not is_heredoc(word)]
+    words = [word for word in _words(instruction)[:-1] if not is_heredoc_marker(word)]
     return [place.expanded(word) for word in words]
 
 
@@ -135,7 +142,7 @@ def _command(instruction: Instruction, shell: Sequence[str]) -> tuple[Sequence[s
     if not instruction.heredocs:
         return [*shell, instruction.arguments], ""
     first = instruction.heredocs[0]
-    if not is_heredoc(instruction.arguments):
+    if not is_heredoc_marker(instruction.arguments):
         rest = "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in instruction.heredocs)
         return [*shell, instruction.arguments + rest], ""
     if not first.content.startswith("#!"):
@@ -217,7 +224,7 @@ def _body(heredoc: Heredoc, place: Place) -> str:
 
 
 def _words(instruction: Instruction) -> Sequence[str]:
-    return instruction.words or split_blanks(instruction.arguments)
+    return instruction.words or split_whitespace(instruction.arguments)
 
 
 def _is_true(value: str) -> bool:

@@ -18,11 +18,11 @@ from stagelens.cache.model import Base, Inputs, Key
 from stagelens.dockerfile import (
     STEP_KEYWORDS,
     Dockerfile,
-    Edge,
     Instruction,
     Stage,
-    declared,
-    named_values,
+    StageEdge,
+    arg_defaults,
+    env_pairs,
     platform_arguments,
 )
 
@@ -146,7 +146,7 @@ class _State:
 def read_steps(inputs: Inputs) -> tuple[Step, ...]:
     """The steps of the stages that the target needs, in the order of the Dockerfile."""
     reader = _Reader(inputs)
-    for index in inputs.dockerfile.needed(inputs.target):
+    for index in inputs.dockerfile.needed_stages(inputs.target):
         reader.read(inputs.dockerfile.stages[index])
     return tuple(reader.steps)
 
@@ -162,7 +162,7 @@ def context_sources(dockerfile: Dockerfile, build_args: Mapping[str, str], targe
 
 def base_names(dockerfile: Dockerfile, target: str | None) -> tuple[str, ...]:
     """The images that the needed stages begin from or take files from, as the Dockerfile names them."""
-    needed = dockerfile.needed(target)
+    needed = dockerfile.needed_stages(target)
     names = [edge.source for edge in dockerfile.edges if edge.target in needed]
     return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
 
@@ -177,7 +177,7 @@ class _Reader:
         for instruction in inputs.dockerfile.global_args:
             self._declare(instruction, before, {})
         self._globals = before.variables
-        self._edges: defaultdict[Key, list[Edge]] = defaultdict(list)
+        self._edges: defaultdict[Key, list[StageEdge]] = defaultdict(list)
         for edge in inputs.dockerfile.edges:
             if edge.kind != "from":
                 self._edges[edge.target, edge.instruction].append(edge)
@@ -257,7 +257,7 @@ class _Reader:
         line = instruction.start_line
         match instruction.keyword:
             case "ENV":
-                pairs = named_values(instruction.arguments, self._escape)
+                pairs = env_pairs(instruction.arguments, self._escape)
                 # Each sees what was before this ENV.
                 for name, value in [(name, self._expanded(value, state)) for name, value in pairs]:
                     state.set(name, Variable(value, line))
@@ -274,7 +274,7 @@ class _Reader:
         self, instruction: Instruction, state: _State, before_stages: Mapping[str, Variable]
     ) -> None:
         given, line = self._inputs.build_args, instruction.start_line
-        for name, default in declared(instruction.arguments, self._escape):
+        for name, default in arg_defaults(instruction.arguments, self._escape):
             if name in given:
                 state.set(name, Variable(given[name], line, build_arg=True))
             elif default is not None:
@@ -315,7 +315,7 @@ class _Reader:
             elif local:
                 yield source
 
-    def _taken_from(self, edge: Edge, source: Source) -> Source:
+    def _taken_from(self, edge: StageEdge, source: Source) -> Source:
         if isinstance(edge.source, str):
             return replace(source, image=edge.source)
         end = self._ends[edge.source]

@@ -135,7 +135,7 @@ def check_stages(
         return
     given = {name: value for name, value in build_args.items() if value is not None}
     dockerfile = load(file, given)
-    needed = dockerfile.needed(target)
+    needed = dockerfile.needed_stages(target)
     if stage is not None and dockerfile.stage(stage).index not in needed:
         labels = [dockerfile.stages[index].label for index in needed]
         raise StageNotFound(stage, dockerfile.path, labels, "the build does not need it")

@@ -1,18 +1,17 @@
-"""Text to Dockerfile: stages, instructions, edges. Pure: no engine, no network."""
+"""Parse a Dockerfile into stages, instructions and the edges between them, without an engine or network."""
 
+from stagelens.dockerfile.defaults import normalize_image_name, platform_arguments
 from stagelens.dockerfile.errors import DockerfileError, StageNotFound
-from stagelens.dockerfile.expand import expand
-from stagelens.dockerfile.model import Dockerfile, Edge, EdgeKind, Flag, Heredoc, Instruction, Stage
-from stagelens.dockerfile.parse import load, parse
-from stagelens.dockerfile.platforms import platform_arguments
-from stagelens.dockerfile.reference import full_name
-from stagelens.dockerfile.steps import STEP_KEYWORDS, copied_words, locate, step_instructions
+from stagelens.dockerfile.expansion import expand
+from stagelens.dockerfile.model import Dockerfile, EdgeKind, Flag, Heredoc, Instruction, Stage, StageEdge
+from stagelens.dockerfile.parser import load, parse
+from stagelens.dockerfile.steps import STEP_KEYWORDS, copy_paths, locate_vertex, step_instructions
 from stagelens.dockerfile.words import (
-    declared,
-    is_heredoc,
+    arg_defaults,
+    env_pairs,
+    is_heredoc_marker,
     mount_options,
-    named_values,
-    split_blanks,
+    split_whitespace,
     split_words,
 )
 
@@ -20,25 +19,25 @@ __all__ = [
     "STEP_KEYWORDS",
     "Dockerfile",
     "DockerfileError",
-    "Edge",
     "EdgeKind",
     "Flag",
     "Heredoc",
     "Instruction",
     "Stage",
+    "StageEdge",
     "StageNotFound",
-    "copied_words",
-    "declared",
+    "arg_defaults",
+    "copy_paths",
+    "env_pairs",
     "expand",
-    "full_name",
-    "is_heredoc",
+    "is_heredoc_marker",
     "load",
-    "locate",
+    "locate_vertex",
     "mount_options",
-    "named_values",
+    "normalize_image_name",
     "parse",
     "platform_arguments",
-    "split_blanks",
+    "split_whitespace",
     "split_words",
     "step_instructions",
 ]

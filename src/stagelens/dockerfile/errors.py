@@ -1,4 +1,4 @@
-"""What can be wrong with a Dockerfile."""
+"""Errors of reading a Dockerfile."""
 
 from __future__ import annotations
 
@@ -10,18 +10,34 @@ _MOST_LISTED = 30
 
 
 class DockerfileError(StagelensError):
-    """The Dockerfile cannot be read; `path`, `line` (1-based, 0 for the file as a whole) and `reason`."""
+    """A Dockerfile that cannot be read.
+
+    Attributes
+    ----------
+    path
+        The path of the Dockerfile.
+    line
+        The line of the mistake, from 1; 0 for the file as a whole.
+    reason
+        What is wrong there.
+    """
 
     def __init__(self, path: str, line: int, reason: str, remedy: str | None = None) -> None:
         self.path = path
         self.line = line
         self.reason = reason
-        place = f"{path}, line {line}" if line else path
-        super().__init__("The Dockerfile cannot be read.", where=place, why=reason, remedy=remedy)
+        where = f"{path}, line {line}" if line else path
+        super().__init__("The Dockerfile cannot be read.", where=where, why=reason, remedy=remedy)
 
 
 class StageNotFound(StagelensError, KeyError):
-    """There is no such stage in a Dockerfile, or in a build of it; `stages` are those that there are."""
+    """A stage that is not in a Dockerfile, or not in a build of it.
+
+    Attributes
+    ----------
+    stages
+        The labels of the stages that exist.
+    """
 
     def __init__(
         self, reference: str | int, path: str, stages: Sequence[str], why: str | None = None
@@ -29,8 +45,8 @@ class StageNotFound(StagelensError, KeyError):
         self.stages = tuple(stages)
         listed = ", ".join(stages[:_MOST_LISTED]) + (", …" if len(stages) > _MOST_LISTED else "")
         super().__init__(
-            f"There is no stage {str(reference)!r}.",
+            f"Stage {str(reference)!r} does not exist.",
             where=path,
             why=why,
-            remedy=f"take one of these: {listed}",
+            remedy=f"use one of these: {listed}",
         )

@@ -1,4 +1,4 @@
-"""What a Dockerfile says, as frozen values; nothing here reads a file or asks an engine."""
+"""The parts of a parsed Dockerfile as frozen values."""
 
 from __future__ import annotations
 
@@ -14,22 +14,31 @@ EdgeKind = Literal["from", "copy", "add", "mount"]
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One `--name=value` of an instruction; `value` is None where the flag stands alone (`--link`)."""
+    """One `--name=value` of an instruction; `value` is None for a bare flag such as `--link`."""
 
     name: str
     value: str | None
 
     @property
     def text(self) -> str:
-        """It as it is written."""
+        """The flag as Dockerfile text."""
         return f"--{self.name}" if self.value is None else f"--{self.name}={self.value}"
 
 
 @dataclass(frozen=True, slots=True)
 class Heredoc:
-    """A here-document of a RUN, COPY or ADD: its word, its body, and whether variables in it expand.
+    """A here-document of a RUN, COPY or ADD.
 
-    `content` is as written; `chomp` (from `<<-`) says that the tabs that begin its lines are dropped.
+    Attributes
+    ----------
+    name
+        The word that ends the here-document.
+    content
+        The lines between, as written in the Dockerfile.
+    expand
+        Whether variables in the content are expanded.
+    chomp
+        Whether leading tabs are dropped (`<<-`).
     """
 
     name: str
@@ -39,7 +48,7 @@ class Heredoc:
 
     @property
     def body(self) -> str:
-        """What the engine reads of it: with `chomp`, without the tabs that begin its lines."""
+        """The content that the engine reads: without leading tabs if `chomp` is set."""
         return re.sub(r"^\t+", "", self.content, flags=re.MULTILINE) if self.chomp else self.content
 
 
@@ -47,10 +56,24 @@ class Heredoc:
 class Instruction:
     """One instruction of a stage.
 
-    `keyword` is upper case; `arguments` is what follows the flags, continuation lines joined and
-    comments inside them dropped; `words` is the exec form's list or None for the shell form;
-    `source` is the text of lines `start_line` to `end_line` (1-based, inclusive) to the letter.
-    `index` counts within the stage: FROM is 0. Global ARGs (before the first FROM) count by themselves.
+    Attributes
+    ----------
+    index
+        The index in the stage, where FROM is 0. ARGs before the first FROM have a count of their own.
+    keyword
+        The instruction's name in upper case.
+    arguments
+        The text after the flags, with continuation lines joined and comments dropped.
+    flags
+        The `--name=value` flags in order.
+    words
+        The list of the exec form; None for the shell form.
+    heredocs
+        The here-documents in order.
+    start_line, end_line
+        The first and last line in the Dockerfile, from 1, inclusive.
+    source
+        The exact text of these lines.
     """
 
     index: int
@@ -64,7 +87,7 @@ class Instruction:
     source: str
 
     def flag(self, name: str) -> str | None:
-        """The value of the last flag called `name` ("" where it stands alone), or None."""
+        """Return the value of the last flag called `name` ("" for a bare flag), or None without one."""
         for flag in reversed(self.flags):
             if flag.name == name:
                 return flag.value or ""
@@ -73,10 +96,22 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A FROM and the instructions up to the next one; `instructions[0]` is the FROM itself.
+    """A FROM and the instructions up to the next FROM.
 
-    `base` has the global ARGs expanded; `base_stage` is the index of the earlier stage that `base`
-    names, or None where it is an image or `scratch`.
+    Attributes
+    ----------
+    index
+        The index in the Dockerfile.
+    name
+        The name after AS in lower case; None without one.
+    base
+        The image or stage that FROM names, with global ARGs expanded.
+    base_stage
+        The index of the stage that `base` names; None if it is an image or `scratch`.
+    platform
+        The value of FROM's `--platform`.
+    instructions
+        All instructions; the first one is the FROM itself.
     """
 
     index: int
@@ -88,15 +123,24 @@ class Stage:
 
     @property
     def label(self) -> str:
-        """The stage's name, or `stage-N` as BuildKit calls a nameless one."""
+        """The stage's name, or BuildKit's `stage-N` for a stage without a name."""
         return self.name or f"stage-{self.index}"
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
-    """Files flow from `source` (a stage's index, or an external image's name) into stage `target`.
+class StageEdge:
+    """A flow of files into a stage.
 
-    `instruction` is the index in `target` of the FROM, COPY, ADD or RUN that makes the edge.
+    Attributes
+    ----------
+    source
+        The index of the stage, or the name of the external image, that the files come from.
+    target
+        The index of the stage that receives them.
+    kind
+        The kind of instruction that moves them.
+    instruction
+        The index in `target` of that instruction: a FROM, COPY, ADD or RUN.
     """
 
     source: int | str
@@ -107,9 +151,26 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Dockerfile:
-    """A parsed Dockerfile: global ARGs, stages in order and the edges between them.
+    """A parsed Dockerfile.
 
-    `build_args` are the build's arguments that it was parsed with.
+    Attributes
+    ----------
+    path
+        The path, for messages.
+    text
+        The text without a byte order mark.
+    escape
+        The escape character.
+    syntax
+        The frontend that `# syntax=` names; None without one.
+    global_args
+        The ARGs before the first FROM.
+    stages
+        The stages in order.
+    edges
+        The flows of files between stages and images.
+    build_args
+        The build arguments that the file was parsed with.
     """
 
     path: str
@@ -118,15 +179,16 @@ class Dockerfile:
     syntax: str | None
     global_args: tuple[Instruction, ...]
     stages: tuple[Stage, ...]
-    edges: tuple[Edge, ...]
+    edges: tuple[StageEdge, ...]
     build_args: Mapping[str, str] = field(default_factory=dict[str, str], compare=False)
 
     def stage(self, reference: str | int) -> Stage:
-        """The stage of that name (any letter case) or index.
+        """Return the stage with a name (in any letter case) or index.
 
         Raises
         ------
-        StageNotFound (a KeyError): there is no such stage.
+        StageNotFound
+            If no stage has that name or index; this is a KeyError.
         """
         text = str(reference)
         for stage in reversed(self.stages):
@@ -139,17 +201,23 @@ class Dockerfile:
                 return stage
         raise StageNotFound(reference, self.path, [stage.label for stage in self.stages])
 
-    def needed(self, target: str | int | None = None) -> tuple[int, ...]:
-        """Indexes of the stages that building `target` (the last stage unless told) needs, in order."""
+    def needed_stages(self, target: str | int | None = None) -> tuple[int, ...]:
+        """Return the indexes of the stages that a build of `target` needs, in order.
+
+        Parameters
+        ----------
+        target
+            The name or index of a stage; None for the last one.
+        """
         waiting = [self.stages[-1].index if target is None else self.stage(target).index]
         sources: dict[int, list[int]] = {}
         for edge in self.edges:
             if isinstance(edge.source, int):
                 sources.setdefault(edge.target, []).append(edge.source)
-        wanted: set[int] = set()
+        needed: set[int] = set()
         while waiting:
             stage = waiting.pop()
-            if stage not in wanted:
-                wanted.add(stage)
+            if stage not in needed:
+                needed.add(stage)
                 waiting += sources.get(stage, [])
-        return tuple(sorted(wanted))
+        return tuple(sorted(needed))

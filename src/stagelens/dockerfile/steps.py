@@ -1,7 +1,7 @@
-"""Which instruction a BuildKit vertex runs, from its name such as `[build 2/3] RUN make`.
+"""The steps that BuildKit makes of instructions, and the instruction behind a vertex of a build.
 
 BuildKit numbers the steps of a stage in toDispatchState (frontend/dockerfile/dockerfile2llb): a FROM counts
-when its base is an image, then each RUN, COPY, ADD and WORKDIR.
+if its base is an image, then each RUN, COPY, ADD and WORKDIR.
 """
 
 from __future__ import annotations
@@ -10,29 +10,41 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from stagelens.dockerfile.expand import expand
+from stagelens.dockerfile.defaults import normalize_image_name, platform_arguments
+from stagelens.dockerfile.expansion import expand
 from stagelens.dockerfile.model import Dockerfile, Instruction, Stage
-from stagelens.dockerfile.platforms import platform_arguments
-from stagelens.dockerfile.reference import full_name
-from stagelens.dockerfile.words import declared, named_values, split_blanks
+from stagelens.dockerfile.words import arg_defaults, env_pairs, split_whitespace
 
 _NAME = re.compile(
     r"^\[(?:(?P<platform>[a-z]+/[a-z0-9/]+) )?(?:(?P<label>\S+) )?(?P<n>\d+)/(?P<total>\d+)\] ?(?P<text>.*)$",
     re.DOTALL,
 )
-_REPLACED = re.compile(r"[$'\"\\`<]")
-# What BuildKit makes a step of.
+_REPLACEABLE = re.compile(r"[$'\"\\`<]")
+# The instructions that become steps of a build.
 STEP_KEYWORDS = frozenset({"RUN", "COPY", "ADD", "WORKDIR"})
 
 
-def _counted(stage: Stage) -> tuple[Instruction, ...]:
-    """The instructions of a stage that count in its steps' total, in order."""
+def _numbered(stage: Stage) -> tuple[Instruction, ...]:
+    """Return the instructions of a stage that BuildKit numbers, in order."""
     first = () if stage.base_stage is not None or stage.base.lower() == "scratch" else stage.instructions[:1]
     return (*first, *(i for i in stage.instructions[1:] if i.keyword in STEP_KEYWORDS))
 
 
-def locate(dockerfile: Dockerfile, vertex_name: str) -> tuple[int, int] | None:
-    """Indexes of the stage and the instruction behind a vertex's name; None for BuildKit's own steps."""
+def locate_vertex(dockerfile: Dockerfile, vertex_name: str) -> tuple[int, int] | None:
+    """Find the instruction behind the name of a vertex.
+
+    Parameters
+    ----------
+    dockerfile
+        The Dockerfile of the build.
+    vertex_name
+        The name of a BuildKit vertex, such as `[build 2/3] RUN make`.
+
+    Returns
+    -------
+    tuple or None
+        The index of the stage and of the instruction; None for BuildKit's internal steps.
+    """
     match = _NAME.match(vertex_name)
     if match is None:
         return None
@@ -43,139 +55,156 @@ def locate(dockerfile: Dockerfile, vertex_name: str) -> tuple[int, int] | None:
         stages = [s for s in dockerfile.stages if s.label == label]
     numbers = int(match["n"]), int(match["total"])
     if not stages:
-        return _in_another_build(dockerfile, numbers[0], match["text"])
+        return _locate_by_text(dockerfile, numbers[0], match["text"])
     # Stages may share a name.
-    places = [place for s in stages if (place := _place(dockerfile, s, *numbers, match["text"]))]
-    reads = (p for p in places if _reads(dockerfile.stages[p[0]].instructions[p[1]], match["text"]))
-    return next(reads, places[0] if places else None)
+    candidates = [
+        found for s in stages if (found := _locate_in_stage(dockerfile, s, *numbers, match["text"]))
+    ]
+    matching = (
+        (stage, instruction)
+        for stage, instruction in candidates
+        if _matches(dockerfile.stages[stage].instructions[instruction], match["text"])
+    )
+    return next(matching, candidates[0] if candidates else None)
 
 
-def _place(
+def _locate_in_stage(
     dockerfile: Dockerfile, stage: Stage, number: int, total: int, text: str
 ) -> tuple[int, int] | None:
-    steps = _counted(stage)
+    steps = _numbered(stage)
     first = int(bool(steps) and steps[0].keyword == "FROM")
     if number <= first:
         return stage.index, 0
     # ONBUILD triggers come first and shift the count; older BuildKits leave them out of the total.
-    place = number - 1 - (total - len(steps) or _triggers(dockerfile, stage))
-    if place < first:
+    index = number - 1 - (total - len(steps) or _count_triggers(dockerfile, stage))
+    if index < first:
         return None
-    numbered = step_instructions(dockerfile, stage)
-    # The numbers alone do not tell what an image brings; of steps that read alike, they tell which it is.
-    alike = [at for at in range(first, len(numbered)) if _reads(numbered[at], text)]
-    place = min(alike, key=lambda at: abs(at - place), default=place)
-    if place < len(numbered) and text.upper().startswith(numbered[place].keyword):
-        return stage.index, numbered[place].index
+    instructions = step_instructions(dockerfile, stage)
+    # The triggers of an image are unknown, so the text decides; the number decides among equal texts.
+    matching = [i for i in range(first, len(instructions)) if _matches(instructions[i], text)]
+    index = min(matching, key=lambda i: abs(i - index), default=index)
+    if index < len(instructions) and text.upper().startswith(instructions[index].keyword):
+        return stage.index, instructions[index].index
     return None
 
 
-def _in_another_build(dockerfile: Dockerfile, number: int, text: str) -> tuple[int, int] | None:
-    """The step under a name that is none of ours.
+def _locate_by_text(dockerfile: Dockerfile, number: int, text: str) -> tuple[int, int] | None:
+    """Find the step whose vertex has a stage name that this Dockerfile does not have.
 
-    BuildKit runs once what two builds at a time have in common, and calls it as the first of them does.
+    Where two builds run at once, BuildKit runs their common steps once, under the names of the first build.
     """
 
     def same(stage: Stage, instruction: Instruction) -> bool:
         if instruction.keyword == "FROM":
-            return text.startswith("FROM ") and full_name(text[5:].split("@")[0]) == full_name(stage.base)
-        return _reads(instruction, text)
+            return text.startswith("FROM ") and normalize_image_name(
+                text[5:].split("@")[0]
+            ) == normalize_image_name(stage.base)
+        return _matches(instruction, text)
 
     found = [
-        (abs(number - place), stage.index, instruction.index)
+        (abs(number - position), stage.index, instruction.index)
         for stage in dockerfile.stages
-        for place, instruction in enumerate(step_instructions(dockerfile, stage), start=1)
+        for position, instruction in enumerate(step_instructions(dockerfile, stage), start=1)
         if same(stage, instruction)
     ]
     return min(found)[1:] if found else None
 
 
 def step_instructions(dockerfile: Dockerfile, stage: Stage) -> list[Instruction]:
-    """The instructions of a stage that BuildKit runs, in order: a WORKDIR that leads to / is only counted."""
-    counted = {instruction.index for instruction in _counted(stage)}
-    followed = _followed(dockerfile, stage) if counted else ()
+    """Return the instructions of a stage that BuildKit runs, in order.
+
+    BuildKit numbers a WORKDIR that resolves to / but makes no step of it.
+    """
+    numbered = {instruction.index for instruction in _numbered(stage)}
+    scoped = _with_scope(dockerfile, stage) if numbered else ()
     return [
         instruction
-        for instruction, folder, _ in followed
-        if instruction.index in counted and (instruction.keyword != "WORKDIR" or folder.strip("/"))
+        for instruction, workdir, _ in scoped
+        if instruction.index in numbered and (instruction.keyword != "WORKDIR" or workdir.strip("/"))
     ]
 
 
-def copied_words(
-    dockerfile: Dockerfile, stage: Stage, instruction: Instruction
-) -> tuple[tuple[str, ...], str]:
-    """A COPY's sources and, as an absolute path, its destination, as far as the Dockerfile tells."""
-    for found, folder, variables in _followed(dockerfile, stage):
+def copy_paths(dockerfile: Dockerfile, stage: Stage, instruction: Instruction) -> tuple[tuple[str, ...], str]:
+    """Return the sources and the absolute destination of a COPY or ADD.
+
+    Variables that the base image sets are unknown here and stay as written.
+
+    Raises
+    ------
+    ValueError
+        If the instruction is not in the stage.
+    """
+    for found, workdir, variables in _with_scope(dockerfile, stage):
         if found.index == instruction.index:
-            words = found.words or split_blanks(found.arguments)
-            *sources, destination = (variables.expanded(word) for word in words)
-            return tuple(sources), posixpath.join(folder, destination)
-    raise ValueError("the instruction is of another stage")
+            words = found.words or split_whitespace(found.arguments)
+            *sources, destination = (variables.expand(word) for word in words)
+            return tuple(sources), posixpath.join(workdir, destination)
+    raise ValueError("the instruction is in another stage")
 
 
-def _followed(dockerfile: Dockerfile, stage: Stage) -> Iterator[tuple[Instruction, str, _Variables]]:
-    """A stage's instructions, each with the folder and the variables that hold then; these change later."""
+def _with_scope(dockerfile: Dockerfile, stage: Stage) -> Iterator[tuple[Instruction, str, _Variables]]:
+    """Yield each instruction of a stage with its working folder and variables, which later steps update."""
     chain = [stage]
     while (base := chain[-1].base_stage) is not None:
         chain.append(dockerfile.stages[base])
-    folder, variables = "/", _Variables(dockerfile)
+    workdir, variables = "/", _Variables(dockerfile)
     for link in reversed(chain):
         for instruction in link.instructions:
             variables.define(instruction)
             if instruction.keyword == "WORKDIR":
-                place = variables.expanded(instruction.arguments)
-                folder = posixpath.normpath(posixpath.join(folder, place))
+                path = variables.expand(instruction.arguments)
+                workdir = posixpath.normpath(posixpath.join(workdir, path))
             if link is stage:
-                yield instruction, folder, variables
+                yield instruction, workdir, variables
 
 
 class _Variables:
-    """What the words of a chain of stages see, as far as the Dockerfile tells: of ENV and ARG the last one.
+    """The variables of a chain of stages, as far as the Dockerfile defines them; the last ENV or ARG wins.
 
-    What a base image sets is not known here, and stays as it is written.
+    Variables that a base image sets are unknown here and stay as written.
     """
 
     def __init__(self, dockerfile: Dockerfile) -> None:
         self._escape = dockerfile.escape
-        self._given = dockerfile.build_args
+        self._build_args = dockerfile.build_args
         self._globals: dict[str, str] = {}
         self._values = platform_arguments()
         for instruction in dockerfile.global_args:
             self.define(instruction)
-        # They hold in a stage only where it asks for them.
+        # A stage sees them only after it declares them.
         self._globals, self._values = self._values, {}
 
     def define(self, instruction: Instruction) -> None:
         if instruction.keyword == "ENV":
-            pairs = named_values(instruction.arguments, self._escape)
-            self._values.update([(name, self.expanded(value)) for name, value in pairs])
+            pairs = env_pairs(instruction.arguments, self._escape)
+            self._values.update([(name, self.expand(value)) for name, value in pairs])
         elif instruction.keyword == "ARG":
-            for name, default in declared(instruction.arguments, self._escape):
-                if name in self._given:
-                    self._values[name] = self._given[name]
+            for name, default in arg_defaults(instruction.arguments, self._escape):
+                if name in self._build_args:
+                    self._values[name] = self._build_args[name]
                 elif default is not None:
-                    self._values[name] = self.expanded(default)
+                    self._values[name] = self.expand(default)
                 elif name in self._globals:
                     self._values[name] = self._globals[name]
 
-    def expanded(self, text: str) -> str:
+    def expand(self, text: str) -> str:
         try:
-            return expand(text, self._values, self._escape, keep=True)
+            return expand(text, self._values, self._escape, keep_unknown=True)
         except ValueError:
             return text
 
 
-def _triggers(dockerfile: Dockerfile, stage: Stage) -> int:
-    """How many steps the stage that this one begins from adds to it."""
+def _count_triggers(dockerfile: Dockerfile, stage: Stage) -> int:
+    """Count the steps that ONBUILD instructions of the base stage add."""
     if stage.base_stage is None:
         return 0
     triggers = (i for i in dockerfile.stages[stage.base_stage].instructions if i.keyword == "ONBUILD")
     return sum(trigger.arguments.split()[0].upper() in STEP_KEYWORDS for trigger in triggers)
 
 
-def _reads(instruction: Instruction, text: str) -> bool:
-    """Whether a vertex's text may be an instruction's: alike up to what BuildKit may have replaced."""
+def _matches(instruction: Instruction, text: str) -> bool:
+    """Return whether a vertex's text may be an instruction's: equal up to what BuildKit may have replaced."""
     flags = (flag.text for flag in instruction.flags)
     written = " ".join([instruction.keyword, *flags, *instruction.arguments.split()])
-    literal = _REPLACED.split(written, maxsplit=1)
+    literal = _REPLACEABLE.split(written, maxsplit=1)
     return (" ".join(text.split()) + " ").startswith(literal[0] if len(literal) > 1 else written + " ")

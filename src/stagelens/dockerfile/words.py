@@ -1,4 +1,4 @@
-"""Words of an instruction: its keyword, its flags, its JSON form, and what stands between blanks.
+"""Split the text of an instruction: keyword, flags, JSON form and words.
 
 The rules are those of BuildKit's frontend/dockerfile/parser.
 """
@@ -10,9 +10,9 @@ import json
 import re
 from typing import cast
 
-from stagelens.dockerfile.expand import expand
+from stagelens.dockerfile.expansion import expand
 
-# What Go's unicode.IsSpace takes for white space.
+# The characters that Go's unicode.IsSpace accepts.
 SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 )
@@ -22,18 +22,18 @@ _HEREDOC_BLANKS = re.compile(r"<<[\t\r ]+")
 
 
 def split_keyword(text: str) -> tuple[str, str]:
-    """The first word as it is written, and the rest."""
+    """Split the text into its first word and the rest."""
     keyword, *rest = _BLANKS.split(text.strip(SPACE), maxsplit=1)
     return keyword, rest[0] if rest else ""
 
 
-def split_blanks(text: str) -> list[str]:
-    """Words between blanks, quotes not looked at: how FROM, EXPOSE and the lists of COPY are read."""
+def split_whitespace(text: str) -> list[str]:
+    """Split at white space and ignore quotes, as BuildKit does for FROM, EXPOSE and the paths of COPY."""
     return [word for word in _BLANKS.split(text.strip(SPACE)) if word]
 
 
 def split_flags(text: str, escape: str = "\\") -> tuple[list[str], str]:
-    """The `--flags` that the text begins with, without their quotes, and the rest; `--` ends them."""
+    """Split the text into its leading `--flags`, without quotes, and the rest; `--` ends the flags."""
     flags: list[str] = []
     index = 0
     while True:
@@ -66,11 +66,12 @@ def _flag(text: str, index: int, escape: str) -> tuple[str, int]:
 
 
 def json_words(arguments: str) -> tuple[str, ...] | None:
-    """The words of the JSON form, None for the shell form.
+    """Return the words of the JSON form, or None for the shell form.
 
     Raises
     ------
-    ValueError: it is a JSON list that holds something else than strings.
+    ValueError
+        If the JSON list holds anything other than strings.
     """
     if not arguments.startswith("["):
         return None
@@ -85,11 +86,22 @@ def json_words(arguments: str) -> tuple[str, ...] | None:
 
 
 def _refuse(constant: str) -> object:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def mount_options(value: str) -> dict[str, str]:
-    """The options of a `--mount` by their lower-case names, the last of each; "" where one has no value."""
+    """Parse the options of a `--mount` flag.
+
+    Parameters
+    ----------
+    value
+        The value of the flag, such as `type=cache,target=/root/.m2`.
+
+    Returns
+    -------
+    dict
+        The last value of each option by its lower-case name; "" for an option without a value.
+    """
     try:
         fields = [field.partition("=") for field in next(csv.reader([value]), ())]
     except csv.Error:
@@ -97,23 +109,36 @@ def mount_options(value: str) -> dict[str, str]:
     return {name.lower(): text for name, _, text in fields}
 
 
-def is_heredoc(text: str) -> bool:
-    """Whether a text is the mark of a here-document and nothing else, such as `<<-"EOF"`."""
+def is_heredoc_marker(text: str) -> bool:
+    """Return whether the text is just the start of a here-document, such as `<<-"EOF"`."""
     match = HEREDOC.fullmatch(text)
     return match is not None and len(split_words(match[3])) == 1
 
 
 def shell_words(text: str) -> list[str]:
-    """Words as a shell sees them, `<<` together with what follows it; none where the text is no whole one."""
+    """Split into shell words, with `<<` joined to the word after it; none where a quote has no end."""
     try:
-        expand(text, {}, keep=True)
+        expand(text, {}, keep_unknown=True)
     except ValueError:
         return []
     return split_words(_HEREDOC_BLANKS.sub("<<", text))
 
 
-def named_values(arguments: str, escape: str = "\\") -> list[tuple[str, str]]:
-    """The names and values of an ENV, in either of its two forms; quotes stay in the values."""
+def env_pairs(arguments: str, escape: str = "\\") -> list[tuple[str, str]]:
+    """Parse the arguments of an ENV, in either of its two forms.
+
+    Parameters
+    ----------
+    arguments
+        The text after the keyword.
+    escape
+        The escape character of the Dockerfile.
+
+    Returns
+    -------
+    list
+        Pairs of name and value; the values keep their quotes.
+    """
     words = split_words(arguments, escape)
     if words and "=" not in words[0]:
         name, _, value = arguments.partition(" ")
@@ -121,14 +146,27 @@ def named_values(arguments: str, escape: str = "\\") -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in (word.partition("=") for word in words)]
 
 
-def declared(arguments: str, escape: str = "\\") -> list[tuple[str, str | None]]:
-    """The names that an ARG declares, each with its default; quotes stay in the defaults."""
+def arg_defaults(arguments: str, escape: str = "\\") -> list[tuple[str, str | None]]:
+    """Parse the arguments of an ARG.
+
+    Parameters
+    ----------
+    arguments
+        The text after the keyword.
+    escape
+        The escape character of the Dockerfile.
+
+    Returns
+    -------
+    list
+        Pairs of name and default, None without a default; the defaults keep their quotes.
+    """
     parts = (word.partition("=") for word in split_words(arguments, escape))
     return [(name, default if equals else None) for name, equals, default in parts]
 
 
 def split_words(text: str, escape: str = "\\") -> list[str]:
-    """Split at white space outside quotes; quotes and escapes stay in the words."""
+    """Split at white space outside quotes; the words keep their quotes and escapes."""
     words: list[str] = []
     word = ""
     quote = ""
@@ -136,7 +174,7 @@ def split_words(text: str, escape: str = "\\") -> list[str]:
     while index < len(text):
         character = text[index]
         if character == escape and quote != "'":
-            # At the very end there is nothing to escape, and it is dropped.
+            # BuildKit drops an escape character at the very end.
             word += text[index : index + 2] if index + 1 < len(text) else ""
             index += 2
             continue

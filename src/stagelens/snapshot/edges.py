@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from stagelens.buildkit.llb import Edge, Graph
-from stagelens.dockerfile import Dockerfile, Stage, locate, step_instructions
+from stagelens.dockerfile import Dockerfile, Stage, locate_vertex, step_instructions
 from stagelens.snapshot.points import Point, points
 
 # The graph of a stage: what building it as a target would make.
@@ -28,7 +28,7 @@ def point_edges(
     whole = of_stage(target)
     located: dict[tuple[int, int], str] = {}
     for digest, name in whole.names():
-        if (place := locate(dockerfile, name)) is not None:
+        if (place := locate_vertex(dockerfile, name)) is not None:
             located[place] = digest
     ends: dict[int, Place | None] = {}
     filled: set[int | None] = set()  # stages that have any files: they begin with some, or a step makes them
@@ -104,7 +104,7 @@ def _placed(
     """
     named: dict[int, Edge] = {}
     for edge in own:
-        place = locate(dockerfile, graph.name(edge.digest))
+        place = locate_vertex(dockerfile, graph.name(edge.digest))
         if place is not None and place[0] == stage.index and place[1] >= max(named, default=1):
             named[place[1]] = edge
     if len(own) == len(steps) and named.keys() <= set(steps):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 
-from stagelens.dockerfile import Edge, Instruction, Stage, copied_words
+from stagelens.dockerfile import Instruction, Stage, StageEdge, copy_paths
 from stagelens.errors import short_traceback_on_interrupt
 from stagelens.snapshot.entry import Entry
 from stagelens.snapshot.points import Copied, Point
@@ -111,7 +111,7 @@ def _taken(exploration: Exploration) -> dict[int, set[str]]:
     return taken
 
 
-def _carried(exploration: Exploration, edge: Edge) -> Iterator[tuple[str, str]]:
+def _carried(exploration: Exploration, edge: StageEdge) -> Iterator[tuple[str, str]]:
     """The files that an edge brought and that its target still has at its end: path there, path here."""
     source, files = exploration.stage(edge.source), exploration.stage(edge.target)
     if edge.kind == "from":
@@ -161,7 +161,7 @@ class _Copy:
         copied = exploration.copies.get(Point(stage.index, instruction.index))
         if copied is None:
             # The engine did not tell: a base image's folder and variables are not known then.
-            copied = Copied(*copied_words(exploration.trace.dockerfile, stage, instruction))
+            copied = Copied(*copy_paths(exploration.trace.dockerfile, stage, instruction))
         self._sources, self._destination = copied.sources, copied.destination
         self._parents = instruction.flag("parents") is not None
         self._source = source

@@ -129,7 +129,7 @@ def explore(
         network=network,
         platform=platform,
     )
-    needed = dockerfile.needed(trace.target)
+    needed = dockerfile.needed_stages(trace.target)
     known = Known(keep or cache_dir() / "stages")
     key = build_key(engine, trace, request, Path(context))
     sources = listed_points(dockerfile, needed)
@@ -199,7 +199,7 @@ def read_file(exploration: Exploration, stage: str | int, instruction: int | Non
     stop = Cancel()
     project = Project(dockerfile, exploration.context, exploration.request)
     probe = Prober(exploration.engine, project, cancel=stop)
-    needed, key = dockerfile.needed(exploration.trace.target), path_key(entry.path)
+    needed, key = dockerfile.needed_stages(exploration.trace.target), path_key(entry.path)
     data = run_cancellable(lambda _: probe.content(needed, point, key, CONTENT_BYTES), stop)
     return FileContent(data, entry.size, _is_binary(data))
 

@@ -36,7 +36,7 @@ from stagelens.buildkit.solve import OnStatus
 from stagelens.builds import Job
 from stagelens.builds.collect import Collector
 from stagelens.builds.run import OnVertex, target_name
-from stagelens.dockerfile import Dockerfile, full_name
+from stagelens.dockerfile import Dockerfile, normalize_image_name
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.snapshot.edges import Place, point_edges
@@ -237,7 +237,7 @@ def list_image(engine: Engine, image: str, cancel: Cancel | None = None) -> File
     def listed() -> FileTable:
         with (
             _gateway(engine, [], secrets.token_hex(8), None, cancel) as gateway,
-            _shells(gateway, [image_definition(full_name(image))]) as shells,
+            _shells(gateway, [image_definition(normalize_image_name(image))]) as shells,
         ):
             return _walk(shells, {}, {0: None}, {})[0]
 
@@ -262,7 +262,7 @@ def _walk(
 
 @contextmanager
 def _shells(gateway: Gateway, trees: Iterable[Definition]) -> Generator[Shells]:
-    root = gateway.solve(image_definition(full_name(PROBE_IMAGE)))
+    root = gateway.solve(image_definition(normalize_image_name(PROBE_IMAGE)))
     mounts = {tree(number): gateway.solve(definition) for number, definition in enumerate(trees)}
     container = gateway.container(root, mounts, SCRATCH)
     shells = Shells(container, _WORKERS)

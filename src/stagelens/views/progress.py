@@ -7,7 +7,14 @@ from typing import Any
 
 from stagelens import text
 from stagelens.builds import LogLine, Vertex, critical_path, work_seconds
-from stagelens.dockerfile import Dockerfile, Edge, Instruction, Stage, split_blanks, step_instructions
+from stagelens.dockerfile import (
+    Dockerfile,
+    Instruction,
+    Stage,
+    StageEdge,
+    split_whitespace,
+    step_instructions,
+)
 from stagelens.views import markup
 
 # An answer with log lines ends after as many characters.
@@ -17,7 +24,7 @@ _TEXT = 100
 
 def outline(dockerfile: Dockerfile, target: str | None) -> dict[str, Any]:
     """Stages with their instructions, and the edges between them; JSON, nothing of it changes in a build."""
-    needed = dockerfile.needed(target)
+    needed = dockerfile.needed_stages(target)
     return {
         "stages": [_stage(dockerfile, stage, stage.index in needed) for stage in dockerfile.stages],
         "edges": [edge for edge in (_edge(dockerfile, found) for found in dockerfile.edges) if edge],
@@ -43,13 +50,13 @@ def _instruction(instruction: Instruction, runs: bool) -> dict[str, Any]:
     }
 
 
-def _edge(dockerfile: Dockerfile, edge: Edge) -> dict[str, Any] | None:
+def _edge(dockerfile: Dockerfile, edge: StageEdge) -> dict[str, Any] | None:
     """What flows along an edge; a FROM of an image is said by the stage itself."""
     if not isinstance(edge.source, int) and edge.kind == "from":
         return None
     instruction = dockerfile.stages[edge.target].instructions[edge.instruction]
     if edge.kind in ("copy", "add"):
-        sources = [*(instruction.words or split_blanks(instruction.arguments))][:-1]
+        sources = [*(instruction.words or split_whitespace(instruction.arguments))][:-1]
         label = " ".join(sources)
     else:
         label = "FROM" if edge.kind == "from" else "RUN --mount"

@@ -17,7 +17,7 @@ from stagelens.dockerfile import (
     expand,
     load,
     parse,
-    split_blanks,
+    split_whitespace,
 )
 from stagelens.errors import StagelensError
 from stagelens.text import inline
@@ -112,9 +112,9 @@ def without_syntax(text: str) -> str:
 def _added(instruction: Instruction, escape: str) -> Iterator[str]:
     """Sources of an ADD, as the engine sees them: without quotes and escapes."""
     if instruction.keyword == "ADD":
-        for word in (instruction.words or split_blanks(instruction.arguments))[:-1]:
+        for word in (instruction.words or split_whitespace(instruction.arguments))[:-1]:
             try:
-                yield expand(word, {}, escape, keep=True)
+                yield expand(word, {}, escape, keep_unknown=True)
             except ValueError:
                 yield f"$ {word}"
 

@@ -1,4 +1,4 @@
-"""Text to Dockerfile: instructions, stages and the edges between them."""
+"""Text to Dockerfile: stages and the edges between them."""
 
 from __future__ import annotations
 
@@ -11,61 +11,85 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from stagelens.dockerfile.defaults import platform_arguments
 from stagelens.dockerfile.errors import DockerfileError
-from stagelens.dockerfile.expand import expand
-from stagelens.dockerfile.instruction import read
-from stagelens.dockerfile.lines import MAX_BYTES, LogicalLine, check_text, logical_lines, read_directives
-from stagelens.dockerfile.model import Dockerfile, Edge, Instruction, Stage
-from stagelens.dockerfile.platforms import platform_arguments
-from stagelens.dockerfile.words import declared, mount_options, split_blanks
+from stagelens.dockerfile.expansion import expand
+from stagelens.dockerfile.instructions import (
+    MAX_BYTES,
+    LogicalLine,
+    check_text,
+    logical_lines,
+    read_directives,
+    read_instruction,
+)
+from stagelens.dockerfile.model import Dockerfile, Instruction, Stage, StageEdge
+from stagelens.dockerfile.words import arg_defaults, mount_options, split_whitespace
 
 _STAGE_NAME = re.compile(r"^[a-z][a-z0-9-_.]*$")
 
 
 def load(path: Path, build_args: Mapping[str, str] | None = None) -> Dockerfile:
-    """Parse the file at `path`.
+    """Parse the Dockerfile at `path`.
+
+    Parameters
+    ----------
+    path
+        The path of the file.
+    build_args
+        Build arguments, which override the defaults of the ARGs before the first FROM.
 
     Raises
     ------
-    DockerfileError: the file is not there, not UTF-8, or not a Dockerfile.
+    DockerfileError
+        If the file is missing, is not UTF-8, or is not a valid Dockerfile.
     """
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
-            raise DockerfileError(str(path), 0, f"it is {kind}", "give the path of the Dockerfile itself")
+            kind = "is a folder" if stat.S_ISDIR(found.st_mode) else "is no regular file"
+            raise DockerfileError(str(path), 0, f"the path {kind}", "give the path of the Dockerfile itself")
         if found.st_size > MAX_BYTES:
             raise DockerfileError(str(path), 0, f"the file is larger than {MAX_BYTES} bytes")
-        return parse(_decoded(path.read_bytes(), str(path)), str(path), build_args)
+        return parse(_decode(path.read_bytes(), str(path)), str(path), build_args)
     except FileNotFoundError:
-        raise DockerfileError(str(path), 0, "there is no such file", "check the folder's name") from None
+        raise DockerfileError(str(path), 0, "no such file", "check the folder's name") from None
     except OSError as error:
         raise DockerfileError(str(path), 0, error.strerror or str(error), f"ls -l {path}") from error
 
 
-def _decoded(data: bytes, path: str) -> str:
+def _decode(data: bytes, path: str) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise DockerfileError(path, 0, "it is saved as UTF-16", "save it as plain UTF-8 text")
+        raise DockerfileError(path, 0, "the file is saved as UTF-16", "save it as UTF-8 text")
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         reason = f"the byte 0x{data[error.start]:02x} is not UTF-8"
-        raise DockerfileError(path, line, reason, "save it as plain UTF-8 text") from None
+        raise DockerfileError(path, line, reason, "save it as UTF-8 text") from None
 
 
 def parse(text: str, path: str = "Dockerfile", build_args: Mapping[str, str] | None = None) -> Dockerfile:
-    """Parse a Dockerfile's text; `build_args` override the ARGs before the first FROM.
+    """Parse the text of a Dockerfile.
+
+    Parameters
+    ----------
+    text
+        The whole text.
+    path
+        The path, for messages.
+    build_args
+        Build arguments, which override the defaults of the ARGs before the first FROM.
 
     Raises
     ------
-    DockerfileError: with file, line and reason, as the engine would refuse it.
+    DockerfileError
+        If the engine would refuse the text; the error has path, line and reason.
     """
     text = check_text(text, path)
     directives = read_directives(text, path)
     parser = _Parser(path, directives.escape, dict(build_args or {}))
     for line in logical_lines(text, path, directives.escape):
-        parser.take(line)
+        parser.add(line)
     return parser.finish(text, directives.syntax)
 
 
@@ -74,16 +98,16 @@ class _Parser:
         self._path = path
         self._escape = escape
         self._build_args = build_args
-        self._known: dict[str, str] = platform_arguments()
+        self._variables: dict[str, str] = platform_arguments()
         self._global_args: list[Instruction] = []
         self._stages: list[list[Instruction]] = []
-        self._grown = 0  # characters that variables added
+        self._expanded_length = 0  # characters that variables added
         # The indexes of the stages of each name, in order: a file can have tens of thousands of stages.
-        self._named: defaultdict[str, list[int]] = defaultdict(list)
+        self._stages_by_name: defaultdict[str, list[int]] = defaultdict(list)
 
-    def take(self, line: LogicalLine) -> None:
+    def add(self, line: LogicalLine) -> None:
         index = len(self._stages[-1]) if self._stages else len(self._global_args)
-        instruction = read(line, index, self._path, self._escape)
+        instruction = read_instruction(line, index, self._path, self._escape)
         if instruction.keyword == "FROM":
             self._stages.append([replace(instruction, index=0)])
         elif self._stages:
@@ -97,19 +121,19 @@ class _Parser:
             )
 
     def _define(self, instruction: Instruction) -> None:
-        for name, default in declared(instruction.arguments, self._escape):
+        for name, default in arg_defaults(instruction.arguments, self._escape):
             if name in self._build_args:
-                self._known[name] = self._build_args[name]
+                self._variables[name] = self._build_args[name]
             elif default is not None:
-                self._known[name] = self._expand(default, instruction)
+                self._variables[name] = self._expand(default, instruction)
 
     def _expand(self, word: str, instruction: Instruction) -> str:
         try:
-            found = expand(word, self._known, self._escape)
+            found = expand(word, self._variables, self._escape)
         except ValueError as error:
             raise self._error(instruction, str(error)) from None
-        self._grown += max(len(found) - len(word), 0)
-        if self._grown > MAX_BYTES:
+        self._expanded_length += max(len(found) - len(word), 0)
+        if self._expanded_length > MAX_BYTES:
             reason = f"variables make the file larger than {MAX_BYTES} characters"
             raise self._error(instruction, reason, "use fewer ARGs in ARG and FROM")
         return found
@@ -119,7 +143,7 @@ class _Parser:
 
     def finish(self, text: str, syntax: str | None) -> Dockerfile:
         if not self._stages:
-            raise DockerfileError(self._path, 0, "there is no FROM", "begin with FROM and a base image")
+            raise DockerfileError(self._path, 0, "the file has no FROM", "begin with FROM and a base image")
         stages = [self._stage(index, instructions) for index, instructions in enumerate(self._stages)]
         edges = [edge for stage in stages for edge in self._edges(stage)]
         return Dockerfile(
@@ -135,67 +159,68 @@ class _Parser:
 
     def _stage(self, index: int, instructions: list[Instruction]) -> Stage:
         first = instructions[0]
-        words = split_blanks(first.arguments)
+        words = split_whitespace(first.arguments)
         name: str | None = None
         if len(words) == 3 and words[1].upper() == "AS":
             name = words[2].lower()
             if not _STAGE_NAME.match(name):
                 reason = f"invalid name for build stage: {words[2]!r}"
-                raise self._error(first, reason, "a name has letters, digits, - _ . and begins with a letter")
+                remedy = "begin the name with a letter, and use only letters, digits, - _ ."
+                raise self._error(first, reason, remedy)
         elif len(words) != 1:
-            raise self._error(first, "FROM requires either one or three arguments", "FROM image AS name")
+            reason = "FROM requires either one or three arguments"
+            raise self._error(first, reason, "write FROM image AS name")
         base = self._expand(words[0], first)
         if not base:
             reason = f"base name ({words[0]}) should not be blank"
             raise self._error(first, reason, "give the ARG a default before FROM, or pass a build argument")
-        base_stage = self._earlier(base, index)
+        base_stage = self._earlier_stage(base, index)
         if name is not None:
-            self._named[name].append(index)
-        wanted = first.flag("platform")
-        wanted = self._expand(wanted, first) if wanted is not None else None
-        return Stage(index, name, base, base_stage, wanted, tuple(instructions))
+            self._stages_by_name[name].append(index)
+        platform = first.flag("platform")
+        platform = self._expand(platform, first) if platform is not None else None
+        return Stage(index, name, base, base_stage, platform, tuple(instructions))
 
-    def _earlier(self, name: str, index: int) -> int | None:
-        """The last stage of that name before `index`."""
-        named = self._named.get(name.lower(), [])
+    def _earlier_stage(self, name: str, index: int) -> int | None:
+        """Return the last stage of that name before `index`."""
+        named = self._stages_by_name.get(name.lower(), [])
         before = bisect_left(named, index)
         return named[before - 1] if before else None
 
-    def _edges(self, stage: Stage) -> list[Edge]:
-        edges: list[Edge] = []
+    def _edges(self, stage: Stage) -> list[StageEdge]:
+        edges: list[StageEdge] = []
         if stage.base_stage is not None:
-            edges.append(Edge(stage.base_stage, stage.index, "from", 0))
+            edges.append(StageEdge(stage.base_stage, stage.index, "from", 0))
         elif stage.base.lower() != "scratch":
-            edges.append(Edge(stage.base, stage.index, "from", 0))
+            edges.append(StageEdge(stage.base, stage.index, "from", 0))
         for instruction in stage.instructions:
             if instruction.keyword == "COPY" and (source := instruction.flag("from")):
                 reference = self._reference(source, stage, instruction)
-                edges.append(Edge(reference, stage.index, "copy", instruction.index))
+                edges.append(StageEdge(reference, stage.index, "copy", instruction.index))
             if instruction.keyword == "RUN":
                 for flag in instruction.flags:
                     source = mount_options(flag.value or "").get("from") if flag.name == "mount" else None
                     if source:
                         reference = self._reference(source, stage, instruction)
-                        edges.append(Edge(reference, stage.index, "mount", instruction.index))
+                        edges.append(StageEdge(reference, stage.index, "mount", instruction.index))
         return edges
 
     def _reference(self, source: str, stage: Stage, instruction: Instruction) -> int | str:
         if self._expand(source, instruction) != source:
             reason = f"--from={source[:60]}: variables are not replaced there"
-            raise self._error(
-                instruction, reason, "give it a stage: ARG v before the first FROM, FROM $v AS name"
-            )
-        earlier = self._earlier(source, stage.index)
+            remedy = "name a stage instead: ARG v before the first FROM, then FROM $v AS name"
+            raise self._error(instruction, reason, remedy)
+        earlier = self._earlier_stage(source, stage.index)
         if earlier is not None:
             return earlier
-        for index in self._named.get(source.lower(), ()):
-            begins = self._stages[index][0].start_line
-            reason = f"--from={source} names the stage that begins in line {begins}"
-            raise self._error(instruction, reason, "only earlier stages can be copied from")
-        # A mount knows no numbers: from=0 is an image of that name.
+        for index in self._stages_by_name.get(source.lower(), ()):
+            line = self._stages[index][0].start_line
+            reason = f"--from={source} names the stage that begins in line {line}"
+            raise self._error(instruction, reason, "copy only from earlier stages")
+        # A mount has no stage numbers: from=0 is an image of that name.
         if source.isdigit() and instruction.keyword == "COPY":
             if int(source) >= stage.index:
-                reason = f"invalid from flag value {source}: there is no earlier stage of that number"
-                raise self._error(instruction, reason, "stages count from 0; only earlier ones can be used")
+                reason = f"invalid from flag value {source}: no earlier stage has that number"
+                raise self._error(instruction, reason, "copy only from earlier stages, which count from 0")
             return int(source)
         return source

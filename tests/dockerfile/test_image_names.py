@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stagelens.dockerfile import full_name
+from stagelens.dockerfile import normalize_image_name
 
 
 @pytest.mark.parametrize(
@@ -19,5 +19,5 @@ from stagelens.dockerfile import full_name
         ("busybox@sha256:00", "docker.io/library/busybox@sha256:00"),
     ],
 )
-def test_a_name_has_a_registry_and_a_tag(name: str, full: str) -> None:
-    assert full_name(name) == full
+def test_image_name_gets_registry_namespace_and_tag(name: str, full: str) -> None:
+    assert normalize_image_name(name) == full

@@ -1,4 +1,4 @@
-"""The parser against BuildKit's own answers (see data/README.md)."""
+"""Compare the parser with recorded results of BuildKit's parser (see data/README.md)."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def facts(instruction: Instruction) -> list[object]:
     ]
 
 
-def test_files_that_buildkit_takes_are_read_alike() -> None:
+def test_accepted_files_parse_as_in_buildkit() -> None:
     for text, expected in cases("files.json"):
         found = parse(text)
         instructions = [*found.global_args, *(i for stage in found.stages for i in stage.instructions)]
         assert [facts(i) for i in instructions] == expected, text
 
 
-def test_files_that_buildkit_refuses_are_refused() -> None:
+def test_files_refused_by_buildkit_are_refused() -> None:
     for text in cases("refused.json"):
         with pytest.raises(DockerfileError):
-            pytest.fail(f"taken: {parse(text).text!r}")
+            pytest.fail(f"accepted: {parse(text).text!r}")
 
 
-def test_words_are_expanded_alike() -> None:
+def test_words_expand_as_in_buildkit() -> None:
     variables = {"A": "abcabc/x.a", "B": "b*b", "E": ""}
     for word, escape, expected in cases("words.json"):
         if expected is None:
@@ -55,7 +55,7 @@ def test_words_are_expanded_alike() -> None:
             assert expand(word, variables, escape) == expected, word
 
 
-def test_a_pattern_of_many_stars_is_no_trap() -> None:
+def test_pattern_of_many_stars_is_bounded() -> None:
     with pytest.raises(ValueError, match="too long"):
         expand("${A##" + "*a" * 2000 + "b}", {"A": "a" * 60_000})
     assert expand("${A##" + "*a" * 30 + "b}", {"A": "a" * 2000}) == "a" * 2000

@@ -1,4 +1,4 @@
-"""Quotes, escapes and ${variables} of a word, replaced as BuildKit's frontend/dockerfile/shell does."""
+"""Expand quotes, escapes and ${variables} as BuildKit's frontend/dockerfile/shell does."""
 
 from __future__ import annotations
 
@@ -6,24 +6,42 @@ from collections.abc import Iterable, Mapping
 
 _SPECIAL = "@*#?-$!"
 _OPERATORS = frozenset({"-", ":-", "+", ":+", "?", ":?", "#", "%"})
-_MAX_WORK = 1 << 20  # characters of a value times those of a pattern: bounds what a Dockerfile makes us do
-_MAX_LENGTH = 1 << 20  # characters of all variables in a word; Linux takes 128 KiB for one
+_MAX_WORK = 1 << 20  # characters of a value times those of a pattern: bounds the time that a Dockerfile costs
+_MAX_LENGTH = 1 << 20  # characters of all variables in a word; Linux allows 128 KiB for one
 
 
 def expand(
-    word: str, variables: Mapping[str, str], escape: str = "\\", *, keep: bool = False, quotes: str = "'\""
+    word: str,
+    variables: Mapping[str, str],
+    escape: str = "\\",
+    *,
+    keep_unknown: bool = False,
+    quotes: str = "'\"",
 ) -> str:
-    """`word` without its quotes and escapes, and with its variables replaced.
+    """Remove the quotes and escapes of a word and replace its variables.
 
-    Knows $name, ${name} and ${name with one of  -  :-  +  :+  ?  :?  #  ##  %  %%  /  // }. An unknown
-    variable is empty; with `keep` it stays as it is written. The body of a here-document knows no `quotes`.
+    Supports $name, ${name} and ${name with one of  -  :-  +  :+  ?  :?  #  ##  %  %%  /  // }.
+
+    Parameters
+    ----------
+    word
+        The text to expand.
+    variables
+        The values by name.
+    escape
+        The escape character of the Dockerfile.
+    keep_unknown
+        Whether to leave unknown variables as written instead of replacing them with nothing.
+    quotes
+        The characters that quote; "" for the body of a here-document.
 
     Raises
     ------
-    ValueError: a quote or brace does not end, an operator is not known, a variable is required, or what comes
-        out is too long.
+    ValueError
+        If a quote or brace has no end, an operator is unknown, a required variable is missing, or the result
+        is too long.
     """
-    lexer = _Lexer(word, variables, escape, keep, quotes)
+    lexer = _Lexer(word, variables, escape, keep_unknown, quotes)
     try:
         return lexer.until("")
     except RecursionError:
@@ -31,31 +49,33 @@ def expand(
 
 
 def unquote(word: str) -> str:
-    """A word without its quotes and escapes; variables stay as they are."""
-    return expand(word, {}, keep=True)
+    """Remove the quotes and escapes of a word and leave its variables as written."""
+    return expand(word, {}, keep_unknown=True)
 
 
 class _Lexer:
-    def __init__(self, text: str, variables: Mapping[str, str], escape: str, keep: bool, quotes: str) -> None:
+    def __init__(
+        self, text: str, variables: Mapping[str, str], escape: str, keep_unknown: bool, quotes: str
+    ) -> None:
         self._text = text
-        self._at = 0
+        self._position = 0
         self._variables = variables
         self._escape = escape
-        self._keep = keep
+        self._keep_unknown = keep_unknown
         self._quotes = quotes
         self._length = 0
 
     def _next(self) -> str:
-        """The next character, "" at the end."""
+        """Consume and return the next character, "" at the end."""
         character = self._peek()
-        self._at += 1
+        self._position += 1
         return character
 
     def _peek(self) -> str:
-        return self._text[self._at : self._at + 1]
+        return self._text[self._position : self._position + 1]
 
     def until(self, stop: str, *, raw: bool = False) -> str:
-        """Up to `stop`, which is taken too ("" is the end); with `raw` escapes stay, for a pattern."""
+        """Consume and expand up to `stop` inclusive ("" is the end); `raw` leaves escapes, for a pattern."""
         out: list[str] = []
         while character := self._next():
             if character == stop:
@@ -69,7 +89,7 @@ class _Lexer:
             else:
                 out.append(character)
         if stop:
-            raise ValueError(f"a {stop} is missing")
+            raise ValueError(f"missing {stop}")
         return "".join(out)
 
     def _quoted(self, quote: str, raw: bool) -> str:
@@ -83,15 +103,17 @@ class _Lexer:
                 out.append((character if raw else "") + self._next())
             else:
                 out.append(character * 2 if raw and character == self._escape else character)
-        raise ValueError(f"a {quote} does not end")
+        raise ValueError(f"unterminated {quote}")
 
     def _dollar(self) -> str:
-        begin = self._at - 1
+        begin = self._position - 1
         if self._peek() != "{":
             name = self._name()
             value = self._variables.get(name)
-            return ("$" + name if self._keep or not name else "") if value is None else self._taken(value)
-        self._at += 1
+            if value is None:
+                return "$" + name if self._keep_unknown or not name else ""
+            return self._counted(value)
+        self._position += 1
         if self._peek() in ("", "{", "}", ":"):
             raise ValueError("bad substitution")
         name = self._name()
@@ -99,14 +121,14 @@ class _Lexer:
         if operator == ":":
             operator += self._next()
         value = self._variables.get(name)
-        result = self._taken(self._operation(name, operator, value))
-        return self._text[begin : self._at] if self._keep and value is None else result
+        result = self._counted(self._operation(name, operator, value))
+        return self._text[begin : self._position] if self._keep_unknown and value is None else result
 
-    def _taken(self, value: str) -> str:
-        """A value, counted: where each variable holds the one before twice, forty lines fill any memory."""
+    def _counted(self, value: str) -> str:
+        """Add to the length of all values: variables that double each other would fill any memory."""
         self._length += len(value)
         if self._length > _MAX_LENGTH:
-            raise ValueError(f"its variables grow to more than {_MAX_LENGTH} characters")
+            raise ValueError(f"the variables grow to more than {_MAX_LENGTH} characters")
         return value
 
     def _operation(self, name: str, operator: str, value: str | None) -> str:
@@ -117,24 +139,24 @@ class _Lexer:
         if operator not in _OPERATORS:
             raise ValueError(f"unsupported modifier ({operator}) in substitution")
         word = self.until("}", raw=operator in "#%")
-        given = bool(value) if operator[0] == ":" else value is not None
+        is_set = bool(value) if operator[0] == ":" else value is not None
         if operator in ("#", "%"):
             return _trimmed(value or "", word, operator)
         if operator[-1] == "-":
-            return value or "" if given else word
+            return value or "" if is_set else word
         if operator[-1] == "+":
-            return word if given else ""
-        if not given and not self._keep:
+            return word if is_set else ""
+        if not is_set and not self._keep_unknown:
             raise ValueError(f"{name}: {word or 'it must be set'}")
         return value or ""
 
     def _substituted(self, value: str) -> str:
         every = self._peek() == "/"
-        self._at += every
+        self._position += every
         pattern = _tokens(self.until("/", raw=True))
         replacement = self.until("}", raw=True)
-        _bound(len(value) ** 2, len(pattern))
-        _bound(len(value) + 1, len(replacement))
+        _check_work(len(value) ** 2, len(pattern))
+        _check_work(len(value) + 1, len(replacement))
         out: list[str] = []
         begin = 0
         while begin <= len(value):
@@ -151,23 +173,23 @@ class _Lexer:
         return "".join(out) + value[begin:]
 
     def _name(self) -> str:
-        begin = self._at
+        begin = self._position
         if self._peek().isdigit():
             while self._peek().isdigit():
-                self._at += 1
+                self._position += 1
         elif self._peek() and self._peek() in _SPECIAL:
-            self._at += 1
+            self._position += 1
         else:
             while self._peek().isalnum() or self._peek() == "_":
-                self._at += 1
-        return self._text[begin : self._at]
+                self._position += 1
+        return self._text[begin : self._position]
 
 
 def _trimmed(value: str, word: str, operator: str) -> str:
-    """`#` takes the shortest start that fits away, `##` the longest; `%` and `%%` the same at the end."""
+    """Remove the shortest start that matches (`#`) or the longest (`##`); `%` and `%%` do so at the end."""
     longest = word.startswith(operator)
     tokens = _tokens(word[longest:])
-    _bound(len(value), len(tokens))
+    _check_work(len(value), len(tokens))
     if operator == "%":
         tokens, value = tokens[::-1], value[::-1]
     ends = _ends(value, tokens)
@@ -176,7 +198,7 @@ def _trimmed(value: str, word: str, operator: str) -> str:
 
 
 def _tokens(pattern: str) -> list[str]:
-    """Characters of a pattern: `*` and `?` as they are, others with a `\\` before them."""
+    """Split a pattern into `*`, `?` and other characters, which get a backslash in front."""
     out: list[str] = []
     characters = iter(pattern)
     for character in characters:
@@ -191,27 +213,27 @@ def _tokens(pattern: str) -> list[str]:
 
 
 def _ends(value: str, pattern: Iterable[str]) -> set[int]:
-    """How long the starts of `value` are that fit the whole pattern; no line end fits a wildcard."""
-    places = {0}
+    """Return the ends of all starts of `value` that match the pattern; wildcards match no line end."""
+    ends = {0}
     for token in pattern:
         if token == "*":
             reached: set[int] = set()
-            for place in sorted(places):
-                while place not in reached:
-                    reached.add(place)
-                    if value[place : place + 1] in ("", "\n"):
+            for end in sorted(ends):
+                while end not in reached:
+                    reached.add(end)
+                    if value[end : end + 1] in ("", "\n"):
                         break
-                    place += 1
-            places = reached
+                    end += 1
+            ends = reached
         else:
-            places = {place + 1 for place in places if _fits(token, value[place : place + 1])}
-    return places
+            ends = {end + 1 for end in ends if _matches(token, value[end : end + 1])}
+    return ends
 
 
-def _fits(token: str, character: str) -> bool:
+def _matches(token: str, character: str) -> bool:
     return character not in ("", "\n") if token == "?" else character == token[1:]
 
 
-def _bound(value: int, pattern: int) -> None:
+def _check_work(value: int, pattern: int) -> None:
     if value * max(pattern, 1) > _MAX_WORK:
-        raise ValueError("the value is too long to look for a pattern in it")
+        raise ValueError("the value is too long to search for a pattern")
