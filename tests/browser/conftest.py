@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -16,8 +18,11 @@ from typing import Any
 
 import nbformat
 import pytest
+from filelock import FileLock
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
 from stagelens_testing.held import PATIENCE, free_port
+
+from stagelens.paths import cache_dir
 
 ROOT = Path(__file__).parents[2]
 FLAGS = [
@@ -86,14 +91,30 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def frontend(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The front-end sources with what package-lock.json names installed, in a folder of their own."""
+    """A copy of the front-end sources, with the packages of package-lock.json in its node_modules."""
+    source = ROOT / "src/stagelens/views/frontend"
     folder = tmp_path_factory.mktemp("frontend") / "frontend"
-    ignore = shutil.ignore_patterns("node_modules")
-    shutil.copytree(ROOT / "src/stagelens/views/frontend", folder, ignore=ignore)
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("node_modules"))
+    (folder / "node_modules").symlink_to(_install(source) / "node_modules", target_is_directory=True)
+    return folder
+
+
+def _install(source: Path) -> Path:
+    """The folder with the packages of package-lock.json; the cache has one for each lock file."""
     npm = shutil.which("npm")
     assert npm, "the front end's tests need Node.js with npm"
-    subprocess.run([npm, "ci", "--no-fund", "--no-audit"], cwd=folder, check=True)
-    return folder
+    digest = hashlib.sha256((source / "package-lock.json").read_bytes()).hexdigest()
+    target = cache_dir() / f"frontend-{digest[:16]}"
+    with FileLock(cache_dir() / "frontend.lock"):
+        if not target.is_dir():
+            with tempfile.TemporaryDirectory(prefix="frontend-", dir=cache_dir()) as name:
+                folder = Path(name, "packages")
+                folder.mkdir()
+                for file in ("package.json", "package-lock.json", ".npmrc"):
+                    shutil.copy2(source / file, folder)
+                subprocess.run([npm, "ci", "--no-fund", "--no-audit"], cwd=folder, check=True)
+                folder.rename(target)
+    return target
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
 // Bundles each src/*.tsx to one ES module in ../static (or the folder given), and theme.css for the static twins.
-import { readFile, readdir } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";

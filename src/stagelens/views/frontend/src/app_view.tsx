@@ -1,10 +1,10 @@
 // The application on its network, and a request on its way: see stagelens/views/app.py.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Call, duration, failed, type Hop, milliseconds, pace, slowness, usePlayed } from "./app/motion";
-import { Code, Problem } from "./lib/ui";
-import { useChannel, useTrait, useWords, widget } from "./lib/widget";
 import styles from "./app_view.css";
 import controls from "./lib/tree.css";
+import { Code, Problem } from "./lib/ui";
+import { useChannel, useTrait, useWords, widget } from "./lib/widget";
 
 interface Service {
   name: string;
@@ -102,7 +102,10 @@ function Net(given: Drawn) {
               </span>
             ))}
           </div>
-          <ul class="sl-column" aria-label={index ? t("Called services") : t("Services that a browser reaches")}>
+          <ul
+            class="sl-column"
+            aria-label={index ? t("Called services") : t("Services that a browser reaches")}
+          >
             {column.map((service) => (
               <li key={service.name}>
                 <Box service={service} {...given} />
@@ -171,7 +174,13 @@ function Way({ hops, request, services }: { hops: Hop[]; request: string; servic
   const { t } = useWords();
   const whole = duration(hops);
   const slow = slowness(hops);
-  const colour = (name: string) => `var(--sl-stage-${Math.max(0, services.findIndex((s) => s.name === name)) % 6})`;
+  const colour = (name: string) =>
+    `var(--sl-stage-${
+      Math.max(
+        0,
+        services.findIndex((s) => s.name === name),
+      ) % 6
+    })`;
   return (
     <section class="sl-request" aria-label={t("The traced request")}>
       <p>
@@ -192,9 +201,14 @@ function Way({ hops, request, services }: { hops: Hop[]; request: string; servic
             <span class="sl-number">{milliseconds(hop.seconds)}</span>
             <span class="sl-track" aria-hidden="true">
               <span
-                style={{ left: `${(100 * hop.start) / whole}%`, width: `max(3px, ${(100 * hop.seconds) / whole}%)` }}
+                style={{
+                  left: `${(100 * hop.start) / whole}%`,
+                  width: `max(3px, ${(100 * hop.seconds) / whole}%)`,
+                }}
               >
-                {hop.inside !== null && <i style={{ width: `${Math.min(100, (100 * hop.inside) / hop.seconds)}%` }} />}
+                {hop.inside !== null && (
+                  <i style={{ width: `${Math.min(100, (100 * hop.inside) / hop.seconds)}%` }} />
+                )}
               </span>
             </span>
           </li>
@@ -203,7 +217,9 @@ function Way({ hops, request, services }: { hops: Hop[]; request: string; servic
       <p class="sl-soft">
         {t("Strong: the service itself worked on it. Faint: its caller waited.")}{" "}
         {slow > 1.5 && (
-          <span class="sl-moving">{t("The dots above move {n} times slower than the request did.", { n: Math.round(slow) })}</span>
+          <span class="sl-moving">
+            {t("The dots above move {n} times slower than the request did.", { n: Math.round(slow) })}
+          </span>
         )}
       </p>
     </section>
@@ -242,7 +258,7 @@ function Log({ service, fresh, close }: { service: string; fresh: string; close(
       {problem && <Problem error={problem} />}
       {!lines && !problem && <p class="sl-pad sl-soft">{t("Reading the log…")}</p>}
       {lines && (
-        <pre class="sl-code" tabIndex={0} aria-label={t("Log of {name}", { name: service })}>
+        <pre class="sl-code" role="group" tabIndex={0} aria-label={t("Log of {name}", { name: service })}>
           {lines.map(([, line], index) => (
             <div key={index} class={fresh && line.includes(fresh) ? "sl-traced" : ""}>
               {line || " "}

@@ -4,12 +4,12 @@ import { Graph } from "./build/graph";
 import { Log } from "./build/log";
 import { type Outline, type Step, type Totals, useClock, useLog } from "./build/model";
 import { Waterfall } from "./build/waterfall";
-import { seconds, size } from "./lib/format";
-import { Problem } from "./lib/ui";
-import { Refused } from "./lib/channel";
-import { useChannel, useTrait, useWords, widget } from "./lib/widget";
 import styles from "./build_view.css";
+import { Refused } from "./lib/channel";
+import { seconds, size } from "./lib/format";
 import controls from "./lib/tree.css";
+import { Problem } from "./lib/ui";
+import { useChannel, useTrait, useWords, widget } from "./lib/widget";
 
 const PATIENCE = 3000;
 
@@ -25,7 +25,8 @@ function BuildView() {
   const clock = useClock(totals.seconds ?? 0, runs);
   const step = steps.find((each) => each.id === chosen) ?? telling(steps);
   const lines = useLog(step);
-  const title = step && (outline.stages?.[step.stage ?? -1]?.steps[step.instruction ?? -1]?.text ?? step.name);
+  const title =
+    step && (outline.stages?.[step.stage ?? -1]?.steps[step.instruction ?? -1]?.text ?? step.name);
   return (
     <div class="sl-card sl-build">
       {/* Here the widget lives: its twin, below for pages without a kernel, has nothing to add. */}
@@ -34,7 +35,14 @@ function BuildView() {
       {problem.what && <Problem error={new Refused(problem as { what: string })} />}
       <Graph outline={outline} steps={steps} />
       {steps.length > 0 && (
-        <Waterfall outline={outline} steps={steps} clock={clock} over={!runs} chosen={step?.id} choose={setChosen} />
+        <Waterfall
+          outline={outline}
+          steps={steps}
+          clock={clock}
+          over={!runs}
+          chosen={step?.id}
+          choose={setChosen}
+        />
       )}
       {step && (step.lines > 0 || step.id === chosen) && <Log title={title ?? ""} lines={lines} />}
     </div>
@@ -109,7 +117,12 @@ function Cancel({ phase }: { phase: string }) {
   };
   return (
     <>
-      <button type="button" class="sl-button sl-cancel" disabled={asked} onClick={(event) => cancel(event.currentTarget)}>
+      <button
+        type="button"
+        class="sl-button sl-cancel"
+        disabled={asked}
+        onClick={(event) => cancel(event.currentTarget)}
+      >
         {asked ? t("Stopping…") : t("Cancel")}
       </button>
       {late && phase === "running" && (

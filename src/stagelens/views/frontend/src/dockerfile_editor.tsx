@@ -1,13 +1,13 @@
 // A Dockerfile to write in: see stagelens/views/sheet.py. The text is a plain text area, so that keyboard,
 // input methods and screen readers work as everywhere; the colours lie behind it.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { colour } from "./editor/colours";
 import { useClock } from "./build/model";
+import styles from "./dockerfile_editor.css";
+import { colour } from "./editor/colours";
 import { seconds } from "./lib/format";
+import controls from "./lib/tree.css";
 import { Problem } from "./lib/ui";
 import { useChannel, useTrait, useWords, widget } from "./lib/widget";
-import styles from "./dockerfile_editor.css";
-import controls from "./lib/tree.css";
 
 /** line, level, message, rule */
 type Finding = [number, "error" | "warning" | "info", string, string];
@@ -60,7 +60,11 @@ function DockerfileEditor() {
   const go = (line: number) => {
     const box = area.current;
     if (!box) return;
-    const start = typed.split("\n").slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
+    const start =
+      typed
+        .split("\n")
+        .slice(0, line - 1)
+        .join("\n").length + (line > 1 ? 1 : 0);
     box.focus();
     box.setSelectionRange(start, start + (typed.split("\n")[line - 1]?.length ?? 0));
   };
@@ -193,7 +197,15 @@ function Paper({ text, problems }: { text: string; problems: Finding[] }) {
       {colour(text).map((tokens, index) => (
         <div key={index} class={marked.has(index + 1) ? `sl-at-${marked.get(index + 1)}` : ""}>
           <span class="sl-no">{index + 1}</span>
-          {tokens.map(([part, kind], n) => (kind ? <span key={n} class={`sl-is-${kind}`}>{part}</span> : part))}
+          {tokens.map(([part, kind], n) =>
+            kind ? (
+              <span key={n} class={`sl-is-${kind}`}>
+                {part}
+              </span>
+            ) : (
+              part
+            ),
+          )}
         </div>
       ))}
     </div>

@@ -1,10 +1,11 @@
 // An image's layers and their files: see stagelens/views/layers.py.
+
+import styles from "./layer_explorer.css";
 import { FileTree } from "./lib/files";
 import { size } from "./lib/format";
+import controls from "./lib/tree.css";
 import { Facts, Instruction } from "./lib/ui";
 import { useTrait, useWords, widget } from "./lib/widget";
-import styles from "./layer_explorer.css";
-import controls from "./lib/tree.css";
 
 interface Layer {
   index: number;
@@ -38,7 +39,11 @@ function LayerExplorer() {
   const facts: [string, string, string][] = [
     [t("Size"), size(summary.size), ""],
     [t("Layers"), String(layers.length), ""],
-    [t("Efficiency"), `${(100 * summary.efficiency).toFixed(1)} %`, summary.efficiency < 0.9 ? "sl-changed" : "sl-added"],
+    [
+      t("Efficiency"),
+      `${(100 * summary.efficiency).toFixed(1)} %`,
+      summary.efficiency < 0.9 ? "sl-changed" : "sl-added",
+    ],
     [t("Wasted"), size(summary.wasted), summary.wasted ? "sl-changed" : "sl-added"],
   ];
   if (shared) facts.push([t("Shared with other images"), size(shared), ""]);
@@ -54,7 +59,13 @@ function LayerExplorer() {
       </div>
       {wasted.length > 0 && (
         <details class="sl-wasted">
-          <summary>{tn("{n} path is stored in more than one layer", "{n} paths are stored in more than one layer", summary.paths)}</summary>
+          <summary>
+            {tn(
+              "{n} path is stored in more than one layer",
+              "{n} paths are stored in more than one layer",
+              summary.paths,
+            )}
+          </summary>
           <ul>
             {wasted.map(([path, times, bytes]) => (
               <li key={path}>

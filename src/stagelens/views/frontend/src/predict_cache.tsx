@@ -1,9 +1,9 @@
 // Marks before a build, and what came of them: see stagelens/views/predict.py.
 import { seconds } from "./lib/format";
+import controls from "./lib/tree.css";
 import { Instruction } from "./lib/ui";
 import { useTrait, useWords, widget } from "./lib/widget";
 import styles from "./predict_cache.css";
-import controls from "./lib/tree.css";
 
 interface Question {
   stage: number;
@@ -119,7 +119,9 @@ function Answer({ row }: { row: Result }) {
           <span aria-hidden="true">{row.right ? "✓" : "✕"}</span>
           <span class="sl-hidden">{row.right ? t("right") : t("wrong")}</span>
         </b>
-        <span class={`sl-badge ${row.outcome === "cached" ? "sl-added" : "sl-changed"}`}>{outcomes[row.outcome]}</span>
+        <span class={`sl-badge ${row.outcome === "cached" ? "sl-added" : "sl-changed"}`}>
+          {outcomes[row.outcome]}
+        </span>
         {row.outcome === "ran" && row.seconds !== null && <span class="sl-soft">{seconds(row.seconds)}</span>}
       </span>
       <span class="sl-what">

@@ -1,9 +1,9 @@
 // Stages and images side by side: see stagelens/views/sizes.py.
 import { hierarchy, treemap, treemapSquarify } from "d3-hierarchy";
 import { size } from "./lib/format";
+import controls from "./lib/tree.css";
 import { useTrait, useWords, widget } from "./lib/widget";
 import styles from "./size_compare.css";
-import controls from "./lib/tree.css";
 
 type Category = "base" | "dependencies" | "tools" | "app";
 
@@ -47,7 +47,7 @@ function SizeCompare() {
         <Legend />
       </div>
       <Bars subjects={subjects} at={at} choose={choose} />
-      <Map subject={subjects[at]} />
+      <TreeMap subject={subjects[at]} />
     </div>
   );
 }
@@ -71,7 +71,9 @@ function Bars({ subjects, at, choose }: { subjects: Subject[]; at: number; choos
   const largest = Math.max(1, ...subjects.map((subject) => subject.size));
   const factor = (subject: Subject) => {
     const times = subject.size ? largest / subject.size : 0;
-    return times >= 1.5 ? t("{n} times smaller", { n: times < 10 ? times.toFixed(1) : Math.round(times) }) : "";
+    return times >= 1.5
+      ? t("{n} times smaller", { n: times < 10 ? times.toFixed(1) : Math.round(times) })
+      : "";
   };
   return (
     <div class="sl-bars" role="group" aria-label={t("Stages and images")}>
@@ -106,7 +108,7 @@ interface Node {
 }
 
 /** The folders of one subject as areas, those of a category side by side. */
-function Map({ subject }: { subject: Subject }) {
+function TreeMap({ subject }: { subject: Subject }) {
   const { t } = useWords();
   const words = useCategories();
   const root: Node = {

@@ -1,12 +1,12 @@
 // The files of every stage after every instruction: see stagelens/views/explorer.py.
 import { useRef } from "preact/hooks";
+import tree from "./lib/tree.css";
 import { useTrait, useWords, widget } from "./lib/widget";
+import styles from "./stage_explorer.css";
 import { Details } from "./stages/details";
 import { Files } from "./stages/files";
 import type { Build, Point } from "./stages/model";
 import { Stages, Steps } from "./stages/steps";
-import styles from "./stage_explorer.css";
-import tree from "./lib/tree.css";
 
 function StageExplorer() {
   const { t } = useWords();

@@ -56,7 +56,9 @@ export function usePlayed<E extends Element>(request: string, play: (element: E)
     if (!request || !ref.current || still()) return;
     const element = ref.current;
     play(element);
-    return () => element.getAnimations().forEach((animation) => animation.cancel());
+    return () => {
+      for (const animation of element.getAnimations()) animation.cancel();
+    };
   }, [request]);
   return ref;
 }

@@ -22,15 +22,22 @@ interface Node {
  *  along its source's row and meets nobody. */
 export function layout(stages: Stage[], edges: Edge[]): Node[] {
   const shown = edges.filter((edge) => stages[edge.target].needed);
-  const images = [...new Set(shown.map((edge) => edge.source))].filter((source) => typeof source === "string");
+  const images = [...new Set(shown.map((edge) => edge.source))].filter(
+    (source) => typeof source === "string",
+  );
   const ids: (number | string)[] = [...images, ...stages.map((_, n) => n).filter((n) => stages[n].needed)];
   const nodes: Node[] = [];
   let rows = 0;
   for (const id of ids) {
-    const before = shown.filter((edge) => edge.target === id).flatMap((edge) => nodes.filter((n) => n.id === edge.source));
+    const before = shown
+      .filter((edge) => edge.target === id)
+      .flatMap((edge) => nodes.filter((n) => n.id === edge.source));
     const column = before.length ? Math.max(...before.map((node) => node.column)) + 1 : 0;
-    const onward = (node: Node) => new Set(shown.filter((e) => e.source === node.id).map((e) => e.target)).size;
-    const led = before.find((node) => onward(node) === 1 && !nodes.some((n) => n.row === node.row && n.column > node.column));
+    const onward = (node: Node) =>
+      new Set(shown.filter((e) => e.source === node.id).map((e) => e.target)).size;
+    const led = before.find(
+      (node) => onward(node) === 1 && !nodes.some((n) => n.row === node.row && n.column > node.column),
+    );
     const stage = typeof id === "number" ? stages[id] : undefined;
     const words = { label: stage ? stage.label : String(id), base: stage ? stage.base : "" };
     nodes.push({ id, ...words, stage: stage && (id as number), column, row: led ? led.row : rows++ });
@@ -57,16 +64,34 @@ export function Graph({ outline, steps }: { outline: Outline; steps: Step[] }) {
   });
   return (
     <div class="sl-graph" tabIndex={0} role="region" aria-label={t("Stage graph")}>
-      <svg width={width} height={height} viewBox={`0 0 ${width} ${height}`} role="img" aria-label={told.join("; ")}>
+      <svg
+        width={width}
+        height={height}
+        viewBox={`0 0 ${width} ${height}`}
+        role="img"
+        aria-label={told.join("; ")}
+      >
         <defs>
-          <marker id={head} viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
+          <marker
+            id={head}
+            viewBox="0 0 8 8"
+            refX="7"
+            refY="4"
+            markerWidth="7"
+            markerHeight="7"
+            orient="auto"
+          >
             <path d="M0 0 8 4 0 8z" class="sl-arrow" />
           </marker>
         </defs>
         {edges.map((edge, index) => {
           const [source, target] = [find(edge.source), find(edge.target)];
           if (!source || !target) return null;
-          const out = spread(edges.filter((other) => other.source === edge.source), edge, 17);
+          const out = spread(
+            edges.filter((other) => other.source === edge.source),
+            edge,
+            17,
+          );
           const arriving = edges.filter((other) => other.target === edge.target);
           arriving.sort((a, b) => (find(a.source)?.row ?? 0) - (find(b.source)?.row ?? 0));
           const into = spread(arriving, edge, 9);
@@ -94,7 +119,12 @@ function spread(edges: Edge[], edge: Edge, space: number): number {
 }
 
 function Arrow(given: { edge: Edge; head: string; from: number[]; to: number[] }) {
-  const { edge, head, from: [x1, y1], to: [x2, y2] } = given;
+  const {
+    edge,
+    head,
+    from: [x1, y1],
+    to: [x2, y2],
+  } = given;
   const turn = x2 - 58;
   const label = edge.label.length > 17 ? `${edge.label.slice(0, 16)}…` : edge.label;
   return (
@@ -119,10 +149,14 @@ function Box(given: { node: Node; x: number; y: number; steps: Step[]; final?: n
   const runs = mine.some((step) => step.state === "running");
   const failed = mine.some((step) => step.state === "failed");
   const colour = node.stage === undefined ? "var(--sl-soft)" : `var(--sl-stage-${node.stage % 6})`;
-  const cut = (words: string, length: number) => (words.length > length ? `${words.slice(0, length - 1)}…` : words);
+  const cut = (words: string, length: number) =>
+    words.length > length ? `${words.slice(0, length - 1)}…` : words;
   const below = node.stage === given.final ? t("final image") : cut(node.base, 22);
   return (
-    <g class={`sl-node${runs ? " sl-runs" : ""}${failed ? " sl-broken" : ""}`} style={{ "--sl-stage": colour }}>
+    <g
+      class={`sl-node${runs ? " sl-runs" : ""}${failed ? " sl-broken" : ""}`}
+      style={{ "--sl-stage": colour }}
+    >
       <title>{`${node.label} ${node.base}`}</title>
       <rect x={x} y={y} width={WIDTH} height={HEIGHT} rx="9" />
       <rect class="sl-part" x={x + 10} y={y + HEIGHT - 8} width={WIDTH - 20} height="3" rx="1.5" />

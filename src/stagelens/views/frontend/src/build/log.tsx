@@ -32,7 +32,11 @@ export function Log({ title, lines }: { title: string; lines: Line[] }) {
     setFollow(false);
     if (box.current) box.current.scrollTop = found[here] * ROW - HEIGHT / 2;
   };
-  const count = !needle ? "" : at < 0 ? tn("{n} match", "{n} matches", found.length) : `${at + 1}/${found.length}`;
+  const count = !needle
+    ? ""
+    : at < 0
+      ? tn("{n} match", "{n} matches", found.length)
+      : `${at + 1}/${found.length}`;
   return (
     <section class="sl-log" aria-label={t("Output of the step")}>
       <div class="sl-log-head">
@@ -50,7 +54,11 @@ export function Log({ title, lines }: { title: string; lines: Line[] }) {
           {count}
         </span>
         <label class="sl-follow">
-          <input type="checkbox" checked={follow} onChange={(event) => setFollow(event.currentTarget.checked)} />
+          <input
+            type="checkbox"
+            checked={follow}
+            onChange={(event) => setFollow(event.currentTarget.checked)}
+          />
           {t("Follow")}
         </label>
       </div>

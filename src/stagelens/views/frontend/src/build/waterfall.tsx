@@ -50,7 +50,10 @@ export function Waterfall(given: Given) {
       {stages.some((stage) => !stage.needed) && (
         <p class="sl-soft sl-unused">
           {t("Not needed for this target: {stages}", {
-            stages: stages.filter((stage) => !stage.needed).map((stage) => stage.label).join(", "),
+            stages: stages
+              .filter((stage) => !stage.needed)
+              .map((stage) => stage.label)
+              .join(", "),
           })}
         </p>
       )}
@@ -112,7 +115,11 @@ function Lane(given: Given & { stage: Stage; index: number; whole: number }) {
   const mine = given.steps.filter((step) => step.stage === index);
   const ended = mine.filter((step) => step.state === "done" || step.state === "cached").length;
   return (
-    <section class="sl-lane" style={{ "--sl-stage": `var(--sl-stage-${index % 6})` }} aria-label={stage.label}>
+    <section
+      class="sl-lane"
+      style={{ "--sl-stage": `var(--sl-stage-${index % 6})` }}
+      aria-label={stage.label}
+    >
       <h4>
         <span class="sl-lane-label">{stage.label}</span>
         <span class="sl-soft">{stage.base && t("from {base}", { base: stage.base })}</span>

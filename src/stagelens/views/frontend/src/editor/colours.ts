@@ -4,7 +4,8 @@ type Token = [text: string, kind: "" | "comment" | "keyword" | "flag" | "string"
 
 const KEYWORDS =
   /^(ADD|ARG|CMD|COPY|ENTRYPOINT|ENV|EXPOSE|FROM|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|RUN|SHELL|STOPSIGNAL|USER|VOLUME|WORKDIR)$/i;
-const PART = /(--[a-z][\w-]*(?==|\s|$))|("(?:[^"\\]|\\.)*"?|'[^']*'?)|(\$\{[^}]*\}?|\$\w+)|(\s+AS\s+)|([^\s"'$-]+|\s+|.)/gi;
+const PART =
+  /(--[a-z][\w-]*(?==|\s|$))|("(?:[^"\\]|\\.)*"?|'[^']*'?)|(\$\{[^}]*\}?|\$\w+)|(\s+AS\s+)|([^\s"'$-]+|\s+|.)/gi;
 
 /** Tokens line by line; continuation lines and here-documents go on with what began above. */
 export function colour(source: string): Token[][] {

@@ -18,14 +18,18 @@ export class Refused extends Error {
 /** The kernel that made this widget has ended, or was restarted. */
 export class Gone extends Error {}
 
+type Message =
+  | { type: "event"; name: string; value: unknown }
+  | { type: "answer"; id: number; value?: unknown; error?: Told };
+
 interface Waiting {
-  resolve(value: any): void;
+  resolve(value: unknown): void;
   reject(error: Error): void;
 }
 
 export class Channel {
   private waiting = new Map<number, Waiting>();
-  private listeners = new Map<string, (value: any) => void>();
+  private listeners = new Map<string, (value: unknown) => void>();
   // Views of one model share its messages: ids must not meet.
   private next = Math.floor(Math.random() * 2 ** 40) * 1000;
 
@@ -47,8 +51,8 @@ export class Channel {
   }
 
   /** Take the kernel's events of this name; one listener a name. */
-  listen(name: string, listener: (value: any) => void): () => void {
-    this.listeners.set(name, listener);
+  listen<T>(name: string, listener: (value: T) => void): () => void {
+    this.listeners.set(name, listener as (value: unknown) => void);
     return () => this.listeners.delete(name);
   }
 
@@ -57,12 +61,12 @@ export class Channel {
     this.waiting.clear();
   }
 
-  private take = (message: any): void => {
+  private take = (message: Message | null): void => {
     if (message?.type === "event") this.listeners.get(message.name)?.(message.value);
-    const waiting = message?.type === "answer" ? this.waiting.get(message.id) : undefined;
-    if (!waiting) return;
+    if (message?.type !== "answer") return;
+    const waiting = this.waiting.get(message.id);
     this.waiting.delete(message.id);
-    if (message.error) waiting.reject(new Refused(message.error));
-    else waiting.resolve(message.value);
+    if (message.error) waiting?.reject(new Refused(message.error));
+    else waiting?.resolve(message.value);
   };
 }

@@ -34,7 +34,9 @@ export function FileCells({ row, largest }: { row: FileRow; largest: number }) {
       <span class={measured ? "sl-gauge" : "sl-gauge sl-none"} aria-hidden="true">
         <span style={{ width: `${Math.min(100, (100 * row.size) / largest)}%` }} />
       </span>
-      <span class={measured ? "sl-size" : "sl-size sl-soft"}>{measured ? size(row.size) : (other[row.kind] ?? row.kind)}</span>
+      <span class={measured ? "sl-size" : "sl-size sl-soft"}>
+        {measured ? size(row.size) : (other[row.kind] ?? row.kind)}
+      </span>
     </>
   );
 }

@@ -1,6 +1,6 @@
 // Folders asked for as they are opened; see stagelens/views/tree.py.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { flatten, type FileRow, type Folder } from "./tree";
+import { type FileRow, type Folder, flatten } from "./tree";
 import { useChannel } from "./widget";
 
 interface Answer {
@@ -98,7 +98,14 @@ export function useFolders(query: Record<string, unknown>) {
 
   // Until the answer is there the rows are those of another tree: they are seen, but mean nothing.
   const busy = state.key !== key;
-  return { rows: flatten(state.folders, state.open, state.opening), totals: state.totals, busy, error, toggle, more };
+  return {
+    rows: flatten(state.folders, state.open, state.opening),
+    totals: state.totals,
+    busy,
+    error,
+    toggle,
+    more,
+  };
 }
 
 /** A value that follows another one once that stays the same for a moment. */

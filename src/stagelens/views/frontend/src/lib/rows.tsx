@@ -89,6 +89,8 @@ export function TreeRows<R extends TreeRow>(given: Given<R>) {
     wake((times) => times + 1);
   };
   const row = (row: R, index: number) => (
+    // biome-ignore lint/a11y/useFocusableInteractive: the tree has the focus, see above
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the tree takes the keys
     <div
       key={row.id}
       id={`${name}-${index}`}

@@ -29,7 +29,12 @@ export function Choices<T extends string>(given: {
   return (
     <div class="sl-choices" role="group" aria-label={given.label}>
       {given.options.map(([value, text]) => (
-        <button key={value} type="button" aria-pressed={value === given.value} onClick={() => given.choose(value)}>
+        <button
+          key={value}
+          type="button"
+          aria-pressed={value === given.value}
+          onClick={() => given.choose(value)}
+        >
           {text}
         </button>
       ))}

@@ -75,9 +75,11 @@ export function Details(given: {
       {problem && <Problem error={problem} />}
       {!content && !problem && <p class="sl-soft sl-pad">{t("Reading the file from the build cache…")}</p>}
       {content?.binary && <p class="sl-soft sl-pad">{t("This file is not text.")}</p>}
-      {content && !content.binary && content.lines.length === 0 && <p class="sl-soft sl-pad">{t("This file is empty.")}</p>}
+      {content && !content.binary && content.lines.length === 0 && (
+        <p class="sl-soft sl-pad">{t("This file is empty.")}</p>
+      )}
       {content && content.lines.length > 0 && (
-        <pre class="sl-content sl-code" tabIndex={0} aria-label={t("Content")}>
+        <pre class="sl-content sl-code" role="group" tabIndex={0} aria-label={t("Content")}>
           {content.lines.map(([sign, line], index) => (
             <div key={index} class={sign === "+" ? "sl-plus" : sign === "-" ? "sl-minus" : ""}>
               <span class="sl-gutter">{sign === " " ? "" : sign === "-" ? "−" : sign}</span>
@@ -91,7 +93,17 @@ export function Details(given: {
   );
 }
 
-function Route({ way, point, path, go }: { way: Way; point: Point; path: string; go(point: Point, path: string): void }) {
+function Route({
+  way,
+  point,
+  path,
+  go,
+}: {
+  way: Way;
+  point: Point;
+  path: string;
+  go(point: Point, path: string): void;
+}) {
   const { t } = useWords();
   const stops = [...way.from, ...way.to.filter((stop) => !way.from.some((other) => same(other, stop)))];
   return (

@@ -31,7 +31,9 @@ export function Files(given: Given) {
       options={options}
       show={setShow}
       height={408}
-      summary={(figures) => (shown === "left" ? t("Not in the final image: {summary}", { summary: figures }) : figures)}
+      summary={(figures) =>
+        shown === "left" ? t("Not in the final image: {summary}", { summary: figures }) : figures
+      }
       path={given.path}
       choose={given.choose}
     >
@@ -54,7 +56,10 @@ function Against({ builds, point, against, compare }: Given) {
         <option value="">{t("the instruction before")}</option>
         {builds.map((build, b) =>
           build.stages.map((stage, s) => (
-            <optgroup key={`${b}-${s}`} label={builds.length > 1 ? `${build.name}: ${stage.label}` : stage.label}>
+            <optgroup
+              key={`${b}-${s}`}
+              label={builds.length > 1 ? `${build.name}: ${stage.label}` : stage.label}
+            >
               {stage.instructions.map((step, i) => {
                 const value = JSON.stringify([b, s, i]);
                 return (

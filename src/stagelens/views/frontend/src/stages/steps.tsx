@@ -6,7 +6,8 @@ import type { Build, Point, Stage, Step } from "./model";
 
 function Delta({ step }: { step: Step }) {
   const { t } = useWords();
-  if (!step.added && !step.changed && !step.removed) return <span class="sl-soft sl-delta">{t("no file changes")}</span>;
+  if (!step.added && !step.changed && !step.removed)
+    return <span class="sl-soft sl-delta">{t("no file changes")}</span>;
   const parts: [string, string, number, string][] = [
     ["sl-added", "+", step.added, t("{n} added", { n: step.added })],
     ["sl-changed", "~", step.changed, t("{n} changed", { n: step.changed })],
@@ -34,7 +35,9 @@ function Delta({ step }: { step: Step }) {
 export function Stages(given: { builds: Build[]; point: Point; choose(point: Point): void }) {
   const { t, tn } = useWords();
   const last = (stage: Stage) => {
-    const changing = stage.instructions.map((step, index) => (step.added + step.changed + step.removed ? index : 0));
+    const changing = stage.instructions.map((step, index) =>
+      step.added + step.changed + step.removed ? index : 0,
+    );
     return Math.max(...changing);
   };
   return (
