@@ -40,10 +40,9 @@ import psutil
 
 from stagelens import engine as engines
 from stagelens_course import images
+from stagelens_course.classroom.runner import ClassRun, LocalScheduler, grading_notebook
 from stagelens_course.grading import exercise, needed_images, place
-from stagelens_course.grading.notebook import MIME, SUBMISSION
-from stagelens_course.grading.results.write import RECORD
-from stagelens_course.grading.runner import ClassRun, LocalScheduler, grading_notebook
+from stagelens_course.grading.notebook import MIME, RECORD, SUBMISSION
 
 EXERCISE = "multi-stage-go"
 OWN, ONE, TWO, PLAIN = WAYS = ("own", "1", "2", "plain")

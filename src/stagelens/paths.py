@@ -58,3 +58,25 @@ def replacing(path: Path) -> Generator[BinaryIO]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, content: str, keep: Path | None = None) -> None:
+    """Write a file beside `path` and put it in its place: nobody ever reads half of it.
+
+    keep: where a file that is there already goes.
+
+    One program at a time writes into a report, so the name beside is always the same, and what a killed one
+    left there is written over.
+    """
+    new = path.with_name(f".new-{path.name}")
+    try:
+        with new.open("w", encoding="utf-8", errors="replace", newline="") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep is not None and path.is_file():
+            path.replace(keep)
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise

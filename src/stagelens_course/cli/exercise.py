@@ -14,7 +14,8 @@ from stagelens.cli.console import err, out, print_json, working
 from stagelens.errors import StagelensError
 from stagelens_course import grading
 from stagelens_course.cli.images import provide_replica_tools
-from stagelens_course.grading import CheckResult, Exercise, Report, work
+from stagelens_course.exercises import work
+from stagelens_course.grading import CheckResult, Exercise, Report
 
 TO = click.option(
     "--to", type=click.Path(path_type=Path), help="The folder to work in; work/NAME unless told."

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from stagelens.cli.console import INTERRUPTED, err, out, working
 
 if TYPE_CHECKING:
+    from stagelens_course.classroom.results import ClassResults, Result
     from stagelens_course.grading import Exercise
-    from stagelens_course.grading.results import ClassResults, Result
 
 GRADER_FAILED = 2
 
@@ -80,9 +80,9 @@ def grade_command(
     and why.
     """
     # They take a second to import, and every command of this program would pay for it.
-    import stagelens_course.grading.quick  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    import stagelens_course.classroom.quick  # noqa: F401  # pyright: ignore[reportUnusedImport]
     from stagelens_course import grading
-    from stagelens_course.grading import runner
+    from stagelens_course.classroom import runner
 
     chosen = grading.exercise(exercise)
     if cpus is not None:
@@ -140,7 +140,7 @@ def _prepared(address: str | None, exercise: Exercise, workers: int) -> Generato
 
 
 def _with_progress(job: object) -> ClassResults:
-    from stagelens_course.grading.runner import ClassRun, Listener
+    from stagelens_course.classroom.runner import ClassRun, Listener
 
     columns = (
         TextColumn("{task.description}"),

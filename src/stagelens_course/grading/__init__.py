@@ -1,4 +1,4 @@
-"""Exercises, their checks by behaviour, and the grading of one submission or of a whole class."""
+"""Exercises, their checks by behaviour, and the grading of one submission."""
 
 from stagelens_course.grading.catalogue import exercise, exercises
 from stagelens_course.grading.grade import check_folder, grade_folder, needed_images

@@ -15,23 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from stagelens import engine as engines
+from stagelens_course.grading.cards import report_card
 from stagelens_course.grading.catalogue import exercise as find_exercise
 from stagelens_course.grading.grade import grade_folder, needed_images
 from stagelens_course.grading.model import Report
 from stagelens_course.grading.place import OWN, places
-from stagelens_course.grading.results.shown import report_card
-from stagelens_course.grading.results.write import RECORD
 
 MIME = "application/vnd.stagelens.report+json"
 SUBMISSION = "submission"
-# Makes a kernel ready for the next notebook, in `folder`. The last one's is gone by now, and IPython's reset
-# asks where it is. It also looks for garbage, among all modules (15 ms) unless what is there is set aside.
-FORGET = """
-import os
-os.chdir({folder!r})
-get_ipython().reset(new_session=True)
-__import__("gc").freeze()
-"""
+RECORD = "result.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import pytest
 
 from stagelens.engine import Engine
 from stagelens_course import grading
+from stagelens_course.classroom.intake import Refused, Submission, pack
 from stagelens_course.grading import SubmissionRefused
-from stagelens_course.grading.intake import Refused, Submission, pack
 from stagelens_course.grading.workspace import compose, edited
 
 GO = grading.exercise("multi-stage-go")

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import psutil
 
-from stagelens_course.grading.intake import Submission, pack
-from stagelens_course.grading.runner.task import Task
+from stagelens_course.classroom.intake import Submission, pack
+from stagelens_course.classroom.runner.task import Task
 from stagelens_testing.held import PATIENCE
 
 

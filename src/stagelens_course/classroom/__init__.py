@@ -1,0 +1,1 @@
+"""A class of submissions: taken in, graded, and their results."""

@@ -1,0 +1,59 @@
+"""What a notebook shows of a grade: what two answers have, and how far a check is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from stagelens.views import markup
+from stagelens.views.line import StatusLine
+from stagelens_course.grading.model import Exercise
+from stagelens_course.grading.words import text
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Rows of plain texts below a head, as a cell's result."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        cells = [[text(cell) for cell in row] for row in self.rows]
+        table = markup.table([text(cell) for cell in self.head], cells)
+        return {"text/html": markup.frame(f'<div class="sl-card">{table}</div>'), "text/plain": str(self)}
+
+    def __str__(self) -> str:
+        return "\n".join(
+            ", ".join(f"{name}: {cell}".removeprefix(": ") for name, cell in zip(self.head, row, strict=True))
+            for row in self.rows
+        )
+
+
+class Parts:
+    """How far a check of an exercise is, by what is told of it: `done` of `all`."""
+
+    def __init__(self, exercise: Exercise) -> None:
+        self._titles = [check.title for check in exercise.checks]
+        self.done, self.all = 0, len(self._titles)
+
+    def of(self, part: str) -> str:
+        """Take in what is done now; the same as a sentence begins."""
+        if part in self._titles:
+            self.done = self._titles.index(part)
+        return part[:1].upper() + part[1:]
+
+
+@contextmanager
+def following(exercise: Exercise) -> Generator[Callable[[str], None]]:
+    """Below the cell that runs, what is being done and how far it is; gone at its end."""
+    parts = Parts(exercise)
+    with StatusLine() as line:
+
+        def tell(part: str) -> None:
+            now = parts.of(part)
+            line(f"{parts.done} of {parts.all} checks done. {now}")
+
+        yield tell

@@ -1,7 +1,0 @@
-"""Submissions as they come: folders, archives, downloads of Moodle, Canvas or nbgrader; all of it hostile."""
-
-from stagelens_course.grading.intake.find import Found, find, look
-from stagelens_course.grading.intake.model import Limits, Packed, Refused, Submission
-from stagelens_course.grading.intake.pack import pack, unpack
-
-__all__ = ["Found", "Limits", "Packed", "Refused", "Submission", "find", "look", "pack", "unpack"]

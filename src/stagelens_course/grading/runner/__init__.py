@@ -1,7 +1,0 @@
-"""Grading a class: submissions in, a notebook run for each, results out; local workers or a Dask cluster."""
-
-from stagelens_course.grading.runner.classrun import ClassRun, Listener, grading_notebook
-from stagelens_course.grading.runner.cluster import ClusterFailed, ClusterScheduler
-from stagelens_course.grading.runner.local import LocalScheduler
-
-__all__ = ["ClassRun", "ClusterFailed", "ClusterScheduler", "Listener", "LocalScheduler", "grading_notebook"]

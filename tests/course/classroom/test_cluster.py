@@ -1,0 +1,220 @@
+"""Grading on a real Dask cluster: a scheduler and two worker processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dask
+import pytest
+from distributed import Client, LocalCluster
+from distributed.comm import CommClosedError
+from stagelens_testing.classroom import Room, a_task, kernels
+from stagelens_testing.held import PATIENCE, until
+
+from stagelens_course.classroom.runner import ClassRun, ClusterFailed, ClusterScheduler, cluster
+
+ENGINES = ("tcp://first.example:2375", "tcp://second.example:2375")
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """A scheduler; its two workers are processes with a thread and an engine's address each."""
+    settings = {"temporary-directory": str(tmp_path_factory.mktemp("dask"))}
+    with (
+        dask.config.set(settings),
+        LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address="127.0.0.1:0") as local,
+    ):
+        usual = local.new_spec
+        for count, engine in enumerate(ENGINES, 1):
+            environment = {"STAGELENS_ENGINE": engine}
+            local.new_spec = {**usual, "options": {**usual["options"], "env": environment}}
+            local.scale(count)
+            local.wait_for_workers(count, timeout=PATIENCE)
+        yield local
+
+
+@pytest.fixture
+def address(local: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The scheduler's address, once both workers are there: an earlier test may have killed one."""
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", PATIENCE)
+    local.wait_for_workers(len(ENGINES), timeout=PATIENCE)
+    return local.scheduler_address
+
+
+def run(room: Room, address: str) -> None:
+    ClassRun(
+        room.submissions, room.exercise, room.out, ClusterScheduler(address), room.notebook, seconds=PATIENCE
+    ).run()
+
+
+def test_a_worker_that_dies_loses_nothing(classroom: Room, address: str, tmp_path: Path) -> None:
+    before = kernels()
+    mark = tmp_path / "mark"
+    names = {f"l{count}": "right" if count % 2 else "wrong" for count in range(8)}
+    classroom.submit(ann=f"once {mark}", **names)
+    classroom.submit(zoe="raise")
+    died: list[int] = []
+
+    class Killing(ClusterScheduler):
+        """Kills the worker that works on ann's submission, once the first result is there."""
+
+        def run(self, tasks: Any) -> Any:
+            with closing(super().run(tasks)) as outcomes:
+                for outcome in outcomes:
+                    if not died:
+                        until(lambda: mark.exists() and mark.read_text(), "ann's grading")
+                        died.append(int(mark.read_text()))
+                        os.kill(died[0], signal.SIGKILL)
+                    yield outcome
+
+    scheduler = Killing(address)
+    found = ClassRun(
+        classroom.submissions,
+        classroom.exercise,
+        classroom.out,
+        scheduler,
+        classroom.notebook,
+        seconds=PATIENCE,
+    ).run()
+    seen = [result.learner for result in found.results]
+    assert len(died) == 1
+    assert sorted(seen) == sorted({"ann", "zoe", *names})
+    earned = {name: row["earned"] for name, row in classroom.results().items()}
+    assert earned == {
+        "ann": 2.0,
+        "zoe": None,
+        **{name: 2.0 if words == "right" else 0.0 for name, words in names.items()},
+    }
+    until(lambda: kernels() <= before, "the end of the workers' kernels")
+
+
+def test_a_submission_that_every_worker_dies_of_is_an_error_of_its_own(
+    classroom: Room, tmp_path: Path
+) -> None:
+    classroom.submit(ann="kill", bob="right", cid="right")
+    # With one worker the others wait behind it each time, and Dask gives up all three.
+    settings = {"temporary-directory": str(tmp_path), "distributed.scheduler.allowed-failures": 0}
+    with (
+        dask.config.set(settings),
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as one,
+    ):
+        run(classroom, one.scheduler_address)
+    found = classroom.results()
+    assert {name: row["earned"] for name, row in found.items()} == {"ann": None, "bob": 2.0, "cid": 2.0}
+    assert "every worker that graded it died" in found["ann"]["error"]
+
+
+def test_a_submission_comes_out_the_same_as_on_one_machine_and_is_kept(classroom: Room, address: str) -> None:
+    classroom.submit(ann="right", bob="wrong", cid="crash")
+    run(classroom, address)
+    first = classroom.results()
+    assert {name: row["status"] for name, row in first.items()} == {
+        "ann": "graded",
+        "bob": "graded",
+        "cid": "error",
+    }
+    run(classroom, address)
+    assert classroom.results()["ann"] == first["ann"]
+
+
+def test_each_worker_grades_on_the_engine_of_its_own_environment(
+    classroom: Room, address: str, tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    classroom.submit(ann=f"engine {here}", bob=f"engine {here}")
+    tasks = [a_task(classroom, name) for name in ("ann", "bob")]
+    with closing(ClusterScheduler(address).run(tasks)) as outcomes:
+        reports = [outcome.report for outcome in outcomes]
+    assert {report.checks[0].seen for report in reports if report} == {f"engine {name}" for name in ENGINES}
+
+
+def test_an_engine_that_is_named_is_everyones(classroom: Room, address: str) -> None:
+    classroom.submit(ann="engine", bob="engine")
+    tasks = [replace(a_task(classroom, name), engine="tcp://third.example:1") for name in ("ann", "bob")]
+    with closing(ClusterScheduler(address).run(tasks)) as outcomes:
+        seen = {outcome.report.checks[0].seen for outcome in outcomes if outcome.report}
+    assert seen == {"engine tcp://third.example:1"}
+
+
+def test_leaving_a_cluster_run_early_interrupts_what_runs_there(
+    classroom: Room, address: str, tmp_path: Path
+) -> None:
+    before = kernels()
+    mark = tmp_path / "mark"
+    classroom.submit(ann="right", bob=f"wait {mark}")
+    tasks = [a_task(classroom, "ann"), a_task(classroom, "bob")]
+    with closing(ClusterScheduler(address).run(tasks)) as outcomes:
+        assert next(outcomes).learner == "ann"
+        until(mark.exists, "bob's grading")
+    until(lambda: mark.read_text() == "cleaned", "the interrupt")
+    until(lambda: kernels() <= before, "the end of the workers' kernels")
+
+
+def test_two_runs_on_one_cluster_do_not_end_each_others_kernels(classroom: Room, address: str) -> None:
+    names = [f"l{count}" for count in range(6)]
+    classroom.submit(**dict.fromkeys(names, "right"))
+    tasks = [a_task(classroom, name) for name in names]
+    with closing(ClusterScheduler(address).run(tasks)) as first:
+        outcomes = [next(first)]
+        with closing(ClusterScheduler(address).run(tasks[:1])) as second:
+            assert [outcome.error for outcome in second] == [None]
+        outcomes += first
+    assert {outcome.learner: outcome.error for outcome in outcomes} == dict.fromkeys(names)
+
+
+def test_a_worker_that_goes_as_a_run_ends_is_none_of_its_results(
+    classroom: Room, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end, ended = Client.unregister_worker_plugin, list[str]()
+
+    def gone(client: Client, name: str) -> None:
+        end(client, name)
+        ended.append(name)
+        raise CommClosedError("a worker's connection is closed")
+
+    monkeypatch.setattr(Client, "unregister_worker_plugin", gone)
+    classroom.submit(ann="right")
+    run(classroom, address)
+    assert (classroom.results()["ann"]["earned"], len(ended)) == (2.0, 1)
+
+
+def test_a_scheduler_that_is_not_there_is_told_with_what_to_start(
+    classroom: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        classroom.submit(ann="right")
+        with pytest.raises(ClusterFailed, match="does not answer") as failure:
+            run(classroom, nobody)
+    assert "dask scheduler" in str(failure.value)
+
+
+def test_a_server_that_says_nothing_is_no_scheduler(classroom: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    classroom.submit(ann="right")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(ClusterFailed, match="does not answer"),
+    ):
+        run(classroom, f"tcp://127.0.0.1:{silent.getsockname()[1]}")
+
+
+@pytest.mark.parametrize("address", ["foo", "tcp://", "docker://host:8786", "tcp://host:port"])
+def test_an_address_that_cannot_be_one_is_told_at_once(
+    classroom: Room, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing may be waited for: this would fail in another way.
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", -1)
+    classroom.submit(ann="right")
+    with pytest.raises(ClusterFailed, match="no address of a Dask scheduler"):
+        run(classroom, address)

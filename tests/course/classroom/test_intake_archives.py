@@ -1,0 +1,341 @@
+"""What is let in of an archive, and what is refused with which words."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stagelens_course.classroom.intake import Limits, Packed, Refused, Submission, pack, unpack
+from stagelens_course.classroom.intake.admit import check_link, clean_path
+
+RECIPE = b"FROM scratch\n"
+LIMITS = Limits(entries=50, size=200_000, archive=300_000, ratio=20, free=10_000)
+
+
+def submitted(path: Path) -> Submission:
+    return Submission("jane", "Jane", path)
+
+
+def packed_files(packed: Packed, folder: Path) -> dict[str, bytes]:
+    folder.mkdir()
+    unpack(packed, folder)
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+def entry(
+    name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE, **more: object
+) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    info.size = len(content)
+    for key, value in more.items():
+        setattr(info, key, value)
+    return info, content
+
+
+def a_tar(*entries: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    body = io.BytesIO()
+    with tarfile.open(fileobj=body, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for info, content in entries:
+            archive.addfile(info, io.BytesIO(content))
+    return body.getvalue()
+
+
+def a_zip(files: dict[str, bytes], modes: dict[str, int] | None = None, stored: bool = False) -> bytes:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name)
+            info.create_system = 3
+            info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
+            info.external_attr = (modes or {}).get(name, stat.S_IFREG | 0o644) << 16
+            archive.writestr(info, content)
+    return body.getvalue()
+
+
+PROJECT = a_tar(entry("Dockerfile", RECIPE), entry("web/main.go", b"package main\n", mode=0o755))
+
+
+@pytest.mark.parametrize(
+    ("name", "archive"),
+    [
+        ("plain.tar", PROJECT),
+        ("old.tar.gz", gzip.compress(PROJECT)),
+        ("tight.tar.xz", lzma.compress(PROJECT)),
+        ("new.tar.zst", zstandard.compress(PROJECT)),
+        ("rare.tar.bz2", bz2.compress(PROJECT)),
+        (
+            "usual.zip",
+            a_zip({"Dockerfile": RECIPE, "web/main.go": b"package main\n"}, {"web/main.go": 0o100755}),
+        ),
+        (
+            "misnamed.dat",
+            a_zip({"Dockerfile": RECIPE, "web/main.go": b"package main\n"}, {"web/main.go": 0o100755}),
+        ),
+        (
+            "wrapped.zip",
+            a_zip(
+                {
+                    "my project/": b"",
+                    "my project/Dockerfile": RECIPE,
+                    "my project/web/main.go": b"package main\n",
+                    "my project/.DS_Store": b"x",
+                    "__MACOSX/my project/._Dockerfile": b"x",
+                },
+                {"my project/": 0o40755, "my project/web/main.go": 0o100755},
+            ),
+        ),
+        (
+            "windows.zip",
+            a_zip(
+                {"work\\Dockerfile": RECIPE, "work\\web\\main.go": b"package main\n"},
+                {"work\\web\\main.go": 0o100755},
+            ),
+        ),
+    ],
+)
+def test_the_same_project_is_the_same_submission_however_it_is_packed(
+    tmp_path: Path, name: str, archive: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(archive)
+    packed = pack(submitted(path))
+    assert packed_files(packed, tmp_path / "out") == {"Dockerfile": RECIPE, "web/main.go": b"package main\n"}
+    assert os.access(tmp_path / "out/web/main.go", os.X_OK)
+    reference = tmp_path / "reference.tar"
+    reference.write_bytes(PROJECT)
+    assert packed.digest == pack(submitted(reference)).digest
+
+
+def test_a_folder_is_taken_like_an_archive_and_another_content_has_another_digest(tmp_path: Path) -> None:
+    folder = tmp_path / "jane"
+    (folder / "web").mkdir(parents=True)
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("x")
+    (folder / "Dockerfile").write_bytes(RECIPE)
+    (folder / "web" / "main.go").write_bytes(b"package main\n")
+    (folder / "web" / "main.go").chmod(0o755)
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(PROJECT)
+    first = pack(submitted(folder))
+    assert first.digest == pack(submitted(archive)).digest
+    (folder / "Dockerfile").write_bytes(RECIPE + b"# more\n")
+    assert pack(submitted(folder)).digest != first.digest
+
+
+def test_a_link_inside_a_project_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    link = entry("conf/page", kind=tarfile.SYMTYPE, linkname="../index.html")
+    path.write_bytes(a_tar(entry("Dockerfile", RECIPE), entry("index.html", b"hello"), link))
+    files = packed_files(pack(submitted(path)), tmp_path / "out")
+    assert files["conf/page"] == b"hello"
+    assert (tmp_path / "out/conf/page").readlink() == Path("../index.html")
+
+
+def bomb(size: int) -> bytes:
+    return a_zip({"Dockerfile": RECIPE, "zeros": bytes(size)})
+
+
+def encrypted() -> bytes:
+    """A zip whose only member says that it is encrypted, in both of its headers."""
+    body = bytearray(a_zip({"Dockerfile": RECIPE}))
+    body[6] |= 1
+    body[body.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(body)
+
+
+def overlapping() -> bytes:
+    """Two names in the directory for one and the same bytes, as a bomb has them by the thousand."""
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        archive.writestr("Dockerfile", bytes(9_000))
+        for count in range(40):
+            again = zipfile.ZipInfo(f"more{count}")
+            again.file_size = again.compress_size = 9_000
+            again.CRC = archive.infolist()[0].CRC
+            again.header_offset = 0
+            archive.filelist.append(again)
+            archive.NameToInfo[again.filename] = again
+    return body.getvalue()
+
+
+HOSTILE: list[tuple[str, bytes | Callable[[], bytes], str]] = [
+    ("traversal.zip", a_zip({"../../etc/cron.d/x": b"x"}), "leads out"),
+    ("traversal.tar", a_tar(entry("a/../../x", b"x")), "leads out"),
+    ("backslash.zip", a_zip({"..\\..\\x": b"x"}), "leads out"),
+    ("absolute.tar", a_tar(entry("/etc/passwd", b"x")), "absolute"),
+    ("drive.zip", a_zip({"C:\\x": b"x"}), "absolute"),
+    ("link.tar", a_tar(entry("Dockerfile", kind=tarfile.SYMTYPE, linkname="/etc/passwd")), "link leads out"),
+    (
+        "linkup.tar",
+        a_tar(entry("a/b", kind=tarfile.SYMTYPE, linkname="../../x"), entry("Dockerfile", RECIPE)),
+        "link leads out",
+    ),
+    (
+        "link.zip",
+        a_zip({"Dockerfile": b"../../etc/passwd"}, {"Dockerfile": stat.S_IFLNK | 0o777}),
+        "link leads out",
+    ),
+    (
+        "chain.tar",
+        a_tar(
+            entry("Dockerfile", RECIPE),
+            entry("here", kind=tarfile.SYMTYPE, linkname="."),
+            entry("out", kind=tarfile.SYMTYPE, linkname="here/../x"),
+        ),
+        "link leads out",
+    ),
+    (
+        "through.tar",
+        a_tar(
+            entry("Dockerfile", RECIPE), entry("d", kind=tarfile.SYMTYPE, linkname="."), entry("d/x", b"x")
+        ),
+        "goes through a symlink",
+    ),
+    ("hardlink.tar", a_tar(entry("Dockerfile", kind=tarfile.LNKTYPE, linkname="/etc/shadow")), "hard link"),
+    ("device.tar", a_tar(entry("sda", kind=tarfile.BLKTYPE, devmajor=8)), "device"),
+    ("null.tar", a_tar(entry("null", kind=tarfile.CHRTYPE)), "device"),
+    ("pipe.tar", a_tar(entry("wait", kind=tarfile.FIFOTYPE)), "pipe"),
+    ("pipe.zip", a_zip({"wait": b""}, {"wait": stat.S_IFIFO | 0o644}), "pipe"),
+    ("setuid.tar", a_tar(entry("su", b"x", mode=0o4755)), "setuid"),
+    ("setgid.zip", a_zip({"su": b"x"}, {"su": stat.S_IFREG | 0o2755}), "setuid or setgid"),
+    ("twice.tar", a_tar(entry("Dockerfile", RECIPE), entry("./Dockerfile", b"FROM other\n")), "same name"),
+    ("latin.tar", a_tar(entry("caf\udce9", b"x")), "not UTF-8"),
+    ("control.tar", a_tar(entry("a\nb", b"x")), "control characters"),
+    ("nul.zip", a_zip({"a_b": b"x"}).replace(b"a_b", b"a\0b"), "control characters"),
+    ("long.tar", a_tar(entry("n" * 300, b"x")), "too long"),
+    ("deep.tar", a_tar(entry("d/" * 40 + "x", b"x")), "too deep"),
+    ("ratio.zip", lambda: bomb(150_000), "an archive of its size"),
+    ("ratio.tar.gz", lambda: gzip.compress(a_tar(entry("zeros", bytes(150_000)))), "an archive of its size"),
+    ("ratio.tar.xz", lambda: lzma.compress(a_tar(entry("zeros", bytes(150_000)))), "an archive of its size"),
+    (
+        "size.tar",
+        lambda: a_tar(entry("a", os.urandom(150_000)), entry("b", os.urandom(100_000))),
+        "a submission may",
+    ),
+    ("large.tar", lambda: a_tar(entry("a", os.urandom(400_000))), "larger than"),
+    ("count.tar", a_tar(*(entry(f"f{n}") for n in range(60))), "more than 50 entries"),
+    ("count.zip", a_zip({f"f{n}": b"" for n in range(300)}), "more than 50 entries"),
+    ("overlap.zip", overlapping, "damaged or cut short"),
+    ("nested.zip", a_zip({"inner.zip": a_zip({"Dockerfile": RECIPE})}), "archive within an archive"),
+    ("sparse.tar", a_tar(entry("hole", kind=tarfile.GNUTYPE_SPARSE)), "sparse"),
+    ("encrypted.zip", encrypted, "encrypted"),
+    ("cut.zip", a_zip({"Dockerfile": RECIPE * 99})[:-40], "damaged or cut short"),
+    ("cut.tar", PROJECT[:1024], "damaged or cut short"),
+    ("cutmiddle.tar", a_tar(entry("Dockerfile", bytes(5_000)))[:2_000], "damaged or cut short"),
+    ("cut.tar.gz", gzip.compress(PROJECT)[:-20], "damaged or cut short"),
+    ("cut.tar.xz", lzma.compress(PROJECT)[:-20], "damaged or cut short"),
+    (
+        "wrongcrc.zip",
+        a_zip({"Dockerfile": RECIPE}, stored=True).replace(RECIPE, b"FROM another\n"[:13]),
+        "damaged",
+    ),
+    ("noise.zip", b"PK\x03\x04" + os.urandom(300), "damaged or cut short"),
+    ("text.zip", b"I forgot to attach it", "no zip or tar"),
+    ("other.7z", b"7z\xbc\xaf\x27\x1c" + bytes(100), "7z"),
+    ("empty.zip", a_zip({}), "no files"),
+    ("empty.tar", a_tar(), "no files"),
+    ("two.zip", a_zip({"a/Dockerfile": RECIPE, "b/Dockerfile": RECIPE}), "several Dockerfiles"),
+]
+
+
+@pytest.mark.parametrize(("name", "archive", "words"), HOSTILE, ids=[row[0] for row in HOSTILE])
+def test_a_hostile_archive_is_refused_with_its_reason_and_leaves_nothing(
+    tmp_path: Path, name: str, archive: bytes | Callable[[], bytes], words: str
+) -> None:
+    path = tmp_path / "in" / name
+    path.parent.mkdir()
+    path.write_bytes(archive() if callable(archive) else archive)
+    with pytest.raises(Refused) as refusal:
+        pack(submitted(path), LIMITS)
+    assert words in refusal.value.what
+    assert str(tmp_path) not in str(refusal.value)
+    assert str(refusal.value).isprintable() or "\n" in str(refusal.value)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_header_that_is_a_bomb_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    header = tarfile.TarInfo("x")
+    header.type = tarfile.XHDTYPE
+    header.size = 1 << 32
+    path.write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(Refused, match="too large"):
+        pack(submitted(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"), [("fifo", "pipe"), ("link", "link leads out"), ("setuid", "setuid")]
+)
+def test_a_hostile_folder_is_refused_too(tmp_path: Path, make: str, words: str) -> None:
+    (tmp_path / "Dockerfile").write_bytes(RECIPE)
+    odd = tmp_path / "odd"
+    if make == "fifo":
+        os.mkfifo(odd)
+    elif make == "link":
+        odd.symlink_to("/etc/passwd")
+    else:
+        odd.write_bytes(b"x")
+        odd.chmod(0o4755)
+    with pytest.raises(Refused, match=words):
+        pack(submitted(tmp_path))
+
+
+def test_a_packed_submission_that_was_changed_is_not_unpacked(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="changed"):
+        unpack(Packed("0" * 64, PROJECT), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.text(max_size=40))
+def test_a_clean_path_never_leads_out_and_stays_as_it_is(raw: str) -> None:
+    try:
+        path = clean_path(raw, Limits())
+    except Refused:
+        return
+    assert os.path.normpath("/top/" + path) == ("/top/" + path).rstrip("/")
+    assert clean_path(path, Limits()) == path
+
+
+@given(st.lists(st.sampled_from(["..", ".", "a", "b", "l", ""]), max_size=6), st.integers(0, 3))
+def test_a_link_that_is_let_in_leads_inside_even_where_every_name_is_a_link_to_the_top(
+    parts: list[str], depth: int
+) -> None:
+    target = "/".join(parts)
+    try:
+        check_link("d/" * depth + "l", target)
+    except Refused:
+        return
+    # The worst that a name can be is a link to the top folder: then `..` after it is already outside.
+    level, inside = depth, True
+    for part in parts:
+        level = level - 1 if part == ".." else level if part in ("", ".") else 0
+        inside = inside and level >= 0
+    assert inside
+
+
+@given(st.binary(max_size=600))
+def test_any_bytes_are_refused_or_packed_and_nothing_else(content: bytes) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("a.zip", "a.tar", "a.tar.gz"):
+            path = Path(folder) / name
+            magic = {"a.zip": b"PK\x03\x04", "a.tar": b"", "a.tar.gz": b"\x1f\x8b\x08\x00"}[name]
+            path.write_bytes(magic + content)
+            with pytest.raises(Refused):
+                pack(submitted(path), LIMITS)

@@ -1,0 +1,326 @@
+"""How a class is found: plain folders, downloads of Moodle and Canvas, nbgrader's tree, archives of them."""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import tarfile
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stagelens_testing.held import limited
+
+from stagelens.errors import StagelensError
+from stagelens_course.classroom.intake import Found, Limits, Refused, find, pack
+from stagelens_course.classroom.intake.layouts import learner_key, original_name, owner_of
+
+EXERCISE = "multi-stage-go"
+RECIPE = "FROM scratch\n"
+
+
+def zipped(files: dict[str, str | bytes]) -> bytes:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return body.getvalue()
+
+
+PROJECT = zipped({"Dockerfile": RECIPE})
+
+
+def laid(folder: Path, files: dict[str, str | bytes]) -> Path:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+def summary(found: Found) -> dict[str, tuple[str, dict[str, str]]]:
+    return {s.learner: (s.name, dict(s.ids)) for s in found.submissions}
+
+
+MOODLE_FOLDERS: dict[str, str | bytes] = {
+    "Jane Doe_101_assignsubmission_file/Dockerfile": RECIPE,
+    "김 하늘_102_assignsubmission_file_/work.zip": PROJECT,
+    "Ann O'Hara_103_assignsubmission_onlinetext/onlinetext.html": "<p>see my file</p>",
+    "Ann O'Hara_103_assignsubmission_file/sub/Dockerfile": RECIPE,
+}
+MOODLE_FILES: dict[str, str | bytes] = {
+    "Jane Doe_101_assignsubmission_file_Dockerfile": RECIPE,
+    "Jane Doe_101_assignsubmission_file_main.go": "package main",
+    "Participant_102_assignsubmission_file_work.zip": PROJECT,
+}
+CANVAS: dict[str, str | bytes] = {
+    "doejane_4711_9001_work.zip": PROJECT,
+    "kimhaneul_LATE_4712_9002_work-2.zip": PROJECT,
+    "ohara_mary_4713_9003_Dockerfile-1": RECIPE,
+    "ohara_mary_4713_9004_main-1.go": "package main",
+    "anon_x1Y2z_9005_work.zip": PROJECT,
+}
+NBGRADER: dict[str, str | bytes] = {
+    "submitted/jane/multi-stage-go/Dockerfile": RECIPE,
+    "submitted/jane/multi-stage-go/timestamp.txt": "2026-01-01",
+    "submitted/jane/other/notebook.ipynb": "{}",
+    "submitted/kim/multi-stage-go/work.zip": PROJECT,
+}
+PLAIN: dict[str, str | bytes] = {
+    "jane/Dockerfile": RECIPE,
+    "kim.zip": PROJECT,
+    "lee.tar.gz": b"\x1f\x8b damaged",
+    "notes.txt": "not a submission",
+}
+EXPECTED: list[tuple[str, dict[str, str | bytes], dict[str, tuple[str, dict[str, str]]]]] = [
+    (
+        "moodle folders",
+        MOODLE_FOLDERS,
+        {
+            "ann-o-hara-103": ("Ann O'Hara", {"moodle": "103"}),
+            "jane-doe-101": ("Jane Doe", {"moodle": "101"}),
+            "김-하늘-102": ("김 하늘", {"moodle": "102"}),
+        },
+    ),
+    (
+        "moodle files",
+        MOODLE_FILES,
+        {
+            "jane-doe-101": ("Jane Doe", {"moodle": "101"}),
+            "participant-102": ("Participant", {"moodle": "102"}),
+        },
+    ),
+    (
+        "canvas",
+        CANVAS,
+        {
+            "anon-x1y2z-x1y2z": ("anon x1Y2z", {"canvas": "x1Y2z"}),
+            "doejane-4711": ("doejane", {"canvas": "4711"}),
+            "kimhaneul-4712": ("kimhaneul", {"canvas": "4712"}),
+            "ohara_mary-4713": ("ohara_mary", {"canvas": "4713"}),
+        },
+    ),
+    ("nbgrader", NBGRADER, {"jane": ("jane", {"nbgrader": "jane"}), "kim": ("kim", {"nbgrader": "kim"})}),
+    ("plain", PLAIN, {"jane": ("jane", {}), "kim": ("kim", {}), "lee": ("lee", {})}),
+]
+
+
+@pytest.mark.parametrize("as_archive", ["folder", "zip", "wrapped zip", "tar"])
+@pytest.mark.parametrize(("layout", "files", "expected"), EXPECTED, ids=[row[0] for row in EXPECTED])
+def test_each_layout_is_known_as_a_folder_and_as_an_archive(
+    tmp_path: Path,
+    layout: str,
+    files: dict[str, str | bytes],
+    expected: dict[str, tuple[str, dict[str, str]]],
+    as_archive: str,
+) -> None:
+    path = laid(tmp_path / "class", files)
+    if as_archive == "zip":
+        path = tmp_path / "class.zip"
+        path.write_bytes(zipped(files))
+    elif as_archive == "wrapped zip":
+        path = tmp_path / "class.zip"
+        path.write_bytes(zipped({f"download/{name}": content for name, content in files.items()}))
+    elif as_archive == "tar":
+        path = tmp_path / "class.tgz"
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(tmp_path / "class", "class")
+    with find(path, EXERCISE) as found:
+        assert summary(found) == expected
+        for submission in found.submissions:
+            if submission.learner == "lee":
+                with pytest.raises(Refused, match="damaged"):
+                    pack(submission)
+            else:
+                assert b"Dockerfile" in pack(submission).tar
+
+
+def test_loose_files_get_the_learners_own_names_back(tmp_path: Path) -> None:
+    with find(laid(tmp_path, {**CANVAS, **MOODLE_FILES}), EXERCISE) as found:
+        loose = {s.learner: sorted(s.loose) for s in found.submissions if s.loose}
+        late = [s.learner for s in found.submissions if s.late]
+    assert loose == {
+        "jane-doe-101": ["Dockerfile", "main.go"],
+        "ohara_mary-4713": ["Dockerfile", "main.go"],
+    }
+    assert late == ["kimhaneul-4712"]
+
+
+def test_what_is_nobodys_is_named(tmp_path: Path) -> None:
+    with find(laid(tmp_path, PLAIN), EXERCISE) as found:
+        assert found.ignored == ("notes.txt",)
+
+
+def test_one_project_is_a_class_of_one(tmp_path: Path) -> None:
+    project = laid(tmp_path / "mine", {"Dockerfile": RECIPE})
+    archive = tmp_path / "yours.zip"
+    archive.write_bytes(zipped({"deep/Dockerfile": RECIPE}))
+    for path, learner in ((project, "mine"), (archive, "yours")):
+        with find(path, EXERCISE) as found:
+            assert [s.learner for s in found.submissions] == [learner]
+            pack(found.submissions[0])
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"jane.zip": PROJECT, "jane/Dockerfile": RECIPE}, "several submissions"),
+        ({"Jane_1_assignsubmission_onlinetext_text.html": "hi"}, "text typed into a page"),
+        (
+            {"doejane_1_2_a.zip": PROJECT, "doejane_1_3_b.zip": PROJECT},
+            "archive among several files",
+        ),
+    ],
+)
+def test_what_only_the_instructor_can_decide_is_a_problem_of_its_own(
+    tmp_path: Path, files: dict[str, str | bytes], words: str
+) -> None:
+    with find(laid(tmp_path, files), EXERCISE) as found, pytest.raises(Refused, match=words):
+        pack(found.submissions[0])
+
+
+def test_learners_whose_names_look_alike_stay_apart_and_keep_their_keys(tmp_path: Path) -> None:
+    laid(tmp_path, {"Jane Doe/Dockerfile": RECIPE, "jane-doe/Dockerfile": RECIPE, "kim/Dockerfile": RECIPE})
+    keys: list[list[str]] = []
+    for _ in range(2):
+        with find(tmp_path, EXERCISE) as found:
+            keys.append([s.learner for s in found.submissions])
+    assert keys[0] == keys[1]
+    assert len(set(keys[0])) == 3
+    assert "kim" in keys[0]
+
+
+def test_a_name_has_the_same_key_however_its_accents_are_written() -> None:
+    assert (
+        learner_key("Rene\u0301e M\u00fcller")
+        == learner_key("Ren\u00e9e Mu\u0308ller")
+        == "ren\u00e9e-m\u00fcller"
+    )
+
+
+def test_links_in_a_class_are_not_followed(tmp_path: Path) -> None:
+    outside = laid(tmp_path / "outside", {"Dockerfile": RECIPE})
+    folder = laid(tmp_path / "class", {"kim/Dockerfile": RECIPE})
+    (folder / "jane").symlink_to(outside)
+    with find(folder, EXERCISE) as found:
+        problems = {s.learner: s.problem for s in found.submissions}
+    assert problems == {"jane": "It is a link.", "kim": None}
+
+
+def test_what_is_bad_in_a_class_archive_is_the_problem_of_its_learner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "class.tar"
+    with tarfile.open(path, "w") as archive:
+        for name, kind in (
+            ("Jane_1_assignsubmission_file/pipe", tarfile.FIFOTYPE),
+            ("Kim_2_assignsubmission_file/a\nb", tarfile.REGTYPE),
+            ("Lee_3_assignsubmission_file/Dockerfile", tarfile.REGTYPE),
+            ("Ann_4_assignsubmission_file/work.zip", tarfile.REGTYPE),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type = kind
+            info.size = 3000 if name.endswith(".zip") else 0
+            archive.addfile(info, io.BytesIO(bytes(info.size)))
+    with find(path, EXERCISE, Limits(archive=2000)) as found:
+        problems = {s.name: s.problem or "" for s in found.submissions}
+    assert problems["Lee"] == ""
+    assert "pipe" in problems["Jane"]
+    assert "control characters" in problems["Kim"]
+    assert "larger than 2000" in problems["Ann"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (zipped({"../../evil": "x"}), "leads out"),
+        (zipped({"jane/Dockerfile": RECIPE})[:-30], "damaged"),
+        (b"just text", "no zip or tar"),
+    ],
+)
+def test_a_class_archive_that_leads_out_or_is_damaged_is_refused_whole(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    path = tmp_path / "class.zip"
+    path.write_bytes(content)
+    with pytest.raises(Refused, match=words), find(path, EXERCISE):
+        pass
+    assert [entry.name for entry in tmp_path.iterdir()] == ["class.zip"]
+
+
+def test_no_submissions_is_an_error_that_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(StagelensError, match="no submissions") as empty, find(tmp_path, EXERCISE):
+        pass
+    assert "for each learner" in str(empty.value)
+    with pytest.raises(StagelensError, match="no submissions"), find(tmp_path / "missing", EXERCISE):
+        pass
+
+
+def test_a_spread_class_is_removed_even_when_grading_fails(tmp_path: Path) -> None:
+    path = tmp_path / "class.zip"
+    path.write_bytes(zipped({"jane/Dockerfile": RECIPE, "kim/Dockerfile": RECIPE}))
+    sources: list[Path] = []
+    with suppress(ZeroDivisionError), find(path, EXERCISE) as found:
+        sources += [s.source for s in found.submissions]
+        raise ZeroDivisionError
+    assert len(sources) == 2
+    assert not any(source.exists() for source in sources)
+
+
+def test_what_is_the_machines_fault_is_not_taken_for_the_learners(tmp_path: Path) -> None:
+    path = tmp_path / "class.zip"
+    path.write_bytes(zipped({"jane/Dockerfile": RECIPE, "kim/main.go": "x" * 5000}))
+    full = limited(resource.RLIMIT_FSIZE, 1000)
+    with full, pytest.raises(StagelensError, match="cannot be unpacked") as told, find(path, EXERCISE):
+        pass
+    assert "File too large" in str(told.value)
+    assert not isinstance(told.value, Refused)
+    with find(path, EXERCISE) as found, limited(resource.RLIMIT_NOFILE, 0), pytest.raises(OSError):
+        pack(found.submissions[0])
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "Jane Doe_101_assignsubmission_file_Dockerfile")
+    with find(tmp_path, EXERCISE) as found, pytest.raises(Refused, match="neither a file nor a folder"):
+        pack(found.submissions[0])
+
+
+@given(st.text(max_size=80), st.text(max_size=20))
+def test_a_key_is_a_plain_file_name(name: str, number: str) -> None:
+    key = learner_key(name, number)
+    assert 0 < len(key) <= 60
+    assert not set(key) & set("/\\\0\n <>&\"'")
+    assert not key.startswith((".", "-"))
+
+
+@given(
+    st.from_regex(r"[^_\0/]{1,20}", fullmatch=True),
+    st.integers(0, 10**9),
+    st.from_regex(r"[^\0/]{1,20}", fullmatch=True),
+)
+def test_moodles_names_are_read_back(name: str, number: int, file: str) -> None:
+    owner = owner_of(f"{name}_{number}_assignsubmission_file_{file}")
+    assert owner is not None
+    assert (owner.name, owner.number, owner.file) == (name, str(number), file)
+
+
+@given(
+    st.from_regex(r"[a-z가-힣]{1,20}", fullmatch=True),
+    st.integers(0, 10**9),
+    st.booleans(),
+    st.from_regex(r"[a-zA-Z.-]{1,20}", fullmatch=True),
+)
+def test_canvas_names_are_read_back(name: str, number: int, late: bool, file: str) -> None:
+    owner = owner_of(f"{name}{'_LATE' if late else ''}_{number}_77_{file}")
+    assert owner is not None
+    assert (owner.name, owner.number, owner.file, owner.late) == (name, str(number), file, late)
+
+
+@pytest.mark.parametrize(
+    ("given_name", "own"),
+    [("work-1.zip", "work.zip"), ("Dockerfile-12", "Dockerfile"), ("main.go", "main.go")],
+)
+def test_canvas_number_of_a_further_try_is_taken_off(given_name: str, own: str) -> None:
+    assert original_name(given_name) == own

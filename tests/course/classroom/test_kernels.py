@@ -1,0 +1,61 @@
+"""The kernels of grading have no part in what other programs of the machine do."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+from stagelens_course.classroom.runner.kernel import WarmKernel
+from stagelens_course.classroom.runner.validate import validate
+
+APART = """\
+# NBVAL_CHECK_OUTPUT
+from ipykernel.kernelapp import IPKernelApp
+IPKernelApp.instance().transport, get_ipython().history_manager.enabled"""
+SHOWN = "('ipc', False)"
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's name."""
+    with tempfile.TemporaryDirectory(prefix="k-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def notebook() -> NotebookNode:
+    result = nbformat.v4.new_output("execute_result", {"text/plain": SHOWN}, execution_count=1)
+    cell = nbformat.v4.new_code_cell(APART, execution_count=1, outputs=[result])
+    python = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {}, "kernelspec": python})
+
+
+def test_a_kernel_that_validates_takes_no_port_and_keeps_no_history(
+    notebook: NotebookNode, short: Path
+) -> None:
+    nbformat.write(notebook, short / "n.ipynb")
+    assert list(validate(short, [short / "n.ipynb"], 1, short)) == [{short / "n.ipynb": None}]
+
+
+def test_a_kernel_that_grades_takes_no_port_and_keeps_no_history(notebook: NotebookNode, short: Path) -> None:
+    with closing(WarmKernel(short)) as kernel:
+        kernel.run(notebook, short / "out.ipynb", {}, timeout=60)
+    executed = nbformat.read(short / "out.ipynb", as_version=4)
+    assert executed.cells[0].outputs[0].data["text/plain"] == SHOWN
+
+
+def test_a_kernel_that_cannot_start_is_told_with_its_last_words(
+    notebook: NotebookNode, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nbformat.write(notebook, short / "n.ipynb")
+    (short / "ipykernel_launcher.py").write_text("raise SystemExit('no kernel today')")
+    monkeypatch.setenv("PYTHONPATH", str(short), prepend=":")
+    (found,) = validate(short, [short / "n.ipynb"], 1, short)
+    assert "Kernel died" in (found[short / "n.ipynb"] or "")
+    assert "no kernel today" in (found[short / "n.ipynb"] or "")

@@ -1,0 +1,392 @@
+"""A class from its submissions to its results, by the instructor's notebook in warm kernels."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+import pytest
+from filelock import FileLock
+from stagelens_testing.classroom import Room, a_task, kernels
+from stagelens_testing.held import PATIENCE, children, ended, nothing_new, until
+
+from stagelens.errors import StagelensError
+from stagelens_course.classroom.results import Result
+from stagelens_course.classroom.runner import ClassRun, Listener, LocalScheduler, grading_notebook
+from stagelens_course.classroom.runner.kernel import WarmKernel
+from stagelens_course.classroom.runner.task import Outcome, Task, carry_out
+from stagelens_course.classroom.runner.validate import validate
+
+
+class Heard(Listener):
+    def __init__(self) -> None:
+        self.fresh: list[str] = []
+        self.kept: list[str] = []
+
+    def result(self, result: Result, *, kept: bool) -> None:
+        (self.kept if kept else self.fresh).append(result.learner)
+
+
+class OneKernel:
+    """A scheduler that keeps its kernel from run to run, for tests that are about something else."""
+
+    def __init__(self) -> None:
+        self.kernel = WarmKernel()
+
+    def run(self, tasks: Iterable[Task]) -> Generator[Outcome]:
+        for task in tasks:
+            yield carry_out(task, self.kernel)
+
+
+@pytest.fixture(scope="module")
+def one_kernel() -> Iterator[OneKernel]:
+    scheduler = OneKernel()
+    yield scheduler
+    scheduler.kernel.close()
+
+
+def run(room: Room, scheduler: Any) -> Heard:
+    heard = Heard()
+    ClassRun(room.submissions, room.exercise, room.out, scheduler, room.notebook, seconds=PATIENCE).run(heard)
+    return heard
+
+
+def test_each_submission_gets_its_own_result_whatever_the_others_do(classroom: Room) -> None:
+    before = kernels()
+    classroom.submit(ann="right", bob="wrong", cid="raise", dan="crash", eve="right answer")
+    (classroom.submissions / "fay.zip").write_bytes(b"PK\x03\x04 no zip at all")
+    run(classroom, LocalScheduler(2))
+    found = classroom.results()
+    assert {name: row["status"] for name, row in found.items()} == {
+        "ann": "graded",
+        "bob": "graded",
+        "cid": "error",
+        "dan": "error",
+        "eve": "graded",
+        "fay": "refused",
+    }
+    assert {name: row["earned"] for name, row in found.items()} == {
+        "ann": 2.0,
+        "bob": 0.0,
+        "cid": None,
+        "dan": None,
+        "eve": 2.0,
+        "fay": None,
+    }
+    assert "this submission breaks the grader" in found["cid"]["error"]
+    assert "kernel ended" in found["dan"]["error"]
+    assert "damaged" in found["fay"]["error"]
+    assert [found[name]["validated"] for name in ("ann", "bob", "eve")] == [True, True, True]
+    until(lambda: kernels() <= before, "the end of the kernels")
+
+
+def test_a_learner_gets_feedback_and_the_executed_notebook(classroom: Room, one_kernel: OneKernel) -> None:
+    classroom.submit(ann="wrong <script>alert(1)</script>", bob="raise")
+    run(classroom, one_kernel)
+    folder = classroom.out / "learners" / "ann"
+    feedback = (folder / "feedback.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)" in feedback
+    assert "<script" not in feedback
+    assert "try again" in feedback
+    executed = nbformat.read(folder / "grading.ipynb", as_version=4)
+    assert [cell.execution_count for cell in executed.cells if cell.cell_type == "code"] == [1, 2, 3, 4]
+    broken = nbformat.read(classroom.out / "learners" / "bob" / "grading.ipynb", as_version=4)
+    names = [output.get("ename") for cell in broken.cells for output in cell.get("outputs", [])]
+    assert "ValueError" in names
+
+
+def test_a_second_run_keeps_what_is_finished_and_tries_errors_again(
+    classroom: Room, one_kernel: OneKernel
+) -> None:
+    classroom.submit(ann="right", bob="wrong", cid="raise")
+    assert sorted(run(classroom, one_kernel).fresh) == ["ann", "bob", "cid"]
+    before = classroom.results()
+    again = run(classroom, one_kernel)
+    assert (sorted(again.kept), again.fresh) == (["ann", "bob"], ["cid"])
+    assert classroom.results()["ann"] == before["ann"]
+
+
+def test_other_files_another_exercise_or_another_notebook_are_graded_anew(
+    classroom: Room, one_kernel: OneKernel
+) -> None:
+    classroom.submit(ann="right", bob="wrong")
+    run(classroom, one_kernel)
+    classroom.submit(bob="right now")
+    assert run(classroom, one_kernel).fresh == ["bob"]
+    assert classroom.results()["bob"]["earned"] == 2.0
+    (classroom.exercise.folder / "main.go").write_text("package other\n")
+    assert sorted(run(classroom, one_kernel).fresh) == ["ann", "bob"]
+    classroom.notebook = classroom.notebook.replace("2.0 if", "1.0 if")
+    assert sorted(run(classroom, one_kernel).fresh) == ["ann", "bob"]
+    assert classroom.results()["ann"]["earned"] == 1.0
+
+
+def test_a_result_that_was_cut_short_is_made_again(classroom: Room, one_kernel: OneKernel) -> None:
+    classroom.submit(ann="right")
+    run(classroom, one_kernel)
+    record = classroom.out / "learners" / "ann" / "result.json"
+    record.write_text(record.read_text(encoding="utf-8")[:100], encoding="utf-8")
+    assert run(classroom, one_kernel).fresh == ["ann"]
+    assert classroom.results()["ann"]["earned"] == 2.0
+
+
+def test_nbval_finds_a_notebook_that_does_not_show_the_recorded_result(
+    classroom: Room, one_kernel: OneKernel
+) -> None:
+    classroom.submit(ann="right", bob="right too")
+    run(classroom, one_kernel)
+    record = classroom.out / "learners" / "ann" / "result.json"
+    changed = json.loads(record.read_text(encoding="utf-8"))
+    changed["validated"] = None
+    changed["report"]["checks"][0]["earned"] = changed["report"]["earned"] = 1.0
+    record.write_text(json.dumps(changed), encoding="utf-8")
+    run(classroom, one_kernel)
+    found = classroom.results()
+    assert found["ann"]["status"] == "error"
+    assert "does not show the same" in found["ann"]["error"]
+    assert found["bob"]["status"] == "graded"
+
+
+def test_leaving_the_validation_early_ends_its_programs(
+    classroom: Room, one_kernel: OneKernel, tmp_path: Path
+) -> None:
+    classroom.submit(ann="right", bob="right")
+    run(classroom, one_kernel)
+    notebooks = sorted(classroom.out.glob("learners/*/grading.ipynb"))
+    slow = notebooks[1].read_text(encoding="utf-8").replace("import os, time", "import time; time.sleep(600)")
+    notebooks[1].write_text(slow, encoding="utf-8")
+    verdicts = validate(classroom.out, notebooks, 2, tmp_path)
+    with nothing_new(children):
+        assert next(verdicts) == {notebooks[0]: None}
+        verdicts.close()
+
+
+def test_a_submission_that_takes_too_long_is_stopped_and_cleans_up(classroom: Room, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    classroom.submit(ann="right", bob=f"wait {mark}", cid="right")
+    with closing(WarmKernel()) as kernel:
+        before = carry_out(a_task(classroom, "ann"), kernel)
+        for seconds in (3, 30):  # a loaded machine may not even have begun after the first
+            slow = carry_out(replace(a_task(classroom, "bob"), seconds=seconds), kernel)
+            if mark.exists():
+                break
+        after = carry_out(a_task(classroom, "cid"), kernel)
+    assert slow.error == f"The grader was stopped after {seconds} s."
+    assert slow.report is None
+    assert mark.read_text() == "cleaned"
+    assert [found.report.earned for found in (before, after) if found.report] == [2.0, 2.0]
+
+
+def test_two_runs_never_write_into_one_folder(classroom: Room, one_kernel: OneKernel) -> None:
+    classroom.submit(ann="right")
+    classroom.out.mkdir()
+    with FileLock(classroom.out / ".lock"), pytest.raises(StagelensError, match="Another run"):
+        run(classroom, one_kernel)
+    assert not (classroom.out / "learners").exists()
+
+
+def test_a_report_among_the_submissions_is_refused_before_it_becomes_one(
+    classroom: Room, one_kernel: OneKernel
+) -> None:
+    classroom.submit(ann="right")
+    for out in (classroom.submissions, classroom.submissions / "report"):
+        classroom.out = out
+        with pytest.raises(StagelensError, match="would lie among"):
+            run(classroom, one_kernel)
+    assert [path.name for path in classroom.submissions.iterdir()] == ["ann"]
+
+
+def test_a_report_that_cannot_be_written_is_told_and_what_is_finished_stays(
+    classroom: Room, one_kernel: OneKernel
+) -> None:
+    classroom.submit(ann="right", bob="right")
+    classroom.out.write_text("in the way")
+    with pytest.raises(StagelensError, match=r"cannot be written[\s\S]*File exists[\s\S]*go on"):
+        run(classroom, one_kernel)
+    classroom.out.unlink()
+    (classroom.out / "learners").mkdir(parents=True)
+    (classroom.out / "learners/bob").write_text("in the way")
+    with pytest.raises(StagelensError, match=r"cannot be written[\s\S]*learners/bob"):
+        run(classroom, one_kernel)
+    (classroom.out / "learners/bob").unlink()
+    assert run(classroom, one_kernel).kept == ["ann"]
+
+
+def test_leaving_a_local_run_early_interrupts_what_runs_and_leaves_no_kernel(
+    classroom: Room, tmp_path: Path
+) -> None:
+    before = kernels()
+    mark = tmp_path / "mark"
+    classroom.submit(ann="right", bob=f"wait {mark}", cid="right")
+    tasks = (a_task(classroom, name) for name in ("ann", "bob", "cid"))
+    with closing(LocalScheduler(2).run(tasks)) as outcomes:
+        assert next(outcomes).learner in ("ann", "cid")
+        until(mark.exists, "the long one")
+    assert mark.read_text() == "cleaned"
+    until(lambda: kernels() <= before, "the end of the kernels")
+
+
+def test_tasks_are_taken_only_as_workers_get_free(classroom: Room) -> None:
+    classroom.submit(**{f"l{count}": "right" for count in range(6)})
+    taken: list[str] = []
+
+    def tasks() -> Generator[Task]:
+        for count in range(6):
+            taken.append(f"l{count}")
+            yield a_task(classroom, f"l{count}")
+
+    with closing(LocalScheduler(1).run(tasks())) as outcomes:
+        next(outcomes)
+        assert len(taken) <= 3
+
+
+def test_one_kernel_serves_many_submissions_and_remembers_none(classroom: Room, tmp_path: Path) -> None:
+    before = kernels()
+    kernel = WarmKernel()
+    source = nbformat.reads(classroom.notebook, as_version=4)
+    source.cells = [
+        nbformat.v4.new_code_cell(
+            "import os\nknown = 'secret' in globals()\nsecret = 1\n(os.getpid(), known)"
+        )
+    ]
+    source.metadata["papermill"] = {}
+    shown: list[str] = []
+    with closing(kernel):
+        for count in range(3):
+            folder = tmp_path / str(count)
+            folder.mkdir()
+            kernel.run(source, folder / "n.ipynb", {}, timeout=PATIENCE)
+            executed = nbformat.read(folder / "n.ipynb", as_version=4)
+            shown.append(executed.cells[0].outputs[0].data["text/plain"])
+    assert len(set(shown)) == 1
+    assert shown[0].endswith("False)")
+    until(lambda: kernels() <= before, "the end of the kernels")
+
+
+def test_a_learners_own_notebook_is_never_run(classroom: Room, one_kernel: OneKernel, tmp_path: Path) -> None:
+    classroom.submit(ann="right")
+    mark = tmp_path / "mark"
+    evil = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"open({str(mark)!r}, 'w')")])
+    for name in ("grading.ipynb", "06-exercise.ipynb"):
+        nbformat.write(evil, classroom.submissions / "ann" / name)
+    (classroom.submissions / "ann" / "result.json").write_text('{"report": {"earned": 99}}')
+    (classroom.submissions / "ann" / "sitecustomize.py").write_text(f"open({str(mark)!r}, 'w')")
+    (classroom.submissions / "ann" / "os.py").write_text(f"open({str(mark)!r}, 'w')")
+    run(classroom, one_kernel)
+    assert classroom.results()["ann"]["earned"] == 2.0
+    assert not mark.exists()
+
+
+# As on a busy machine: what a cell shows is sent some time after its end, and not waited for.
+BUSY = """
+import sys, time
+sys.stdout.flush_timeout = sys.stderr.flush_timeout = 0
+get_ipython().kernel.iopub_thread.schedule(lambda: time.sleep(6))
+"""
+
+
+def test_a_report_that_a_busy_machine_sends_late_is_waited_for(
+    classroom: Room, one_kernel: OneKernel
+) -> None:
+    classroom.submit(ann="right")
+    source = nbformat.reads(classroom.notebook, as_version=4)
+    source.cells[-1].source = BUSY + source.cells[-1].source
+    classroom.notebook = nbformat.writes(source)
+    run(classroom, one_kernel)
+    found = classroom.results()["ann"]
+    assert (found["status"], found["error"]) == ("graded", None)
+
+
+def test_a_notebook_without_a_report_is_an_error_that_says_so(classroom: Room, one_kernel: OneKernel) -> None:
+    classroom.submit(ann="right")
+    source = nbformat.reads(classroom.notebook, as_version=4)
+    source.cells = source.cells[:1]
+    classroom.notebook = nbformat.writes(source)
+    run(classroom, one_kernel)
+    assert "shows no report" in str(classroom.results()["ann"]["error"])
+
+
+def test_the_notebook_that_comes_along_is_whole_and_takes_its_parameters() -> None:
+    source = nbformat.reads(grading_notebook(), as_version=4)
+    nbformat.validate(source)
+    tagged = [cell for cell in source.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    for name in ("submission", "exercise", "engine"):
+        assert f"{name} = " in tagged[0].source
+
+
+PROGRAM = """
+import signal, sys
+from pathlib import Path
+from stagelens_course.grading import Check, Exercise
+from stagelens_course.classroom.runner import ClassRun, LocalScheduler
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+top = Path({folder!r})
+check = Check("works", "files", "It works", 2.0, "try again", "01-multi-stage")
+exercise = Exercise("demo", "A <small> exercise", top / "exercise", top / "exercise", (check,), ())
+notebook = (top / "notebook.ipynb").read_text()
+try:
+    ClassRun(top / "class.zip", exercise, top / "out", LocalScheduler(1, top / "out/.work"), notebook).run()
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_ended_half_way_is_taken_up_again(
+    classroom: Room, tmp_path: Path, end: signal.Signals
+) -> None:
+    mark = tmp_path / "mark"
+    classroom.submit(ann="right", bob=f"wait {mark}", cid="right", dan="wrong")
+    # An archive is unpacked: nothing of that stays in the system's folder, which the run's end looks at.
+    classroom.submissions = Path(
+        shutil.make_archive(str(classroom.submissions), "zip", classroom.submissions)
+    )
+    (tmp_path / "notebook.ipynb").write_text(classroom.notebook)
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.format(folder=str(tmp_path)))
+    with subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        # The second one begins while the first one's result is being written.
+        reached = (mark, classroom.out / "learners/ann/result.json")
+        until(
+            lambda: all(path.exists() for path in reached) or process.poll() is not None,
+            "the second submission",
+        )
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(end)
+        said = process.communicate(timeout=PATIENCE)[0]
+    until(lambda: all(map(ended, children)), "the end")
+    assert (classroom.out / "learners" / "ann" / "result.json").exists()
+    assert not (classroom.out / "learners" / "bob" / "result.json").exists()
+    if end == signal.SIGINT:
+        assert process.returncode == 130, said
+        assert mark.read_text() == "cleaned"
+    for name in (".work", ".scratch"):
+        assert (classroom.out / name).exists() == (end == signal.SIGKILL)
+    (classroom.out / "learners/ann/.new-result.json").write_text("half of")
+    (tmp_path / "mark-go").touch()
+    heard = run(classroom, LocalScheduler(1, classroom.out / ".work"))
+    assert not (classroom.out / ".work").exists()
+    assert not (classroom.out / ".scratch").exists()
+    assert not list(classroom.out.rglob(".new-*"))
+    assert "ann" in heard.kept
+    assert "bob" in heard.fresh
+    assert {name: row["earned"] for name, row in classroom.results().items()} == {
+        "ann": 2.0,
+        "bob": 0.0,
+        "cid": 2.0,
+        "dan": 0.0,
+    }

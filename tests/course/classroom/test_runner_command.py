@@ -1,0 +1,182 @@
+"""`stagelens grade` as an instructor calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from stagelens_testing.held import until
+
+from stagelens.engine import Engine
+from stagelens_course.classroom.runner.validate import PLUGINS
+from stagelens_course.cli import app
+from stagelens_course.grading import exercise
+
+NAME = "multi-stage-go"
+
+
+class Room(Protocol):
+    submissions: Path
+    out: Path
+    notebook: str
+
+    def submit(self, **words: str) -> None: ...
+    def results(self) -> dict[str, dict[str, Any]]: ...
+
+
+def called(room: Room, *more: str) -> Any:
+    arguments = ["grade", str(room.submissions), "--exercise", NAME, "--out", str(room.out), *more]
+    return CliRunner().invoke(app, arguments)
+
+
+def test_the_command_writes_all_results_and_tells_what_has_no_grade(
+    classroom: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As people name a folder: from where they are.
+    monkeypatch.chdir(classroom.out.parent)
+    classroom.out = Path(classroom.out.name)
+    own = tmp_path / "own.ipynb"
+    own.write_text(classroom.notebook)
+    classroom.submit(ann="right", bob="raise")
+    (classroom.submissions / "notes.txt").write_text("x")
+    said = called(classroom, "--notebook", str(own), "--workers", "2")
+    assert said.exit_code == 2, said.output
+    assert "2 submissions: 1 graded, 1 error" in said.stdout
+    assert "bob: error: The grading notebook failed: ValueError" in said.stderr
+    assert "nobody's file: notes.txt" in said.stderr
+    names = {path.name for path in classroom.out.iterdir()}
+    assert names >= {"index.html", "results.json", "grades.csv", "grades-canvas.csv", "junit.xml", "learners"}
+    classroom.submit(bob="wrong")
+    said = called(classroom, "--notebook", str(own))
+    assert said.exit_code == 0, said.output
+    assert "ann: 2/2 (kept)" in said.stderr
+
+
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks for an engine fails otherwise than the test expects."""
+    monkeypatch.setenv("DOCKER_HOST", "tcp://no-such.invalid:1")
+
+
+@pytest.mark.usefixtures("no_engine")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--exercise", "no-such"], "no such exercise"),
+        (["--notebook", "/no/such.ipynb"], "notebook cannot be read"),
+        (["--scheduler", "nobody"], "no address of a Dask scheduler"),
+    ],
+)
+def test_a_mistake_in_the_call_is_told_before_anything_is_graded(
+    classroom: Room, arguments: list[str], words: str
+) -> None:
+    classroom.submit(ann="right")
+    said = called(classroom, *arguments)
+    assert said.exit_code == 1
+    assert words in str(said.exception)
+    assert not (classroom.out / "learners").exists()
+
+
+@pytest.mark.usefixtures("no_engine")
+@pytest.mark.parametrize("empty", [False, True])
+def test_submissions_are_looked_for_before_an_engine_is(classroom: Room, empty: bool) -> None:
+    if empty:
+        classroom.submissions.mkdir()
+    said = called(classroom)
+    assert said.exit_code == 1
+    assert "There are no submissions" in str(said.exception)
+    assert not classroom.out.exists()
+
+
+def test_no_program_of_ours_compiles_a_grammar_as_it_starts(tmp_path: Path) -> None:
+    arguments = ["grade", str(tmp_path / "none"), "--exercise", NAME, "--out", str(tmp_path / "out")]
+    plugins = [plugin for plugin in PLUGINS if not plugin.startswith("no:")]
+    for code, more in ((CALL, arguments), (f"import {', '.join(plugins)}", [])):
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-c", code, *more],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert "nbformat" in imported
+        assert "lark" not in imported
+
+
+def running(command: str) -> bool:
+    """Whether a process with that command line is there; a build step's is, on a local engine."""
+    for process in psutil.process_iter(["cmdline"]):
+        if " ".join(process.info["cmdline"] or []) == command:
+            return True
+    return False
+
+
+@pytest.mark.engine
+def test_ctrl_c_stops_the_build_says_how_to_go_on_and_leaves_nothing(
+    classroom: Room, engine: Engine, tmp_path: Path
+) -> None:
+    shutil.copytree(exercise(NAME).folder, classroom.submissions / "slow")
+    step = f"sleep 600.{secrets.randbelow(10**9):09}"
+    (classroom.submissions / "slow" / "Dockerfile").write_text(f"FROM diamol/base\nRUN {step}\n")
+    (tmp_path / "tmp").mkdir()
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-c", CALL, "grade", str(classroom.submissions), "--exercise", NAME),
+            *("--out", str(classroom.out), "--engine", engine.address),
+        ],
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        until(lambda: running(step) or process.poll() is not None, "the build")
+        process.send_signal(signal.SIGINT)
+        said = process.communicate()[0]
+    assert process.returncode == 130, said
+    assert "run the same command again" in said
+    until(lambda: not running(step), "the end of the build")
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert not (classroom.out / ".work").exists()
+    assert list((classroom.out / "learners").glob("*")) == []
+
+
+# A shell may have left the interrupt ignored for what it starts in the background.
+CALL = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from stagelens_course.cli import main
+main()
+"""
+
+
+@pytest.mark.engine
+def test_real_submissions_are_graded_by_the_notebook_that_comes_along(
+    classroom: Room, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = exercise(NAME)
+    for learner in ("right", "start", "broken"):
+        shutil.copytree(task.folder, classroom.submissions / learner)
+    shutil.copy(task.solution / "Dockerfile", classroom.submissions / "right" / "Dockerfile")
+    (classroom.submissions / "broken" / "Dockerfile").write_text("FROM diamol/golang\nRUN exit 3\n")
+    monkeypatch.setenv("DOCKER_HOST", os.environ.get("DOCKER_HOST", engine.address))
+    said = called(classroom, "--engine", engine.address, "--workers", "2")
+    assert said.exit_code == 0, said.output
+    earned = {name: (row["earned"], row["points"]) for name, row in classroom.results().items()}
+    assert earned["right"] == (task.points, task.points)
+    assert earned["broken"] == (0.0, task.points)
+    assert 0 < earned["start"][0] < task.points
+    assert all(row["validated"] for row in classroom.results().values())
+    executed = json.loads(
+        (classroom.out / "learners" / "right" / "grading.ipynb").read_text(encoding="utf-8")
+    )
+    assert f'engine = "{engine.address}"' in json.dumps(executed).replace('\\"', '"')
