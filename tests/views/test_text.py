@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stagelens import text
+from stagelens.humanize import format_size
 from stagelens.views import markup
 
 raw = st.binary(max_size=40).map(lambda data: data.decode("utf-8", "surrogateescape"))
@@ -58,4 +59,4 @@ def test_texts_are_bounded_and_markup_is_text() -> None:
     [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (999_700, "1 MB"), (2_190_000, "2.19 MB")],
 )
 def test_sizes_have_three_digits(count: int, shown: str) -> None:
-    assert markup.size(count) == shown
+    assert format_size(count) == shown

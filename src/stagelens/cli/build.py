@@ -18,7 +18,7 @@ from stagelens.cli import engine as engine_commands
 from stagelens.cli import flags, verdicts
 from stagelens.cli.console import INTERRUPTED, err, out, print_json, working
 from stagelens.dockerfile import StageNotFound, load
-from stagelens.views import markup
+from stagelens.humanize import format_size
 
 CONTEXT = click.argument("context", type=click.Path(path_type=Path))
 FILE = click.option(
@@ -180,7 +180,7 @@ def _print_trace(trace: BuildTrace, console: Console, *, steps: bool = True) -> 
         state = "CACHED" if vertex.cached else f"{vertex.seconds or 0:.1f} s"
         console.print(f"{state:>8}  {escape(vertex.name)}", soft_wrap=True)
     cached = sum(v.cached for v in trace.vertices)
-    sent = markup.size(trace.context_bytes)
+    sent = format_size(trace.context_bytes)
     summary = f"{trace.image_id or 'no image'}  {trace.seconds:.1f} s, {cached} cached, {sent} sent"
     console.print(summary, soft_wrap=True)
     for line in trace.missing:

@@ -17,9 +17,9 @@ from stagelens.cli import proxies
 from stagelens.cli.console import print_json
 from stagelens.cli.findings import Finding, State, show
 from stagelens.errors import StagelensError
+from stagelens.humanize import format_size
 from stagelens.paths import cache_dir, state_dir
 from stagelens.settings import Settings, SettingsInvalid
-from stagelens.views.markup import size
 
 _LOW_BYTES = 3 * 1000**3
 # Less than this, and not even a small build has room.
@@ -168,7 +168,7 @@ def _disk(info: engines.EngineInfo) -> Finding:
         return Finding("disk", "ok", "the engine's disk is not on this machine and was not looked at")
     free = shutil.disk_usage(info.root_dir).free
     facts = {"folder": info.root_dir, "free": free}
-    text = f"{size(free)} free for the engine in {info.root_dir}"
+    text = f"{format_size(free)} free for the engine in {info.root_dir}"
     if free >= _LOW_BYTES:
         return Finding("disk", "ok", text, facts=facts)
     remedy = "free some space there: docker builder prune, then docker image prune"

@@ -23,9 +23,9 @@ from stagelens.cli.build import (
     told_of_interrupts,
 )
 from stagelens.cli.console import out, print_json, working
-from stagelens.snapshot import Entry, Exploration, StageFiles, explore
+from stagelens.humanize import format_size, instruction_title
+from stagelens.snapshot import Diff, Entry, Exploration, StageFiles, explore
 from stagelens.snapshot.prober import PROBE_IMAGE
-from stagelens.views import markup
 from stagelens_course import images
 
 _SHOWN_CHANGES = 12
@@ -96,7 +96,7 @@ def _exploration_json(exploration: Exploration, chosen: tuple[StageFiles, ...]) 
                 "instructions": [
                     {
                         "line": i.start_line,
-                        "text": text.inline(markup.title(i, 500)),
+                        "text": text.inline(instruction_title(i, 500)),
                         "added": [entry(e) for e in files.changes(i).added] if i.index else [],
                         "changed": [entry(after) for _, after in files.changes(i).changed],
                         "removed": [text.file_name(e.path) for e in files.changes(i).removed],
@@ -113,8 +113,8 @@ def _tree(files: StageFiles) -> Tree:
     tree = Tree(f"[bold]{escape(files.stage.label)}[/bold]  {len(files.final)} files")
     for instruction in files.stage.instructions:
         change = files.changes(instruction)
-        title = escape(text.inline(markup.title(instruction)))
-        branch = tree.add(f"{title}  [dim]{markup.counts(change)}[/dim]")
+        title = escape(text.inline(instruction_title(instruction)))
+        branch = tree.add(f"{title}  [dim]{_summary(change)}[/dim]")
         if not instruction.index:
             continue
         rows = [
@@ -124,8 +124,15 @@ def _tree(files: StageFiles) -> Tree:
         ]
         for colour, sign, e in rows[:_SHOWN_CHANGES]:
             branch.add(
-                f"[{colour}]{sign} /{escape(text.file_name(e.path))}[/{colour}]  {markup.size(e.size)}"
+                f"[{colour}]{sign} /{escape(text.file_name(e.path))}[/{colour}]  {format_size(e.size)}"
             )
         if len(rows) > _SHOWN_CHANGES:
             branch.add(f"[dim]and {len(rows) - _SHOWN_CHANGES} more (--json has them all)[/dim]")
     return tree
+
+
+def _summary(change: Diff) -> str:
+    kinds = {"added": change.added, "changed": change.changed, "removed": change.removed}
+    parts = [f"{len(entries):,} {kind}" for kind, entries in kinds.items() if entries]
+    size = format_size(change.bytes_added + change.bytes_changed)
+    return f"{', '.join(parts)} ({size})" if parts else "no file changes"

@@ -8,6 +8,7 @@ from typing import Any
 import traitlets as t
 
 from stagelens import text
+from stagelens.humanize import format_size
 from stagelens.snapshot import Exploration
 from stagelens.snapshot.compare import ADDED, CHANGED, REMOVED
 from stagelens.snapshot.table import FileTable
@@ -105,7 +106,7 @@ class StageExplorer(View):
         return "\n".join(lines)
 
     def _files(self, stage: dict[str, Any]) -> str:
-        return f"{self.count('{n} file', '{n} files', stage['files'])}, {markup.size(stage['bytes'])}"
+        return f"{self.count('{n} file', '{n} files', stage['files'])}, {format_size(stage['bytes'])}"
 
     def _changes(self, instruction: dict[str, Any]) -> str:
         added, changed, removed = (instruction[kind] for kind in ("added", "changed", "removed"))
@@ -115,7 +116,7 @@ class StageExplorer(View):
             self.say("{n} removed", n=f"{removed:,}") if removed else "",
         ]
         shown = ", ".join(part for part in parts if part)
-        return f"{shown} ({markup.size(instruction['bytes'])})" if shown else self.say("no file changes")
+        return f"{shown} ({format_size(instruction['bytes'])})" if shown else self.say("no file changes")
 
     def _still(self, build: int, stage: int) -> str:
         facts = self.builds[build]["stages"][stage]
@@ -160,6 +161,6 @@ def _marked(table: FileTable, marks: bytes) -> list[tuple[str, str, str, str]]:
     for row, mark in enumerate(marks):
         if mark and len(found) < _LISTED:
             entry = table.entry(row)
-            shown = markup.size(entry.size) if entry.kind == "file" else entry.kind
+            shown = format_size(entry.size) if entry.kind == "file" else entry.kind
             found.append((*_SIGNS[mark], text.file_name(entry.path), shown))
     return found

@@ -12,6 +12,7 @@ import traitlets as t
 
 from stagelens import text
 from stagelens.errors import StagelensError
+from stagelens.humanize import format_size
 from stagelens.snapshot import Comparison, Entry, FileTable, compare
 from stagelens.snapshot.compare import ADDED, CHANGED, SAME
 from stagelens.snapshot.layers import ImageLayers, Layer
@@ -114,7 +115,7 @@ class LayerExplorer(View):
         rows = [
             (
                 str(row["index"]),
-                markup.size(row["size"]),
+                format_size(row["size"]),
                 f"{row['files']:,}",
                 self._made_by(row) + self._marks(row),
                 f"<code>{markup.html_text(row['digest'][:19])}</code>",
@@ -149,7 +150,7 @@ class LayerExplorer(View):
             return ""
         title = self.say("Stored more than once")
         lines = "".join(
-            f"<div><code>/{markup.html_text(path)}</code> {times} × · {markup.size(size)}</div>"
+            f"<div><code>/{markup.html_text(path)}</code> {times} × · {format_size(size)}</div>"
             for path, times, size in self.wasted[:10]
         )
         return f'<details style="padding:6px 12px"><summary>{title}</summary>{lines}</details>'
@@ -158,13 +159,13 @@ class LayerExplorer(View):
         return self.say(
             "{layers}, {size}, efficiency {efficiency}, {wasted} wasted",
             layers=self.count("{n} layer", "{n} layers", len(self.layers)),
-            size=markup.size(self.summary["size"]),
+            size=format_size(self.summary["size"]),
             efficiency=f"{100 * self.summary['efficiency']:.1f} %",
-            wasted=markup.size(self.summary["wasted"]),
+            wasted=format_size(self.summary["wasted"]),
         )
 
     def __str__(self) -> str:
-        rows = [f"{row['index']} {markup.size(row['size'])} {row['text'][:80]}" for row in self.layers]
+        rows = [f"{row['index']} {format_size(row['size'])} {row['text'][:80]}" for row in self.layers]
         return "\n".join([self._told(), *rows])
 
 

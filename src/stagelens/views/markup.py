@@ -1,4 +1,4 @@
-"""HTML and numbers for the static twins; every text that comes from an image or a log passes `html_text`."""
+"""HTML for the static twins; every text that comes from an image or a log passes `html_text`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ import html
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stagelens import text
-
-if TYPE_CHECKING:
-    from stagelens.dockerfile import Instruction
-    from stagelens.snapshot import Diff
 
 _THEME = Path(__file__).parent / "static" / "theme.css"
 
@@ -44,41 +39,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     rows_ = f"<thead><tr>{header}</tr></thead><tbody>{body}</tbody>"
     return f'<div class="sl-wide"><table class="sl-table">{rows_}</table></div>'
-
-
-def size(count: int) -> str:
-    """Bytes for people: powers of 1000, three digits."""
-    number = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(number) < 999.5 or unit == "GB":
-            return f"{count} B" if unit == "B" else f"{number:.3g} {unit}"
-        number /= 1000
-    raise AssertionError("unreachable")
-
-
-def counts(change: Diff) -> str:
-    """A change in one line."""
-    if not change:
-        return "no file changes"
-    parts = [
-        f"{len(entries):,} {word}"
-        for entries, word in (
-            (change.added, "added"),
-            (change.changed, "changed"),
-            (change.removed, "removed"),
-        )
-        if entries
-    ]
-    return ", ".join(parts) + f" ({size(change.bytes_added + change.bytes_changed)})"
-
-
-def title(instruction: Instruction, limit: int = 80) -> str:
-    """One line that names an instruction."""
-    words = " ".join(f"{instruction.keyword} {instruction.arguments}".split())
-    flag = instruction.flag("from")
-    if instruction.keyword == "COPY" and flag is not None:
-        words = f"COPY --from={flag} {instruction.arguments}"
-    return words if len(words) <= limit else words[: limit - 1] + "…"
 
 
 @cache

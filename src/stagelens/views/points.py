@@ -10,6 +10,7 @@ from typing import Any
 
 from stagelens import text
 from stagelens.errors import StagelensError
+from stagelens.humanize import instruction_title
 from stagelens.snapshot import (
     Comparison,
     Exploration,
@@ -24,7 +25,6 @@ from stagelens.snapshot import (
     read_file,
 )
 from stagelens.snapshot.compare import ADDED, CHANGED, REMOVED
-from stagelens.views import markup
 from stagelens.views.tree import Show, Tree
 
 # [build, stage, instruction], each counting from 0; an empty list is a tree without files.
@@ -126,7 +126,7 @@ class Builds:
             "point": [build, stages.index(step.stage), step.instruction],
             "stage": text.inline(files.stage.label, 60),
             "line": instruction.start_line,
-            "text": text.inline(markup.title(instruction, 60)),
+            "text": text.inline(instruction_title(instruction, 60)),
             "path": text.file_name(step.path),
             "size": entry.size if entry else 0,
             "final": files is exploration.stage(),
@@ -159,7 +159,7 @@ def _instruction(files: StageFiles, index: int) -> dict[str, Any]:
     found = compare(files.tables[index - 1] if index else _NOTHING, files.tables[index])
     return {
         "line": instruction.start_line,
-        "text": text.inline(markup.title(instruction, 100)),
+        "text": text.inline(instruction_title(instruction, 100)),
         "added": found.count(ADDED),
         "changed": found.count(CHANGED),
         "removed": found.count(REMOVED),

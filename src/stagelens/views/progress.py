@@ -15,7 +15,7 @@ from stagelens.dockerfile import (
     split_whitespace,
     step_instructions,
 )
-from stagelens.views import markup
+from stagelens.humanize import instruction_title
 
 # An answer with log lines ends after as many characters.
 MAX_LOG = 1 << 20
@@ -45,7 +45,7 @@ def _stage(dockerfile: Dockerfile, stage: Stage, needed: bool) -> dict[str, Any]
 def _instruction(instruction: Instruction, runs: bool) -> dict[str, Any]:
     return {
         "line": instruction.start_line,
-        "text": text.inline(markup.title(instruction, _TEXT)),
+        "text": text.inline(instruction_title(instruction, _TEXT)),
         "runs": runs,
     }
 

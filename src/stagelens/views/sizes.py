@@ -7,6 +7,7 @@ from typing import Any
 import traitlets as t
 
 from stagelens import text
+from stagelens.humanize import format_size
 from stagelens.snapshot import Exploration
 from stagelens.views import markup
 from stagelens.views.base import STATIC, View
@@ -63,15 +64,15 @@ class SizeCompare(View):
             f'<span style="background:{fill};width:{width:.2f}%"></span>' for fill, width in widths
         )
         bar = f'<div style="display:flex;height:12px;width:220px;background:var(--sl-raised)">{parts}</div>'
-        figures = [markup.size(row["sizes"][category]) for category in _FILLS]
-        return f"<b>{markup.html_text(row['name'])}</b>", markup.size(row["size"]), *figures, bar
+        figures = [format_size(row["sizes"][category]) for category in _FILLS]
+        return f"<b>{markup.html_text(row['name'])}</b>", format_size(row["size"]), *figures, bar
 
     def __str__(self) -> str:
         words = self.words()
         lines: list[str] = []
         for row in self.subjects:
-            parts = [f"{words[c]} {markup.size(row['sizes'][c])}" for c in _FILLS if row["sizes"][c]]
-            lines.append(f"{row['name']}: {markup.size(row['size'])} ({', '.join(parts)})")
+            parts = [f"{words[c]} {format_size(row['sizes'][c])}" for c in _FILLS if row["sizes"][c]]
+            lines.append(f"{row['name']}: {format_size(row['size'])} ({', '.join(parts)})")
         return "\n".join(lines)
 
 

@@ -16,8 +16,8 @@ import click
 from stagelens.cli.doctor import attempt_fix, examine, report
 from stagelens.cli.findings import Finding, State
 from stagelens.engine import Engine
+from stagelens.humanize import format_size
 from stagelens.settings import Settings
-from stagelens.views.markup import size
 from stagelens_course import images
 from stagelens_course.apps import APPLICATIONS, names
 from stagelens_course.cli.images import provide_images
@@ -74,7 +74,7 @@ def _images(engine: Engine) -> Iterator[Finding]:
             state: State = "problem" if needed else "note"
             yield Finding(image.name, state, "not there", f"stagelens images {image.name}", facts)
         else:
-            yield Finding(image.name, "ok", f"{image.origin}, {size(image.size)}", facts=facts)
+            yield Finding(image.name, "ok", f"{image.origin}, {format_size(image.size)}", facts=facts)
 
 
 def _certificates(folder: Path) -> Iterator[Finding]:

@@ -10,9 +10,9 @@ from stagelens.buildkit import Cancel
 from stagelens.concurrency import run_cancellable
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
+from stagelens.humanize import format_size
 from stagelens.paths import write_whole
 from stagelens.views.line import StatusLine
-from stagelens.views.markup import size
 from stagelens_course import images
 from stagelens_course.exercises import work
 from stagelens_course.exercises.bench_editor import BenchEditor
@@ -188,7 +188,7 @@ def _compared(lab: Lab, edit: str) -> list[str]:
     again = lab.edited(edit).ran
     seconds = sum(step.seconds or 0 for step in again)
     told = f"{len(again)}, taking {seconds:.1f} s" if again else "none"
-    return [size(int(lab.image["Size"])), f"{len(lab.files):,}", told]
+    return [format_size(int(lab.image["Size"])), f"{len(lab.files):,}", told]
 
 
 def _named(path: Path) -> Path:

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from stagelens.builds import Vertex
+from stagelens.humanize import format_size
 from stagelens.text import inline
-from stagelens.views.markup import size
 from stagelens_course.grading.lab import Lab, Outcome
 from stagelens_course.grading.words import excerpt
 
@@ -70,11 +70,12 @@ def smaller(lab: Lab, options: Options) -> Seen:
     toolchain, share = lab.exercise.images[0], float(options["share"])
     before = int(lab.engine.api.inspect_image(toolchain)["Size"])
     now = int(lab.image["Size"])
-    limit = size(int(share * before))
+    limit = format_size(int(share * before))
     return Seen(
         now <= share * before,
-        f"at most {share:.0%} of a single-stage image: {limit}, since {toolchain} alone has {size(before)}",
-        f"{size(now)}, {now / before:.1%}",
+        f"at most {share:.0%} of a single-stage image: {limit}, "
+        f"since {toolchain} alone has {format_size(before)}",
+        f"{format_size(now)}, {now / before:.1%}",
     )
 
 
