@@ -44,7 +44,7 @@ def least(root: Path) -> int:
 
 def read_all(root: Path) -> int:
     with Contents(root) as contents:
-        return sum(len(c) for e in walk(root) if e.is_regular for c in contents.chunks(e.path))
+        return sum(len(c) for e in walk(root) if e.is_regular for c in contents.read_chunks(e.path))
 
 
 def main() -> None:

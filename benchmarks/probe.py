@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import stagelens
-from stagelens.buildkit.gateway import Gateway, Process
+from stagelens.buildkit.gateway import ContainerProcess, Gateway
 from stagelens.engine import Engine, connect
 from stagelens.paths import cache_dir
 from stagelens.snapshot import explore
@@ -82,7 +82,7 @@ class Counted:
 
     def __init__(self) -> None:
         self.calls = self.files = self.bytes = 0
-        call, read, table = Gateway.call, Process.read, Rows.table
+        call, read, table = Gateway.call, ContainerProcess.read, Rows.table
 
         def called(gateway: Gateway, method: str, *given: float) -> Any:
             self.calls += 1
@@ -92,11 +92,11 @@ class Counted:
             self.files += len(rows.keys)
             return table(rows)
 
-        def read_(process: Process, count: int) -> bytes:
+        def read_(process: ContainerProcess, count: int) -> bytes:
             self.bytes += count
             return read(process, count)
 
-        Gateway.call, Process.read, Rows.table = called, read_, table_
+        Gateway.call, ContainerProcess.read, Rows.table = called, read_, table_
 
     def take(self) -> str:
         said = f"{self.calls} calls, {self.files} files listed, {self.bytes / 1e6:.1f} MB"

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagelens.buildkit import BuildRequest, FileSync, Session, Source, shared_key, solve
+from stagelens.buildkit import BuildRequest, FileSync, FolderSource, Session, shared_key, solve
 from stagelens.engine import Engine, connect
 
 CLI = "/usr/bin/docker"
@@ -45,7 +45,7 @@ def timed(work: Callable[[], object], who: int) -> Run:
 
 def ours(engine: Engine, context: Path, images: set[str]) -> int:
     """Build; the bytes that our side of the session sent, STATs included."""
-    files = FileSync({"context": Source(context), "dockerfile": Source(context)})
+    files = FileSync({"context": FolderSource(context), "dockerfile": FolderSource(context)})
     with Session(engine.api, [files], shared_key=shared_key(context)) as session:
         images.add(solve(engine.api, BuildRequest(), session=session.id) or "")
         return session.sent_bytes

@@ -19,10 +19,10 @@ from stagelens.buildkit import (
     BuildError,
     BuildRequest,
     FileSync,
+    FolderSource,
     LocalFolder,
     Secrets,
     Session,
-    Source,
     shared_key,
     solve,
 )
@@ -49,7 +49,7 @@ def main() -> None:
 
     api = docker.from_env().api
     # The engine asks for two folders by name; here both are the same one.
-    tree = Source(options.context)
+    tree = FolderSource(options.context)
     files = FileSync({"context": tree, "dockerfile": tree})
     secrets = dict(pair.split("=", 1) for pair in options.secret)
     services = [files, Auth(api), Secrets({name: Path(path) for name, path in secrets.items()})]

@@ -20,11 +20,11 @@ from stagelens.buildkit import (
     Control,
     FileSend,
     FileSync,
+    FolderSource,
+    MemorySource,
     RpcError,
-    Service,
     Session,
-    Source,
-    Texts,
+    SessionService,
     cancel_build,
     solve,
 )
@@ -41,9 +41,11 @@ def control(engine: Engine) -> Iterator[Control]:
         yield found
 
 
-def services(context: Path, text: str, *more: Service) -> list[Service]:
+def services(context: Path, text: str, *more: SessionService) -> list[SessionService]:
     return [
-        FileSync({"context": Source(context), "dockerfile": Texts({"Dockerfile": text.encode()})}),
+        FileSync(
+            {"context": FolderSource(context), "dockerfile": MemorySource({"Dockerfile": text.encode()})}
+        ),
         *more,
     ]
 

@@ -28,9 +28,9 @@ from stagelens.buildkit import (
     Control,
     FileSend,
     FileSync,
+    FolderSource,
+    MemorySource,
     Session,
-    Source,
-    Texts,
     Transfer,
     solve,
 )
@@ -73,7 +73,9 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def build(api: docker.APIClient, context: Path, text: str, cancel: Cancel | None = None) -> bytes:
     sink = io.BytesIO()
-    files = FileSync({"context": Source(context), "dockerfile": Texts({"Dockerfile": text.encode()})})
+    files = FileSync(
+        {"context": FolderSource(context), "dockerfile": MemorySource({"Dockerfile": text.encode()})}
+    )
     # A key of its own: everything is sent.
     with Session(api, [files, FileSend(sink)], shared_key=os.urandom(8).hex()) as session:
         solve(api, TO_TAR, session=session.id, cancel=cancel)
@@ -144,7 +146,9 @@ def test_a_build_that_is_cancelled_is_heard_out(
             cancel()
 
     text = f"FROM diamol/base\nRUN sleep 60; : {os.urandom(4).hex()}\n"
-    sync = FileSync({"context": Source(context), "dockerfile": Texts({"Dockerfile": text.encode()})})
+    sync = FileSync(
+        {"context": FolderSource(context), "dockerfile": MemorySource({"Dockerfile": text.encode()})}
+    )
     with pytest.raises(BuildCancelled), Session(engine.api, [sync]) as session:
         solve(engine.api, BuildRequest(), session=session.id, on_status=give_up, cancel=cancel)
     assert "error" in words[-1]
@@ -176,7 +180,7 @@ def test_a_file_that_vanishes_after_its_announcement_is_named(
             (tmp_path / "f49").unlink(missing_ok=True)
 
     text = f"FROM scratch\nCOPY . /{os.urandom(4).hex()}\n"
-    trees = {"context": Source(tmp_path), "dockerfile": Texts({"Dockerfile": text.encode()})}
+    trees = {"context": FolderSource(tmp_path), "dockerfile": MemorySource({"Dockerfile": text.encode()})}
     files = FileSync(trees, on_bytes=remove)
     session = Session(engine.api, [files], shared_key=os.urandom(8).hex())
     with session, pytest.raises(StagelensError):
@@ -189,11 +193,12 @@ def test_a_file_that_vanishes_after_its_announcement_is_named(
 SPARSE = """
 import io, os
 from pathlib import Path
-from stagelens.buildkit import BuildRequest, FileSend, FileSync, Session, Source, Texts, shared_key, solve
+from stagelens.buildkit import BuildRequest, FileSend, FileSync, FolderSource, MemorySource, Session
+from stagelens.buildkit import shared_key, solve
 from stagelens.engine import connect
 api, folder = connect(sys.argv[1], start=False).api, Path(sys.argv[2])
 text = "FROM diamol/base\\nRUN --mount=type=bind,target=/c " + f": {os.urandom(4).hex()}\\n"
-files = FileSync({"context": Source(folder), "dockerfile": Texts({"Dockerfile": text.encode()})})
+files = FileSync({"context": FolderSource(folder), "dockerfile": MemorySource({"Dockerfile": text.encode()})})
 request = BuildRequest(outputs=({"Type": "tar", "Attrs": {}},))
 """
 SENT = """

@@ -13,8 +13,17 @@ from pathlib import Path
 import pytest
 from stagelens_testing.held import PATIENCE, until
 
-from stagelens.buildkit import BuildCancelled, BuildError, Cancel, Control, FileSync, Session, Source, Texts
-from stagelens.buildkit.gateway import Container, Gateway, Process
+from stagelens.buildkit import (
+    BuildCancelled,
+    BuildError,
+    Cancel,
+    Control,
+    FileSync,
+    FolderSource,
+    MemorySource,
+    Session,
+)
+from stagelens.buildkit.gateway import ContainerProcess, Gateway, GatewayContainer
 from stagelens.buildkit.grpc import Call
 from stagelens.buildkit.llb import image_definition
 from stagelens.buildkit.proto.buildkit_pb2 import ExecMessage, StatusResponse
@@ -30,7 +39,7 @@ ENV = {"PATH": "/bin:/usr/bin"}
 @pytest.fixture(autouse=True)
 def no_last_resort(monkeypatch: pytest.MonkeyPatch) -> None:
     """A build that does not close by itself hangs here."""
-    monkeypatch.setattr("stagelens.buildkit.gateway._CLOSING_SECONDS", 3600.0)
+    monkeypatch.setattr("stagelens.buildkit.gateway._CLOSE_TIMEOUT_SECONDS", 3600.0)
 
 
 @contextmanager
@@ -41,7 +50,9 @@ def opened(
     cancel: Cancel | None = None,
     on_status: Callable[[StatusResponse], None] | None = None,
 ) -> Generator[Gateway]:
-    sync = FileSync({"context": Source(context), "dockerfile": Texts({"Dockerfile": text.encode()})})
+    sync = FileSync(
+        {"context": FolderSource(context), "dockerfile": MemorySource({"Dockerfile": text.encode()})}
+    )
     with (
         Session(engine.api, [sync]) as session,
         Gateway(engine.api, session.id, cancel=cancel, on_status=on_status) as gateway,
@@ -49,8 +60,8 @@ def opened(
         yield gateway
 
 
-def container(gateway: Gateway) -> Container:
-    return gateway.container(gateway.solve(image_definition(IMAGE)), {}, "/o")
+def container(gateway: Gateway) -> GatewayContainer:
+    return gateway.new_container(gateway.solve(image_definition(IMAGE)), {}, "/o")
 
 
 def wait_for_the_release(engine: Engine, word: str) -> None:
@@ -70,11 +81,11 @@ def test_a_program_sees_every_point_of_a_build_and_nothing_is_left_in_use(
         names.extend(vertex.name for vertex in status.vertexes)
 
     with opened(engine, tmp_path, text, on_status=note) as gateway:
-        graph = gateway.frontend({"filename": "Dockerfile"})
-        steps = [graph.output(digest) for digest, name in graph.names() if "RUN" in name]
-        mounts = {f"/p/{n}": gateway.solve(graph.until(edge)) for n, edge in enumerate(steps)}
-        box = gateway.container(gateway.solve(image_definition(IMAGE)), mounts, "/o")
-        shell = box.run("sh", env=ENV)
+        graph = gateway.dockerfile_graph({"filename": "Dockerfile"})
+        steps = [graph.root_output(digest) for digest, name in graph.named_ops() if "RUN" in name]
+        mounts = {f"/p/{n}": gateway.solve(graph.definition_of(edge)) for n, edge in enumerate(steps)}
+        box = gateway.new_container(gateway.solve(image_definition(IMAGE)), mounts, "/o")
+        shell = box.start("sh", env=ENV)
         shell.write(b"cat /p/0/one; ls /p/1/one 2> /dev/null; cat /p/1/two; touch /o/x /p/0/x; ls /o\n")
         assert [shell.read_line(100) for _ in range(3)] == [unique.encode(), b"2", b"x"]
         shell.write(b"exec sh -c 'echo end; cat'\n")
@@ -87,14 +98,14 @@ def test_a_program_sees_every_point_of_a_build_and_nothing_is_left_in_use(
 
 def test_what_does_not_build_is_an_error_and_the_gateway_goes_on(engine: Engine, tmp_path: Path) -> None:
     with opened(engine, tmp_path, "FROM diamol/base\nRUN exit 3\n") as gateway:
-        graph = gateway.frontend({"filename": "Dockerfile"})
-        assert graph.end
-        broken = gateway.solve(graph.until(graph.end))
+        graph = gateway.dockerfile_graph({"filename": "Dockerfile"})
+        assert graph.result
+        broken = gateway.solve(graph.definition_of(graph.result))
         with pytest.raises(BuildError, match="exit code: 3"):
-            gateway.container(gateway.solve(image_definition(IMAGE)), {"/p": broken}, "/o")
+            gateway.new_container(gateway.solve(image_definition(IMAGE)), {"/p": broken}, "/o")
         with pytest.raises(BuildError, match="no-such-stage"):
-            gateway.frontend({"filename": "Dockerfile", "target": "no-such-stage"})
-        shell = container(gateway).run("sh", env=ENV)
+            gateway.dockerfile_graph({"filename": "Dockerfile", "target": "no-such-stage"})
+        shell = container(gateway).start("sh", env=ENV)
         shell.write(b"echo on\n")
         assert shell.read_line(100) == b"on"
 
@@ -120,12 +131,14 @@ def test_a_gateway_that_is_cancelled_leaves_no_program_when_what_it_does_has_end
     text = f"FROM diamol/base\nRUN echo {unique}\n"
     with pytest.raises(BuildCancelled):  # noqa: PT012, SIM117
         with opened(engine, tmp_path, text, cancel=cancel) as gateway:
-            graph = gateway.frontend({"filename": "Dockerfile"})
-            assert graph.end
-            box = gateway.container(
-                gateway.solve(image_definition(IMAGE)), {"/p": gateway.solve(graph.until(graph.end))}, "/o"
+            graph = gateway.dockerfile_graph({"filename": "Dockerfile"})
+            assert graph.result
+            box = gateway.new_container(
+                gateway.solve(image_definition(IMAGE)),
+                {"/p": gateway.solve(graph.definition_of(graph.result))},
+                "/o",
             )
-            shell = box.run("sh", env=ENV | {"MARK": mark})
+            shell = box.start("sh", env=ENV | {"MARK": mark})
             shell.write(b"echo on; sleep 2\n")
             assert shell.read_line(100) == b"on"
             until(running, "the program")
@@ -139,7 +152,7 @@ def test_a_gateway_that_is_cancelled_leaves_no_program_when_what_it_does_has_end
 def test_a_container_is_let_go_whenever_a_cancel_comes(
     engine: Engine, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    cancel, finish = Cancel(), Call.finish
+    cancel, finish = Cancel(), Call.close_send
 
     def finished(call: Call) -> None:
         if call._path.endswith("/ReleaseContainer"):  # pyright: ignore[reportPrivateUsage]
@@ -147,12 +160,12 @@ def test_a_container_is_let_go_whenever_a_cancel_comes(
         finish(call)
 
     if when == "meanwhile":
-        monkeypatch.setattr(Call, "finish", finished)
+        monkeypatch.setattr(Call, "close_send", finished)
     text = f"FROM diamol/base\nRUN echo {unique}\n"
     with opened(engine, tmp_path, text, cancel=cancel) as gateway:
-        graph = gateway.frontend({"filename": "Dockerfile"})
-        assert graph.end
-        box = gateway.container(gateway.solve(graph.until(graph.end)), {}, "/o")
+        graph = gateway.dockerfile_graph({"filename": "Dockerfile"})
+        assert graph.result
+        box = gateway.new_container(gateway.solve(graph.definition_of(graph.result)), {}, "/o")
         if when == "before":
             cancel()
         box.release()
@@ -165,7 +178,7 @@ def test_a_container_that_is_being_made_as_all_ends_keeps_nothing_in_use(
     engine: Engine, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch, how: str, seconds: float
 ) -> None:
     """An engine of BuildKit before 0.10 has it until it is restarted otherwise."""
-    cancel, finish = Cancel(), Call.finish
+    cancel, finish = Cancel(), Call.close_send
 
     def finished(call: Call) -> None:
         finish(call)
@@ -176,14 +189,16 @@ def test_a_container_that_is_being_made_as_all_ends_keeps_nothing_in_use(
             else:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Call, "finish", finished)
-    monkeypatch.setattr("stagelens.buildkit.gateway._MAKING_SECONDS", PATIENCE)
+    monkeypatch.setattr(Call, "close_send", finished)
+    monkeypatch.setattr("stagelens.buildkit.gateway._CREATE_GRACE_SECONDS", PATIENCE)
     text = f"FROM diamol/base\nRUN echo {unique}\n"
     with pytest.raises((KeyboardInterrupt, BuildCancelled)):  # noqa: PT012, SIM117
         with opened(engine, tmp_path, text, cancel=cancel) as gateway:
-            graph = gateway.frontend({"filename": "Dockerfile"})
-            assert graph.end
-            gateway.container(gateway.solve(graph.until(graph.end)), {}, "/o").run("true", env=ENV)
+            graph = gateway.dockerfile_graph({"filename": "Dockerfile"})
+            assert graph.result
+            gateway.new_container(gateway.solve(graph.definition_of(graph.result)), {}, "/o").start(
+                "true", env=ENV
+            )
     time.sleep(0.5)  # by then it is made
     wait_for_the_release(engine, unique)
 
@@ -191,19 +206,19 @@ def test_a_container_that_is_being_made_as_all_ends_keeps_nothing_in_use(
 def test_a_program_that_is_started_as_an_interrupt_comes_does_not_hold_the_end_up(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = Process._send  # pyright: ignore[reportPrivateUsage]
+    send = ContainerProcess._send  # pyright: ignore[reportPrivateUsage]
 
-    def sent(program: Process, message: ExecMessage) -> None:
+    def sent(program: ContainerProcess, message: ExecMessage) -> None:
         send(program, message)
         if message.WhichOneof("input") == "init":
             time.sleep(0.2)  # it runs
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Process, "_send", sent)
-    monkeypatch.setattr("stagelens.buildkit.gateway._CLOSING_SECONDS", PATIENCE)
+    monkeypatch.setattr(ContainerProcess, "_send", sent)
+    monkeypatch.setattr("stagelens.buildkit.gateway._CLOSE_TIMEOUT_SECONDS", PATIENCE)
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt), opened(engine, tmp_path) as gateway:
-        container(gateway).run("cat", env=ENV)
+        container(gateway).start("cat", env=ENV)
     assert time.monotonic() - begun < PATIENCE
 
 

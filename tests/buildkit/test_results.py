@@ -14,15 +14,15 @@ import pytest
 from stagelens.buildkit import (
     BuildRequest,
     FileSync,
+    FolderSource,
     LocalFolder,
+    MemorySource,
     Output,
     ResultError,
     RpcError,
     Session,
-    Source,
     StreamReset,
     TarFile,
-    Texts,
     shared_key,
     solve,
 )
@@ -66,7 +66,7 @@ def deliver(output: Output, entries: Iterable[tuple[Stat, bytes]]) -> list[BaseE
                 piece = Packet(type=Packet.DATA, id=packet.id, data=data[start : start + 30_000])
                 call.send(piece.SerializeToString(), flush=False)
             call.send(Packet(type=Packet.DATA, id=packet.id).SerializeToString(), flush=False)
-        call.check()
+        call.check_status()
     except (RpcError, StreamReset):
         pass
     finally:
@@ -205,7 +205,7 @@ def tar_of(output: TarFile, pieces: list[bytes]) -> list[BaseException]:
     call = client.call(SEND)
     for piece in pieces:
         call.send(BytesMessage(data=piece).SerializeToString())
-    call.finish()
+    call.close_send()
     assert list(call.receive()) == []
     client.close()
     server.close()
@@ -235,7 +235,9 @@ def test_the_engine_sends_a_folder_and_a_tar_of_the_same_files(
     )
     context = tmp_path / "c"
     context.mkdir()
-    files = FileSync({"context": Source(context), "dockerfile": Texts({"Dockerfile": text.encode()})})
+    files = FileSync(
+        {"context": FolderSource(context), "dockerfile": MemorySource({"Dockerfile": text.encode()})}
+    )
     outputs: list[Output] = [LocalFolder(tmp_path / "out"), TarFile(tmp_path / "out.tar")]
     for output in outputs:
         with Session(engine.api, [files, output], shared_key=shared_key(context)) as session:

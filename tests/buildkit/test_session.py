@@ -27,18 +27,18 @@ from stagelens.buildkit import (
     ConnectionLost,
     FileSend,
     FileSync,
+    FolderSource,
+    MemorySource,
     RpcError,
     Secrets,
     Session,
-    Source,
     StreamReset,
-    Texts,
     shared_key,
     solve,
 )
 from stagelens.buildkit.context import ContextError
-from stagelens.buildkit.context.walk import Entry
-from stagelens.buildkit.grpc import Call, Channel, Client, Server
+from stagelens.buildkit.context.walk import ContextEntry
+from stagelens.buildkit.grpc import Call, Client, RpcStream, Server
 from stagelens.buildkit.proto import generate
 from stagelens.buildkit.proto.buildkit_pb2 import BytesMessage
 from stagelens.engine import Engine
@@ -50,9 +50,9 @@ def _no_thread_stays() -> Iterator[None]:
         yield
 
 
-def echo(channel: Channel) -> None:
-    for message in channel.receive():
-        channel.send(message)
+def echo(stream: RpcStream) -> None:
+    for message in stream.receive():
+        stream.send(message)
 
 
 def test_messages_of_any_size_come_back_and_no_thread_stays() -> None:
@@ -66,7 +66,7 @@ def test_messages_of_any_size_come_back_and_no_thread_stays() -> None:
 
 
 def test_an_unknown_method_is_unimplemented_and_an_error_has_its_code() -> None:
-    def refuse(_: Channel) -> None:
+    def refuse(_: RpcStream) -> None:
         raise RpcError(5, "no such thing: 100 %\n")
 
     ours, theirs = socket.socketpair()
@@ -84,11 +84,11 @@ def test_an_unknown_method_is_unimplemented_and_an_error_has_its_code() -> None:
 def test_a_cut_connection_ends_every_call() -> None:
     cut = threading.Event()
 
-    def wait(channel: Channel) -> None:
-        list(channel.receive())
+    def wait(stream: RpcStream) -> None:
+        list(stream.receive())
         cut.set()
         theirs.shutdown(socket.SHUT_RDWR)
-        channel.send(b"")
+        stream.send(b"")
 
     ours, theirs = socket.socketpair()
     server, client = Server(ours, {"/wait": wait}), Client(theirs)
@@ -103,7 +103,7 @@ def test_a_transfer_that_is_cut_leaves_no_folder_to_the_garbage_collector(tmp_pa
     for number in range(5000):  # more names than a connection takes that nobody reads
         (tmp_path / f"{number:0200}").touch()
     ours, theirs = socket.socketpair()
-    server, client = Server(ours, FileSync({"context": Source(tmp_path)}).methods()), Client(theirs)
+    server, client = Server(ours, FileSync({"context": FolderSource(tmp_path)}).methods()), Client(theirs)
     client.call("/moby.filesync.v1.FileSync/DiffCopy", [("dir-name", "context")])
     until(lambda: open_below(tmp_path), "the walk")
     gc.disable()
@@ -139,10 +139,10 @@ def test_an_answer_that_comes_before_the_question_is_out_is_heard() -> None:
     peer.reset_stream(1, h2.errors.ErrorCodes.NO_ERROR)
     ours.sendall(peer.data_to_send())
     call._stream.wait_headers()  # pyright: ignore[reportPrivateUsage]
-    call.ask(BytesMessage(data=b"late"))
+    call.send_request(BytesMessage(data=b"late"))
     assert list(call.receive()) == []
     with pytest.raises(RpcError, match="not now"):
-        call.check()
+        call.check_status()
     client.close()
     ours.close()
 
@@ -180,14 +180,14 @@ def test_what_our_side_failed_with_is_told_though_the_engine_has_gone_meanwhile(
             assert heard.wait(PATIENCE)
             raise ConnectionLost("gone")
 
-    class Unreadable(Texts):
-        def entries(self, patterns: object) -> Generator[Entry]:
+    class Unreadable(MemorySource):
+        def entries(self, patterns: object) -> Generator[ContextEntry]:
             raise ContextError("A path of the build context cannot be read.", where="secret")
             yield
 
     (serve,) = FileSync({"context": Unreadable({})}).methods().values()
     with pytest.raises(ContextError, match="secret"):
-        serve(cast("Channel", Gone()))
+        serve(cast("RpcStream", Gone()))
 
 
 def test_a_close_ends_other_threads_sending_with_a_lost_connection() -> None:
@@ -202,7 +202,7 @@ def test_a_close_ends_other_threads_sending_with_a_lost_connection() -> None:
 
     for _ in range(20):
         ours, theirs = socket.socketpair()
-        server, client = Server(ours, {"/x": lambda channel: list(channel.receive())}), Client(theirs)
+        server, client = Server(ours, {"/x": lambda stream: list(stream.receive())}), Client(theirs)
         senders = [threading.Thread(target=send, args=(client.call("/x"),)) for _ in range(4)]
         for thread in senders:
             thread.start()
@@ -253,7 +253,7 @@ def project(folder: Path, dockerfile: str) -> Path:
 def export(engine: Engine, context: Path) -> dict[str, bytes]:
     """The result of a build as a tar: file contents by name."""
     sink = io.BytesIO()
-    files = FileSync({"context": Source(context), "dockerfile": Source(context)})
+    files = FileSync({"context": FolderSource(context), "dockerfile": FolderSource(context)})
     services = [files, Auth(engine.api), FileSend(sink)]
     with Session(engine.api, services, shared_key=shared_key(context)) as session:
         solve(engine.api, BuildRequest(outputs=({"Type": "tar", "Attrs": {}},)), session=session.id)

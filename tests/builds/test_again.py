@@ -16,7 +16,7 @@ from stagelens.buildkit import (
     BuildCancelled,
     BuildError,
     Cancel,
-    EngineGaveUp,
+    EngineFault,
     FileSend,
     LocalFolder,
     TarFile,
@@ -65,7 +65,7 @@ def test_faults_of_the_engines_are_waited_out_and_in_the_end_told_as_such(messag
     attempt, made = failing(3, message)
     assert (retry_transient(attempt), len(made)) == ("built", 4)
     attempt, made = failing(9, message)
-    with pytest.raises(EngineGaveUp, match=r"(?s)nothing is wrong with the Dockerfile.*next: .* again"):
+    with pytest.raises(EngineFault, match=r"(?s)nothing is wrong with the Dockerfile.*next: .* again"):
         retry_transient(attempt)
     assert len(made) == 4
 
@@ -198,7 +198,7 @@ def test_after_the_last_attempt_no_line_is_blamed_and_no_step_shown_as_failed(
 ) -> None:
     gives_up(9)
     view = BuildView()
-    with pytest.raises(EngineGaveUp) as caught:
+    with pytest.raises(EngineFault) as caught:
         view.build(project, engine=engine, secrets={"switch": switch}).result()
     assert "line" not in str(caught.value)
     assert "echo" not in str(caught.value)
@@ -251,7 +251,7 @@ def test_a_result_in_files_is_made_again_and_a_half_sent_stream_is_not_sent_twic
         assert tar.getnames() == ["late"]
     gives_up_at_the_end.clear()
     stream = io.BytesIO()
-    with pytest.raises(EngineGaveUp):
+    with pytest.raises(EngineFault):
         stagelens.build(project, engine=engine, secrets={"switch": switch}, output=FileSend(stream))
     assert len(gives_up_at_the_end) == 1
     stream.seek(0)

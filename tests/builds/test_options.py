@@ -253,7 +253,7 @@ def test_bytes_go_to_the_agent_and_back(agent: str, monkeypatch: pytest.MonkeyPa
         client.unary("/moby.sshforward.v1.SSH/CheckAgent", CheckAgentRequest(id="other"), Empty)
     call = client.call("/moby.sshforward.v1.SSH/ForwardAgent", [("buildkit.ssh.id", "default")])
     call.send(BytesMessage(data=b"hello").SerializeToString())
-    call.finish()
+    call.close_send()
     assert [BytesMessage.FromString(message).data for message in call.receive()] == [b"heard hello"]
     client.close()
     server.close()

@@ -122,7 +122,7 @@ def test_a_settled_file_is_read_once(context: Path, monkeypatch: pytest.MonkeyPa
     def refuse(*_: object) -> None:
         raise AssertionError("read again")
 
-    monkeypatch.setattr("stagelens.cache.manifest.Contents.chunks", refuse)
+    monkeypatch.setattr("stagelens.cache.manifest.Contents.read_chunks", refuse)
     assert manifest(context, ".") == first
     fresh = Digests()
     fresh.learn(first.values())
@@ -172,7 +172,7 @@ def test_of_too_many_digests_those_used_last_are_known(
     read: list[bytes] = []
 
     class Counted:
-        def chunks(self, path: bytes) -> list[bytes]:
+        def read_chunks(self, path: bytes) -> list[bytes]:
             read.append(path)
             return [path]
 

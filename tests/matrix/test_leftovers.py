@@ -26,10 +26,10 @@ from stagelens.buildkit import (
     Control,
     FileSend,
     FileSync,
+    FolderSource,
+    MemorySource,
     RpcError,
     Session,
-    Source,
-    Texts,
     solve,
 )
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
@@ -81,7 +81,7 @@ def build(api: docker.APIClient, context: Path, name: str, stop: Callable[[], No
         if any(name.encode() in log.msg for log in status.logs):
             reached("step")
 
-    trees = {"context": Source(context), "dockerfile": Texts({"Dockerfile": text.encode()})}
+    trees = {"context": FolderSource(context), "dockerfile": MemorySource({"Dockerfile": text.encode()})}
     files = FileSync(trees, on_bytes=lambda _: reached("transfer"))
     cancel = stop if isinstance(stop, Cancel) else None
     ends = nullcontext() if at == "never" else pytest.raises(StagelensError)
@@ -128,12 +128,12 @@ def test_builds_cancels_and_cuts_leave_nothing(
 KILLED = """
 import sys
 from pathlib import Path
-from stagelens.buildkit import BuildRequest, FileSync, Session, Source, Texts, solve
+from stagelens.buildkit import BuildRequest, FileSync, FolderSource, MemorySource, Session, solve
 from stagelens.engine import connect
 
 address, context, name = sys.argv[1:]
 text = f"FROM diamol/base\\nCOPY . /{name}\\nRUN echo {name}; sleep 600\\n"
-trees = {"context": Source(Path(context)), "dockerfile": Texts({"Dockerfile": text.encode()})}
+trees = {"context": FolderSource(Path(context)), "dockerfile": MemorySource({"Dockerfile": text.encode()})}
 files = FileSync(trees, on_bytes=lambda _: print("transfer", flush=True))
 api = connect(address, start=False).api
 with Session(api, [files], shared_key=name) as session:

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from stagelens_testing import engines
 
-from stagelens.buildkit import BuildRequest, FileSend, FileSync, Session, Source, shared_key, solve
+from stagelens.buildkit import BuildRequest, FileSend, FileSync, FolderSource, Session, shared_key, solve
 from stagelens.engine import Engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(3600)]
@@ -80,7 +80,7 @@ def kept(seen: Seen) -> Seen:
 def received(engine: Engine, context: Path, dockerfile: Path) -> Seen:
     """What the engine has after a transfer, as it exports it."""
     sink = io.BytesIO()
-    files = FileSync({"context": Source(context), "dockerfile": Source(dockerfile)})
+    files = FileSync({"context": FolderSource(context), "dockerfile": FolderSource(dockerfile)})
     # Without the cache, which holds a COPY of files that differ in their times only.
     request = BuildRequest(outputs=({"Type": "tar", "Attrs": {}},), no_cache=True)
     with Session(engine.api, [files, FileSend(sink)], shared_key=shared_key(context)) as session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from stagelens.buildkit.llb import Edge, Graph
+from stagelens.buildkit.llb import LlbGraph, OpOutput
 from stagelens.buildkit.proto.buildkit_pb2 import (
     Definition,
     ExecOp,
@@ -29,26 +29,26 @@ class Maker:
     def __init__(self) -> None:
         self.definition = Definition()
 
-    def _add(self, op: Op, name: str) -> Edge:
+    def _add(self, op: Op, name: str) -> OpOutput:
         raw = op.SerializeToString()
         digest = f"sha256:{hashlib.sha256(raw).hexdigest()}"
         if digest not in self.definition.metadata:
             getattr(self.definition, "def").append(raw)
             self.definition.metadata[digest].description["llb.customname"] = name
-        return Edge(digest, 0)
+        return OpOutput(digest, 0)
 
     @staticmethod
-    def _inputs(*edges: Edge) -> list[Input]:
+    def _inputs(*edges: OpOutput) -> list[Input]:
         return [Input(digest=edge.digest, index=edge.index) for edge in edges]
 
-    def image(self, image: str, name: str) -> Edge:
+    def image(self, image: str, name: str) -> OpOutput:
         return self._add(Op(source=SourceOp(identifier=f"docker-image://{image}")), name)
 
-    def run(self, base: Edge, what: str, name: str) -> Edge:
+    def run(self, base: OpOutput, what: str, name: str) -> OpOutput:
         mounts = [Mount(input=0, dest="/", output=0), Mount(input=-1, dest=what, output=-1)]
         return self._add(Op(inputs=self._inputs(base), exec=ExecOp(mounts=mounts)), name)
 
-    def copy(self, base: Edge | None, source: Edge, name: str) -> Edge:
+    def copy(self, base: OpOutput | None, source: OpOutput, name: str) -> OpOutput:
         """Two files are copied, one action after the other, as for `COPY a b /`."""
         inputs = self._inputs(*([base] if base else []), source)
         given = len(inputs)
@@ -57,23 +57,23 @@ class Maker:
         second = FileAction(input=given, secondary_input=given - 1, output=0, copy=two)
         return self._add(Op(inputs=inputs, file=FileOp(actions=[first, second])), name)
 
-    def merge(self, base: Edge, other: Edge, name: str) -> Edge:
+    def merge(self, base: OpOutput, other: OpOutput, name: str) -> OpOutput:
         inputs = [MergeInput(input=0), MergeInput(input=1)]
         return self._add(Op(inputs=self._inputs(base, other), merge=MergeOp(inputs=inputs)), name)
 
-    def graph(self, end: Edge) -> Graph:
+    def graph(self, end: OpOutput) -> LlbGraph:
         made = Definition()
         made.CopyFrom(self.definition)
         getattr(made, "def").append(Op(inputs=self._inputs(end)).SerializeToString())
-        return Graph(made)
+        return LlbGraph(made)
 
 
-def found(text: str, graphs: dict[int, Graph]) -> tuple[dict[tuple[int, int], Edge], list[int]]:
+def found(text: str, graphs: dict[int, LlbGraph]) -> tuple[dict[tuple[int, int], OpOutput], list[int]]:
     """The edge of each point, by its stage and instruction; and which stages' graphs were asked for."""
     dockerfile = parse(text)
     asked: list[int] = []
 
-    def of_stage(index: int) -> Graph:
+    def of_stage(index: int) -> LlbGraph:
         asked.append(index)
         return graphs[index]
 
@@ -149,7 +149,7 @@ def test_a_linked_copy_is_the_merge_that_puts_it_on_the_step_before() -> None:
         {0: make.graph(base), 1: make.graph(end)},
     )
     assert (edges[1, 1], edges[1, 2]) == (merged, end)
-    copies = make.graph(end).copies
+    copies = make.graph(end).copy_paths
     assert copies(merged.digest) == copies(alone.digest) == (("/x", "/y"), "/app/")
     assert copies(end.digest) is None
 
@@ -180,12 +180,12 @@ def test_a_cut_holds_what_its_end_needs_with_the_names_and_no_more() -> None:
     base = make.image("a", "[x 1/2] FROM a")
     one = make.run(base, "one", "[x 2/2] RUN one")
     end = make.run(one, "two", "[stage-1 1/1] RUN two")
-    cut = Graph(make.graph(end).until(one))
-    assert dict(cut.names()) == {base.digest: "[x 1/2] FROM a", one.digest: "[x 2/2] RUN one"}
-    assert cut.end == one
-    assert cut.below(one) == base
-    assert cut.below(base) is None
-    assert Graph(Definition()).end is None
+    cut = LlbGraph(make.graph(end).definition_of(one))
+    assert dict(cut.named_ops()) == {base.digest: "[x 1/2] FROM a", one.digest: "[x 2/2] RUN one"}
+    assert cut.result == one
+    assert cut.parent(one) == base
+    assert cut.parent(base) is None
+    assert LlbGraph(Definition()).result is None
 
 
 def test_a_chain_of_stages_may_be_longer_than_python_calls_in_one_another() -> None:

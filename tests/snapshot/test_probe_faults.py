@@ -11,8 +11,8 @@ import pytest
 from stagelens_testing.cutter import Cutter
 
 import stagelens
-from stagelens.buildkit import BuildError, ConnectionLost, EngineGaveUp, Gateway, again
-from stagelens.buildkit.gateway import Container
+from stagelens.buildkit import BuildError, ConnectionLost, EngineFault, Gateway, again
+from stagelens.buildkit.gateway import GatewayContainer
 from stagelens.engine import Engine, connect
 from stagelens.errors import StagelensError
 from stagelens.snapshot import ProbeFailed, explore, prober
@@ -38,20 +38,20 @@ def test_a_look_that_the_engine_gave_up_is_taken_again_and_only_so_often(
 ) -> None:
     (tmp_path / "Dockerfile").write_text(f"FROM diamol/base AS a\nRUN echo {unique} > /f\n")
     trace = stagelens.build(tmp_path, engine=engine)
-    container, asked, tries = Gateway.container, list[int](), 3
+    container, asked, tries = Gateway.new_container, list[int](), 3
 
-    def give_up(*given: object) -> Container:
+    def give_up(*given: object) -> GatewayContainer:
         asked.append(len(asked))
         if len(asked) <= tries:
             raise BuildError("mount: flightcontrol: exceeded retry timeout")
         return container(*given)  # pyright: ignore[reportArgumentType]
 
-    monkeypatch.setattr(Gateway, "container", give_up)
+    monkeypatch.setattr(Gateway, "new_container", give_up)
     monkeypatch.setattr(again, "_PAUSES", (0.0,) * 3)
     assert explore(engine, tmp_path, trace, keep=tmp_path / "keep").stages[0].final.get("f")
     assert len(asked) == 4
     tries = 99
-    with pytest.raises(EngineGaveUp, match="too busy"):
+    with pytest.raises(EngineFault, match="too busy"):
         explore(engine, tmp_path, trace, keep=tmp_path / "other")
     assert len(asked) == 8
 

@@ -3,7 +3,7 @@
 Usable without the rest of stagelens; docs/buildkit.md describes the protocol.
 """
 
-from stagelens.buildkit.again import gave_up, retry_transient
+from stagelens.buildkit.again import retry_transient, transient_fault
 from stagelens.buildkit.auth import Auth
 from stagelens.buildkit.control import CacheRecord, Control
 from stagelens.buildkit.errors import (
@@ -11,17 +11,17 @@ from stagelens.buildkit.errors import (
     BuildError,
     BuildKitError,
     ConnectionLost,
-    EngineGaveUp,
+    EngineFault,
     ResultError,
     RpcError,
     StreamReset,
     UpgradeRefused,
 )
-from stagelens.buildkit.filesync import FileSync, Source, Texts, Transfer, Tree
-from stagelens.buildkit.gateway import Gateway, GatewayRefused, ProcessEnded
-from stagelens.buildkit.llb import Edge, Graph, image_definition
+from stagelens.buildkit.filesync import FileSource, FileSync, FolderSource, MemorySource, Transfer
+from stagelens.buildkit.gateway import Gateway, GatewayUnsupported, ProcessEnded
+from stagelens.buildkit.llb import LlbGraph, OpOutput, image_definition
 from stagelens.buildkit.results import FileSend, LocalFolder, Output, TarFile
-from stagelens.buildkit.services import Env, Secrets, Service, SshAgents, Upload
+from stagelens.buildkit.services import Env, Secrets, SessionService, SshAgents, Upload
 from stagelens.buildkit.session import Session, shared_key
 from stagelens.buildkit.solve import BuildRequest, Cancel, cancel_build, solve
 
@@ -35,35 +35,35 @@ __all__ = [
     "Cancel",
     "ConnectionLost",
     "Control",
-    "Edge",
-    "EngineGaveUp",
+    "EngineFault",
     "Env",
     "FileSend",
+    "FileSource",
     "FileSync",
+    "FolderSource",
     "Gateway",
-    "GatewayRefused",
-    "Graph",
+    "GatewayUnsupported",
+    "LlbGraph",
     "LocalFolder",
+    "MemorySource",
+    "OpOutput",
     "Output",
     "ProcessEnded",
     "ResultError",
     "RpcError",
     "Secrets",
-    "Service",
     "Session",
-    "Source",
+    "SessionService",
     "SshAgents",
     "StreamReset",
     "TarFile",
-    "Texts",
     "Transfer",
-    "Tree",
     "UpgradeRefused",
     "Upload",
     "cancel_build",
-    "gave_up",
     "image_definition",
     "retry_transient",
     "shared_key",
     "solve",
+    "transient_fault",
 ]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from stagelens.buildkit.errors import BuildCancelled, BuildError, EngineGaveUp
+from stagelens.buildkit.errors import BuildCancelled, BuildError, EngineFault
 from stagelens.buildkit.solve import Cancel
 
 # Seconds before each further attempt: what made the engine give up takes a moment to pass.
@@ -74,11 +74,11 @@ _FAULTS = (
 )
 
 
-def gave_up(error: BuildError) -> EngineGaveUp | None:
+def transient_fault(error: BuildError) -> EngineFault | None:
     """How to tell `error` where it is a fault of the engine's that may pass; None for any other."""
     for fault in _FAULTS:
         if found := fault.words.search(error.what.rstrip()):
-            return EngineGaveUp(
+            return EngineFault(
                 "The engine gave the build up; nothing is wrong with the Dockerfile.",
                 why=f"{fault.meaning} ({found[0]})",
                 remedy=fault.remedy,
@@ -103,7 +103,7 @@ def retry_transient(attempt: Callable[[], T], cancel: Cancel | None = None) -> T
 
     Raises
     ------
-    EngineGaveUp
+    EngineFault
         If every attempt ended with such an error.
     BuildCancelled
         If `cancel` was called between two attempts.
@@ -113,7 +113,7 @@ def retry_transient(attempt: Callable[[], T], cancel: Cancel | None = None) -> T
         try:
             return attempt()
         except BuildError as error:
-            told = gave_up(error)
+            told = transient_fault(error)
             if told is None:
                 raise
             pause = next(pauses, None)

@@ -12,7 +12,7 @@ from docker.errors import DockerException
 from stagelens.buildkit import dockerpy
 from stagelens.buildkit.grpc import Handler
 from stagelens.buildkit.proto.buildkit_pb2 import CredentialsRequest, CredentialsResponse
-from stagelens.buildkit.services import unary
+from stagelens.buildkit.services import unary_handler
 
 
 class Auth:
@@ -28,7 +28,7 @@ class Auth:
 
     def methods(self) -> dict[str, Handler]:
         """The gRPC methods to serve."""
-        return {"/moby.filesync.v1.Auth/Credentials": unary(self._credentials)}
+        return {"/moby.filesync.v1.Auth/Credentials": unary_handler(self._credentials)}
 
     def _credentials(self, message: bytes) -> CredentialsResponse:
         host = CredentialsRequest.FromString(message).host

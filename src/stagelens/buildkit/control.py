@@ -34,7 +34,7 @@ from stagelens.buildkit.solve import BuildRequest, Cancel, OnStatus
 from stagelens.buildkit.transport import upgrade
 
 _SERVICE = "/moby.buildkit.v1.Control"
-_LAST_EVENTS_SECONDS = 20.0
+_STATUS_TIMEOUT_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Control:
             exporter_attrs=output.get("Attrs", {}),
         )
         call = self._client.call(f"{_SERVICE}/Solve")
-        events = Events(self._client, ref, on_status) if on_status is not None else None
+        events = StatusReader(self._client, ref, on_status) if on_status is not None else None
         if cancel is not None:
             cancel.on_request(call.cancel)
         try:
@@ -171,11 +171,11 @@ class Control:
 def start_solve(client: Client, ref: str, session: str) -> Call:
     """Begin a build without a frontend, which the caller steers (see `Gateway`); it is in no history."""
     call = client.call(f"{_SERVICE}/Solve")
-    call.ask(SolveRequest(ref=ref, session=session, internal=True))
+    call.send_request(SolveRequest(ref=ref, session=session, internal=True))
     return call
 
 
-class Events:
+class StatusReader:
     """A thread that hands the events of one solve on."""
 
     def __init__(self, client: Client, ref: str, on_status: OnStatus) -> None:
@@ -184,7 +184,7 @@ class Events:
         self._error: BaseException | None = None
         # Asked before the thread has its turn: a build from the cache may be over by then, and is forgotten.
         with contextlib.suppress(BuildKitError):  # the solve tells
-            self._call.ask(StatusRequest(ref=ref))
+            self._call.send_request(StatusRequest(ref=ref))
         self._thread = threading.Thread(target=self._run, name="stagelens-status", daemon=True)
         self._thread.start()
 
@@ -199,7 +199,7 @@ class Events:
 
     def close(self) -> None:
         """Wait for the last events. Raises what `on_status` raised."""
-        self._thread.join(_LAST_EVENTS_SECONDS)
+        self._thread.join(_STATUS_TIMEOUT_SECONDS)
         self._call.cancel()
         self._thread.join()
         if self._error is not None:
@@ -207,9 +207,9 @@ class Events:
 
 
 def _answer(call: Call, message: SolveRequest) -> dict[str, str]:
-    call.ask(message)
+    call.send_request(message)
     answers = list(call.receive())
-    call.check()
+    call.check_status()
     return dict(SolveResponse.FromString(answers[0]).exporter_response) if answers else {}
 
 

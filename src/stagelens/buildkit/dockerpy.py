@@ -25,13 +25,13 @@ def adapter(api: docker.APIClient) -> Any:
     return cast(Any, api.get_adapter(api.base_url))
 
 
-def place(api: docker.APIClient) -> str:
+def engine_address(api: docker.APIClient) -> str:
     """Where the engine is: any socket or pipe is `http+docker://localhost` to docker-py itself."""
     own = adapter(api)
     return getattr(own, "socket_path", None) or getattr(own, "npipe_path", None) or api.base_url
 
 
-def url(api: docker.APIClient, path: str) -> str:
+def api_url(api: docker.APIClient, path: str) -> str:
     """The address of an Engine API path, with the client's API version."""
     return cast(Any, api)._url(path)
 

@@ -38,7 +38,7 @@ class BuildError(BuildKitError):
     """The engine ended the build with an error; `what` is its own text."""
 
 
-class EngineGaveUp(BuildKitError):
+class EngineFault(BuildKitError):
     """The engine gave a build up through a fault of its own, however often it was asked; see again.py."""
 
 

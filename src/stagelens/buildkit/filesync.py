@@ -18,36 +18,36 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from stagelens.buildkit.context import Contents, Entry, walk
+from stagelens.buildkit.context import Contents, ContextEntry, walk
 from stagelens.buildkit.errors import ConnectionLost, RpcError, StreamReset
-from stagelens.buildkit.grpc import INTERNAL, NOT_FOUND, Channel, Metadata
+from stagelens.buildkit.grpc import INTERNAL, NOT_FOUND, Metadata, RpcStream
 from stagelens.buildkit.proto.buildkit_pb2 import Packet, Stat
 
 METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
-Read = Callable[[bytes], Generator[bytes]]
+ReadChunks = Callable[[bytes], Generator[bytes]]
 
 
-class Tree(Protocol):
-    """What the engine may read under a name: a `Source` on disk, or `Texts` in memory."""
+class FileSource(Protocol):
+    """What the engine may read under a name: a `FolderSource` on disk, or `MemorySource` in memory."""
 
-    def entries(self, patterns: Metadata) -> Generator[Entry]:
+    def entries(self, patterns: Metadata) -> Generator[ContextEntry]:
         """The paths to announce, in the engine's order, for the patterns in the call's metadata."""
         ...
 
-    def reading(self) -> AbstractContextManager[Read]:
+    def open_reader(self) -> AbstractContextManager[ReadChunks]:
         """A function that yields the chunks of a path, while the context manager is open."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FolderSource:
     """A folder; `exclude` adds to the engine's patterns. Errors are ContextErrors."""
 
     root: Path
     exclude: tuple[str, ...] = ()
 
-    def entries(self, patterns: Metadata) -> Generator[Entry]:
-        """See `Tree`."""
+    def entries(self, patterns: Metadata) -> Generator[ContextEntry]:
+        """See `FileSource`."""
         return walk(
             self.root,
             include=patterns.get("include-patterns", ()),
@@ -56,28 +56,28 @@ class Source:
         )
 
     @contextmanager
-    def reading(self) -> Generator[Read]:
-        """See `Tree`."""
+    def open_reader(self) -> Generator[ReadChunks]:
+        """See `FileSource`."""
         with Contents(self.root) as contents:
-            yield contents.chunks
+            yield contents.read_chunks
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
+class MemorySource:
     """Files that are on no disk, by name: a Dockerfile that was made up, say. No folders, all announced."""
 
     files: Mapping[str, bytes]
     # Always new: the engine takes a file of the same size and time for the one that it has.
     _mtime_ns: int = field(default_factory=time.time_ns)
 
-    def entries(self, patterns: Metadata) -> Generator[Entry]:
-        """See `Tree`."""
+    def entries(self, patterns: Metadata) -> Generator[ContextEntry]:
+        """See `FileSource`."""
         files = {name.encode("utf-8", "surrogateescape"): data for name, data in self.files.items()}
-        yield from [Entry(name, 0o644, len(files[name]), self._mtime_ns) for name in sorted(files)]
+        yield from [ContextEntry(name, 0o644, len(files[name]), self._mtime_ns) for name in sorted(files)]
 
     @contextmanager
-    def reading(self) -> Generator[Read]:
-        """See `Tree`."""
+    def open_reader(self) -> Generator[ReadChunks]:
+        """See `FileSource`."""
         yield lambda path: (self.files[name.decode("utf-8", "surrogateescape")] for name in [path])
 
 
@@ -101,25 +101,27 @@ class FileSync:
     BuildKit asks for "context" and "dockerfile". `on_bytes` is called as contents go out.
     """
 
-    def __init__(self, trees: Mapping[str, Tree], on_bytes: Callable[[Transfer], None] | None = None) -> None:
+    def __init__(
+        self, trees: Mapping[str, FileSource], on_bytes: Callable[[Transfer], None] | None = None
+    ) -> None:
         self._trees = dict(trees)
         self._on_bytes = on_bytes
         self.transfers: list[Transfer] = []
 
-    def methods(self) -> dict[str, Callable[[Channel], None]]:
+    def methods(self) -> dict[str, Callable[[RpcStream], None]]:
         """The gRPC methods to serve."""
         return {METHOD: self._diff_copy}
 
-    def _diff_copy(self, channel: Channel) -> None:
-        metadata = channel.metadata
+    def _diff_copy(self, stream: RpcStream) -> None:
+        metadata = stream.metadata
         name = (metadata.get("dir-name") or [""])[0]
         tree = self._trees.get(name)
         if tree is None:
             raise RpcError(NOT_FOUND, f"no access allowed to dir {name!r}")
         transfer = Transfer(name)
         self.transfers.append(transfer)
-        with tree.reading() as read:
-            _Sender(channel, tree.entries(metadata), read, transfer, self._on_bytes).run()
+        with tree.open_reader() as read:
+            _Sender(stream, tree.entries(metadata), read, transfer, self._on_bytes).run()
 
 
 class _Sender:
@@ -130,13 +132,13 @@ class _Sender:
 
     def __init__(
         self,
-        channel: Channel,
-        entries: Generator[Entry],
-        read: Read,
+        stream: RpcStream,
+        entries: Generator[ContextEntry],
+        read: ReadChunks,
         transfer: Transfer,
         on_bytes: Callable[[Transfer], None] | None,
     ) -> None:
-        self._channel = channel
+        self._stream = stream
         self._entries = entries
         self._read = read
         self._transfer = transfer
@@ -161,14 +163,14 @@ class _Sender:
             raise self._failure
 
     def _listen(self) -> None:
-        for message in self._channel.receive():
+        for message in self._stream.receive():
             packet = Packet.FromString(message)
             if packet.type == Packet.REQ:
                 self._guard(partial(self._send_content, packet.id))
                 if self._failure is not None:
                     return
             elif packet.type == Packet.FIN:
-                self._channel.send(Packet(type=Packet.FIN).SerializeToString())
+                self._stream.send(Packet(type=Packet.FIN).SerializeToString())
                 return
             elif packet.type == Packet.ERR:
                 text = packet.data.decode(errors="replace")
@@ -183,7 +185,7 @@ class _Sender:
             self._failure = self._failure or error
             # The engine answers an ERR by ending the call, which ends the listening.
             with suppress(ConnectionLost, StreamReset):
-                self._channel.send(Packet(type=Packet.ERR, data=str(error).encode()).SerializeToString())
+                self._stream.send(Packet(type=Packet.ERR, data=str(error).encode()).SerializeToString())
 
     def _walk(self) -> None:
         announced = hashlib.sha256()
@@ -197,10 +199,10 @@ class _Sender:
                     self._files[index] = entry.path
                 packet = _stat_packet(entry)
                 announced.update(packet)
-                self._channel.send(packet, flush=False)
+                self._stream.send(packet, flush=False)
                 self._transfer.paths += 1
         self._transfer.digest = announced.hexdigest()
-        self._channel.send(Packet(type=Packet.STAT).SerializeToString())
+        self._stream.send(Packet(type=Packet.STAT).SerializeToString())
 
     def _send_content(self, index: int) -> None:
         path = self._files.pop(index, None)
@@ -210,14 +212,14 @@ class _Sender:
         with closing(self._read(path)) as chunks:
             for chunk in chunks:
                 packet = Packet(type=Packet.DATA, id=index, data=chunk)
-                self._channel.send(packet.SerializeToString(), flush=False)
+                self._stream.send(packet.SerializeToString(), flush=False)
                 self._transfer.content_bytes += len(chunk)
                 if self._on_bytes is not None:
                     self._on_bytes(self._transfer)
-        self._channel.send(Packet(type=Packet.DATA, id=index).SerializeToString(), flush=False)
+        self._stream.send(Packet(type=Packet.DATA, id=index).SerializeToString(), flush=False)
 
 
-def _stat_packet(entry: Entry) -> bytes:
+def _stat_packet(entry: ContextEntry) -> bytes:
     stat = Stat(
         path=entry.path,
         mode=entry.mode,

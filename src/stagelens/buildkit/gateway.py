@@ -18,10 +18,10 @@ from typing import TypeVar
 import docker
 from google.protobuf.message import Message
 
-from stagelens.buildkit.control import Events, start_solve
+from stagelens.buildkit.control import StatusReader, start_solve
 from stagelens.buildkit.errors import BuildCancelled, BuildError, BuildKitError, RpcError
 from stagelens.buildkit.grpc import Call, Client
-from stagelens.buildkit.llb import Graph
+from stagelens.buildkit.llb import LlbGraph
 from stagelens.buildkit.proto.buildkit_pb2 import (
     BridgeSolveRequest,
     BridgeSolveResponse,
@@ -49,13 +49,13 @@ _NONE = -1
 _TMPFS = 4
 _NO_NETWORK = 2
 _MAX_ERROR_BYTES = 4096
-_CLOSING_SECONDS = 20.0
-_MAKING_SECONDS = 5.0
+_CLOSE_TIMEOUT_SECONDS = 20.0
+_CREATE_GRACE_SECONDS = 5.0
 
 M = TypeVar("M", bound=Message)
 
 
-class GatewayRefused(BuildKitError):
+class GatewayUnsupported(BuildKitError):
     """The engine's BuildKit runs no programs for clients: it is older than 0.8 (Docker Engine 20.10)."""
 
 
@@ -67,7 +67,7 @@ class Gateway:
 
     Raises
     ------
-    UpgradeRefused: no BuildKit. GatewayRefused: one that runs no programs. ConnectionLost: no engine.
+    UpgradeRefused: no BuildKit. GatewayUnsupported: one that runs no programs. ConnectionLost: no engine.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class Gateway:
     ) -> None:
         self._cancel = cancel
         self._client = Client(upgrade(api, "/grpc"))
-        self._events: Events | None = None
+        self._events: StatusReader | None = None
         # Each with the seconds that it may still take when the build is to end.
-        self._under_way: dict[Call, float] = {}
-        self._containers: list[Container] = []
+        self._pending_calls: dict[Call, float] = {}
+        self._containers: list[GatewayContainer] = []
         self._closed = False
         try:
             if cancel is not None:
@@ -91,27 +91,27 @@ class Gateway:
             ref = uuid.uuid4().hex
             self._metadata = [("buildkit-controlapi-buildid", ref)]
             self._build = start_solve(self._client, ref, session)
-            offered = self.ask("Ping", Empty(), PongResponse).frontend_capabilities
+            offered = self.unary("Ping", Empty(), PongResponse).frontend_capabilities
             if not any(one.id == _EXEC and one.enabled for one in offered):
-                raise GatewayRefused(
+                raise GatewayUnsupported(
                     "This engine's BuildKit cannot look into a build.",
                     why=f"it does not offer {_EXEC}",
                     remedy="use Docker Engine 20.10 or newer: stagelens doctor",
                 )
             if on_status is not None:
-                self._events = Events(self._client, ref, on_status)
+                self._events = StatusReader(self._client, ref, on_status)
         except BaseException:
             self._client.close()
             raise
 
-    def frontend(self, attributes: Mapping[str, str]) -> Graph:
+    def dockerfile_graph(self, attributes: Mapping[str, str]) -> LlbGraph:
         """The graph that the engine's Dockerfile frontend makes of a Dockerfile; nothing runs yet.
 
         Raises
         ------
         BuildError: the frontend refused it. BuildCancelled, ConnectionLost.
         """
-        return Graph(self._solve(BridgeSolveRequest(frontend="dockerfile.v0", frontend_opt=attributes))[1])
+        return LlbGraph(self._solve(BridgeSolveRequest(frontend="dockerfile.v0", frontend_opt=attributes))[1])
 
     def solve(self, definition: Definition) -> str:
         """A name for what a graph ends in, to mount it; it is made when it is mounted."""
@@ -119,10 +119,10 @@ class Gateway:
 
     def _solve(self, request: BridgeSolveRequest) -> tuple[str, Definition]:
         request.allow_result_return = request.allow_result_array_ref = True
-        ref = self.ask("Solve", request, BridgeSolveResponse).result.ref
+        ref = self.unary("Solve", request, BridgeSolveResponse).result.ref
         return ref.id, getattr(ref, "def")
 
-    def container(self, root: str, mounts: Mapping[str, str], scratch: str) -> Container:
+    def new_container(self, root: str, mounts: Mapping[str, str], scratch: str) -> GatewayContainer:
         """A container on `root`, with results mounted to be read at absolute paths, and no network.
 
         At `scratch` it may write, in memory. Steps that the cache lacks run now.
@@ -134,40 +134,40 @@ class Gateway:
         made.append(Mount(dest=scratch, mount_type=_TMPFS, input=_NONE, output=_NONE))
         name = uuid.uuid4().hex
         request = NewContainerRequest(container_id=name, mounts=made, network=_NO_NETWORK)
-        container = Container(self, name)
+        container = GatewayContainer(self, name)
         self._containers.append(container)
         # The engine makes it although the call was given up: then it would come after its release.
-        self.ask("NewContainer", request, Empty, grace=_MAKING_SECONDS)
+        self.unary("NewContainer", request, Empty, grace=_CREATE_GRACE_SECONDS)
         return container
 
-    def ask(self, method: str, request: Message, answer: type[M], grace: float = 0.0) -> M:
+    def unary(self, method: str, request: Message, answer: type[M], grace: float = 0.0) -> M:
         """Call one of the bridge's methods that answer with one message.
 
         When it is to end meanwhile, the answer is waited for `grace` seconds more.
         """
-        with self.call(method, grace) as call, self.told():
+        with self.call(method, grace) as call, self.translate_errors():
             try:
-                call.ask(request)
+                call.send_request(request)
                 answers = list(call.receive())
             except BaseException as error:
                 if grace and not isinstance(error, Exception):
-                    _await(call, grace)
+                    _wait_for_answer(call, grace)
                 raise
-            call.check()
+            call.check_status()
         return answer.FromString(b"".join(answers))
 
     @contextlib.contextmanager
     def call(self, method: str, grace: float = 0.0) -> Generator[Call]:
         """A call of the bridge; given up in the end, or `grace` seconds after the build is cancelled."""
-        with self.told():
+        with self.translate_errors():
             call = self._client.call(f"{_SERVICE}/{method}", self._metadata)
-        self._under_way[call] = grace
+        self._pending_calls[call] = grace
         try:
             if self._cancelled and not self._closed and method != _RELEASE:
                 raise BuildCancelled("The build was cancelled.")
             yield call
         finally:
-            self._under_way.pop(call, None)
+            self._pending_calls.pop(call, None)
             call.cancel()
 
     @property
@@ -176,14 +176,14 @@ class Gateway:
 
     def _interrupt(self) -> None:
         """Wake whoever waits for the engine."""
-        for call, grace in list(self._under_way.items()):
+        for call, grace in list(self._pending_calls.items()):
             if grace:
-                _later(grace, call.cancel).start()
+                _daemon_timer(grace, call.cancel).start()
             else:
                 call.cancel()
 
     @contextlib.contextmanager
-    def told(self) -> Generator[None]:
+    def translate_errors(self) -> Generator[None]:
         """Within it, errors are told in the terms of a build."""
         try:
             yield
@@ -203,14 +203,14 @@ class Gateway:
         if self._closed:
             return
         self._closed = True
-        last_resort = _later(_CLOSING_SECONDS, self._client.close)
+        last_resort = _daemon_timer(_CLOSE_TIMEOUT_SECONDS, self._client.close)
         with defer_signals():
             last_resort.start()
             try:
                 for one in self._containers:
                     one.release()
                 with contextlib.suppress(BuildKitError):
-                    self.ask("Return", ReturnRequest(result=Result()), Empty)
+                    self.unary("Return", ReturnRequest(result=Result()), Empty)
                     list(self._build.receive())
                 if self._events is not None:
                     self._events.close()
@@ -228,10 +228,10 @@ class Gateway:
         self.close()
 
 
-def _await(call: Call, seconds: float) -> None:
+def _wait_for_answer(call: Call, seconds: float) -> None:
     """Wait for the end of an answer that an interrupt cut short, at most so long."""
     with defer_signals():
-        enough = _later(seconds, call.cancel)
+        enough = _daemon_timer(seconds, call.cancel)
         enough.start()
         with contextlib.suppress(BuildKitError):
             for _ in call.receive():
@@ -239,48 +239,50 @@ def _await(call: Call, seconds: float) -> None:
         enough.cancel()
 
 
-def _later(seconds: float, action: Callable[[], None]) -> threading.Timer:
+def _daemon_timer(seconds: float, action: Callable[[], None]) -> threading.Timer:
     timer = threading.Timer(seconds, action)
     timer.daemon = True
     return timer
 
 
-class Container:
+class GatewayContainer:
     """A container of a gateway, in which programs run; released with its build at the latest."""
 
     def __init__(self, gateway: Gateway, name: str) -> None:
         self._gateway = gateway
         self._name = name
         self._released = False
-        self._programs: list[Process] = []
+        self._processes: list[ContainerProcess] = []
 
-    def run(self, *arguments: str, env: Mapping[str, str]) -> Process:
+    def start(self, *arguments: str, env: Mapping[str, str]) -> ContainerProcess:
         """Start a program as root in /, and hand over its three streams."""
         meta = ProcessMeta(args=arguments, env=[f"{k}={v}" for k, v in env.items()], cwd="/", user="0:0")
         # One that nobody knows of would keep the container from its end.
         with defer_signals():
-            self._programs.append(
-                Process(self._gateway, InitMessage(container_id=self._name, meta=meta, fds=[0, 1, 2]))
+            self._processes.append(
+                ContainerProcess(
+                    self._gateway, InitMessage(container_id=self._name, meta=meta, fds=[0, 1, 2])
+                )
             )
-        return self._programs[-1]
+        return self._processes[-1]
 
     def release(self) -> None:
         """Stop what runs in it, and let go of its mounts. Calling it again does nothing."""
         if not self._released:
             self._released = True
             # Even one that is killed has not ended for BuildKit while its input is open (os/exec's Wait).
-            for program in self._programs:
-                program.close_input()
+            for process in self._processes:
+                process.close_input()
             with contextlib.suppress(BuildKitError):  # it tells of a program's exit code again
                 request = ReleaseContainerRequest(container_id=self._name)
-                self._gateway.ask(_RELEASE, request, Empty, grace=_CLOSING_SECONDS)
+                self._gateway.unary(_RELEASE, request, Empty, grace=_CLOSE_TIMEOUT_SECONDS)
 
 
 class ProcessEnded(BuildKitError):
     """A program in a container ended while more was expected of it."""
 
 
-class Process:
+class ContainerProcess:
     """A running program: bytes in, bytes out. For one thread."""
 
     def __init__(self, gateway: Gateway, init: InitMessage) -> None:
@@ -288,8 +290,8 @@ class Process:
         self._stack = contextlib.ExitStack()
         self._call = self._stack.enter_context(gateway.call("ExecProcess"))
         self._id = uuid.uuid4().hex
-        self._out = bytearray()
-        self._errors = bytearray()
+        self._stdout = bytearray()
+        self._stderr = bytearray()
         self._messages = self._call.receive()
         self._input_ended = False
         self._send(ExecMessage(process_id=self._id, init=init))
@@ -299,7 +301,7 @@ class Process:
         self._send(ExecMessage(process_id=self._id, file=FdMessage(fd=0, data=data)))
 
     def _send(self, message: ExecMessage) -> None:
-        with self._gateway.told():
+        with self._gateway.translate_errors():
             self._call.send(message.SerializeToString())
 
     def read(self, count: int) -> bytes:
@@ -309,38 +311,38 @@ class Process:
         ------
         ProcessEnded: it ended before, with what it said on standard error. BuildCancelled, ConnectionLost.
         """
-        while len(self._out) < count:
-            self._take()
-        data = bytes(self._out[:count])
-        del self._out[:count]
+        while len(self._stdout) < count:
+            self._receive()
+        data = bytes(self._stdout[:count])
+        del self._stdout[:count]
         return data
 
     def read_line(self, limit: int) -> bytes:
         """A line of its standard output, of at most `limit` bytes, without its end. Raises as `read`."""
-        while (end := self._out.find(b"\n")) < 0:
-            if len(self._out) > limit:
+        while (end := self._stdout.find(b"\n")) < 0:
+            if len(self._stdout) > limit:
                 raise ProcessEnded("A program in the engine wrote a line without an end.")
-            self._take()
+            self._receive()
         return self.read(end + 1)[:-1]
 
-    def _take(self) -> None:
-        with self._gateway.told():
+    def _receive(self) -> None:
+        with self._gateway.translate_errors():
             message = next(self._messages, None)
             if message is None:
-                self._call.check()
+                self._call.check_status()
         step = ExecMessage.FromString(message) if message is not None else None
         match step and step.WhichOneof("input"):
             case "file" if step and step.file.fd == 1:
-                self._out += step.file.data
+                self._stdout += step.file.data
             case "file" if step:
-                self._errors += step.file.data
-                del self._errors[:-_MAX_ERROR_BYTES]
+                self._stderr += step.file.data
+                del self._stderr[:-_MAX_ERROR_BYTES]
             case "started" | "exit":
                 pass  # output may still come
             case _:
                 raise ProcessEnded(
                     "A program in the engine ended too early.",
-                    why=self._errors.decode("utf-8", "replace").strip() or None,
+                    why=self._stderr.decode("utf-8", "replace").strip() or None,
                 )
 
     def close_input(self) -> None:
@@ -356,5 +358,5 @@ class Process:
         self.close_input()
         with contextlib.suppress(BuildKitError):
             while True:
-                self._take()
+                self._receive()
         self._stack.close()

@@ -28,7 +28,7 @@ M = TypeVar("M", bound=Message)
 Metadata = Mapping[str, list[str]]
 
 
-class Channel:
+class RpcStream:
     """One gRPC call on a stream, seen from either side: messages as bytes, in and out."""
 
     def __init__(self, stream: Stream) -> None:
@@ -91,7 +91,7 @@ class Channel:
         self._stream.cancel()
 
 
-Handler = Callable[[Channel], None]
+Handler = Callable[[RpcStream], None]
 
 
 class Server:
@@ -142,11 +142,11 @@ class Server:
         if handler is None:
             stream.send_headers(_status(UNIMPLEMENTED, f"unknown method {path}"), end=True)
             return
-        channel = Channel(stream)
+        rpc = RpcStream(stream)
         status = _status(OK, "")
         try:
-            handler(channel)
-            channel.flush()
+            handler(rpc)
+            rpc.flush()
         except (ConnectionLost, StreamReset):
             raise
         except RpcError as error:
@@ -158,25 +158,25 @@ class Server:
         stream.send_headers(status, end=True)
 
 
-class Call(Channel):
+class Call(RpcStream):
     """A call that we made."""
 
     def __init__(self, stream: Stream, path: str) -> None:
         super().__init__(stream)
         self._path = path
 
-    def ask(self, request: Message) -> None:
+    def send_request(self, request: Message) -> None:
         """Send the one message of this call; an answer may come before all of it is out, an error's say."""
         with contextlib.suppress(StreamReset):
             self.send(request.SerializeToString())
-            self.finish()
+            self.close_send()
 
-    def finish(self) -> None:
+    def close_send(self) -> None:
         """End our half: no more messages from us."""
         self.flush()
         self._stream.send(b"", end=True)
 
-    def check(self) -> None:
+    def check_status(self) -> None:
         """After the last message. Raises RpcError where the status is other than OK."""
         trailers = self._stream.trailers or self._stream.headers
         code = int((header(trailers, "grpc-status") or [str(UNKNOWN)])[0])
@@ -214,10 +214,10 @@ class Client:
         """
         call = self.call(path)
         try:
-            call.ask(request)
+            call.send_request(request)
             for message in call.receive():
                 yield response.FromString(message)
-            call.check()
+            call.check_status()
         finally:
             call.cancel()
 

@@ -83,7 +83,7 @@ class Stream:
         """Give the stream up, whatever its state."""
         self._connection.reset(self.id)
 
-    def check(self) -> None:
+    def raise_if_reset(self) -> None:
         """Raise what ended this stream, if anything did."""
         if self._reset is not None:
             raise self._reset
@@ -115,7 +115,7 @@ class Stream:
         self.received_headers.set()
 
     @property
-    def live(self) -> bool:
+    def is_open(self) -> bool:
         """Whether bytes may still be sent on it."""
         return self._reset is None
 
@@ -187,18 +187,18 @@ class Connection:
         view = memoryview(data)
         while view or end:
             with self.changed:
-                room = self._wait_for_window(stream) if view else 1
-                taken, view = view[:room], view[room:]
+                allowed = self._wait_for_window(stream) if view else 1
+                chunk, view = view[:allowed], view[allowed:]
                 last = end and not view
                 frame = self._h2.max_outbound_frame_size
                 try:
-                    for start in range(0, max(len(taken), 1), frame):
-                        piece = taken[start : start + frame]
-                        final = last and start + frame >= len(taken)
+                    for start in range(0, max(len(chunk), 1), frame):
+                        piece = chunk[start : start + frame]
+                        final = last and start + frame >= len(chunk)
                         self._h2.send_data(stream.id, bytes(piece), end_stream=final)
                 except h2.exceptions.StreamClosedError as error:
                     raise StreamReset("The stream is closed.") from error
-                self.sent_bytes += len(taken)
+                self.sent_bytes += len(chunk)
             self._flush()
             if last:
                 return
@@ -206,13 +206,13 @@ class Connection:
     def _wait_for_window(self, stream: Stream) -> int:
         while True:
             self._check_open()
-            stream.check()
+            stream.raise_if_reset()
             try:
-                room = self._h2.local_flow_control_window(stream.id)
+                allowed = self._h2.local_flow_control_window(stream.id)
             except h2.exceptions.StreamClosedError as error:
                 raise StreamReset("The stream is closed.") from error
-            if room > 0:
-                return room
+            if allowed > 0:
+                return allowed
             self.changed.wait()
 
     def acknowledge(self, stream_id: int, count: int) -> None:
@@ -250,7 +250,7 @@ class Connection:
                 with contextlib.suppress(h2.exceptions.ProtocolError):
                     self._h2.close_connection()
             # In one go: whoever waits for the lock to send must find the connection ended.
-            self._ended(ConnectionLost("The connection was closed."))
+            self._end_streams(ConnectionLost("The connection was closed."))
         self._flush(quietly=True)
         shut(self._sock)
         if self._reader.is_alive() and threading.current_thread() is not self._reader:
@@ -262,9 +262,9 @@ class Connection:
 
     def _end(self, error: ConnectionLost) -> None:
         with self.changed:
-            self._ended(error)
+            self._end_streams(error)
 
-    def _ended(self, error: ConnectionLost) -> None:
+    def _end_streams(self, error: ConnectionLost) -> None:
         """Fail what is under way, and all that comes; with the lock held."""
         if not self._closed:
             self._closed = True
@@ -281,14 +281,14 @@ class Connection:
         thread is never held up by a slow `sendall` of another thread.
         """
         with self.changed:
-            self._collect()
+            self._queue_output()
         while self._queued:
             if not self._writing.acquire(blocking=False):
                 return
             try:
                 while True:
                     with self.changed:
-                        self._collect()
+                        self._queue_output()
                         data = b"".join(self._queued)
                         self._queued.clear()
                     if not data:
@@ -303,7 +303,7 @@ class Connection:
             finally:
                 self._writing.release()
 
-    def _collect(self) -> None:
+    def _queue_output(self) -> None:
         """Take over what h2 has to send; with the lock held."""
         if data := self._h2.data_to_send():
             self._queued.append(data)
@@ -333,7 +333,7 @@ class Connection:
         stream_id = cast(int | None, getattr(event, "stream_id", None))
         if isinstance(event, h2.events.ConnectionTerminated):
             # h2 takes nothing more in either direction from here on.
-            self._ended(ConnectionLost("The engine closed the connection."))
+            self._end_streams(ConnectionLost("The engine closed the connection."))
         if isinstance(event, h2.events.RequestReceived):
             stream = Stream(self, event.stream_id or 0)
             self._streams[stream.id] = stream
@@ -342,7 +342,7 @@ class Connection:
             self._h2.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 0)
         if stream_id and (stream := self._streams.get(stream_id)) is not None:
             stream.deliver(event)
-            if not stream.live:
+            if not stream.is_open:
                 self._streams.pop(stream_id, None)
 
 

@@ -16,24 +16,24 @@ _NAME = "llb.customname"  # of an op's description: what the builds' events call
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
+class OpOutput:
     """An output of an op: a tree of files."""
 
     digest: str
     index: int
 
 
-class Graph:
-    """A definition, to be read and cut; `end` is what it ends in, None where that is nothing (scratch)."""
+class LlbGraph:
+    """A definition, to be read and cut; `result` is what it ends in, None where that is nothing (scratch)."""
 
     def __init__(self, definition: Definition) -> None:
         self._metadata = definition.metadata
         self._raw = {_digest(raw): raw for raw in _ops(definition)}
         self._parsed = {digest: Op.FromString(raw) for digest, raw in self._raw.items()}
         last = next(reversed(self._parsed.values()), Op())
-        self.end = Edge(last.inputs[0].digest, last.inputs[0].index) if len(last.inputs) == 1 else None
+        self.result = OpOutput(last.inputs[0].digest, last.inputs[0].index) if len(last.inputs) == 1 else None
 
-    def names(self) -> Iterator[tuple[str, str]]:
+    def named_ops(self) -> Iterator[tuple[str, str]]:
         """The digest and the name of each op that has one, inputs first."""
         for digest in self._raw:
             if name := self.name(digest):
@@ -43,14 +43,14 @@ class Graph:
         """What the builds' events call an op; "" where it has no name of its own."""
         return self._metadata[digest].description.get(_NAME, "") if digest in self._metadata else ""
 
-    def output(self, digest: str) -> Edge:
+    def root_output(self, digest: str) -> OpOutput:
         """An op's tree: that of a step's root, or the one that its file actions leave."""
         op = self._parsed[digest]
         outputs = [mount.output for mount in op.exec.mounts if mount.dest == "/"]
         outputs += [action.output for action in op.file.actions if action.output >= 0]
-        return Edge(digest, outputs[-1] if outputs else 0)
+        return OpOutput(digest, outputs[-1] if outputs else 0)
 
-    def below(self, edge: Edge) -> Edge | None:
+    def parent(self, edge: OpOutput) -> OpOutput | None:
         """What an output was made upon, the step before it in its stage; None for sources and scratch."""
         op = self._parsed[edge.digest]
         place = -1
@@ -76,21 +76,21 @@ class Graph:
             at = min(place - len(op.inputs), at - 1)  # an action stands on earlier ones only
         return -1
 
-    def copied(self, digest: str) -> Edge | None:
+    def copy_source(self, digest: str) -> OpOutput | None:
         """What a COPY's first action copies from, None where the op copies nothing."""
         op = self._parsed[digest]
         places = (action.secondary_input for action in op.file.actions)
         return next((edge for place in places if (edge := _edge(op, place)) is not None), None)
 
-    def copies(self, digest: str) -> tuple[tuple[str, ...], str] | None:
+    def copy_paths(self, digest: str) -> tuple[tuple[str, ...], str] | None:
         """What a COPY takes and where it puts that, from the root; None where the op copies nothing."""
         op = self._parsed[digest]
         if op.WhichOneof("op") == "merge" and op.merge.inputs:  # a linked one is laid upon the others
-            return self.copies(op.inputs[op.merge.inputs[-1].input].digest)
+            return self.copy_paths(op.inputs[op.merge.inputs[-1].input].digest)
         copies = [action.copy for action in op.file.actions if action.HasField("copy")]
         return (tuple(copy.src for copy in copies), copies[0].dest) if copies else None
 
-    def until(self, edge: Edge) -> Definition:
+    def definition_of(self, edge: OpOutput) -> Definition:
         """The definition of one output, with all that it needs and no more."""
         needed: set[str] = set()
         waiting = [edge.digest]
@@ -113,16 +113,16 @@ def image_definition(name: str) -> Definition:
     """The graph of an image alone, by its full name."""
     source = Op(source=SourceOp(identifier=f"docker-image://{name}")).SerializeToString()
     made = Definition()
-    _ops(made).extend([source, _end(Edge(_digest(source), 0))])
+    _ops(made).extend([source, _end(OpOutput(_digest(source), 0))])
     return made
 
 
-def _end(edge: Edge) -> bytes:
+def _end(edge: OpOutput) -> bytes:
     return Op(inputs=[Input(digest=edge.digest, index=edge.index)]).SerializeToString()
 
 
-def _edge(op: Op, place: int) -> Edge | None:
-    return Edge(op.inputs[place].digest, op.inputs[place].index) if 0 <= place < len(op.inputs) else None
+def _edge(op: Op, place: int) -> OpOutput | None:
+    return OpOutput(op.inputs[place].digest, op.inputs[place].index) if 0 <= place < len(op.inputs) else None
 
 
 def _ops(definition: Definition):

@@ -16,22 +16,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagelens.buildkit.context.folder import Folder, Folders, open_root
+from stagelens.buildkit.context.folder import OpenFolder, OpenFolders, open_root
 from stagelens.buildkit.context.walk import GO_DIRECTORY, GO_SYMLINK, TYPE_BITS
 from stagelens.buildkit.errors import ResultError
-from stagelens.buildkit.grpc import Channel
+from stagelens.buildkit.grpc import RpcStream
 from stagelens.buildkit.proto.buildkit_pb2 import Packet, Stat
 from stagelens.text import file_name
 
 # The engine serves requests from a bounded queue and stops reading when it is full: never ask for more.
-_ASKED = 64
+_MAX_REQUESTED = 64
 _MAX_PATHS = 5_000_000
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _GO_STICKY = 1 << 20
 
 
 @dataclass(slots=True)
-class Received:
+class ReceivedCounts:
     """Counts of what arrived; `skipped` names what a plain folder cannot hold: devices and pipes."""
 
     paths: int = 0
@@ -56,15 +56,15 @@ class _File:
 class Receiver:
     """Writes one transfer below `target`, which is there already; `limit` is in bytes of content."""
 
-    def __init__(self, channel: Channel, target: Path, limit: int | None, counts: Received) -> None:
-        self._channel = channel
+    def __init__(self, stream: RpcStream, target: Path, limit: int | None, counts: ReceivedCounts) -> None:
+        self._stream = stream
         self._target = target
         self._limit = limit
         self._counts = counts
-        self._folders = Folders(open_root(target))
+        self._folders = OpenFolders(open_root(target))
         self._token = f".stagelens-{secrets.token_hex(4)}-"
         self._waiting: deque[tuple[int, _File]] = deque()
-        self._asked: dict[int, _File] = {}
+        self._requested: dict[int, _File] = {}
         self._links: list[tuple[bytes, bytes]] = []
         self._made: list[tuple[bytes, int, int]] = []
         self._announced = False
@@ -77,29 +77,29 @@ class Receiver:
         ResultError: a path that no tree has, more than `limit`, or the system refuses to write.
         """
         try:
-            for message in self._channel.receive():
+            for message in self._stream.receive():
                 packet = Packet.FromString(message)
                 if packet.type == Packet.FIN:
                     return
-                self._take(packet)
-                if self._announced and not self._waiting and not self._asked:
+                self._handle(packet)
+                if self._announced and not self._waiting and not self._requested:
                     self._finish()
                     self._announced = False  # once
-                    self._channel.send(Packet(type=Packet.FIN).SerializeToString())
+                    self._stream.send(Packet(type=Packet.FIN).SerializeToString())
         finally:
             self._abandon()
             self._folders.close()
         raise ResultError("The engine stopped in the middle of the result.", where=str(self._target))
 
-    def _take(self, packet: Packet) -> None:
+    def _handle(self, packet: Packet) -> None:
         if packet.type == Packet.STAT and not packet.HasField("stat"):
             self._announced = True
         elif packet.type == Packet.STAT:
             path = packet.stat.path
             try:
-                self._place(self._counts.paths, path, packet.stat)
+                self._receive_entry(self._counts.paths, path, packet.stat)
             except OSError as error:
-                raise self._refused(path, error) from error
+                raise self._write_error(path, error) from error
             self._counts.paths += 1
             if self._counts.paths > _MAX_PATHS:
                 raise ResultError(f"The result has more than {_MAX_PATHS} paths.")
@@ -108,9 +108,9 @@ class Receiver:
         elif packet.type == Packet.ERR:
             text = packet.data.decode(errors="replace")
             raise ResultError("The engine could not send the result.", why=text)
-        self._ask()
+        self._request_files()
 
-    def _place(self, index: int, path: bytes, entry: Stat) -> None:
+    def _receive_entry(self, index: int, path: bytes, entry: Stat) -> None:
         above, name = _split(path)
         folder = self._folders.get(above)
         kind = entry.mode & TYPE_BITS
@@ -120,7 +120,7 @@ class Receiver:
         elif kind == GO_SYMLINK:
             temporary = f"{self._token}{index}"
             os.symlink(os.fsdecode(entry.linkname), folder.name(temporary), dir_fd=folder.descriptor)
-            self._into_place(folder, temporary, name)
+            self._rename_into_place(folder, temporary, name)
             if os.utime in os.supports_follow_symlinks:
                 _set_time(folder, name, entry.mod_time)
         elif kind:
@@ -131,20 +131,20 @@ class Receiver:
         else:
             self._counts.content_bytes += entry.size
             if self._limit is not None and self._counts.content_bytes > self._limit:
-                raise ResultError(f"The result is larger than {self._limit} bytes.", where=_shown(path))
+                raise ResultError(f"The result is larger than {self._limit} bytes.", where=_printable(path))
             self._counts.files += 1
             temporary = f"{self._token}{index}"
             file = _File(path, _mode(entry.mode), entry.mod_time, entry.size, dict(entry.xattrs), temporary)
             self._waiting.append((index, file))
 
-    def _ask(self) -> None:
-        while self._waiting and len(self._asked) < _ASKED:
+    def _request_files(self) -> None:
+        while self._waiting and len(self._requested) < _MAX_REQUESTED:
             index, file = self._waiting.popleft()
-            self._asked[index] = file
-            self._channel.send(Packet(type=Packet.REQ, id=index).SerializeToString(), flush=False)
+            self._requested[index] = file
+            self._stream.send(Packet(type=Packet.REQ, id=index).SerializeToString(), flush=False)
 
     def _data(self, index: int, data: bytes) -> None:
-        file = self._asked.get(index)
+        file = self._requested.get(index)
         if file is None:
             raise ResultError(f"The engine sent a file that was not asked for ({index}).")
         try:
@@ -157,18 +157,18 @@ class Receiver:
                 file.left -= len(data)
                 if file.left < 0:
                     raise ResultError(
-                        "A file of the result is longer than announced.", where=_shown(file.path)
+                        "A file of the result is longer than announced.", where=_printable(file.path)
                     )
                 _write(file.descriptor, data)
             else:
                 self._complete(file)
-                del self._asked[index]
+                del self._requested[index]
         except OSError as error:
-            raise self._refused(file.path, error) from error
+            raise self._write_error(file.path, error) from error
 
     def _complete(self, file: _File) -> None:
         if file.left:
-            raise ResultError("A file of the result ended too early.", where=_shown(file.path))
+            raise ResultError("A file of the result ended too early.", where=_printable(file.path))
         for key, value in file.xattrs.items():
             if key.startswith("user.") and hasattr(os, "setxattr"):
                 with suppress(OSError):  # not every file system has them
@@ -180,7 +180,7 @@ class Receiver:
         descriptor, file.descriptor = file.descriptor, -1
         os.close(descriptor)
         _set_time(folder, file.temporary, file.mtime_ns)
-        self._into_place(folder, file.temporary, name)
+        self._rename_into_place(folder, file.temporary, name)
         file.temporary = ""
 
     def _finish(self) -> None:
@@ -189,7 +189,7 @@ class Receiver:
             try:
                 self._link(path, first)
             except OSError as error:
-                raise self._refused(path, error) from error
+                raise self._write_error(path, error) from error
         for path, mode, mtime_ns in reversed(self._made):
             above, name = _split(path)
             try:
@@ -198,13 +198,13 @@ class Receiver:
                 if folder.descriptor is not None:
                     os.fchmod(folder.descriptor, mode)
             except OSError as error:
-                raise self._refused(path, error) from error
+                raise self._write_error(path, error) from error
 
     def _link(self, path: bytes, first: bytes) -> None:
         (above, name), (first_above, first_name) = _split(path), _split(first)
         source, folder = self._folders.get(first_above), self._folders.get(above)
         if not stat.S_ISREG(source.status(first_name).st_mode):
-            raise ResultError("A hard link of the result leads to no file.", where=_shown(path))
+            raise ResultError("A hard link of the result leads to no file.", where=_printable(path))
         temporary = f"{self._token}link"
         os.link(
             source.name(first_name),
@@ -213,18 +213,18 @@ class Receiver:
             dst_dir_fd=folder.descriptor,
             follow_symlinks=os.link not in os.supports_follow_symlinks,
         )
-        self._into_place(folder, temporary, name)
+        self._rename_into_place(folder, temporary, name)
         with suppress(FileNotFoundError):  # renaming a link to another one of the same file does nothing
             os.unlink(folder.name(temporary), dir_fd=folder.descriptor)
 
-    def _make_folder(self, folder: Folder, name: str) -> None:
+    def _make_folder(self, folder: OpenFolder, name: str) -> None:
         with suppress(FileNotFoundError):
             if stat.S_ISDIR(folder.status(name).st_mode):
                 return
             os.unlink(folder.name(name), dir_fd=folder.descriptor)
         os.mkdir(folder.name(name), 0o700, dir_fd=folder.descriptor)
 
-    def _into_place(self, folder: Folder, temporary: str, name: str) -> None:
+    def _rename_into_place(self, folder: OpenFolder, temporary: str, name: str) -> None:
         try:
             os.replace(
                 folder.name(temporary),
@@ -238,17 +238,17 @@ class Receiver:
             raise
 
     def _abandon(self) -> None:
-        for file in self._asked.values():
+        for file in self._requested.values():
             if file.descriptor >= 0:
                 os.close(file.descriptor)
             with suppress(OSError):
                 folder = self._folders.get(_split(file.path)[0])
                 os.unlink(folder.name(file.temporary), dir_fd=folder.descriptor)
 
-    def _refused(self, path: bytes, error: OSError) -> ResultError:
+    def _write_error(self, path: bytes, error: OSError) -> ResultError:
         return ResultError(
             "The build's result cannot be written.",
-            where=str(self._target / _shown(path)),
+            where=str(self._target / _printable(path)),
             why=error.strerror,
             remedy="make room for it, or give another folder; what is in the way is left as it was",
         )
@@ -259,11 +259,11 @@ def _split(path: bytes) -> tuple[bytes, str]:
     parts = path.split(b"/")
     strange = any(part in (b"", b".", b"..") or b"\0" in part for part in parts)
     if strange or (os.name == "nt" and any(sign in path for sign in (b"\\", b":"))):
-        raise ResultError("The engine sent a path that leads out of the result.", where=_shown(path))
+        raise ResultError("The engine sent a path that leads out of the result.", where=_printable(path))
     return b"/".join(parts[:-1]), os.fsdecode(parts[-1])
 
 
-def _shown(path: bytes) -> str:
+def _printable(path: bytes) -> str:
     return file_name(path.decode("utf-8", "surrogateescape"))
 
 
@@ -271,7 +271,7 @@ def _mode(go_mode: int) -> int:
     return go_mode & 0o777 | (stat.S_ISVTX if go_mode & _GO_STICKY else 0)
 
 
-def _set_time(folder: Folder, name: str, mtime_ns: int) -> None:
+def _set_time(folder: OpenFolder, name: str, mtime_ns: int) -> None:
     if os.utime in os.supports_follow_symlinks:
         os.utime(folder.name(name), ns=(mtime_ns, mtime_ns), dir_fd=folder.descriptor, follow_symlinks=False)
     else:

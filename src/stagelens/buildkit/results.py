@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from stagelens.buildkit.errors import ResultError, RpcError
-from stagelens.buildkit.grpc import INTERNAL, Channel, Handler
+from stagelens.buildkit.grpc import INTERNAL, Handler, RpcStream
 from stagelens.buildkit.proto.buildkit_pb2 import BytesMessage
-from stagelens.buildkit.receive import Received, Receiver
+from stagelens.buildkit.receive import ReceivedCounts, Receiver
 
 _METHOD = "/moby.filesync.v1.FileSend/DiffCopy"
 
@@ -44,9 +44,9 @@ class FileSend:
         """The gRPC methods to serve."""
         return {_METHOD: self.receive}
 
-    def receive(self, channel: Channel) -> None:
+    def receive(self, stream: RpcStream) -> None:
         """Take one result in."""
-        for message in channel.receive():
+        for message in stream.receive():
             data = BytesMessage.FromString(message).data
             self.received_bytes += len(data)
             if self._limit is not None and self.received_bytes > self._limit:
@@ -67,11 +67,11 @@ class TarFile:
         """The gRPC methods to serve."""
         return {_METHOD: self._receive}
 
-    def _receive(self, channel: Channel) -> None:
+    def _receive(self, stream: RpcStream) -> None:
         temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
         try:
             with temporary.open("xb") as file:
-                FileSend(file, self._limit).receive(channel)
+                FileSend(file, self._limit).receive(stream)
             temporary.replace(self.path)
         except OSError as error:
             raise ResultError(
@@ -94,17 +94,17 @@ class LocalFolder:
     def __init__(self, path: str | Path, limit: int | None = None) -> None:
         self.path = Path(path)
         self._limit = limit
-        self.received = Received()
+        self.received = ReceivedCounts()
 
     def methods(self) -> dict[str, Handler]:
         """The gRPC methods to serve."""
         return {_METHOD: self._receive}
 
-    def _receive(self, channel: Channel) -> None:
-        self.received = Received()
+    def _receive(self, stream: RpcStream) -> None:
+        self.received = ReceivedCounts()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            receiver = Receiver(channel, self.path, self._limit, self.received)
+            receiver = Receiver(stream, self.path, self._limit, self.received)
         except OSError as error:
             raise ResultError(
                 "The build's result cannot be written.",

@@ -16,7 +16,7 @@ from typing import Protocol
 from google.protobuf.message import Message
 
 from stagelens.buildkit.errors import BuildKitError, RpcError
-from stagelens.buildkit.grpc import INTERNAL, NOT_FOUND, Channel, Handler
+from stagelens.buildkit.grpc import INTERNAL, NOT_FOUND, Handler, RpcStream
 from stagelens.buildkit.proto.buildkit_pb2 import (
     BytesMessage,
     CheckAgentRequest,
@@ -30,7 +30,7 @@ _CHUNK_BYTES = 32 * 1024
 MAX_SECRET_BYTES = 500 * 1024  # BuildKit's own limit, session/secrets
 
 
-class Service(Protocol):
+class SessionService(Protocol):
     """Something a session can serve."""
 
     def methods(self) -> Mapping[str, Handler]:
@@ -38,12 +38,12 @@ class Service(Protocol):
         ...
 
 
-def unary(handler: Callable[[bytes], Message]) -> Handler:
+def unary_handler(handler: Callable[[bytes], Message]) -> Handler:
     """A handler that takes one message and answers with one."""
 
-    def run(channel: Channel) -> None:
-        for message in channel.receive():
-            channel.send(handler(message).SerializeToString())
+    def run(stream: RpcStream) -> None:
+        for message in stream.receive():
+            stream.send(handler(message).SerializeToString())
             return
 
     return run
@@ -54,7 +54,7 @@ class Health:
 
     def methods(self) -> dict[str, Handler]:
         """The gRPC methods to serve."""
-        return {"/grpc.health.v1.Health/Check": unary(lambda _: HealthCheckResponse(status=1))}
+        return {"/grpc.health.v1.Health/Check": unary_handler(lambda _: HealthCheckResponse(status=1))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,12 @@ class Secrets:
     def __init__(self, secrets: Mapping[str, bytes | Path | Env]) -> None:
         self._secrets = dict(secrets)
         self._lock = threading.Lock()
-        self._given: set[str] = set()
+        self._served: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
 
     def methods(self) -> dict[str, Handler]:
         """The gRPC methods to serve."""
-        return {"/moby.buildkit.secrets.v1.Secrets/GetSecret": unary(self._get)}
+        return {"/moby.buildkit.secrets.v1.Secrets/GetSecret": unary_handler(self._get)}
 
     def mask(self, text: str) -> str:
         """`text` with `***` in place of each secret that was handed out, and of each line of one.
@@ -95,8 +95,8 @@ class Secrets:
             raise RpcError(INTERNAL, f"secret {name} is larger than {MAX_SECRET_BYTES} bytes")
         text = value.decode("utf-8", "replace")
         with self._lock:
-            self._given |= {part for line in (text, *text.splitlines()) if len(part := line.strip()) >= 4}
-            longest_first = sorted(self._given, key=len, reverse=True)
+            self._served |= {part for line in (text, *text.splitlines()) if len(part := line.strip()) >= 4}
+            longest_first = sorted(self._served, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
         return GetSecretResponse(data=value)
 
@@ -140,7 +140,7 @@ class SshAgents:
     def methods(self) -> dict[str, Handler]:
         """The gRPC methods to serve."""
         return {
-            "/moby.sshforward.v1.SSH/CheckAgent": unary(self._check),
+            "/moby.sshforward.v1.SSH/CheckAgent": unary_handler(self._check),
             "/moby.sshforward.v1.SSH/ForwardAgent": self._forward,
         }
 
@@ -154,18 +154,18 @@ class SshAgents:
         self._path(CheckAgentRequest.FromString(message).id)
         return Empty()
 
-    def _forward(self, channel: Channel) -> None:
-        path = self._path((channel.metadata.get("buildkit.ssh.id") or ["default"])[0])
+    def _forward(self, stream: RpcStream) -> None:
+        path = self._path((stream.metadata.get("buildkit.ssh.id") or ["default"])[0])
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
             agent.settimeout(2.0)
             agent.connect(path)
             agent.settimeout(None)
             back = threading.Thread(
-                target=_pump_back, args=(agent, channel), name="stagelens-ssh", daemon=True
+                target=_pump_back, args=(agent, stream), name="stagelens-ssh", daemon=True
             )
             back.start()
             try:
-                for message in channel.receive():
+                for message in stream.receive():
                     agent.sendall(BytesMessage.FromString(message).data)
                 agent.shutdown(socket.SHUT_WR)
                 back.join()
@@ -182,10 +182,10 @@ def _mode(path: str) -> int:
     return 0
 
 
-def _pump_back(agent: socket.socket, channel: Channel) -> None:
+def _pump_back(agent: socket.socket, stream: RpcStream) -> None:
     try:
         while data := agent.recv(_CHUNK_BYTES):
-            channel.send(BytesMessage(data=data).SerializeToString())
+            stream.send(BytesMessage(data=data).SerializeToString())
     except (OSError, BuildKitError):
         return
 
@@ -205,10 +205,10 @@ class Upload:
         """The gRPC methods to serve."""
         return {"/moby.upload.v1.Upload/Pull": self._pull}
 
-    def _pull(self, channel: Channel) -> None:
-        name = (channel.metadata.get("urlpath") or [""])[0].rsplit("/", 1)[-1]
+    def _pull(self, stream: RpcStream) -> None:
+        name = (stream.metadata.get("urlpath") or [""])[0].rsplit("/", 1)[-1]
         chunks = self._streams.pop(name, None)
         if chunks is None:
             raise RpcError(NOT_FOUND, f"no http response from session for {name}")
         for chunk in chunks:
-            channel.send(BytesMessage(data=chunk).SerializeToString(), flush=False)
+            stream.send(BytesMessage(data=chunk).SerializeToString(), flush=False)

@@ -15,7 +15,7 @@ from types import TracebackType
 import docker
 
 from stagelens.buildkit.grpc import Handler, Server
-from stagelens.buildkit.services import Health, Service
+from stagelens.buildkit.services import Health, SessionService
 from stagelens.buildkit.transport import upgrade
 
 
@@ -35,7 +35,7 @@ class Session:
     """
 
     def __init__(
-        self, api: docker.APIClient, services: Iterable[Service] = (), *, shared_key: str = "stagelens"
+        self, api: docker.APIClient, services: Iterable[SessionService] = (), *, shared_key: str = "stagelens"
     ) -> None:
         self.id = uuid.uuid4().hex
         methods: dict[str, Handler] = {}

@@ -181,7 +181,7 @@ def _post(
     if (registry := _registry_config(api)) is not None:
         headers["X-Registry-Config"] = registry
     response = api.post(
-        dockerpy.url(api, "/build"),
+        dockerpy.api_url(api, "/build"),
         params=query,
         data=body if body is not None else b"",
         headers=headers,
@@ -216,7 +216,7 @@ def _registry_config(api: docker.APIClient) -> str | None:
 def cancel_build(api: docker.APIClient, ref: str) -> None:
     """Tell the engine to stop the build that somebody, maybe another program, began with this `ref`."""
     with contextlib.suppress(requests.RequestException, OSError):
-        api.post(dockerpy.url(api, "/build/cancel"), params={"id": ref}, timeout=10).close()
+        api.post(dockerpy.api_url(api, "/build/cancel"), params={"id": ref}, timeout=10).close()
 
 
 class _Stop:

@@ -63,14 +63,14 @@ def connect(api: docker.APIClient, timeout: float = 20.0) -> Socket:
     except dockerpy.connection_errors() as error:
         raise ConnectionLost(
             "The container engine does not answer.",
-            where=dockerpy.place(api),
+            where=dockerpy.engine_address(api),
             why=str(error),
             remedy="check that the engine runs: stagelens doctor",
         ) from error
-    return _usable(connection.sock)
+    return _thread_safe(connection.sock)
 
 
-def _usable(sock: Any) -> Socket:
+def _thread_safe(sock: Any) -> Socket:
     """`sock` itself, or a wrapper where one thread cannot read while another one writes."""
     if isinstance(sock, ssl.SSLSocket):
         return _TlsSocket(sock)

@@ -71,7 +71,7 @@ class ClassicBuild:
         query = request.query()
         del query["version"]
         response = api.post(
-            dockerpy.url(api, "/build"),
+            dockerpy.api_url(api, "/build"),
             params=query,
             data=body,
             headers={"Content-Type": "application/x-tar"},

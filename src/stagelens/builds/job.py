@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from stagelens.buildkit import BuildRequest, Env, Output, Texts
+from stagelens.buildkit import BuildRequest, Env, MemorySource, Output
 from stagelens.buildkit.context import CHUNK_BYTES, load_ignore, read_ignore, tar_stream
 from stagelens.errors import StagelensError
 
@@ -48,14 +48,14 @@ class Job:
         """Where the Dockerfile is, or would be."""
         return (self.context / self.request.dockerfile).absolute()
 
-    def dockerfile_tree(self) -> Texts:
+    def dockerfile_tree(self) -> MemorySource:
         """What a session offers as "dockerfile": the text that was parsed, and the ignore file beside it."""
         place = self.dockerfile
         files = {place.name: self.text.encode()}
         ignore = f"{place.name}.dockerignore"
         if (patterns := read_ignore(place.parent, ignore)) is not None:
             files[ignore] = patterns
-        return Texts(files)
+        return MemorySource(files)
 
     def archive(self) -> tuple[str, Iterator[bytes]]:
         """The Dockerfile's name in the context as a tar, and that tar."""

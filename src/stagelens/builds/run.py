@@ -15,22 +15,22 @@ from stagelens.buildkit import (
     Cancel,
     FileSend,
     FileSync,
+    FolderSource,
     Output,
     Secrets,
     Session,
-    Source,
     SshAgents,
     Transfer,
     UpgradeRefused,
     Upload,
-    gave_up,
     retry_transient,
     shared_key,
     solve,
+    transient_fault,
 )
 from stagelens.buildkit.context import load_ignore
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
-from stagelens.buildkit.services import Service
+from stagelens.buildkit.services import SessionService
 from stagelens.builds.blame import blame
 from stagelens.builds.classic import MISSING as CLASSIC_MISSING
 from stagelens.builds.classic import PODMAN_MISSING, ClassicBuild
@@ -92,7 +92,7 @@ def build(
     DockerfileError: the Dockerfile cannot be read. StageNotFound: it has no such target.
     BuildFailed: the build failed, with stage and line.
     BuildCancelled: `cancel` was called. EngineNotFound: there is no engine.
-    EngineGaveUp: a fault of the engine's, whose attempts at this build failed one and all.
+    EngineFault: a fault of the engine's, whose attempts at this build failed one and all.
     """
     place = Path(context)
     given = {name: value for name, value in (build_args or {}).items() if value is not None}
@@ -188,7 +188,7 @@ class _Build:
     def _in_a_session(self) -> BuildTrace:
         """One attempt; it sends what the engine did not keep of the one before."""
         job = self._job
-        request, services = job.request, list[Service]([Auth(self._api), self._secrets])
+        request, services = job.request, list[SessionService]([Auth(self._api), self._secrets])
         sync, counted = FileSync({}), _Counter(iter(()))
         if job.is_archive:
             counted, upload = _Counter(job.archive()[1]), Upload()
@@ -198,7 +198,7 @@ class _Build:
             # The engine reads the ignore file itself; a mistake in it is told here, with its line.
             load_ignore(job.context, job.dockerfile)
             request = replace(request, dockerfile=job.dockerfile.name)
-            sync = FileSync({"context": Source(job.context), "dockerfile": job.dockerfile_tree()})
+            sync = FileSync({"context": FolderSource(job.context), "dockerfile": job.dockerfile_tree()})
             services.append(sync)
         if job.ssh:
             services.append(SshAgents(job.ssh))
@@ -284,7 +284,7 @@ class _Build:
                 session.close()  # what our side failed with is complete then
                 if session.errors:
                     raise session.errors[0] from None
-            told = gave_up(error)
+            told = transient_fault(error)
             if told is None:
                 raise self._failed(error, self._trace(backend, None)) from None
             self._tell((vertex, ()) for vertex in self._collector.again())

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from stagelens.buildkit.context import Contents, Entry, Vanished, load_ignore, walk
+from stagelens.buildkit.context import Contents, ContextEntry, FileVanished, load_ignore, walk
 from stagelens.buildkit.context.walk import GO_DIRECTORY, GO_SYMLINK
 from stagelens.cache.model import ContextFile, FileKind
 
@@ -45,9 +45,9 @@ class Digests:
             return known
         found = hashlib.sha256()
         try:
-            for chunk in contents.chunks(path):
+            for chunk in contents.read_chunks(path):
                 found.update(chunk)
-        except Vanished:
+        except FileVanished:
             return None
         if stamp:
             self._keep(stamp, found.hexdigest())
@@ -82,7 +82,7 @@ def read_manifest(context: Path, dockerfile: str | Path, sources: Iterable[str])
     return found
 
 
-def _file(context: Path, contents: Contents, entry: Entry) -> ContextFile:
+def _file(context: Path, contents: Contents, entry: ContextEntry) -> ContextFile:
     path = os.fsdecode(entry.path)
     mode = (entry.mode & 0o777) | sum(bit for go, bit in _GO_SPECIAL if entry.mode & go)
     if not entry.is_regular:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from stagelens.buildkit.llb import Edge, Graph
+from stagelens.buildkit.llb import LlbGraph, OpOutput
 from stagelens.dockerfile import Dockerfile, Stage, locate_vertex, step_instructions
 from stagelens.snapshot.points import Point, points
 
 # The graph of a stage: what building it as a target would make.
-OfStage = Callable[[int], Graph]
-Place = tuple[Graph, Edge]
+OfStage = Callable[[int], LlbGraph]
+Place = tuple[LlbGraph, OpOutput]
 
 
 def point_edges(
@@ -27,7 +27,7 @@ def point_edges(
     """
     whole = of_stage(target)
     located: dict[tuple[int, int], str] = {}
-    for digest, name in whole.names():
+    for digest, name in whole.named_ops():
         if (place := locate_vertex(dockerfile, name)) is not None:
             located[place] = digest
     ends: dict[int, Place | None] = {}
@@ -37,11 +37,11 @@ def point_edges(
         stage = dockerfile.stages[index]
         if stage.base_stage in filled or step_instructions(dockerfile, stage):
             filled.add(index)
-        edge = whole.end if index == target else _end(dockerfile, stage, whole, located)
+        edge = whole.result if index == target else _end(dockerfile, stage, whole, located)
         graph = whole
         if edge is None and index != target and index in filled:
             graph = of_stage(index)
-            edge = graph.end
+            edge = graph.result
         ends[index] = (graph, edge) if edge is not None else None
         if edge is not None:
             found |= _on_chain(dockerfile, stage, graph, edge, ends)
@@ -49,25 +49,25 @@ def point_edges(
 
 
 def _end(
-    dockerfile: Dockerfile, stage: Stage, graph: Graph, located: dict[tuple[int, int], str]
-) -> Edge | None:
+    dockerfile: Dockerfile, stage: Stage, graph: LlbGraph, located: dict[tuple[int, int], str]
+) -> OpOutput | None:
     """The end of a stage as the graph of another one tells it: by what is copied from it, or by its name."""
     for edge in dockerfile.edges:
         if edge.source == stage.index and edge.kind == "copy":
             consumer = located.get((edge.target, edge.instruction))
-            if consumer is not None and (copied := graph.copied(consumer)) is not None:
+            if consumer is not None and (copied := graph.copy_source(consumer)) is not None:
                 return copied
     steps = step_instructions(dockerfile, stage)
     last = located.get((stage.index, steps[-1].index)) if steps else None
-    return graph.output(last) if last is not None else None
+    return graph.root_output(last) if last is not None else None
 
 
 def _on_chain(
-    dockerfile: Dockerfile, stage: Stage, graph: Graph, end: Edge, ends: dict[int, Place | None]
+    dockerfile: Dockerfile, stage: Stage, graph: LlbGraph, end: OpOutput, ends: dict[int, Place | None]
 ) -> dict[Point, Place]:
     """The points of one stage on the chain that leads to its end."""
     chain = [end]
-    while (edge := graph.below(chain[-1])) is not None:
+    while (edge := graph.parent(chain[-1])) is not None:
         chain.append(edge)
     chain.reverse()
     base, own = _base(stage, chain, ends)
@@ -82,7 +82,9 @@ def _on_chain(
     return found
 
 
-def _base(stage: Stage, chain: list[Edge], ends: dict[int, Place | None]) -> tuple[Edge | None, list[Edge]]:
+def _base(
+    stage: Stage, chain: list[OpOutput], ends: dict[int, Place | None]
+) -> tuple[OpOutput | None, list[OpOutput]]:
     """What a stage begins with, and its own ops."""
     if stage.base_stage is not None:
         below = ends.get(stage.base_stage)
@@ -96,13 +98,13 @@ def _base(stage: Stage, chain: list[Edge], ends: dict[int, Place | None]) -> tup
 
 
 def _placed(
-    dockerfile: Dockerfile, stage: Stage, graph: Graph, own: list[Edge], steps: list[int]
-) -> dict[int, Edge]:
+    dockerfile: Dockerfile, stage: Stage, graph: LlbGraph, own: list[OpOutput], steps: list[int]
+) -> dict[int, OpOutput]:
     """The output after each of a stage's steps, by the instruction's index.
 
     What a base image's or a stage's triggers add is no step of this stage: it shows with the next one.
     """
-    named: dict[int, Edge] = {}
+    named: dict[int, OpOutput] = {}
     for edge in own:
         place = locate_vertex(dockerfile, graph.name(edge.digest))
         if place is not None and place[0] == stage.index and place[1] >= max(named, default=1):

@@ -21,16 +21,16 @@ from stagelens.buildkit import (
     BuildRequest,
     Cancel,
     FileSync,
-    Service,
+    FolderSource,
     Session,
-    Source,
-    gave_up,
+    SessionService,
     retry_transient,
     shared_key,
+    transient_fault,
 )
 from stagelens.buildkit.context import load_ignore
 from stagelens.buildkit.gateway import Gateway, ProcessEnded
-from stagelens.buildkit.llb import Edge, Graph, image_definition
+from stagelens.buildkit.llb import LlbGraph, OpOutput, image_definition
 from stagelens.buildkit.proto.buildkit_pb2 import Definition, StatusResponse
 from stagelens.buildkit.solve import OnStatus
 from stagelens.builds import Job
@@ -102,7 +102,7 @@ class Prober:
 
         Raises
         ------
-        ProbeFailed, EngineGaveUp, BuildCancelled, ConnectionLost; ContextError: the context cannot be read.
+        ProbeFailed, EngineFault, BuildCancelled, ConnectionLost; ContextError: the context cannot be read.
         """
         return retry_transient(lambda: self._explored(stages, sources, known), self._cancel)
 
@@ -115,7 +115,7 @@ class Prober:
             trees = {edge: graph for graph, edge in (places[point] for point in listed if point in places)}
             numbers = {edge: number for number, edge in enumerate(trees)}
             before = self._before(stages, sources, places, numbers)
-            cuts = [graph.until(edge) for edge, graph in trees.items()]
+            cuts = [graph.definition_of(edge) for edge, graph in trees.items()]
             made = self._tables(gateway, cuts, before, known)
         found = {point: made[numbers[places[point][1]]] for point in listed if point in places}
         # A stage upon scratch has no files before its first step.
@@ -127,17 +127,17 @@ class Prober:
         edges = self._project.dockerfile.edges
         wanted = [Point(edge.target, edge.instruction) for edge in edges if edge.kind == "copy"]
         found = {
-            at: graph.copies(edge.digest) for at in wanted if at in places for graph, edge in [places[at]]
+            at: graph.copy_paths(edge.digest) for at in wanted if at in places for graph, edge in [places[at]]
         }
         return {at: Copied(*copied) for at, copied in found.items() if copied is not None}
 
     def _places(self, gateway: Gateway, stages: Sequence[int]) -> dict[Point, Place]:
         dockerfile, request = self._project.dockerfile, self._project.request
 
-        def of_stage(index: int) -> Graph:
+        def of_stage(index: int) -> LlbGraph:
             target = target_name(dockerfile, dockerfile.stages[index].name or str(index))
             asked = replace(request, dockerfile=Path(request.dockerfile).name, target=target)
-            return gateway.frontend(asked.frontend_attributes())
+            return gateway.dockerfile_graph(asked.frontend_attributes())
 
         return point_edges(dockerfile, stages[-1], stages, of_stage)
 
@@ -146,7 +146,7 @@ class Prober:
         stages: Sequence[int],
         sources: Mapping[Point, Point | None],
         places: Mapping[Point, Place],
-        numbers: Mapping[Edge, int],
+        numbers: Mapping[OpOutput, int],
     ) -> dict[int, int | None]:
         """For each snapshot the one that it was made upon, if that is among them; those come earlier."""
         found: dict[int, int | None] = {}
@@ -204,7 +204,7 @@ class Prober:
         def read() -> bytes:
             with self._gateway() as gateway:
                 graph, edge = self._places(gateway, stages)[point]
-                with _shells(gateway, [graph.until(edge)]) as shells:
+                with _shells(gateway, [graph.definition_of(edge)]) as shells:
                     return shells.content(0, key, most)
 
         return retry_transient(read, self._cancel)
@@ -214,7 +214,7 @@ class Prober:
         project = self._project
         job = Job(project.context, project.request, project.dockerfile.text)
         load_ignore(job.context, job.dockerfile)
-        sync = FileSync({"context": Source(job.context), "dockerfile": job.dockerfile_tree()})
+        sync = FileSync({"context": FolderSource(job.context), "dockerfile": job.dockerfile_tree()})
         key = shared_key(job.context)
         with _gateway(self._engine, [sync], key, self._take, self._cancel) as gateway:
             yield gateway
@@ -230,7 +230,7 @@ def list_image(engine: Engine, image: str, cancel: Cancel | None = None) -> File
 
     Raises
     ------
-    ProbeFailed, EngineGaveUp: the engine could not show them. BuildCancelled: `cancel` was called.
+    ProbeFailed, EngineFault: the engine could not show them. BuildCancelled: `cancel` was called.
     ConnectionLost.
     """
 
@@ -264,7 +264,7 @@ def _walk(
 def _shells(gateway: Gateway, trees: Iterable[Definition]) -> Generator[Shells]:
     root = gateway.solve(image_definition(normalize_image_name(PROBE_IMAGE)))
     mounts = {tree(number): gateway.solve(definition) for number, definition in enumerate(trees)}
-    container = gateway.container(root, mounts, SCRATCH)
+    container = gateway.new_container(root, mounts, SCRATCH)
     shells = Shells(container, _WORKERS)
     yield shells
     shells.end()
@@ -272,7 +272,11 @@ def _shells(gateway: Gateway, trees: Iterable[Definition]) -> Generator[Shells]:
 
 @contextmanager
 def _gateway(
-    engine: Engine, services: Iterable[Service], key: str, on_status: OnStatus | None, cancel: Cancel | None
+    engine: Engine,
+    services: Iterable[SessionService],
+    key: str,
+    on_status: OnStatus | None,
+    cancel: Cancel | None,
 ) -> Generator[Gateway]:
     with Session(engine.api, [Auth(engine.api), *services], shared_key=key) as session:
         try:
@@ -282,6 +286,6 @@ def _gateway(
             session.close()  # what our side failed with is complete then
             if session.errors:
                 raise session.errors[0] from None
-            if isinstance(error, BuildError) and gave_up(error):
+            if isinstance(error, BuildError) and transient_fault(error):
                 raise
             raise ProbeFailed(str(error)) from error

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 
-from stagelens.buildkit.gateway import Container, Process
+from stagelens.buildkit.gateway import ContainerProcess, GatewayContainer
 from stagelens.engine.mounts import Mount
 from stagelens.engine.mounts import read as mounts_of
 from stagelens.snapshot.listing import PROLOGUE, ListingError, Rows, list_command, quote, read_listing
@@ -47,11 +47,11 @@ class Mounted:
 class Shells:
     """Up to `most` shells, started as they are needed; it serves as `walk.Lister`."""
 
-    def __init__(self, container: Container, most: int) -> None:
+    def __init__(self, container: GatewayContainer, most: int) -> None:
         self._container = container
-        self._idle: queue.SimpleQueue[Process | None] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[ContainerProcess | None] = queue.SimpleQueue()
         self._files = count()
-        self._started: list[Process] = []
+        self._started: list[ContainerProcess] = []
         for _ in range(most):
             self._idle.put(None)
 
@@ -122,11 +122,11 @@ class Shells:
         self._container.release()
 
     @contextmanager
-    def _shell(self) -> Generator[Process]:
+    def _shell(self) -> Generator[ContainerProcess]:
         shell = self._idle.get()
         try:
             if shell is None:
-                shell = self._container.run(*_SHELL, env=_ENV)
+                shell = self._container.start(*_SHELL, env=_ENV)
                 self._started.append(shell)
                 shell.write(PROLOGUE.encode())
             yield shell
@@ -134,7 +134,7 @@ class Shells:
             self._idle.put(shell)
 
     @staticmethod
-    def _numbers(shell: Process, count: int) -> list[int]:
+    def _numbers(shell: ContainerProcess, count: int) -> list[int]:
         numbers = shell.read_line(_LINE).split()
         if len(numbers) != count or not all(number.isdigit() for number in numbers):
             raise ListingError("The engine's shell does not answer as it should.")

@@ -144,7 +144,7 @@ def _output(engine: Engine, container: str, command: list[str]) -> tuple[bytes, 
     out, err = bytearray(), bytearray()
     job = api.exec_create(container, command)
     # docker-py's own exec_start leaves the connection open.
-    begin = dockerpy.url(api, f"/exec/{job['Id']}/start")
+    begin = dockerpy.api_url(api, f"/exec/{job['Id']}/start")
     with closing(api.post(begin, json={"Detach": False}, stream=True, timeout=api.timeout)) as answer:
         dockerpy.raise_for_status(api, answer)
         for stream, data in frames(answer.raw):

@@ -58,7 +58,7 @@ def entries(
     try:
         tty = bool(api.inspect_container(container)["Config"]["Tty"])
         response = api.get(
-            dockerpy.url(api, f"/containers/{container}/logs"),
+            dockerpy.api_url(api, f"/containers/{container}/logs"),
             params=query,
             stream=True,
             timeout=(20, None if follow else 60),

@@ -22,8 +22,8 @@ from stagelens.buildkit import (
     BuildRequest,
     Cancel,
     FileSync,
+    FolderSource,
     Session,
-    Source,
     retry_transient,
     solve,
 )
@@ -118,7 +118,7 @@ def build(
     with tempfile.TemporaryDirectory(prefix=f"stagelens-{kind}-") as folder:
         context = Path(folder)
         _fill(context, kind, certificates, report, cancel)
-        source = Source(context)
+        source = FolderSource(context)
         services = (FileSync({"context": source, "dockerfile": source}), Auth(api))
 
         def attempt() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from stagelens.buildkit.context import Entry
+from stagelens.buildkit.context import ContextEntry
 
 Plant = Callable[[Path, Iterable[str]], None]
-Tell = Callable[[Iterable[Entry]], list[str]]
+Tell = Callable[[Iterable[ContextEntry]], list[str]]
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +40,7 @@ def plant() -> Plant:
 def tell() -> Tell:
     """Entries in the notation of `plant`."""
 
-    def one(entry: Entry) -> str:
+    def one(entry: ContextEntry) -> str:
         text = os.fsdecode(entry.path)
         if entry.mode & 1 << 31:
             return text + "/"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from stagelens_testing.held import grown_by, open_below
 
-from stagelens.buildkit.context import Contents, ContextError, Vanished, read_content
+from stagelens.buildkit.context import Contents, ContextError, FileVanished, read_content
 from stagelens.buildkit.context.content import CHUNK_BYTES
 from stagelens.buildkit.context.errors import unreadable
 
@@ -34,7 +34,7 @@ def test_a_file_arrives_whole_in_bounded_chunks(tmp_path: Path, size: int) -> No
 def test_a_vanished_file_is_told_as_such(tmp_path: Path) -> None:
     (tmp_path / "f").touch()
     for path in (b"gone", b"gone/f", b"f/x"):
-        with pytest.raises(Vanished) as raised:
+        with pytest.raises(FileVanished) as raised:
             list(read_content(tmp_path, path))
         assert raised.value.where == path.decode()
         assert raised.value.remedy
@@ -57,7 +57,7 @@ def test_a_folder_swapped_for_a_symlink_is_refused(tmp_path: Path) -> None:
     context = tmp_path / "context"
     context.mkdir()
     (context / "d").symlink_to("../outside")
-    with pytest.raises(Vanished):
+    with pytest.raises(FileVanished):
         list(read_content(context, b"d/f"))
 
 
@@ -112,7 +112,7 @@ def test_a_file_that_grew_since_it_was_listed_arrives_whole(tmp_path: Path) -> N
     (tmp_path / "f").write_text("old")
     with Contents(tmp_path) as contents:
         (tmp_path / "f").write_text("old and new")
-        assert b"".join(contents.chunks(b"f")) == b"old and new"
+        assert b"".join(contents.read_chunks(b"f")) == b"old and new"
 
 
 def test_what_is_appended_while_reading_waits_for_the_next_time(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_many_folders_and_threads_keep_few_descriptors_and_leave_none(tmp_path: 
 
         def read(number: int) -> bool:
             nonlocal most
-            right = b"".join(contents.chunks(b"d%d/f" % number)) == str(number).encode()
+            right = b"".join(contents.read_chunks(b"d%d/f" % number)) == str(number).encode()
             with lock:
                 most = max(most, len(open_below(tmp_path)))
             return right

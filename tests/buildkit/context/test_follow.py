@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stagelens.buildkit.context import ContextError, Entry, walk
+from stagelens.buildkit.context import ContextEntry, ContextError, walk
 
 Plant = Callable[[Path, Iterable[str]], None]
-Tell = Callable[[Iterable[Entry]], list[str]]
+Tell = Callable[[Iterable[ContextEntry]], list[str]]
 
 
 @pytest.mark.parametrize(

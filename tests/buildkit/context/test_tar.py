@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from stagelens_testing.held import grown_by
 
-from stagelens.buildkit.context import ContextError, Entry, tar_stream, walk
+from stagelens.buildkit.context import ContextEntry, ContextError, tar_stream, walk
 from stagelens.buildkit.context.content import CHUNK_BYTES
 
 Plant = Callable[[Path, Iterable[str]], None]
@@ -153,7 +153,7 @@ def test_a_file_that_vanishes_between_listing_and_opening(
     plant(tmp_path, ["a", "d = a", "e = a", "f"])
     module = importlib.import_module("stagelens.buildkit.context.tar")
 
-    def listed_before(root: Path, exclude: Iterable[str]) -> Iterator[Entry]:
+    def listed_before(root: Path, exclude: Iterable[str]) -> Iterator[ContextEntry]:
         found = list(walk(root, exclude=exclude))
         (root / "a").unlink()
         (root / "f").unlink()

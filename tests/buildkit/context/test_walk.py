@@ -17,17 +17,17 @@ from pathlib import Path
 import pytest
 from stagelens_testing.held import open_below
 
-from stagelens.buildkit.context import ContextError, Entry, PatternError, walk
+from stagelens.buildkit.context import ContextEntry, ContextError, PatternError, walk
 from stagelens.buildkit.context.folder import open_root
 from stagelens.buildkit.context.walk import go_mode
 
 WALKS = json.loads((Path(__file__).parent / "data" / "walks.json").read_text(encoding="utf-8"))
 Plant = Callable[[Path, Iterable[str]], None]
-Tell = Callable[[Iterable[Entry]], list[str]]
+Tell = Callable[[Iterable[ContextEntry]], list[str]]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 
-def entries(root: Path, **patterns: Iterable[str]) -> dict[bytes, Entry]:
+def entries(root: Path, **patterns: Iterable[str]) -> dict[bytes, ContextEntry]:
     return {entry.path: entry for entry in walk(root, **patterns)}  # pyright: ignore[reportArgumentType]
 
 
@@ -306,5 +306,5 @@ def test_ten_thousand_files_against_fifty_patterns(tmp_path: Path) -> None:
     assert len(list(_files(walk(tmp_path, exclude=exclude)))) == 9901
 
 
-def _files(found: Iterable[Entry]) -> Iterator[Entry]:
+def _files(found: Iterable[ContextEntry]) -> Iterator[ContextEntry]:
     return (entry for entry in found if entry.is_regular)

@@ -1,20 +1,20 @@
 """The build context on disk: which paths belong to it, what they are, and their contents. No network."""
 
 from stagelens.buildkit.context.content import CHUNK_BYTES, Contents, read_content
-from stagelens.buildkit.context.errors import ContextError, PatternError, Vanished
+from stagelens.buildkit.context.errors import ContextError, FileVanished, PatternError
 from stagelens.buildkit.context.ignorefile import load_ignore, parse_ignore, read_ignore
 from stagelens.buildkit.context.patterns import Matcher
 from stagelens.buildkit.context.tar import tar_stream
-from stagelens.buildkit.context.walk import Entry, walk
+from stagelens.buildkit.context.walk import ContextEntry, walk
 
 __all__ = [
     "CHUNK_BYTES",
     "Contents",
+    "ContextEntry",
     "ContextError",
-    "Entry",
+    "FileVanished",
     "Matcher",
     "PatternError",
-    "Vanished",
     "load_ignore",
     "parse_ignore",
     "read_content",

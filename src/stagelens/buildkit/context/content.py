@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from stagelens.buildkit.context.errors import ContextError, Vanished, unreadable
-from stagelens.buildkit.context.folder import Folders, open_root
+from stagelens.buildkit.context.errors import ContextError, FileVanished, unreadable
+from stagelens.buildkit.context.folder import OpenFolders, open_root
 from stagelens.buildkit.context.follow import last_target
 
 CHUNK_BYTES = 256 * 1024
@@ -38,7 +38,7 @@ class Contents:
             self._root = open_root(root)
         except OSError as error:
             raise unreadable(os.fsencode(root), error) from error
-        self._folders = Folders(self._root)
+        self._folders = OpenFolders(self._root)
         self._lock = threading.Lock()
 
     def __enter__(self) -> Contents:
@@ -54,7 +54,7 @@ class Contents:
         with self._lock:
             self._folders.close()
 
-    def resolved(self, path: str) -> bytes | None:
+    def resolve_file(self, path: str) -> bytes | None:
         """The regular file that `path` is or links to inside of the root; None where there is none."""
         found = last_target(self._root, path)
         if found is None:
@@ -65,18 +65,18 @@ class Contents:
                 return found
         return None
 
-    def chunks(self, path: bytes) -> Generator[bytes]:
+    def read_chunks(self, path: bytes) -> Generator[bytes]:
         """What the regular file `path` holds, at most CHUNK_BYTES at a time; close it to stop early.
 
         Raises
         ------
         ContextError: it vanished, cannot be read, or is no regular file any more.
         """
-        with self.opened(path) as (descriptor, size):
+        with self.open_file(path) as (descriptor, size):
             yield from read_up_to(descriptor, size, path)
 
     @contextmanager
-    def opened(self, path: bytes) -> Generator[tuple[int, int]]:
+    def open_file(self, path: bytes) -> Generator[tuple[int, int]]:
         """A descriptor of the regular file `path` and its size by now. Raises ContextError as `chunks`.
 
         A socket counts as an empty file, as it does in the walk; its descriptor is -1.
@@ -112,9 +112,9 @@ class Contents:
 
 
 def read_content(root: Path, path: bytes) -> Iterator[bytes]:
-    """Chunks of one regular file below `root`; see `Contents.chunks`, which is for many."""
+    """Chunks of one regular file below `root`; see `Contents.read_chunks`, which is for many."""
     with Contents(root) as contents:
-        yield from contents.chunks(path)
+        yield from contents.read_chunks(path)
 
 
 def read_up_to(descriptor: int, size: int, path: bytes) -> Iterator[bytes]:
@@ -131,7 +131,7 @@ def read_up_to(descriptor: int, size: int, path: bytes) -> Iterator[bytes]:
 
 
 def _vanished(path: bytes) -> ContextError:
-    return Vanished(
+    return FileVanished(
         "A file of the build context vanished during the build.",
         where=os.fsdecode(path),
         why="it was there when the context was listed",

@@ -11,7 +11,7 @@ class ContextError(StagelensError):
     """A path of the build context cannot be used."""
 
 
-class Vanished(ContextError):
+class FileVanished(ContextError):
     """A file was there when the context was listed, and is not any more."""
 
 

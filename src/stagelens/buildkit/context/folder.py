@@ -32,7 +32,7 @@ class Name(NamedTuple):
     is_folder: bool
 
 
-class Folder(Protocol):
+class OpenFolder(Protocol):
     """An open folder; every method raises OSError as the system does.
 
     For the system's calls that have no method here: `os.CALL(folder.name(x), dir_fd=folder.descriptor)`.
@@ -63,7 +63,7 @@ class Folder(Protocol):
         """Extended attributes of a name in it, or of the folder; () where the system has none."""
         ...
 
-    def enter(self, name: str) -> Folder:
+    def enter(self, name: str) -> OpenFolder:
         """Open a folder in it; a symlink raises NotADirectoryError."""
         ...
 
@@ -76,7 +76,7 @@ class Folder(Protocol):
         ...
 
 
-def open_root(root: Path, *, descriptors: bool = HAS_DESCRIPTORS) -> Folder:
+def open_root(root: Path, *, descriptors: bool = HAS_DESCRIPTORS) -> OpenFolder:
     """The folder that everything is looked up from; `root` itself may be a symlink."""
     path = os.path.realpath(root)
     if descriptors:
@@ -86,7 +86,7 @@ def open_root(root: Path, *, descriptors: bool = HAS_DESCRIPTORS) -> Folder:
     return _ByPath(path)
 
 
-def open_below(root: Folder, path: bytes) -> Folder:
+def open_below(root: OpenFolder, path: bytes) -> OpenFolder:
     """The folder `path` below `root` (b"" is root itself), opened anew: the caller closes it.
 
     Raises OSError as the system does, and FileNotFoundError for a path that leads up or begins with '/'.
@@ -104,14 +104,14 @@ def open_below(root: Folder, path: bytes) -> Folder:
     return folder
 
 
-class Folders:
-    """Folders below a root by their path; the ones used last stay open, since their files come in a row."""
+class OpenFolders:
+    """A cache of open folders by path: requests for the files of one folder arrive in a row."""
 
-    def __init__(self, root: Folder) -> None:
+    def __init__(self, root: OpenFolder) -> None:
         self._root = root
-        self._open: OrderedDict[bytes, Folder] = OrderedDict()
+        self._open: OrderedDict[bytes, OpenFolder] = OrderedDict()
 
-    def get(self, path: bytes) -> Folder:
+    def get(self, path: bytes) -> OpenFolder:
         """The folder `path`, open until others were asked for; raises as `open_below`."""
         folder = self._open.get(path)
         if folder is None:
@@ -176,7 +176,7 @@ class _Descriptor:
             raise
         return tuple(_values(place, keys, follow=not name)) if keys else ()
 
-    def enter(self, name: str) -> Folder:
+    def enter(self, name: str) -> OpenFolder:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
         try:
             return _Descriptor(os.open(name, flags, dir_fd=self._fd))
@@ -232,7 +232,7 @@ class _ByPath:
     def xattrs(self, name: str = "") -> tuple[tuple[str, bytes], ...]:
         return ()
 
-    def enter(self, name: str) -> Folder:
+    def enter(self, name: str) -> OpenFolder:
         status = self.status(name)
         if not stat.S_ISDIR(status.st_mode) or getattr(status, "st_reparse_tag", 0):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)

@@ -14,7 +14,7 @@ import posixpath
 from contextlib import suppress
 
 from stagelens.buildkit.context.errors import ContextError, PatternError, unreadable
-from stagelens.buildkit.context.folder import Folder, open_below
+from stagelens.buildkit.context.folder import OpenFolder, open_below
 from stagelens.buildkit.context.glob import compile_glob, has_wildcards, readable
 from stagelens.buildkit.context.patterns import clean, encoded
 
@@ -22,7 +22,7 @@ _MAX_LINKS_IN_A_ROW = 255
 _MAX_PATHS = 10_000
 
 
-def with_links(root: Folder, include: tuple[str, ...], follow: tuple[str, ...]) -> tuple[str, ...]:
+def with_links(root: OpenFolder, include: tuple[str, ...], follow: tuple[str, ...]) -> tuple[str, ...]:
     """The include patterns that `include` and `follow` come to; () means that everything is included."""
     if not follow:
         return include
@@ -30,7 +30,7 @@ def with_links(root: Folder, include: tuple[str, ...], follow: tuple[str, ...]) 
     return _outermost((*include, *found)) if found else include
 
 
-def follow_links(root: Folder, paths: tuple[str, ...]) -> tuple[str, ...]:
+def follow_links(root: OpenFolder, paths: tuple[str, ...]) -> tuple[str, ...]:
     """`paths` and every path that symlinks in them lead to, sorted; () where that is the root itself.
 
     Raises
@@ -57,7 +57,7 @@ def follow_links(root: Folder, paths: tuple[str, ...]) -> tuple[str, ...]:
     return _outermost(tuple(sorted(found, key=encoded)))
 
 
-def last_target(root: Folder, path: str) -> bytes | None:
+def last_target(root: OpenFolder, path: str) -> bytes | None:
     """Where `path` ends up when every symlink is followed inside `root`; None where they go in circles."""
     for _ in range(_MAX_LINKS_IN_A_ROW):
         _, targets = _first_links(root, path)
@@ -78,7 +78,7 @@ def _outermost(paths: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(out)
 
 
-def _first_links(root: Folder, path: str) -> tuple[str, list[str]]:
+def _first_links(root: OpenFolder, path: str) -> tuple[str, list[str]]:
     """The beginning of `path` up to its first symlink, and where that leads; the whole path where none is."""
     parts = path.split("/")
     for index, part in enumerate(parts):
@@ -91,7 +91,7 @@ def _first_links(root: Folder, path: str) -> tuple[str, list[str]]:
     return path, []
 
 
-def _targets(root: Folder, folder: str, name: str) -> list[str]:
+def _targets(root: OpenFolder, folder: str, name: str) -> list[str]:
     """Where `name` in `folder`, or each match of it, leads: paths from the root; [] where it is no link."""
     try:
         place = open_below(root, encoded(folder))
@@ -110,7 +110,7 @@ def _targets(root: Folder, folder: str, name: str) -> list[str]:
     return out
 
 
-def _matching(place: Folder, name: str) -> list[str]:
+def _matching(place: OpenFolder, name: str) -> list[str]:
     if not has_wildcards(name):
         return [name]
     try:

@@ -78,10 +78,10 @@ def read_ignore(folder: Path, name: str) -> bytes | None:
     ContextError: the file is too large, or cannot be read.
     """
     with Contents(folder) as contents:
-        path = contents.resolved(name)
+        path = contents.resolve_file(name)
         if path is None:
             return None
-        with contents.opened(path) as (descriptor, size):
+        with contents.open_file(path) as (descriptor, size):
             if size > MAX_BYTES:
                 raise ContextError(
                     f"An ignore file is larger than {MAX_BYTES} bytes.",

@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from stagelens.buildkit.context.content import CHUNK_BYTES, Contents, read_up_to
-from stagelens.buildkit.context.errors import ContextError, Vanished
+from stagelens.buildkit.context.errors import ContextError, FileVanished
 from stagelens.buildkit.context.patterns import encoded
-from stagelens.buildkit.context.walk import GO_DIRECTORY, GO_SYMLINK, TYPE_BITS, Entry, walk
+from stagelens.buildkit.context.walk import GO_DIRECTORY, GO_SYMLINK, TYPE_BITS, ContextEntry, walk
 
 _KINDS = {
     0: tarfile.REGTYPE,
@@ -48,7 +48,11 @@ def tar_stream(
 def _members(root: Path, exclude: Sequence[str], extra: Sequence[tuple[str, bytes]]) -> Iterator[bytes]:
     names = {encoded(name) for name, _ in extra}
     for name, content in extra:
-        yield from (_header(Entry(encoded(name), 0o644, len(content), 0)), content, _padding(len(content)))
+        yield from (
+            _header(ContextEntry(encoded(name), 0o644, len(content), 0)),
+            content,
+            _padding(len(content)),
+        )
     with Contents(root) as contents:
         # For a file with several names: the one it was written under, where its first one had vanished.
         written: dict[bytes, bytes | None] = {}
@@ -66,13 +70,13 @@ def _members(root: Path, exclude: Sequence[str], extra: Sequence[tuple[str, byte
                 continue
             try:
                 yield from _file(contents, replace(entry, linkname=b""))
-            except Vanished:
+            except FileVanished:
                 written[entry.linkname or entry.path] = None
     yield bytes(tarfile.BLOCKSIZE * 2)
 
 
-def _file(contents: Contents, entry: Entry) -> Iterator[bytes]:
-    with contents.opened(entry.path) as (descriptor, size):
+def _file(contents: Contents, entry: ContextEntry) -> Iterator[bytes]:
+    with contents.open_file(entry.path) as (descriptor, size):
         yield _header(replace(entry, size=size))
         left = size
         for chunk in read_up_to(descriptor, size, entry.path):
@@ -88,7 +92,7 @@ def _file(contents: Contents, entry: Entry) -> Iterator[bytes]:
     yield _padding(size)
 
 
-def _header(entry: Entry) -> bytes:
+def _header(entry: ContextEntry) -> bytes:
     info = tarfile.TarInfo(entry.path.decode("utf-8", "surrogateescape"))
     info.type = _KINDS[entry.mode & TYPE_BITS]
     info.linkname = entry.linkname.decode("utf-8", "surrogateescape")

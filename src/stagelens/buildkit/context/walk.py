@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagelens.buildkit.context.errors import ContextError, unreadable
-from stagelens.buildkit.context.folder import Folder, Name, open_below, open_root
+from stagelens.buildkit.context.folder import Name, OpenFolder, open_below, open_root
 from stagelens.buildkit.context.follow import with_links
 from stagelens.buildkit.context.patterns import Matcher
 
@@ -39,7 +39,7 @@ _MAX_OPEN = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ContextEntry:
     """One path. `path` is relative with '/', in bytes as on disk; `mode` has Go's bits; times in ns.
 
     `linkname` is a symlink's target, or for a further name of a file with several the first one announced.
@@ -77,7 +77,7 @@ def walk(
     exclude: Iterable[str] = (),
     follow: Iterable[str] = (),
     keep_owner: bool = False,
-) -> Generator[Entry]:
+) -> Generator[ContextEntry]:
     """Yield the context's entries below `root` (not root itself); close the iterator to stop early.
 
     `include`, `exclude` and `follow` are what BuildKit sends; `follow` names are included together with
@@ -109,18 +109,18 @@ class _Level:
 
     __slots__ = ("excluded", "folder", "included", "names", "pending", "prefix")
 
-    def __init__(self, folder: Folder, prefix: bytes, included: int, excluded: int) -> None:
-        self.folder: Folder | None = folder
+    def __init__(self, folder: OpenFolder, prefix: bytes, included: int, excluded: int) -> None:
+        self.folder: OpenFolder | None = folder
         self.prefix = prefix
         self.included = included
         self.excluded = excluded
         self.names = iter(folder.names())
-        self.pending: Entry | None = None
+        self.pending: ContextEntry | None = None
 
 
 class _Walker:
     def __init__(
-        self, top: Folder, include: Matcher | None, exclude: Matcher | None, keep_owner: bool
+        self, top: OpenFolder, include: Matcher | None, exclude: Matcher | None, keep_owner: bool
     ) -> None:
         self._top = top
         self._include = include
@@ -130,7 +130,7 @@ class _Walker:
         self._levels: list[_Level] = []
         self._waiting = False
 
-    def run(self) -> Generator[Entry]:
+    def run(self) -> Generator[ContextEntry]:
         try:
             self._levels.append(_Level(self._top, b"", 0, 0))
             while self._levels:
@@ -151,7 +151,7 @@ class _Walker:
                 self._leave()
             self._top.close()
 
-    def _visit(self, level: _Level, name: Name) -> Entry | None:
+    def _visit(self, level: _Level, name: Name) -> ContextEntry | None:
         """The name's entry, if it is to be announced; a folder becomes the next level."""
         path = level.prefix + name.raw
         kept, below, included, excluded = self._judge(path, level, name.is_folder)
@@ -184,8 +184,8 @@ class _Walker:
         return kept, below, included, excluded
 
     def _enter(
-        self, folder: Folder, name: Name, path: bytes, kept: bool, included: int, excluded: int
-    ) -> Entry | None:
+        self, folder: OpenFolder, name: Name, path: bytes, kept: bool, included: int, excluded: int
+    ) -> ContextEntry | None:
         """Make the folder the next level; its entry, or None where it is not to be read and need not be."""
         try:
             inner = folder.enter(name.text)
@@ -211,12 +211,12 @@ class _Walker:
         if folder is not None and folder is not self._top:
             folder.close()
 
-    def _folder(self, level: _Level) -> Folder:
+    def _folder(self, level: _Level) -> OpenFolder:
         if level.folder is None:
             level.folder = open_below(self._top, level.prefix[:-1])
         return level.folder
 
-    def _announced(self) -> Iterator[Entry]:
+    def _announced(self) -> Iterator[ContextEntry]:
         """The folders above that were left out so far, and must come before what is in them."""
         for level in self._levels:
             if level.pending is not None:
@@ -224,7 +224,7 @@ class _Walker:
                 level.pending = None
         self._waiting = False
 
-    def _entry(self, folder: Folder, name: Name, path: bytes) -> Entry:
+    def _entry(self, folder: OpenFolder, name: Name, path: bytes) -> ContextEntry:
         status = folder.status(name.text)
         link = b""
         if stat.S_ISLNK(status.st_mode):
@@ -236,11 +236,11 @@ class _Walker:
 
     def _described(
         self, path: bytes, status: os.stat_result, link: bytes, xattrs: tuple[tuple[str, bytes], ...]
-    ) -> Entry:
+    ) -> ContextEntry:
         major = minor = 0
         if device := getattr(status, "st_rdev", 0):
             major, minor = (device >> 8) & 0xFFF, (device & 0xFF) | ((device >> 12) & 0xFFF00)
         mode = go_mode(status.st_mode)
         size = 0 if mode & GO_DIRECTORY else status.st_size
         uid, gid = (status.st_uid, status.st_gid) if self._keep_owner else (0, 0)
-        return Entry(path, mode, size, status.st_mtime_ns, link, major, minor, xattrs, uid, gid)
+        return ContextEntry(path, mode, size, status.st_mtime_ns, link, major, minor, xattrs, uid, gid)
