@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stagelens import engine as _engine
+from stagelens._version import __version__
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds import BuildFailed, BuildTrace, build
 from stagelens.cache import BuildRecord, explain, record
@@ -28,6 +29,7 @@ __all__ = [
     "Cancel",
     "Exploration",
     "StagelensError",
+    "__version__",
     "build",
     "explain",
     "explore",

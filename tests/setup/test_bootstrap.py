@@ -27,6 +27,9 @@ backend-path = ["."]
 name = "stagelens"
 version = "{version}"
 [project.optional-dependencies]
+course = []
+cluster = []
+ssh = []
 dev = []
 """
 
@@ -65,17 +68,18 @@ class Project:
         root.mkdir()
         shutil.copy(SCRIPT, root / "stagelens")
         (root / "backend.py").write_text(BACKEND)
-        (root / "src/stagelens/cli").mkdir(parents=True)
+        (root / "src/stagelens_course/cli").mkdir(parents=True)
         self.command_line("print(sys.prefix, *sys.argv[1:])")
         # As pyenv has it where no version is chosen that has a uv.
         (root / "shims").mkdir()
         (root / "shims/uv").write_text("#!/bin/sh\necho no such command; exit 127\n")
         (root / "shims/uv").chmod(0o755)
+        (root / "requirements.lock").touch()
         self.version("1")
 
     def command_line(self, body: str) -> None:
         text = f"import sys\n\ndef main():\n    {body}\n"
-        (self.root / "src/stagelens/cli/__init__.py").write_text(text)
+        (self.root / "src/stagelens_course/cli/__init__.py").write_text(text)
 
     def version(self, version: str) -> None:
         (self.root / "pyproject.toml").write_text(PYPROJECT.format(version=version))
@@ -381,7 +385,7 @@ def test_a_checkout_with_blanks_and_letters_of_any_kind_in_any_locale(tmp_path: 
 
 def test_an_interrupt_while_the_command_line_is_imported(project: Project) -> None:
     project.run()
-    (project.root / "src/stagelens/cli/__init__.py").write_text(
+    (project.root / "src/stagelens_course/cli/__init__.py").write_text(
         "import time; print('importing', flush=True); time.sleep(600)"
     )
     process = project.start()

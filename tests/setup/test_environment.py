@@ -7,10 +7,13 @@ import tomllib
 from pathlib import Path
 
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from stagelens_course.cli.testing import _checks
 
 ROOT = Path(__file__).parents[2]
+LOCK = ROOT / "requirements.lock"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -20,11 +23,25 @@ def test_conda_users_get_the_python_and_the_packages_of_pyproject() -> None:
     python, pip, packages = environment["dependencies"]
     assert python == f"python{PROJECT['requires-python']}"
     # pip reads the rest from pyproject.toml itself, so that nothing is listed twice.
-    (requirement,) = packages["pip"]
-    extra = re.fullmatch(r"-e \.\[(\w+)\]", requirement)
-    assert pip == "pip"
-    assert extra is not None
-    assert extra[1] in PROJECT["optional-dependencies"]
+    lock, requirement = packages["pip"]
+    extras = re.fullmatch(r"-e \.\[([\w,]+)\]", requirement)
+    assert (pip, lock) == ("pip", f"-c {LOCK.name}")
+    assert extras is not None
+    assert set(extras[1].split(",")) == set(PROJECT["optional-dependencies"])
+
+
+def test_the_lock_has_one_version_of_every_requirement_that_satisfies_it() -> None:
+    lines = [line for line in LOCK.read_text().splitlines() if not line.startswith("#")]
+    locked = {(pin := Requirement(line)).name: pin for line in lines if applies(Requirement(line))}
+    lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    for wanted in (Requirement(line) for requirements in lists for line in requirements):
+        (version,) = locked[canonicalize_name(wanted.name)].specifier
+        assert version.operator == "=="
+        assert wanted.specifier.contains(version.version), wanted
+
+
+def applies(requirement: Requirement) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate()
 
 
 def test_the_bootstrap_asks_for_the_python_of_pyproject() -> None:
