@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Call, duration, failed, type Hop, milliseconds, pace, slowness, usePlayed } from "./app/motion";
 import styles from "./app_view.css";
-import controls from "./lib/tree.css";
+import controls from "./lib/tree/tree.css";
 import { Code, Problem } from "./lib/ui";
 import { useChannel, useTrait, useWords, widget } from "./lib/widget";
 

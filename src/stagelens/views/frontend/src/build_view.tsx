@@ -7,7 +7,7 @@ import { Waterfall } from "./build/waterfall";
 import styles from "./build_view.css";
 import { Refused } from "./lib/channel";
 import { seconds, size } from "./lib/format";
-import controls from "./lib/tree.css";
+import controls from "./lib/tree/tree.css";
 import { Problem } from "./lib/ui";
 import { useChannel, useTrait, useWords, widget } from "./lib/widget";
 

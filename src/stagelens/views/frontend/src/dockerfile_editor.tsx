@@ -5,7 +5,7 @@ import { useClock } from "./build/model";
 import styles from "./dockerfile_editor.css";
 import { colour } from "./editor/colours";
 import { seconds } from "./lib/format";
-import controls from "./lib/tree.css";
+import controls from "./lib/tree/tree.css";
 import { Problem } from "./lib/ui";
 import { useChannel, useTrait, useWords, widget } from "./lib/widget";
 

@@ -1,9 +1,9 @@
 // An image's layers and their files: see stagelens/views/layers.py.
 
 import styles from "./layer_explorer.css";
-import { FileTree } from "./lib/files";
 import { size } from "./lib/format";
-import controls from "./lib/tree.css";
+import { FileTree } from "./lib/tree/file_tree";
+import controls from "./lib/tree/tree.css";
 import { Facts, Instruction } from "./lib/ui";
 import { useTrait, useWords, widget } from "./lib/widget";
 
@@ -137,9 +137,9 @@ function Files({ layer }: { layer: Layer }) {
         ["layer", t("This layer")],
         ["upto", t("All up to it")],
       ]}
-      show={setMode}
+      onShow={setMode}
       height={360}
-      beside={
+      details={
         <code class="sl-code sl-soft sl-digest" title={layer.digest}>
           {layer.digest}
         </code>

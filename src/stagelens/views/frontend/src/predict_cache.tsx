@@ -1,6 +1,6 @@
 // Marks before a build, and what came of them: see stagelens/views/predict.py.
 import { seconds } from "./lib/format";
-import controls from "./lib/tree.css";
+import controls from "./lib/tree/tree.css";
 import { Instruction } from "./lib/ui";
 import { useTrait, useWords, widget } from "./lib/widget";
 import styles from "./predict_cache.css";

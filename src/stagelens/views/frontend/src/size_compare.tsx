@@ -1,7 +1,7 @@
 // Stages and images side by side: see stagelens/views/sizes.py.
 import { hierarchy, treemap, treemapSquarify } from "d3-hierarchy";
 import { size } from "./lib/format";
-import controls from "./lib/tree.css";
+import controls from "./lib/tree/tree.css";
 import { useTrait, useWords, widget } from "./lib/widget";
 import styles from "./size_compare.css";
 

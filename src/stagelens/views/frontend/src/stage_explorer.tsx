@@ -1,6 +1,6 @@
 // The files of every stage after every instruction: see stagelens/views/explorer.py.
 import { useRef } from "preact/hooks";
-import tree from "./lib/tree.css";
+import tree from "./lib/tree/tree.css";
 import { useTrait, useWords, widget } from "./lib/widget";
 import styles from "./stage_explorer.css";
 import { Details } from "./stages/details";

@@ -1,6 +1,6 @@
 // The compared tree with its switches.
 import { useState } from "preact/hooks";
-import { FileTree } from "../lib/files";
+import { FileTree } from "../lib/tree/file_tree";
 import { useWords } from "../lib/widget";
 import type { Build, Point } from "./model";
 
@@ -29,13 +29,13 @@ export function Files(given: Given) {
       query={{ point: given.point, against: given.against.length ? given.against : null, show: shown }}
       shown={shown}
       options={options}
-      show={setShow}
+      onShow={setShow}
       height={408}
-      summary={(figures) =>
-        shown === "left" ? t("Not in the final image: {summary}", { summary: figures }) : figures
+      summary={(totals) =>
+        shown === "left" ? t("Not in the final image: {summary}", { summary: totals }) : totals
       }
       path={given.path}
-      choose={given.choose}
+      onSelect={given.choose}
     >
       <Against {...given} />
     </FileTree>
