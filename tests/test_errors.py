@@ -72,7 +72,7 @@ def test_a_call_of_docker_py_that_the_stop_button_ended_is_told_in_two_lines(tmp
 
 def test_a_call_of_docker_py_tells_of_an_engine_that_has_gone(tmp_path: Path) -> None:
     shown = _shown(tmp_path, f"{ENGINE}server.shutdown()\nserver.server_close()\napi.start('any')")
-    assert "The container engine does not answer any more." in shown
+    assert "The container engine no longer answers." in shown
     assert "where: tcp://127.0.0.1:" in shown
     assert "nothing listens on it" in shown
     assert ".py" not in shown

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from stagelens.engine import RUNS, Engine
+from stagelens.engine import LEASE_VARIABLE, Engine
 
 TEST_THAT_LEAVES = """\
 import subprocess, sys, tempfile
@@ -61,7 +61,7 @@ def test_the_listing_shows_each_kind(engine: Engine, unique: str, clean: object,
 def test_on_a_shared_engine_only_this_runs_things_count(shared, tmp_path: Path, monkeypatch) -> None:
     runs = tmp_path / "runs"
     runs.write_text("1\n2\n")
-    monkeypatch.setenv(RUNS, str(runs))
+    monkeypatch.setenv(LEASE_VARIABLE, str(runs))
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     ours, theirs = f"image {shared['RUN']}x:latest", "image somebody:latest"

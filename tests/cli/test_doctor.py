@@ -97,7 +97,7 @@ def test_settings_that_cannot_be_read_are_a_finding(here: Path, monkeypatch: pyt
 def test_a_dead_engine_that_somebody_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{here}/dead")
     monkeypatch.setenv("STAGELENS_HOME", str(here))
-    monkeypatch.setattr("stagelens.engine.search.SYSTEM_RUN", here)
+    monkeypatch.setattr("stagelens.engine.discovery.SYSTEM_RUN", here)
     finding = next(iter(examine()))
     assert (finding.name, finding.state) == ("engine", "problem")
     assert "no such socket" in finding.text

@@ -1,4 +1,4 @@
-"""A private engine's life, in a network namespace of its own so that this machine's engines feel nothing."""
+"""Starting, using and stopping a private engine in a separate network namespace."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ from stagelens_testing.held import ended, until
 from stagelens_testing.machine import Machine
 
 from stagelens.builds import BuildFailed, Vertex, build
-from stagelens.engine import Engine, can_start, network, private
-from stagelens.engine.private import PrivateEngine
+from stagelens.engine import Engine, PrivateEngine, start_blocker, start_private
+from stagelens.engine.private import lifecycle, network
 from stagelens.errors import StagelensError
 from stagelens_course.images.errors import ReplicaFailed
 from stagelens_course.images.replica import make_base
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.skipif(can_start() is not None, reason=f"a private engine cannot start here: {can_start()}"),
+    pytest.mark.skipif(
+        start_blocker() is not None, reason=f"a private engine cannot start here: {start_blocker()}"
+    ),
 ]
 
 
 def run_a_container(engine: Engine, folder: Path, network: str = "ours", tty: bool = False) -> str:
-    """A container of this machine's own `sleep` with its libraries, on a network that a user made."""
+    """Run a container with this machine's `sleep` and its libraries, on a user's network."""
     archive = folder / "sleep.tar"
     with tarfile.open(archive, "w") as tar:
         for word in ["/bin/sleep", *subprocess.check_output(["ldd", "/bin/sleep"], text=True).split()]:
@@ -61,7 +63,7 @@ def test_start_serve_stop(machine: Machine, tmp_path: Path) -> None:
     pid = machine.private.pid()
     assert pid is not None
     assert json.loads(machine.stagelens("engine", "status", "--json").stdout)["pid"] == pid
-    # A kernel that is restarted, or Ctrl-C in a terminal, ends a whole session.
+    # Restarting a kernel, or Ctrl-C in a terminal, ends a whole session.
     assert os.getsid(pid) == pid
 
     assert machine.stagelens("engine", "start").returncode == 0
@@ -81,60 +83,58 @@ def test_start_serve_stop(machine: Machine, tmp_path: Path) -> None:
     assert "no private engine" in machine.stagelens("engine", "stop").stderr
 
 
-def test_the_line_that_it_prints_is_for_a_shell(machine: Machine, tmp_path: Path) -> None:
+def test_start_prints_a_line_for_a_shell(machine: Machine, tmp_path: Path) -> None:
     home = {"STAGELENS_HOME": str(tmp_path / "나의 집")}
     line = machine.stagelens("engine", "start", **home).stdout
     try:
-        said = subprocess.run(
+        printed = subprocess.run(
             ["sh", "-ec", 'eval "$0"; echo "$DOCKER_HOST"', line], capture_output=True, text=True, check=True
         )
         status = json.loads(machine.stagelens("engine", "status", "--json", **home).stdout)
-        assert (said.stdout.strip(), status["running"]) == (status["address"], True)
+        assert (printed.stdout.strip(), status["running"]) == (status["address"], True)
     finally:
         machine.stagelens("engine", "stop", **home)
 
 
-def test_it_neither_fills_nor_needs_its_starters_folders_for_temporary_files(
-    machine: Machine, tmp_path: Path
-) -> None:
+def test_engine_does_not_use_the_temporary_folders_of_its_starter(machine: Machine, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     names = dict.fromkeys(("TMPDIR", "XDG_RUNTIME_DIR"), str(folder))
     assert machine.stagelens("engine", "start", **names).returncode == 0
     pid = machine.private.pid()
     assert pid is not None
-    # So dockerd asks a containerd that does not answer for its stacks, before it kills it.
+    # dockerd does this to a containerd that does not answer, before it kills it.
     (containerd,) = (each for each in psutil.Process(pid).children() if each.name() == "containerd")
     containerd.send_signal(signal.SIGUSR1)
-    stacks = machine.private.temporary / f"containerd.{containerd.pid}.stacks.log"
-    until(stacks.exists, "a file with containerd's stacks")
+    stacks = machine.private.temp_dir / f"containerd.{containerd.pid}.stacks.log"
+    until(stacks.exists, "containerd's stacks file")
     folder.rmdir()
-    # A terminal's socket is a temporary file of the container's shim.
+    # The container's shim creates a terminal's socket as a temporary file.
     engine = machine.connect()
     run_a_container(engine, tmp_path, tty=True)
     engine.api.close()
     machine.stagelens("engine", "stop")
-    assert not machine.private.temporary.exists()
+    assert not machine.private.temp_dir.exists()
 
 
-def test_images_outlast_a_stop_and_docker0_outlasts_a_start(machine: Machine, tmp_path: Path) -> None:
+def test_images_survive_a_stop_and_docker0_survives_a_start(machine: Machine, tmp_path: Path) -> None:
     before = machine.network()
     machine.stagelens("engine", "start")
     with_tar = tmp_path / "empty.tar"
     tarfile.open(with_tar, "w").close()
     engine = machine.connect()
-    engine.api.import_image_from_file(str(with_tar), repository="kept")
+    engine.api.import_image_from_file(str(with_tar), repository="stored")
     engine.api.close()
     machine.stagelens("engine", "stop")
-    # dockerd deletes docker0, whoever owns it, when it finds a record of its networks.
+    # If dockerd finds a record of its networks, it deletes docker0, even that of a system engine.
     machine.stagelens("engine", "start")
     assert set(before) <= set(machine.network())
     engine = machine.connect()
-    assert engine.api.images("kept")
+    assert engine.api.images("stored")
     engine.api.close()
 
 
-KNOCK = """
+CONNECT = """
 import socket, sys
 try:
     socket.create_connection((sys.argv[1], 9), timeout=2)
@@ -143,7 +143,7 @@ except OSError as error:
 """
 
 
-def test_networks_are_many_and_kept_apart(machine: Machine, tmp_path: Path) -> None:
+def test_many_networks_are_isolated_from_each_other(machine: Machine, tmp_path: Path) -> None:
     machine.stagelens("engine", "start")
     engine = machine.connect()
     for number in range(24):
@@ -158,25 +158,25 @@ def test_networks_are_many_and_kept_apart(machine: Machine, tmp_path: Path) -> N
     ]
     engine.api.close()
 
-    def knock(address: str) -> str:
-        command = [f"--net=/proc/{pids[0]}/ns/net", sys.executable, "-c", KNOCK, address]
+    def connect_error(address: str) -> str:
+        command = [f"--net=/proc/{pids[0]}/ns/net", sys.executable, "-c", CONNECT, address]
         return subprocess.run(
             ["nsenter", *command], capture_output=True, text=True, check=True
         ).stdout.strip()
 
-    # Nothing listens: who may knock is refused by the container itself, who may not hears nothing.
-    assert knock(addresses[1]) == "ConnectionRefusedError"
-    assert knock(addresses[2]) == "TimeoutError"
+    # Nothing listens: the container refuses a permitted connection, and the firewall drops another.
+    assert connect_error(addresses[1]) == "ConnectionRefusedError"
+    assert connect_error(addresses[2]) == "TimeoutError"
 
 
-def test_two_at_once_start_one(machine: Machine) -> None:
+def test_concurrent_starts_start_one_engine(machine: Machine) -> None:
     with ThreadPoolExecutor() as pool:
         both = list(pool.map(lambda _: machine.stagelens("engine", "start"), range(2)))
     assert [done.returncode for done in both] == [0, 0]
     assert sum("dockerd" in line.split()[0] for line in machine.processes()) == 1
 
 
-def test_a_pid_file_that_names_another_program(machine: Machine) -> None:
+def test_pid_file_of_another_program_is_stale(machine: Machine) -> None:
     machine.private.folder.mkdir(parents=True)
     with subprocess.Popen(["sleep", "600"]) as other:
         machine.private.pid_file.write_text(str(other.pid))
@@ -191,7 +191,7 @@ def test_a_pid_file_that_names_another_program(machine: Machine) -> None:
 
 @pytest.fixture
 def disk(machine: Machine) -> Iterator[str]:
-    """A disk that somebody has given the engine for its data: its line among the mounts."""
+    """Mount a disk for the engine's data, and return its line among the mounts."""
     data = machine.private.folder / "data"
     data.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "disk", data], check=True)
@@ -203,7 +203,7 @@ def disk(machine: Machine) -> Iterator[str]:
         subprocess.run(["umount", data], check=True)
 
 
-def test_what_a_killed_engine_left_is_removed_and_nothing_else(
+def test_stop_removes_what_a_killed_engine_left_and_nothing_else(
     machine: Machine, disk: str, tmp_path: Path
 ) -> None:
     machine.stagelens("engine", "start")
@@ -225,35 +225,33 @@ def test_what_a_killed_engine_left_is_removed_and_nothing_else(
     assert machine.stagelens("engine", "start").returncode == 0
 
 
-def test_a_start_that_fails_quotes_the_log_and_leaves_nothing(machine: Machine) -> None:
+def test_failed_start_quotes_the_log_and_leaves_nothing(machine: Machine) -> None:
     before = machine.network()
     machine.private.folder.mkdir(parents=True)
     (machine.private.folder / "data").write_text("not a folder")
     failed = machine.stagelens("engine", "start")
     assert failed.returncode == 1
-    # dockerd has said it in either way, by its version.
-    telling = ("not a directory", "points to a file")
-    assert any(words in failed.stderr for words in telling)
+    # The words depend on dockerd's version.
+    expected = ("not a directory", "points to a file")
+    assert any(words in failed.stderr for words in expected)
     assert "dockerd.log" in failed.stderr
     assert (machine.processes(), machine.mounts(), machine.network()) == ([], [], before)
     log = machine.stagelens("engine", "logs").stdout
-    assert any(words in log for words in telling)
+    assert any(words in log for words in expected)
 
 
-def test_a_busy_engine_is_waited_for_to_tell_of_the_bridges_that_it_leaves(
+def test_user_bridges_of_a_slow_engine_are_found(
     engine: Engine, clean: Any, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stagelens.engine.client.PROBE_SECONDS", 0.0)
-    made = engine.api.create_network(unique, labels=clean.labels)["Id"]
+    network_id = engine.api.create_network(unique, labels=clean.labels)["Id"]
     with tempfile.TemporaryDirectory(prefix="sl-") as folder:  # short enough for a socket
         busy = PrivateEngine(Path(folder))
         busy.socket.symlink_to(engine.address.removeprefix("unix://"))
-        assert f"br-{made[:12]}" in private._user_bridges(busy)
+        assert f"br-{network_id[:12]}" in lifecycle._user_bridges(busy)
 
 
-def test_an_interrupt_as_dockerd_is_started_leaves_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_start_leaves_no_dockerd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
 
     def interrupted(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
@@ -261,21 +259,23 @@ def test_an_interrupt_as_dockerd_is_started_leaves_none(
         os.kill(os.getpid(), signal.SIGINT)
         return started[-1]
 
-    monkeypatch.setattr(private, "subprocess", SimpleNamespace(Popen=interrupted, DEVNULL=subprocess.DEVNULL))
+    monkeypatch.setattr(
+        lifecycle, "subprocess", SimpleNamespace(Popen=interrupted, DEVNULL=subprocess.DEVNULL)
+    )
     monkeypatch.setattr(network, "set_up", lambda name, pool: None)
     with pytest.raises(KeyboardInterrupt):
-        private.start(engine=PrivateEngine(tmp_path / "engine"))
+        start_private(engine=PrivateEngine(tmp_path / "engine"))
     still = not ended(started[0].pid)
     started[0].kill()
     started[0].wait()
     assert not still
 
 
-def test_a_folder_too_long_for_a_socket(tmp_path: Path) -> None:
+def test_long_folder_gets_a_run_dir_short_enough_for_sockets(tmp_path: Path) -> None:
     long = PrivateEngine(tmp_path / ("x" * 60) / "engine")
-    assert len(os.fsencode(long.run / "exec/containerd/containerd.sock.ttrpc")) < 108
-    assert long.name in str(long.run)
-    assert PrivateEngine(tmp_path / ("y" * 60) / "engine").run != long.run
+    assert len(os.fsencode(long.run_dir / "exec/containerd/containerd.sock.ttrpc")) < 108
+    assert long.name in str(long.run_dir)
+    assert PrivateEngine(tmp_path / ("y" * 60) / "engine").run_dir != long.run_dir
 
 
 def doctor(machine: Machine, **variables: str) -> tuple[int, dict[str, dict[str, str]]]:
@@ -283,7 +283,7 @@ def doctor(machine: Machine, **variables: str) -> tuple[int, dict[str, dict[str,
     return done.returncode, {row["name"]: row for row in json.loads(done.stdout)["findings"]}
 
 
-def test_the_doctor_on_a_machine_where_much_is_wrong(machine: Machine) -> None:
+def test_doctor_reports_each_problem_of_a_machine(machine: Machine) -> None:
     code, found = doctor(machine)
     assert (code, found["engine"]["state"]) == (1, "problem")
     assert f"{machine.private.address} (private engine): no such socket" in found["engine"]["text"]
@@ -306,7 +306,7 @@ def test_the_doctor_on_a_machine_where_much_is_wrong(machine: Machine) -> None:
         "problem",
         "stagelens images diamol/base",
     )
-    # It was started without the proxy, which its pulls would need.
+    # The engine was started without the proxy, which its pulls would need.
     assert found["the engine's proxies"]["state"] == "note"
     assert "engine stop" in found["the engine's proxies"]["remedy"]
     assert (found["port 800"]["state"], found["port 801"]["state"]) == ("note", "ok")
@@ -315,7 +315,7 @@ def test_the_doctor_on_a_machine_where_much_is_wrong(machine: Machine) -> None:
 
 @contextmanager
 def small_disk(machine: Machine) -> Generator[None]:
-    """150 MB for all that the machine's private engine keeps; it is stopped at the end."""
+    """Give the machine's private engine 150 MB of disk, and stop it at the end."""
     home = machine.private.folder.parent
     home.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m", "tmpfs", home], check=True)
@@ -326,7 +326,7 @@ def small_disk(machine: Machine) -> Generator[None]:
         subprocess.run(["umount", home], check=True)
 
 
-def test_a_full_disk_is_told_with_its_place_and_with_room_it_starts(machine: Machine) -> None:
+def test_full_disk_is_reported_with_its_folder_and_a_start_with_space_succeeds(machine: Machine) -> None:
     with small_disk(machine):
         zeros = machine.private.folder.parent / "zeros"
         fill = f"dd if=/dev/zero of={zeros} bs=4k 2>/dev/null || true"
@@ -349,7 +349,7 @@ def test_a_full_disk_is_told_with_its_place_and_with_room_it_starts(machine: Mac
 
 @pytest.fixture
 def small(machine: Machine, engine: Engine) -> Iterator[Engine]:
-    """A private engine with diamol/base and 150 MB of disk."""
+    """Start a private engine with diamol/base and 150 MB of disk."""
     with small_disk(machine):
         assert machine.stagelens("engine", "start").returncode == 0
         found = machine.connect()
@@ -358,7 +358,7 @@ def small(machine: Machine, engine: Engine) -> Iterator[Engine]:
         found.api.close()
 
 
-def test_an_engine_that_is_full_and_one_that_dies_in_a_build(
+def test_full_or_killed_engine_is_reported_by_the_build(
     small: Engine, machine: Machine, tmp_path: Path
 ) -> None:
     (tmp_path / "Dockerfile").write_text("FROM diamol/base\nRUN dd if=/dev/zero of=/large bs=1M count=300\n")
@@ -379,9 +379,9 @@ def test_an_engine_that_is_full_and_one_that_dies_in_a_build(
     with pytest.raises(StagelensError, match="connection to the engine broke") as died:
         build(tmp_path, engine=small, on_vertex=kill)
     assert "stagelens doctor" in (died.value.remedy or "")
-    # What the killed one ran goes with the next start, which serves again; even where its containerd's
-    # process id is taken, by a zombie or by somebody else.
-    (machine.private.run / "exec/containerd/containerd.pid").write_text(str(os.getpid()))
+    # The next start removes what the killed engine ran, even if the process id of its containerd is in use
+    # by a zombie or another program.
+    (machine.private.run_dir / "exec/containerd/containerd.pid").write_text(str(os.getpid()))
     assert machine.stagelens("engine", "start").returncode == 0
     (tmp_path / "Dockerfile").write_text("FROM diamol/base\nRUN true\n")
     assert build(tmp_path, engine=small).image_id

@@ -1,4 +1,4 @@
-"""The processes of an engine, as this machine's kernel has them."""
+"""Pinning processes to cores."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from stagelens.engine import processes
+from stagelens.engine.private import processes
 
-# Threads that begin others, all the time.
+# Threads that constantly start others.
 BUSY = """
 import threading, time
 
@@ -28,25 +28,25 @@ time.sleep(600)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="cores are given to threads as Linux does it")
-def test_a_program_keeps_to_the_cores_it_is_given_with_all_its_threads() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's CPU affinity")
+def test_all_threads_of_a_program_are_pinned() -> None:
     one, all_ = {min(os.sched_getaffinity(0))}, os.sched_getaffinity(0)
     with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE) as program:
         assert program.stdout is not None
         program.stdout.readline()
         for cores in (one, all_):
-            processes.keep_to([program.pid], cores)
+            processes.pin_to_cores([program.pid], cores)
             threads = [int(path.name) for path in Path(f"/proc/{program.pid}/task").iterdir()]
             assert len(threads) > 4
             assert [has for thread in threads if (has := _cores(thread)) not in (None, cores)] == []
         program.kill()
 
 
-def test_a_program_that_has_ended_and_cores_that_are_not_there_are_passed_over() -> None:
+def test_ended_program_and_missing_cores_are_ignored() -> None:
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
-        processes.keep_to([ended.pid], {0})
-    processes.keep_to([os.getpid()], {4095})
+        processes.pin_to_cores([ended.pid], {0})
+    processes.pin_to_cores([os.getpid()], {4095})
 
 
 def _cores(thread: int) -> set[int] | None:

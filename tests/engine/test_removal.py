@@ -1,4 +1,4 @@
-"""What a busy engine refuses to remove at first is removed all the same."""
+"""Removing containers and networks that a busy engine first refuses to remove."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ IMAGE = "diamol/base"
 
 
 class Busy:
-    """A call to the engine that is refused so many times before it is let through."""
+    """A call to the engine that fails with each refusal before it succeeds."""
 
     def __init__(self, call: Callable[..., Any], *refusals: str) -> None:
         self._call = call
         self.refusals = list(refusals)
 
-    def __call__(self, *given: Any, **settings: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.refusals:
             raise APIError(self.refusals.pop(0))
-        return self._call(*given, **settings)
+        return self._call(*args, **kwargs)
 
 
 def container(engine: Engine, clean: Any, name: str, **settings: Any) -> str:
-    made = engine.api.create_container(
+    created = engine.api.create_container(
         IMAGE, ["sleep", "600"], name=name, labels=clean.labels, stop_signal="SIGKILL", **settings
     )
-    engine.api.start(made)
-    return str(made["Id"])
+    engine.api.start(created)
+    return str(created["Id"])
 
 
-def there(engine: Engine, name: str) -> bool:
+def exists(engine: Engine, name: str) -> bool:
     return bool(engine.api.containers(all=True, filters={"name": name}))
 
 
-def test_a_container_whose_end_takes_long_is_removed(
+def test_container_that_ends_slowly_is_removed(
     engine: Engine, clean: Any, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     container(engine, clean, unique)
@@ -49,11 +49,11 @@ def test_a_container_whose_end_takes_long_is_removed(
     monkeypatch.setattr(engine.api, "remove_container", busy)
     remove_container(engine.api, unique)
     assert busy.refusals == []
-    assert not there(engine, unique)
+    assert not exists(engine, unique)
     remove_container(engine.api, unique)
 
 
-def test_a_container_that_stays_is_told(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_refusal_is_raised(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stagelens.engine.removal._PAUSES", (0.0,) * 3)
     busy = Busy(engine.api.remove_container, *(f"refusal {number}" for number in range(9)))
     monkeypatch.setattr(engine.api, "remove_container", busy)
@@ -61,7 +61,7 @@ def test_a_container_that_stays_is_told(engine: Engine, monkeypatch: pytest.Monk
         remove_container(engine.api, "whatever")
 
 
-def test_a_network_waits_for_the_end_of_its_last_container_only(
+def test_network_removal_waits_for_an_ended_container_only(
     engine: Engine, clean: Any, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = engine.api.create_network(unique, labels=clean.labels)["Id"]
@@ -72,7 +72,7 @@ def test_a_network_waits_for_the_end_of_its_last_container_only(
         patch.setattr(time, "sleep", pauses.append)
         with pytest.raises(APIError, match="active endpoints"):
             remove_network(engine.api, network)
-    assert not pauses, "it did not wait for somebody who may stay"
+    assert not pauses, "it must not wait for a running container"
     busy = Busy(engine.api.remove_network, "has active endpoints")
     monkeypatch.setattr(engine.api, "remove_network", busy)
     remove_container(engine.api, user)
@@ -81,8 +81,8 @@ def test_a_network_waits_for_the_end_of_its_last_container_only(
     remove_network(engine.api, network)
 
 
-def test_two_may_remove_the_same(engine: Engine, clean: Any, unique: str) -> None:
+def test_concurrent_removals_of_one_container(engine: Engine, clean: Any, unique: str) -> None:
     container(engine, clean, unique)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: remove_container(engine.api, unique), range(4)))
-    assert not there(engine, unique)
+    assert not exists(engine, unique)

@@ -1,4 +1,4 @@
-"""An engine behind a real SSH server: found, told why not, and used as any other; nothing stays."""
+"""An engine behind a real SSH server is found and used like any other, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ import stagelens
 from stagelens.buildkit import BuildCancelled, Cancel, TarFile
 from stagelens.builds import LogLine, Vertex
 from stagelens.cli.doctor import examine
-from stagelens.engine import Engine, EngineNotFound, Skipped, connect
+from stagelens.engine import Engine, EngineNotFound, RejectedCandidate, connect
 from stagelens.engine.client import Candidate, probe
-from stagelens.engine.ssh import command
+from stagelens.engine.ssh import dial_command
 
 
 @pytest.fixture
 def far(sshd: SshServer, monkeypatch: pytest.MonkeyPatch) -> SshServer:
-    """The server, with the user's `ssh` first on the PATH and nothing chosen yet; it may be slow."""
+    """Return the server, with the user's `ssh` first on the PATH, no engine chosen and long timeouts."""
     monkeypatch.setattr("stagelens.engine.ssh.CONNECT_SECONDS", round(PATIENCE))
     monkeypatch.setattr("stagelens.engine.client.SSH_PROBE_SECONDS", PATIENCE)
     monkeypatch.setattr("stagelens.engine.client.PATIENT_SECONDS", PATIENCE)
@@ -37,12 +37,12 @@ def far(sshd: SshServer, monkeypatch: pytest.MonkeyPatch) -> SshServer:
 
 
 def programs() -> set[tuple[int, str]]:
-    """The programs that run on both sides, without the server itself."""
+    """List the programs that run on both sides, without the server itself."""
     return {(pid, line) for pid, line in children() if "[listener]" not in line}
 
 
 def use_context(home: Path, address: str) -> None:
-    """What `docker context create far --docker host=ADDRESS` and `docker context use far` write."""
+    """Write what `docker context create far --docker host=ADDRESS` and `docker context use far` write."""
     folder = home / ".docker/contexts/meta" / hashlib.sha256(b"far").hexdigest()
     folder.mkdir(parents=True)
     meta = {"Name": "far", "Metadata": {}, "Endpoints": {"docker": {"Host": address}}}
@@ -69,9 +69,9 @@ def project(folder: Path, *lines: str) -> Path:
         ),
     ],
 )
-def test_the_program_that_leads_to_an_engine(address: str, words: str) -> None:
+def test_dial_command(address: str, words: str) -> None:
     local, _, remote = words.partition("|")
-    assert command(address) == [*local.split(), remote]
+    assert dial_command(address) == [*local.split(), remote]
 
 
 @pytest.mark.parametrize(
@@ -82,18 +82,18 @@ def test_the_program_that_leads_to_an_engine(address: str, words: str) -> None:
         ("ssh://host:many", "ssh://host:many", "Port could not be cast"),
     ],
 )
-def test_addresses_that_are_none(address: str, shown: str, reason: str) -> None:
-    skipped = probe(Candidate(address, "a test"))
-    assert isinstance(skipped, Skipped)
-    assert skipped.address == shown
-    assert skipped.reason.startswith(reason)
+def test_invalid_ssh_addresses(address: str, shown: str, reason: str) -> None:
+    rejected = probe(Candidate(address, "a test"))
+    assert isinstance(rejected, RejectedCandidate)
+    assert rejected.address == shown
+    assert rejected.reason.startswith(reason)
 
 
-def test_an_ssh_program_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ssh_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    skipped = probe(Candidate("ssh://host", "a test"))
-    assert isinstance(skipped, Skipped)
-    assert (skipped.reason, skipped.remedy) == (
+    rejected = probe(Candidate("ssh://host", "a test"))
+    assert isinstance(rejected, RejectedCandidate)
+    assert (rejected.reason, rejected.remedy) == (
         "ssh cannot be run: No such file or directory",
         "install OpenSSH's client",
     )
@@ -103,7 +103,7 @@ def test_an_ssh_program_that_is_not_there(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     "by", ["DOCKER_HOST", "docker context far", "ssh's configuration", "a socket's path"]
 )
-def test_an_engine_is_found_through_ssh(
+def test_engine_is_found_through_ssh(
     far: SshServer, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     addresses = {
@@ -135,31 +135,31 @@ def test_an_engine_is_found_through_ssh(
         ("guest", "127.0.0.1", "may not use the engine's socket", "usermod -aG docker"),
         ("bare", "127.0.0.1", "no docker command", "install docker's command there"),
         ("lost", "127.0.0.1", "no engine answers on that host: dial unix /nowhere.sock", "start it there"),
-        ("chatty", "127.0.0.1", "prints something of its own: 'Welcome'", "start-up files silent"),
+        ("chatty", "127.0.0.1", "prints extra output: 'Welcome'", "start-up files silent"),
     ],
 )
-def test_what_is_wrong_behind_ssh_is_told(
+def test_problem_behind_ssh_is_reported(
     far: SshServer, monkeypatch: pytest.MonkeyPatch, user: str, host: str, reason: str, remedy: str
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", far.address(user, host))
     with nothing_new(threads, descriptors, programs), pytest.raises(EngineNotFound) as caught:
         connect(start=False)
-    (skipped,) = caught.value.tried
-    assert reason in skipped.reason
+    (rejected,) = caught.value.rejected
+    assert reason in rejected.reason
     assert remedy in (caught.value.remedy or "")
     assert "{" not in (caught.value.remedy or "")
 
 
-def test_no_ssh_server_and_no_such_host(far: SshServer) -> None:
-    reasons = [probe(Candidate(f"ssh://{place}", "a test")) for place in ("127.0.0.1:1", "nowhere.invalid")]
-    assert [skipped.reason for skipped in reasons if isinstance(skipped, Skipped)] == [
+def test_missing_ssh_server_and_unknown_host(far: SshServer) -> None:
+    reasons = [probe(Candidate(f"ssh://{host}", "a test")) for host in ("127.0.0.1:1", "nowhere.invalid")]
+    assert [rejected.reason for rejected in reasons if isinstance(rejected, RejectedCandidate)] == [
         "no ssh server listens there",
         "no host of that name is known",
     ]
 
 
 @pytest.mark.engine
-def test_the_doctor_sees_a_session_through_ssh(far: SshServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_a_session_through_ssh(far: SshServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", far.address())
     found = {finding.name: finding for finding in examine()}
     assert (found["engine"].state, found["engine"].facts["address"]) == ("ok", far.address())
@@ -167,7 +167,7 @@ def test_the_doctor_sees_a_session_through_ssh(far: SshServer, monkeypatch: pyte
 
 
 @pytest.mark.engine
-def test_the_command_builds_through_ssh(
+def test_build_command_works_through_ssh(
     far: SshServer, tmp_path: Path, unique: str, clean: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", far.address())
@@ -183,7 +183,7 @@ def test_the_command_builds_through_ssh(
 
 
 @pytest.mark.engine
-def test_a_build_its_secrets_results_and_stages(
+def test_build_with_secrets_result_and_stages(
     far: SshServer, tmp_path: Path, unique: str, clean: object
 ) -> None:
     context = project(
@@ -205,8 +205,8 @@ def test_a_build_its_secrets_results_and_stages(
 
 
 @pytest.mark.engine
-def test_four_builds_at_once(far: SshServer, tmp_path: Path, unique: str) -> None:
-    """With the server's usual limits of sessions in a connection and of connections that begin."""
+def test_four_concurrent_builds(far: SshServer, tmp_path: Path, unique: str) -> None:
+    """Stay within the server's default limits of sessions per connection and of new connections."""
     contexts = [project(tmp_path / f"c{n}", f"RUN echo {unique}{n} && sleep 1") for n in range(4)]
     with nothing_new(threads, descriptors, programs):
         engine = connect(far.address(), start=False)
@@ -217,7 +217,7 @@ def test_four_builds_at_once(far: SshServer, tmp_path: Path, unique: str) -> Non
 
 
 @pytest.mark.engine
-def test_a_cancel_stops_the_build_behind_ssh(far: SshServer, tmp_path: Path, unique: str) -> None:
+def test_cancel_stops_the_build_behind_ssh(far: SshServer, tmp_path: Path, unique: str) -> None:
     context, cancel = project(tmp_path / "context", f"RUN echo {unique} && sleep 600"), Cancel()
 
     def watch(vertex: Vertex, new: tuple[LogLine, ...]) -> None:
@@ -240,7 +240,7 @@ stagelens.build(sys.argv[1], engine=connect(sys.argv[2], start=False), on_vertex
 
 
 @pytest.mark.engine
-def test_no_ssh_outlives_a_program_that_is_killed(far: SshServer, tmp_path: Path, unique: str) -> None:
+def test_ssh_ends_with_a_killed_program(far: SshServer, tmp_path: Path, unique: str) -> None:
     context = project(tmp_path / "context", f"RUN echo {unique} && sleep 600")
     before = programs()
     with nothing_new(programs):

@@ -1,4 +1,4 @@
-"""What goes in a moment is waited for on a machine that stands still meanwhile, too."""
+"""Waiting works on a machine that stalls."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stagelens.engine import limits, processes
+from stagelens.engine.private import limits, processes
 
 
-def test_a_control_group_is_removed_once_its_last_process_has_gone(tmp_path: Path, stalling: None) -> None:
+def test_control_group_is_removed_after_its_last_process(tmp_path: Path, stalling: None) -> None:
     group = tmp_path / "group"
     (group / "process").mkdir(parents=True)
     last = threading.Timer(0.2, (group / "process").rmdir)
@@ -21,9 +21,9 @@ def test_a_control_group_is_removed_once_its_last_process_has_gone(tmp_path: Pat
     assert not group.exists()
 
 
-def test_a_process_that_is_killed_is_waited_for(monkeypatch: pytest.MonkeyPatch, stalling: None) -> None:
+def test_kill_waits_for_the_end_of_the_process(monkeypatch: pytest.MonkeyPatch, stalling: None) -> None:
     states = iter((["sleep"], ["sleep"], []))
-    monkeypatch.setattr(processes, "arguments", lambda _: next(states))
+    monkeypatch.setattr(processes, "command_line", lambda _: next(states))
     with subprocess.Popen(["sleep", "600"]) as doomed:
-        processes.end([doomed.pid])
+        processes.kill_all([doomed.pid])
     assert next(states, None) is None

@@ -1,6 +1,6 @@
-"""What a user reads of an engine behind TLS whose files, names or dates do not fit.
+"""Messages about an engine behind TLS whose files, names or dates do not match.
 
-The server is a registry's: Go's HTTP and TLS, as in an engine, whose words and alerts are what is explained.
+The server is a registry: like an engine, it has Go's HTTP and TLS with their words and alerts.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ Change = Callable[[Path, trustme.CA], object]
 
 
 def client(folder: Path, authority: trustme.CA, **dates: datetime.datetime) -> None:
-    """A user's certificate and key, as docker names the files."""
-    made = authority.issue_cert("client", **dates)
-    made.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-    made.private_key_pem.write_to_path(folder / "key.pem")
+    """Write a user's certificate and key with docker's file names."""
+    certificate = authority.issue_cert("client", **dates)
+    certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
 
 
 def server(folder: Path, authority: trustme.CA, name: str, **dates: datetime.datetime) -> None:
-    made = authority.issue_cert(name, **dates)
-    made.cert_chain_pems[0].write_to_path(folder / "server.pem")
-    made.private_key_pem.write_to_path(folder / "server-key.pem")
+    certificate = authority.issue_cert(name, **dates)
+    certificate.cert_chain_pems[0].write_to_path(folder / "server.pem")
+    certificate.private_key_pem.write_to_path(folder / "server-key.pem")
 
 
 @contextmanager
-def told(
+def connection_error(
     engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch, change: Change, tls: bool = True
 ) -> Iterator[EngineNotFound]:
-    """What is told of a server at DOCKER_HOST, after `change` to the files that fit."""
+    """Connect to a server at DOCKER_HOST, after `change` to the files that match; yield the error."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
     authority.cert_pem.write_to_path(folder / "clients.pem")
@@ -74,25 +74,25 @@ CASES: list[tuple[str, Change, str, str]] = [
         "another name",
         lambda folder, ca: server(folder, ca, "engine.example"),
         "the engine's certificate is for another name",
-        "give a name that is in its certificate",
+        "use a name that is in its certificate",
     ),
     (
         "an old certificate of the engine",
         lambda folder, ca: server(folder, ca, "127.0.0.1", **OLD),
-        "the engine's certificate cannot be used: certificate has expired",
+        "the engine's certificate is not valid now: certificate has expired",
         "renew it",
     ),
     (
         "an old certificate of the user",
         lambda folder, ca: client(folder, ca, **OLD),
-        "your certificate {folder}/cert.pem has expired, the engine says",
-        "ask whoever runs the engine for a new cert.pem and key.pem",
+        "the engine reports that your certificate {folder}/cert.pem has expired",
+        "ask the engine's administrator for a new cert.pem and key.pem",
     ),
     (
         "a certificate of another CA",
         lambda folder, ca: client(folder, trustme.CA()),
         "the engine does not accept your certificate {folder}/cert.pem",
-        "ask whoever runs the engine for a cert.pem and key.pem of its CA",
+        "ask the engine's administrator for a cert.pem and key.pem of its CA",
     ),
     (
         "a key of another certificate",
@@ -101,13 +101,13 @@ CASES: list[tuple[str, Change, str, str]] = [
         "are ca.pem, cert.pem and key.pem",
     ),
     (
-        "a file that is none",
+        "a file that is no certificate",
         lambda folder, ca: (folder / "ca.pem").write_text("nothing"),
         "{folder}/ca.pem, {folder}/cert.pem or {folder}/key.pem cannot be read",
         "are ca.pem, cert.pem and key.pem",
     ),
     (
-        "files that are not there",
+        "missing files",
         lambda folder, ca: [(folder / name).unlink() for name in ("cert.pem", "key.pem")],
         "the TLS settings do not work: {folder} has no cert.pem, key.pem",
         "set DOCKER_CERT_PATH to the folder that has them",
@@ -118,29 +118,29 @@ CASES: list[tuple[str, Change, str, str]] = [
 @pytest.mark.parametrize(
     ("change", "reason", "remedy"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
-def test_what_does_not_fit_is_told_with_its_file_and_a_remedy(
+def test_mismatch_is_reported_with_its_file_and_a_remedy(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Change, reason: str, remedy: str
 ) -> None:
-    with told(engine, tmp_path, monkeypatch, change) as error:
-        (skipped,) = error.tried
-        assert reason.format(folder=tmp_path) in skipped.reason
+    with connection_error(engine, tmp_path, monkeypatch, change) as error:
+        (rejected,) = error.rejected
+        assert reason.format(folder=tmp_path) in rejected.reason
         assert remedy.format(folder=tmp_path) in (error.remedy or "")
         (finding,) = [found for found in examine() if found.name == "engine"]
-        assert skipped.reason in finding.text
+        assert rejected.reason in finding.text
         assert finding.remedy == error.remedy
 
 
-def test_a_port_of_tls_that_is_asked_without(
+def test_tls_port_is_asked_without_tls(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
         monkeypatch.delenv(variable, raising=False)
-    with told(engine, tmp_path, monkeypatch, lambda *_: None, tls=False) as error:
-        assert error.tried[0].reason == "the engine speaks TLS there, and was asked without"
+    with connection_error(engine, tmp_path, monkeypatch, lambda *_: None, tls=False) as error:
+        assert error.rejected[0].reason == "the engine uses TLS, and the request did not"
         assert "export DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH=" in (error.remedy or "")
 
 
-def test_a_port_without_tls_that_is_asked_with(
+def test_plain_port_is_asked_with_tls(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority = trustme.CA()
@@ -150,6 +150,6 @@ def test_a_port_without_tls_that_is_asked_with(
     monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
     with registry(engine) as found:
         monkeypatch.setenv("DOCKER_HOST", f"tcp://{found.address}")
-        with pytest.raises(EngineNotFound, match="speaks no TLS") as caught:
+        with pytest.raises(EngineNotFound, match="does not use TLS") as caught:
             connect(start=False)
     assert "unset DOCKER_TLS_VERIFY DOCKER_CERT_PATH" in (caught.value.remedy or "")

@@ -129,8 +129,8 @@ def examine(more: Callable[[engines.Engine | None], Iterable[Finding]] = _no_mor
 
 
 def _no_engine(error: engines.EngineNotFound) -> Finding:
-    tried = "".join(f"\n           {s.address} ({s.origin}): {s.reason}" for s in error.tried)
-    facts = {"tried": [asdict(place) for place in error.tried]}
+    tried = "".join(f"\n           {each.address} ({each.origin}): {each.reason}" for each in error.rejected)
+    facts = {"tried": [asdict(candidate) for candidate in error.rejected]}
     return Finding("engine", "problem", f"{error.what}{tried}", error.remedy, facts)
 
 
@@ -142,11 +142,11 @@ def _engine(engine: engines.Engine) -> Iterator[Finding]:
     del facts["proxies"], facts["mirrors"]
     text = f"{kind} {info.version}, API {info.api_version}, by {engine.origin}"
     yield Finding("engine", "ok", text, facts=facts)
-    for place in engine.skipped:
-        if place.chosen:
-            text = f"{place.origin} ({place.address}) was passed over: {place.reason}"
-            remedy = place.remedy or "start that engine, or choose another"
-            yield Finding("engine", "note", text, remedy, asdict(place))
+    for candidate in engine.rejected:
+        if candidate.explicit:
+            text = f"{candidate.origin} ({candidate.address}) was passed over: {candidate.reason}"
+            remedy = candidate.remedy or "start that engine, or choose another"
+            yield Finding("engine", "note", text, remedy, asdict(candidate))
     yield _backend(engine)
     yield _storage(info)
     yield _disk(info)

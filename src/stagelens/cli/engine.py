@@ -29,18 +29,18 @@ def find() -> engines.Engine:
     try:
         engine = engines.connect(start=False, report=_say)
     except engines.EngineNotFound as error:
-        if any(place.ordered or place.remedy for place in error.tried):
+        if any(candidate.exclusive or candidate.remedy for candidate in error.rejected):
             raise
         requirements.provide(requirements.ENGINE)
-        if engines.can_start() is not None:
+        if engines.start_blocker() is not None:
             # The error says why none is started here.
             engines.connect()
         with working("starting a private engine") as report:
             engine = engines.connect(report=report)
-    for place in engine.skipped:
+    for candidate in engine.rejected:
         # What somebody chose must not be replaced in silence.
-        if place.chosen:
-            note = f"note: {place.origin} ({place.address}) was passed over: {place.reason}"
+        if candidate.explicit:
+            note = f"note: {candidate.origin} ({candidate.address}) was passed over: {candidate.reason}"
             err.print(note, markup=False, soft_wrap=True)
     return engine
 
@@ -54,7 +54,7 @@ def _say(text: str) -> None:
 def start(grading: bool) -> None:
     """Start the private engine, even where another engine runs."""
     requirements.provide((*requirements.ENGINE, *(requirements.LIMITS if grading else ())))
-    engines.keep()
+    engines.release()
     with working("starting a private engine") as report:
         private = engines.start_private(report, _chosen(grading))
     out.print(f"export DOCKER_HOST={shlex.quote(private.address)}", markup=False, soft_wrap=True)
@@ -81,12 +81,17 @@ def status(grading: bool, as_json: bool) -> None:
     private = _chosen(grading)
     pid = private.pid()
     if as_json:
-        fields = {"running": pid is not None, "pid": pid, "address": private.address, "log": str(private.log)}
+        fields = {
+            "running": pid is not None,
+            "pid": pid,
+            "address": private.address,
+            "log": str(private.log_file),
+        }
         print_json(fields)
         return
     out.print(f"running, pid {pid}" if pid else "not running", markup=False)
     out.print(f"address {private.address}", markup=False, soft_wrap=True)
-    out.print(f"log     {private.log}", markup=False, soft_wrap=True)
+    out.print(f"log     {private.log_file}", markup=False, soft_wrap=True)
 
 
 @engine.command()
@@ -94,7 +99,7 @@ def status(grading: bool, as_json: bool) -> None:
 @click.option("--lines", type=click.IntRange(min=1), default=50, help="How many of the last lines.")
 def logs(grading: bool, lines: int) -> None:
     """Show the end of the private engine's log."""
-    log = _chosen(grading).log
+    log = _chosen(grading).log_file
     if not log.exists():
         raise StagelensError("There is no log yet.", where=str(log), remedy="stagelens engine start")
     for line in log.read_text(errors="replace").splitlines()[-lines:]:

@@ -1,4 +1,4 @@
-"""The one place where a docker client is made: asked once, with a deadline, then kept."""
+"""Docker clients: created here only, and asked for the engine's version with a deadline."""
 
 from __future__ import annotations
 
@@ -16,26 +16,40 @@ from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.tls import TLSConfig
 from docker.utils import version_gte
 
+from stagelens.engine.connection_failures import ConnectionFailure, describe_disconnect, describe_failure
 from stagelens.engine.errors import EngineLost
-from stagelens.engine.model import EngineInfo, Skipped
-from stagelens.engine.reasons import LATE, explain, lost
+from stagelens.engine.model import EngineInfo, RejectedCandidate
 from stagelens.engine.ssh import SshAdapter
 from stagelens.errors import short_traceback_on_interrupt
 
 PROBE_SECONDS = 3.0
-# Where nothing else may be used, or nothing else answers: an engine that builds for a whole class is slow.
+# For an engine that has no alternative: one that builds for a whole class is slow.
 PATIENT_SECONDS = 20.0
 SSH_PROBE_SECONDS = 15.0
-# Between two bytes of an answer, not for a whole one: a commit or a save of a large image may pause long.
+# Between two bytes of an answer, not for all of it: a commit or a save of a large image may pause for long.
 READ_SECONDS = 600
 _PASSWORD = re.compile(r"(?<=://)[^/]*:[^/]*(?=@)")
-# Fields of `GET /info` -> the variables that would set them for a program.
+# Fields of `GET /info` -> the environment variables with the same meaning.
 _PROXIES = {"HttpProxy": "HTTP_PROXY", "HttpsProxy": "HTTPS_PROXY", "NoProxy": "NO_PROXY"}
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Where an engine may be. `problem` is set where the place cannot even be asked, `remedy` with it."""
+    """An address where an engine may listen.
+
+    Attributes
+    ----------
+    address
+        The address, as in DOCKER_HOST.
+    origin
+        Where the address comes from, such as "DOCKER_HOST".
+    tls
+        The TLS settings, if the engine uses TLS.
+    problem
+        Why the address cannot be tried at all.
+    remedy
+        What the user can do about `problem`.
+    """
 
     address: str
     origin: str
@@ -44,10 +58,25 @@ class Candidate:
     remedy: str | None = None
 
 
-def probe(candidate: Candidate, patient: bool = False) -> tuple[docker.APIClient, EngineInfo] | Skipped:
-    """Ask a candidate for its version within 3 s (ssh: 15 s, `patient`: 20 s); its facts, or why not."""
+def probe(
+    candidate: Candidate, patient: bool = False
+) -> tuple[docker.APIClient, EngineInfo] | RejectedCandidate:
+    """Ask a candidate for its version, within 3 seconds (15 for ssh).
+
+    Parameters
+    ----------
+    candidate
+        The address to ask.
+    patient
+        Whether to wait for 20 seconds.
+
+    Returns
+    -------
+    tuple or RejectedCandidate
+        A client and what the engine reports, or why the candidate was rejected.
+    """
     if candidate.problem is not None:
-        return _skipped(candidate, candidate.problem, candidate.remedy)
+        return _rejected(candidate, ConnectionFailure(candidate.problem, candidate.remedy))
     quick = SSH_PROBE_SECONDS if candidate.address.startswith("ssh://") else PROBE_SECONDS
     seconds = PATIENT_SECONDS if patient else quick
     answer: list[tuple[_Client, EngineInfo] | Exception] = []
@@ -63,36 +92,40 @@ def probe(candidate: Candidate, patient: bool = False) -> tuple[docker.APIClient
         except Exception as error:
             answer.append(error)
 
-    # A deadline for the whole question: a server that drips bytes, or an ssh that waits for a password,
-    # never trips a socket's own timeout.
+    # The deadline is for the whole request. A server that sends single bytes, or an ssh that waits for a
+    # password, never exceeds a socket's own timeout.
     thread = threading.Thread(target=ask, daemon=True, name="stagelens-probe")
     thread.start()
     thread.join(seconds)
     if not answer:
-        return _skipped(candidate, f"{LATE} {seconds:g} s")
+        return _rejected(candidate, ConnectionFailure.timeout(seconds))
     result = answer[0]
     if isinstance(result, Exception):
-        return _skipped(candidate, *explain(result, candidate.address, candidate.tls, seconds))
+        return _rejected(candidate, describe_failure(result, candidate.address, candidate.tls, seconds))
     api, info = result
-    api.timeout, api.found = READ_SECONDS, candidate
+    api.timeout, api.candidate = READ_SECONDS, candidate
     return api, info
 
 
-def _skipped(candidate: Candidate, reason: str, remedy: str | None = None) -> Skipped:
-    """What is told of a candidate; a password in its address is not."""
-    address, late = _PASSWORD.sub("***", candidate.address), reason.startswith(LATE)
-    return Skipped(address, candidate.origin, reason, remedy, late)
+def _rejected(candidate: Candidate, failure: ConnectionFailure) -> RejectedCandidate:
+    """Describe a rejected candidate, without the password in its address."""
+    return RejectedCandidate(_without_password(candidate.address), candidate.origin, *failure)
+
+
+def _without_password(address: str) -> str:
+    return _PASSWORD.sub("***", address)
 
 
 class _Client(docker.APIClient):
-    """docker-py's client; an engine's certificate is held against the CA of its own settings.
+    """docker-py's client with short error messages and one request for the version.
 
-    requests lets REQUESTS_CA_BUNDLE, which a company's proxy needs, win over that (psf/requests#3829).
-    Its version is asked for once: docker-py asks for it to choose the API's, and engines may start programs
-    to answer. Notebooks call it, too: what the stop button or a stopped engine ends is told in a few lines.
+    The engine's certificate is checked against the CA of the engine's own settings: requests would prefer
+    REQUESTS_CA_BUNDLE, which a company's proxy needs (psf/requests#3829). The version is requested once,
+    since docker-py requests it too and an engine may start programs to answer. Notebooks use this client
+    directly, so an interrupt or a stopped engine shows a few lines instead of a traceback.
     """
 
-    found: Candidate | None = None  # once it has answered
+    candidate: Candidate | None = None  # set after the first answer
     _answered: Mapping[str, Any] | None = None
 
     @short_traceback_on_interrupt("this program no longer waits for the engine's answer; run the cell again")
@@ -100,13 +133,14 @@ class _Client(docker.APIClient):
         try:
             return super().send(request, **options)
         except requests.ConnectionError as error:
-            if self.found is None:
+            if self.candidate is None:
                 raise
+            address, tls = self.candidate.address, self.candidate.tls
             raise EngineLost(
-                "The container engine does not answer any more.",
-                where=_PASSWORD.sub("***", self.found.address),
-                why=lost(error, self.found.address, self.found.tls, READ_SECONDS),
-                remedy="see what it needs (./stagelens doctor), then run this again",
+                "The container engine no longer answers.",
+                where=_without_password(address),
+                why=describe_disconnect(error, address, tls, READ_SECONDS),
+                remedy="find out what it needs (./stagelens doctor), then run this again",
             ) from error
 
     def version(self, api_version: bool = True) -> Any:
@@ -115,22 +149,22 @@ class _Client(docker.APIClient):
         return self._answered
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        own = self.verify if verify is None else verify
-        return super().merge_environment_settings(url, proxies, stream, own, cert)
+        ca = self.verify if verify is None else verify
+        return super().merge_environment_settings(url, proxies, stream, ca, cert)
 
 
 class _SshClient(_Client):
-    """The same through `ssh`: docker-py sees a unix socket, since that is what `SshAdapter` gives it."""
+    """A client that reaches the engine through `ssh`; for docker-py, `SshAdapter` is a Unix socket."""
 
     def __init__(self, address: str, timeout: int) -> None:
-        # A version that is given keeps docker-py from asking before the adapter is there.
+        # Without a version, docker-py would send a request before the adapter is mounted.
         super().__init__("unix:///ssh", DEFAULT_DOCKER_API_VERSION, timeout=timeout)
         self.mount("http+docker://", SshAdapter(address, timeout))
         self._version = cast(Any, self)._retrieve_server_version()
 
 
 def _client(candidate: Candidate, timeout: int) -> _Client:
-    # Windows has no socket that a program could take as its standard input.
+    # On Windows no program can use a socket as its standard input.
     if candidate.address.startswith("ssh://") and sys.platform != "win32":
         return _SshClient(candidate.address, timeout)
     return _Client(candidate.address, "auto", timeout=timeout, tls=candidate.tls or False)

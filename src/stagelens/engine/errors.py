@@ -1,4 +1,4 @@
-"""What can go wrong between stagelens and an engine."""
+"""Errors of finding, starting and reaching an engine."""
 
 from __future__ import annotations
 
@@ -6,27 +6,40 @@ from collections.abc import Sequence
 
 import requests
 
-from stagelens.engine.model import Skipped
+from stagelens.engine.model import RejectedCandidate
 from stagelens.errors import StagelensError
 
 
 class EngineNotFound(StagelensError):
-    """No engine answers; `tried` says of each place why it did not do."""
+    """No engine answers.
+
+    Parameters
+    ----------
+    rejected
+        Each address that was tried, and why it was not used.
+    remedy
+        What to do if none of the rejected addresses has a remedy.
+    what
+        One sentence that says what failed.
+    """
 
     def __init__(
-        self, tried: Sequence[Skipped], remedy: str, what: str = "No container engine answers."
+        self, rejected: Sequence[RejectedCandidate], remedy: str, what: str = "No container engine answers."
     ) -> None:
-        self.tried = tuple(tried)
-        listed = "\n".join(f"    {s.address} ({s.origin}): {s.reason}" for s in self.tried)
-        own = next((s.remedy for s in self.tried if s.remedy), None)
+        self.rejected = tuple(rejected)
+        lines = "\n".join(f"    {each.address} ({each.origin}): {each.reason}" for each in self.rejected)
+        known = next((each.remedy for each in self.rejected if each.remedy), None)
         super().__init__(
-            what, why=f"each place was tried:\n{listed}" if listed else None, remedy=own or remedy
+            what, why=f"these addresses were tried:\n{lines}" if lines else None, remedy=known or remedy
         )
 
 
 class EngineStartFailed(StagelensError):
-    """A private engine was started and did not come up."""
+    """A private engine could not be started."""
 
 
 class EngineLost(StagelensError, requests.ConnectionError):
-    """An engine that answered before does so no more; whoever knows docker-py alone finds its error in it."""
+    """An engine that answered before no longer answers.
+
+    It is docker-py's own error as well, for code that catches requests.ConnectionError.
+    """

@@ -1,4 +1,4 @@
-"""Removing from an engine what a busy one does not give up at the first word."""
+"""Removing containers and networks from an engine that is too busy to remove them at once."""
 
 from __future__ import annotations
 
@@ -13,37 +13,55 @@ _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds
 
 
 def remove_container(api: docker.APIClient, container: str) -> None:
-    """Remove a container that may run, and its anonymous volumes; it may be gone already.
+    """Remove a container, running or not, and its anonymous volumes.
 
-    An engine on a loaded machine refuses at first where a process takes long to end, and where somebody else
-    removes it as well: then this waits for that.
+    On a loaded machine, an engine refuses at first if a process takes long to end, or if another client
+    removes the same container. Both are waited for. A container that does not exist is no error.
+
+    Parameters
+    ----------
+    api
+        The engine's client.
+    container
+        The container's name or id.
 
     Raises
     ------
-    APIError: it is still there after a quarter of a minute.
+    APIError
+        If the container still exists after a quarter of a minute.
     """
     _remove(lambda: api.remove_container(container, force=True, v=True))
 
 
 def remove_network(api: docker.APIClient, network: str) -> None:
-    """Remove a network; it may be gone already. One whose last container has just ended is waited for.
+    """Remove a network, and wait for a container in it that has just ended.
+
+    A network that does not exist is no error.
+
+    Parameters
+    ----------
+    api
+        The engine's client.
+    network
+        The network's name or id.
 
     Raises
     ------
-    APIError: a container uses it.
+    APIError
+        If a container uses the network.
     """
     _remove(lambda: api.remove_network(network), lambda: _in_use(api, network))
 
 
-def _remove(remove: Callable[[], object], stays: Callable[[], bool] = lambda: False) -> None:
-    """Call `remove` until the thing is gone; a refusal is raised where it `stays`, or in the end."""
+def _remove(remove: Callable[[], object], is_final: Callable[[], bool] = lambda: False) -> None:
+    """Call `remove` until it succeeds; raise a refusal that `is_final`, or the last one."""
     for pause in (*_PAUSES, None):
         try:
             remove()
         except NotFound:
             return
         except APIError:
-            if pause is None or stays():
+            if pause is None or is_final():
                 raise
             time.sleep(pause)
         else:

@@ -1,8 +1,8 @@
-"""An engine behind SSH, reached through the user's own `ssh` program, as the docker command has it.
+"""An engine behind SSH, reached through the user's own `ssh` program as the docker command does.
 
-What works with `ssh HOST` works here: its configuration, agents, jump hosts, hardware keys and known hosts.
-On the other side `docker system dial-stdio` hands the bytes on to the engine's socket. The program gets one
-end of a socket pair, so that docker-py and BuildKit's session have a real socket, with timeouts and all.
+Whatever works with `ssh HOST` works here: configuration, agents, jump hosts, hardware keys and known hosts.
+On the other side, `docker system dial-stdio` passes the bytes on to the engine's socket. The program gets one
+end of a socket pair, so docker-py and BuildKit's session have a real socket with timeouts.
 """
 
 from __future__ import annotations
@@ -23,33 +23,49 @@ from stagelens.text import inline
 
 CONNECT_SECONDS = 10
 _END_SECONDS = 5.0
-_WORDS_BYTES, _WORDS_LINES = 4096, 8
+_OUTPUT_BYTES, _OUTPUT_LINES = 4096, 8
 
 
 class SshFailed(ConnectionError):
-    """`ssh` ended before the engine said anything; `words` is what it printed, its last lines."""
+    """`ssh` ended before the engine answered; `output` holds the last lines that it printed."""
 
-    def __init__(self, words: str) -> None:
-        self.words = words
-        super().__init__(words or "ssh ended and said nothing")
+    def __init__(self, output: str) -> None:
+        self.output = output
+        super().__init__(output or "ssh ended without any output")
 
 
-def login(address: str, known_hosts: bool = False) -> str:
-    """The command that logs in to that address's host, for a person; or the host's name in known_hosts."""
+def login_command(address: str) -> str:
+    """Return the command with which a person logs in to that address's host."""
     parts = urlsplit(address)
     host = parts.hostname or ""
-    if known_hosts:
-        return f"[{host}]:{parts.port}" if parts.port else host
     port = f"-p {parts.port} " if parts.port else ""
     return f"ssh {port}" + shlex.quote(f"{parts.username}@{host}" if parts.username else host)
 
 
-def command(address: str) -> list[str]:
-    """The program that leads to the engine at `ssh://[USER@]HOST[:PORT][/PATH/OF/SOCKET]`.
+def known_hosts_name(address: str) -> str:
+    """Return the name that an address's host has in the file known_hosts."""
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    return f"[{host}]:{parts.port}" if parts.port else host
+
+
+def dial_command(address: str) -> list[str]:
+    """Return the command that connects to an engine.
+
+    Parameters
+    ----------
+    address
+        `ssh://[USER@]HOST[:PORT][/PATH/OF/SOCKET]`.
+
+    Returns
+    -------
+    list of str
+        The arguments of `ssh`, whose standard input and output lead to the engine.
 
     Raises
     ------
-    ValueError: it is no such address.
+    ValueError
+        If the address has another form.
     """
     parts = urlsplit(address)
     if parts.password is not None:
@@ -70,15 +86,15 @@ def command(address: str) -> list[str]:
 
 
 class SshAdapter(UnixHTTPAdapter):
-    """docker-py's adapter of a unix socket; each of its connections is an `ssh` of its own."""
+    """docker-py's adapter for a Unix socket, with a separate `ssh` process for each connection."""
 
     def __init__(self, address: str, timeout: int) -> None:
-        self._command = command(address)
+        self._command = dial_command(address)
         super().__init__("http+unix://ssh", timeout)
-        self.socket_path = address  # what is told of it where it fails; no socket has this path
+        self.socket_path = address  # for error messages; no socket has this path
 
     def get_connection(self, url: Any, proxies: Any = None) -> Any:
-        """The one pool for all paths: a connection costs more here than with a socket of this machine."""
+        """Return one pool for all paths: a connection costs more here than with a local socket."""
         pools = cast(Any, self.pools)
         with pools.lock:
             pool = pools.get("ssh")
@@ -106,70 +122,70 @@ class _Connection(UnixHTTPConnection):
 
 
 class SshSocket(socket.socket):
-    """A socket whose other end is the standard input and output of `ssh`, which ends with it."""
+    """A socket whose other end is the standard input and output of `ssh`; closing it ends the program."""
 
     def __init__(self, program: list[str]) -> None:
         ours, theirs = socket.socketpair()
-        # A file, not a pipe: nobody has to read it, and an ssh that stays as a shared master may keep it.
-        self._words = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        # Unlike a pipe, a file needs no reader, and an ssh that stays as a shared master may keep it open.
+        self._stderr = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
         try:
             with theirs:
                 end = theirs.fileno()
-                # Without our terminal: Ctrl-C is ours to act on, and a question has no place in a build.
+                # Without a terminal: Ctrl-C must not reach ssh, and ssh must not ask questions.
                 self._process = subprocess.Popen(
-                    program, stdin=end, stdout=end, stderr=self._words, start_new_session=True
+                    program, stdin=end, stdout=end, stderr=self._stderr, start_new_session=True
                 )
         except OSError as error:
-            self._words.close()
+            self._stderr.close()
             ours.close()
             raise SshFailed(f"{program[0]} cannot be run: {error.strerror}") from error
         super().__init__(fileno=ours.detach())
-        self._heard = False
+        self._received_data = False
 
-    # What http.client and our HTTP/2 use of a socket.
+    # The methods that http.client and buildkit.http2 call.
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:  # noqa: D102
-        return self._received(lambda: super(SshSocket, self).recv(bufsize, flags))
+        return self._receive(lambda: super(SshSocket, self).recv(bufsize, flags))
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:  # noqa: D102
-        return self._received(lambda: super(SshSocket, self).recv_into(buffer, nbytes, flags))
+        return self._receive(lambda: super(SshSocket, self).recv_into(buffer, nbytes, flags))
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:  # noqa: D102
         try:
             super().sendall(data, flags)
         except (BrokenPipeError, ConnectionResetError) as error:
-            if self._heard:
+            if self._received_data:
                 raise
             raise self._failure() from error
 
-    def _received(self, operation: Callable[[], Any]) -> Any:
-        """What `operation` receives; an end before the first byte is told in ssh's own words."""
+    def _receive(self, operation: Callable[[], Any]) -> Any:
+        """Receive data; if the connection ends before the first byte, raise what ssh printed."""
         try:
             got = operation()
         except ConnectionResetError as error:
-            if self._heard:
+            if self._received_data:
                 raise
             raise self._failure() from error
-        if not got and not self._heard:
+        if not got and not self._received_data:
             raise self._failure()
-        self._heard = True
+        self._received_data = True
         return got
 
     def _failure(self) -> SshFailed:
-        """Why ssh ended; it has closed its side, so that it is about to end where it has not."""
+        """Return why ssh ended; it has closed its side, so it ends soon if it has not yet."""
         try:
             self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.terminate()
-        if self._words.closed:
+        if self._stderr.closed:
             return SshFailed("the connection was closed")
-        self._words.seek(max(0, self._words.seek(0, os.SEEK_END) - _WORDS_BYTES))
-        lines = self._words.read().decode("utf-8", "replace").splitlines()
+        self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - _OUTPUT_BYTES))
+        lines = self._stderr.read().decode("utf-8", "replace").splitlines()
         shown = [inline(line.strip()) for line in lines if line.strip()]
-        return SshFailed("\n".join(shown[-_WORDS_LINES:]))
+        return SshFailed("\n".join(shown[-_OUTPUT_LINES:]))
 
     def _real_close(self) -> None:
-        """The last of the socket's users has closed it."""
+        """End ssh when the last user of the socket has closed it."""
         cast(Any, super())._real_close()
         self._process.terminate()
         self._process.wait()
-        self._words.close()
+        self._stderr.close()

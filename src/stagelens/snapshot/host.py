@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-from stagelens.engine.mounts import seen_at
+from stagelens.engine.mountinfo import visible_path
 from stagelens.snapshot import scan
 from stagelens.snapshot.listing import Folder, Rows, pack_mode
 from stagelens.snapshot.shells import Mounted
@@ -34,7 +34,7 @@ def stack(mounted: Mounted) -> Sequence[bytes]:
     found: list[str | None] = []
     for layer in mounted.layers:  # one, mounted as it is
         major, minor, root = os.fsdecode(layer).split(":", 2)
-        found.append(seen_at(f"{major}:{minor}", root))
+        found.append(visible_path(f"{major}:{minor}", root))
     return [os.fsencode(path) for path in found if path]
 
 

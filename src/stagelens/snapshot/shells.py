@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from stagelens.buildkit.gateway import ContainerProcess, GatewayContainer
-from stagelens.engine.mounts import Mount
-from stagelens.engine.mounts import read as mounts_of
+from stagelens.engine.mountinfo import Mount, parse_mountinfo
 from stagelens.snapshot.listing import PROLOGUE, ListingError, Rows, list_command, quote, read_listing
 
 SCRATCH = "/o"  # in memory, writable
@@ -95,7 +94,7 @@ class Shells:
         printed = self._output(command.encode(), _MAX_BYTES).decode("utf-8", "surrogateescape")
         lines = printed.split("\n")
         stamps = dict(zip(["/", *places], lines, strict=False))
-        mounts = {mount.point: mount for mount in mounts_of("\n".join(lines[len(stamps) :]))}
+        mounts = {mount.point: mount for mount in parse_mountinfo("\n".join(lines[len(stamps) :]))}
         # An engine of overlays, which all its containers stand on, mounts a single layer as it is.
         overlays = mounts["/"].kind == _OVERLAY
         return [_mounted(mounts[place], stamps[place], overlays) for place in places]

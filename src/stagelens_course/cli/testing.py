@@ -38,9 +38,9 @@ def test(only_tests: bool, arguments: tuple[str, ...]) -> None:
     """
     if not (ROOT / "tests").is_dir():
         raise StagelensError("The tests are in the project's checkout.", remedy="run ./stagelens test there")
-    with engines.borrowed() as runs:
+    with engines.lease() as runs:
         # What runs from here on is a test's.
-        os.environ[engines.RUNS] = ""
+        os.environ[engines.LEASE_VARIABLE] = ""
         sys.exit(_run(arguments, only_tests, runs))
 
 
@@ -60,7 +60,7 @@ def _run(arguments: Sequence[str], only_tests: bool, runs: Path) -> int:
     engine.api.close()
     private = engine.address == engines.private_engine().address
     # The check for leftovers is strict on an engine that this run has for itself, which the list shows.
-    variables = {"DOCKER_HOST": engine.address, engines.RUNS: str(runs) if private else ""}
+    variables = {"DOCKER_HOST": engine.address, engines.LEASE_VARIABLE: str(runs) if private else ""}
     # A folder of its own: pytest would else sweep what other runs on this machine have left.
     folder = tempfile.mkdtemp(prefix="sltest-")
     try:

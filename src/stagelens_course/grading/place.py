@@ -60,7 +60,7 @@ def unlimited(addresses: Iterable[str] = ()) -> str | None:
     Without addresses: why grading engines cannot be started here, None where they can.
     """
     given = tuple(addresses)
-    reason = engines.can_start(limited=True)
+    reason = engines.start_blocker(limited=True)
     if not given:
         return reason
     if engines.is_grading_engine(given[0]):

@@ -23,7 +23,7 @@ from stagelens_testing.held import PATIENCE
 
 from stagelens import engine as engines
 from stagelens.engine import Engine, PrivateEngine
-from stagelens.engine.limits import CGROUPS, Limits
+from stagelens.engine.private.limits import CGROUPS, EngineLimits
 from stagelens_course import grading, images
 from stagelens_course.grading import Check, Exercise, Report
 from stagelens_course.grading.lab import FOLDER, LABEL, REPOSITORY, UNTIL
@@ -32,12 +32,12 @@ from stagelens_course.grading.sweep import sweep
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.skipif(
-        engines.can_start(limited=True) is not None,
-        reason=f"no limited engine can start here: {engines.can_start(limited=True)}",
+        engines.start_blocker(limited=True) is not None,
+        reason=f"no limited engine can start here: {engines.start_blocker(limited=True)}",
     ),
 ]
 MB = 1024**2
-LIMITS = Limits(memory=256 * MB, pids=100, disk=1024 * MB)
+LIMITS = EngineLimits(memory=256 * MB, pids=100, disk=1024 * MB)
 PAGE = "while true; do printf 'HTTP/1.0 200 OK\\r\\n\\r\\nI am %s' \"$USER\" | nc -l -p 80; done"
 HONEST = f"FROM diamol/base\nENV USER=nobody\nCMD {PAGE}\n"
 BOMB = "bomb() { bomb | bomb & }; bomb; sleep 600"
@@ -45,8 +45,8 @@ START = """
 import sys
 from pathlib import Path
 from stagelens import engine
-from stagelens.engine.limits import Limits
-private = engine.PrivateEngine(Path(sys.argv[2]), Limits(*map(int, sys.argv[3:])), offline=True)
+from stagelens.engine.private.limits import EngineLimits
+private = engine.PrivateEngine(Path(sys.argv[2]), EngineLimits(*map(int, sys.argv[3:])), offline=True)
 engine.start_private(None, private) if sys.argv[1] == "start" else engine.stop_private(private)
 """
 

@@ -13,7 +13,7 @@ import pytest
 
 from stagelens import engine as engines
 from stagelens.engine import Engine
-from stagelens.engine.limits import CGROUPS
+from stagelens.engine.private.limits import CGROUPS
 from stagelens_course.grading import place
 
 SHARE = {"cpu.max": "50000 100000", "cpu.cfs_quota_us": "50000"}
@@ -52,8 +52,8 @@ print(json.dumps([addresses, facts, place.unlimited(addresses), others, [again, 
 
 @pytest.mark.engine
 @pytest.mark.skipif(
-    engines.can_start(limited=True) is not None,
-    reason=f"no limited engine can start here: {engines.can_start(limited=True)}",
+    engines.start_blocker(limited=True) is not None,
+    reason=f"no limited engine can start here: {engines.start_blocker(limited=True)}",
 )
 def test_each_worker_gets_a_limited_engine_with_the_images(engine: Engine, unique: str) -> None:
     subprocess.run(["ip", "netns", "add", unique], check=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from stagelens.engine import RUNS
+from stagelens.engine import LEASE_VARIABLE
 
 PATIENCE = 120.0  # seconds for what takes less than two on an idle machine
 
@@ -76,7 +76,7 @@ def limited(kind: int, most: int) -> Generator[None]:
 def own() -> bool:
     """Whether the running engine is this run's alone: it started it, and nobody else has come to use it."""
     try:
-        return len(Path(os.environ.get(RUNS, "")).read_text().splitlines()) == 1
+        return len(Path(os.environ.get(LEASE_VARIABLE, "")).read_text().splitlines()) == 1
     except OSError:  # no list is named, or it is not there any more
         return False
 

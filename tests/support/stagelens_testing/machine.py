@@ -1,4 +1,4 @@
-"""A private engine in a network namespace and a home of its own: no other engine feels it."""
+"""A private engine in a separate network namespace and home, which affects no other engine."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stagelens.engine import RUNS, Engine, connect
+from stagelens.engine import LEASE_VARIABLE, Engine, connect
 from stagelens.engine.private import PrivateEngine
 
 
 class Machine:
-    """A network namespace with a docker0 and rules as a system engine has them, and a home for stagelens."""
+    """A network namespace with a system engine's docker0 and rules, and a home for stagelens."""
 
     def __init__(self, name: str, home: Path) -> None:
         self.name = name
         self.inside = ("nsenter", f"--net=/run/netns/{name}")
         self.private = PrivateEngine(home / "state/engine")
         # As for a person, who is no part of this test run.
-        rest = {name: value for name, value in os.environ.items() if name not in ("DOCKER_HOST", RUNS)}
+        rest = {
+            name: value for name, value in os.environ.items() if name not in ("DOCKER_HOST", LEASE_VARIABLE)
+        }
         self.environment = rest | {"STAGELENS_HOME": str(home)}
         self.sh("ip link set lo up")
         self.sh("ip link add docker0 type bridge && ip address add 172.17.0.1/16 dev docker0")
@@ -43,7 +45,7 @@ class Machine:
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     def network(self) -> list[str]:
-        """Links and rules, without counters."""
+        """List links and firewall rules, without counters."""
         links = [link["ifname"] for link in json.loads(self.sh("ip -j link"))]
         return sorted(links) + [line for line in self.sh("iptables-save").splitlines() if line[0] == "-"]
 
@@ -51,7 +53,7 @@ class Machine:
         return connect(self.private.address)
 
     def processes(self) -> list[str]:
-        """Command lines of processes that run for the engine; its containers' are in its shims' care."""
+        """List the command lines of the engine's processes, without those inside its containers."""
         marks = (str(self.private.folder), self.private.name)
         found: list[str] = []
         for process in psutil.process_iter():

@@ -1,4 +1,4 @@
-"""`stagelens test` stops the engine that it has started: the last run does, where nobody else uses it."""
+"""`stagelens test` stops the engine that it started: the last run does, if nobody else uses the engine."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from collections.abc import Callable, Iterator
 import pytest
 from stagelens_testing.machine import Machine
 
-from stagelens.engine import can_start
+from stagelens.engine import start_blocker
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.skipif(can_start() is not None, reason=f"a private engine cannot start here: {can_start()}"),
+    pytest.mark.skipif(
+        start_blocker() is not None, reason=f"a private engine cannot start here: {start_blocker()}"
+    ),
 ]
 
-# What `stagelens test` does; it says whether the engine is its alone, as it begins and as it ends.
+# What `stagelens test` does. At the start and at the end it prints whether the engine is exclusive to it.
 RUN = """
 import os
-from stagelens.engine import RUNS, borrowed, connect
+from stagelens.engine import LEASE_VARIABLE, lease, connect
 from stagelens_testing.held import own
-with borrowed() as runs:
-    os.environ[RUNS] = str(runs)
+with lease() as runs:
+    os.environ[LEASE_VARIABLE] = str(runs)
     connect().api.close()
     print(own(), flush=True)
     input()
@@ -35,7 +37,7 @@ Run = subprocess.Popen[str]
 
 @pytest.fixture
 def begin(machine: Machine) -> Iterator[Callable[[], Run]]:
-    """Begins a run; it has an engine when it is returned."""
+    """Return a function that starts a run with an engine."""
     started: list[Run] = []
 
     def begin() -> Run:
@@ -55,7 +57,7 @@ def begin(machine: Machine) -> Iterator[Callable[[], Run]]:
         run.communicate()
 
 
-def said(run: Run) -> str:
+def read_line(run: Run) -> str:
     assert run.stdout is not None
     return run.stdout.readline().strip()
 
@@ -64,19 +66,17 @@ def end(run: Run) -> str:
     return run.communicate("\n")[0].strip()
 
 
-def test_the_engine_of_a_run_is_its_alone_and_ends_with_it(
-    machine: Machine, begin: Callable[[], Run]
-) -> None:
+def test_single_run_has_the_engine_to_itself_and_stops_it(machine: Machine, begin: Callable[[], Run]) -> None:
     run = begin()
-    assert said(run) == "True"
+    assert read_line(run) == "True"
     assert end(run) == "True"
     assert machine.private.pid() is None
 
 
-def test_the_last_of_two_runs_stops_it(machine: Machine, begin: Callable[[], Run]) -> None:
+def test_last_of_two_runs_stops_the_engine(machine: Machine, begin: Callable[[], Run]) -> None:
     both = [begin(), begin()]
     for run in both:
-        said(run)
+        read_line(run)
     pid = machine.private.pid()
     assert end(both[0]) == "False"
     assert (machine.private.pid(), pid is None) == (pid, False)
@@ -84,29 +84,29 @@ def test_the_last_of_two_runs_stops_it(machine: Machine, begin: Callable[[], Run
     assert machine.private.pid() is None
 
 
-def test_an_engine_that_ran_before_goes_on(machine: Machine, begin: Callable[[], Run]) -> None:
+def test_engine_that_ran_before_is_not_stopped(machine: Machine, begin: Callable[[], Run]) -> None:
     machine.stagelens("engine", "start")
     run = begin()
-    assert said(run) == "False"
+    assert read_line(run) == "False"
     end(run)
     assert machine.private.pid() is not None
 
 
 @pytest.mark.parametrize("command", ["status", "engine start"])
-def test_an_engine_that_a_person_comes_to_use_goes_on(
+def test_engine_that_a_person_uses_is_not_stopped(
     machine: Machine, begin: Callable[[], Run], command: str
 ) -> None:
     run = begin()
-    assert said(run) == "True"
+    assert read_line(run) == "True"
     machine.stagelens(*command.split())
     assert end(run) == "False"
     assert machine.private.pid() is not None
 
 
-def test_the_next_run_stops_what_a_killed_one_started(machine: Machine, begin: Callable[[], Run]) -> None:
+def test_next_run_stops_the_engine_of_a_killed_run(machine: Machine, begin: Callable[[], Run]) -> None:
     killed, after = begin(), begin()
-    said(killed)
-    said(after)
+    read_line(killed)
+    read_line(after)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     end(after)
