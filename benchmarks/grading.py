@@ -40,7 +40,7 @@ import psutil
 
 from stagelens import engine as engines
 from stagelens_course import images
-from stagelens_course.classroom.runner import ClassRun, LocalScheduler, grading_notebook
+from stagelens_course.classroom.runner import GradingRun, LocalScheduler, grading_notebook
 from stagelens_course.grading import exercise, needed_images, place
 from stagelens_course.grading.notebook import MIME, RECORD, SUBMISSION
 
@@ -108,10 +108,10 @@ def class_run(count: int, notebook: str, addresses: Sequence[str]) -> float:
         scheduler = LocalScheduler(workers, engines=addresses)
         out = Path(name) / "out"
         begun = time.perf_counter()
-        run = ClassRun(folder, exercise(EXERCISE), out, scheduler, notebook, workers=workers)
+        run = GradingRun(folder, exercise(EXERCISE), out, scheduler, notebook, workers=workers)
         found = run.run()
         seconds = time.perf_counter() - begun
-    assert not found.of("error"), [result.error for result in found.of("error")]
+    assert not found.with_status("error"), [result.error for result in found.with_status("error")]
     return seconds
 
 

@@ -1,1 +1,1 @@
-"""A class of submissions: taken in, graded, and their results."""
+"""Grading of a class: intake of its submissions, a run that grades them, and the results."""

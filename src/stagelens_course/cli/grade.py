@@ -1,4 +1,4 @@
-"""`stagelens grade`: grade a class's submissions, here or on a cluster."""
+"""The command `stagelens grade`, which grades a class on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from stagelens.cli.console import INTERRUPTED, err, out, working
 
 if TYPE_CHECKING:
-    from stagelens_course.classroom.results import ClassResults, Result
+    from stagelens_course.classroom.results import ClassResults, LearnerResult
+    from stagelens_course.classroom.runner import GradingRun
     from stagelens_course.grading import Exercise
 
 GRADER_FAILED = 2
 
 
-class _Number(click.FloatRange):
-    """A number within bounds; nan is in none."""
+class _FiniteRange(click.FloatRange):
+    """A number within bounds; rejects nan, which click accepts."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = float(super().convert(value, param, ctx))
         if math.isnan(number):
-            self.fail("nan is no number", param, ctx)
+            self.fail("nan is not a number", param, ctx)
         return number
 
 
 @click.command("grade")
 @click.argument("submissions", type=click.Path(path_type=Path))
-@click.option("--exercise", required=True, help="The exercise, multi-stage-go say.")
+@click.option("--exercise", required=True, help="The exercise, for example multi-stage-go.")
 @click.option(
     "--out",
     "out_dir",
@@ -49,19 +50,21 @@ class _Number(click.FloatRange):
     help="Submissions graded at a time on this machine.",
 )
 @click.option("--scheduler", help="Address of a Dask scheduler to grade on.")
-@click.option("--engine", help="Address of the engine to grade on; own: limited ones, started here.")
+@click.option(
+    "--engine", help="Address of the engine to grade on; own: start engines with resource limits here."
+)
 @click.option(
     "--cpus",
-    type=_Number(min=0.1, max=1024),
-    help="Cores for each submission; without it as the exercise says, mostly 1.",
+    type=_FiniteRange(min=0.1, max=1024),
+    help="Cores for each submission; by default as the exercise says, usually 1.",
 )
 @click.option(
     "--timeout",
-    type=_Number(min=1, max=86_400),
+    type=_FiniteRange(min=1, max=86_400),
     default=900.0,
-    help="The most seconds for one submission.",
+    help="Time limit for one submission in seconds.",
 )
-@click.option("--notebook", type=click.Path(path_type=Path), help="A grading notebook of your own.")
+@click.option("--notebook", type=click.Path(path_type=Path), help="Another grading notebook.")
 def grade_command(
     submissions: Path,
     exercise: str,
@@ -75,12 +78,12 @@ def grade_command(
 ) -> None:
     """Grade every submission, each in isolation.
 
-    SUBMISSIONS is a folder or an archive; Moodle's, Canvas's and nbgrader's are known. Feedback, grades and
-    an overview are written. Ends with 2 where the grader failed on a submission: the report says on which
-    and why.
+    SUBMISSIONS is a folder or an archive, also a download of Moodle, Canvas or nbgrader. Writes feedback,
+    grades and an overview. Exits with 2 if the grader failed on a submission; the report says on which and
+    why.
     """
-    # They take a second to import, and every command of this program would pay for it.
-    import stagelens_course.classroom.quick  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    # These imports take a second, which all other commands would have to wait, too.
+    import stagelens_course.classroom.fast_startup  # noqa: F401  # pyright: ignore[reportUnusedImport]
     from stagelens_course import grading
     from stagelens_course.classroom import runner
 
@@ -88,7 +91,7 @@ def grade_command(
     if cpus is not None:
         chosen = replace(chosen, limits=replace(chosen.limits, cpus=cpus))
     local = runner.LocalScheduler(workers, out_dir / ".work")
-    job = runner.ClassRun(
+    run = runner.GradingRun(
         submissions=submissions,
         exercise=chosen,
         out=out_dir,
@@ -98,28 +101,28 @@ def grade_command(
         seconds=timeout,
         workers=workers,
     )
-    job.check()
+    run.check()
     try:
         if scheduler is None and (notebook is None or engine is not None):
-            with _prepared(engine, chosen, workers) as addresses:
+            with _prepared_engines(engine, chosen, workers) as addresses:
                 local = runner.LocalScheduler(workers, out_dir / ".work", addresses)
-                found = _with_progress(replace(job, scheduler=local))
+                found = _run_with_progress(replace(run, scheduler=local))
         else:
-            found = _with_progress(job)
+            found = _run_with_progress(run)
     except KeyboardInterrupt:
-        err.print("\nStopped. What is finished is kept; run the same command again to go on.")
+        err.print("\nStopped. Finished results are saved; run the same command again to resume.")
         sys.exit(INTERRUPTED)
-    _tell(found, out_dir)
-    if scheduler and any(r.report and r.report.cpus is None for r in found.of("graded")):
-        note = "builds had no limits but time: start the workers with STAGELENS_ENGINE=own"
+    _print_summary(found, out_dir)
+    if scheduler and any(r.report and r.report.cpus is None for r in found.with_status("graded")):
+        note = "builds had no limit but time: start the workers with STAGELENS_ENGINE=own"
         err.print(f"note: {note}", style="yellow", markup=False)
-    if found.of("error"):
+    if found.with_status("error"):
         raise click.exceptions.Exit(GRADER_FAILED)
 
 
 @contextmanager
-def _prepared(address: str | None, exercise: Exercise, workers: int) -> Generator[tuple[str, ...]]:
-    """An engine for each worker, with its base images, before workers ask for them at the same time."""
+def _prepared_engines(address: str | None, exercise: Exercise, workers: int) -> Generator[tuple[str, ...]]:
+    """Provide an engine for each worker, with its base images, before the workers need them all at once."""
     from stagelens import engine as engines
     from stagelens_course.cli.images import provide_replica_tools
     from stagelens_course.grading import needed_images, place
@@ -139,8 +142,8 @@ def _prepared(address: str | None, exercise: Exercise, workers: int) -> Generato
         yield addresses
 
 
-def _with_progress(job: object) -> ClassResults:
-    from stagelens_course.classroom.runner import ClassRun, Listener
+def _run_with_progress(run: GradingRun) -> ClassResults:
+    from stagelens_course.classroom.runner import ProgressListener
 
     columns = (
         TextColumn("{task.description}"),
@@ -152,37 +155,37 @@ def _with_progress(job: object) -> ClassResults:
         grading = progress.add_task("grading", total=None)
         validating = progress.add_task("validating", total=None, visible=False)
 
-        class Bar(Listener):
-            def found(self, count: int) -> None:
+        class BarListener(ProgressListener):
+            def submissions_found(self, count: int) -> None:
                 progress.update(grading, total=count)
 
-            def result(self, result: Result, *, kept: bool) -> None:
+            def result_ready(self, result: LearnerResult, *, reused: bool) -> None:
                 progress.advance(grading)
                 if not err.is_terminal:
-                    err.print(f"{result.learner}: {_words(result, kept)}", markup=False, soft_wrap=True)
+                    line = f"{result.learner}: {_describe(result)}" + (" (reused)" if reused else "")
+                    err.print(line, markup=False, soft_wrap=True)
 
-            def validating(self, count: int) -> None:
+            def validation_started(self, count: int) -> None:
                 progress.update(validating, total=count, visible=count > 0)
 
-            def validated(self, count: int) -> None:
+            def notebooks_validated(self, count: int) -> None:
                 progress.advance(validating, count)
 
-        assert isinstance(job, ClassRun)
-        return job.run(Bar())
+        return run.run(BarListener())
 
 
-def _words(result: Result, kept: bool) -> str:
+def _describe(result: LearnerResult) -> str:
     if result.status != "graded":
         return f"{result.status}: {(result.error or '').splitlines()[0]}"
-    return f"{result.earned:g}/{result.points:g}" + (" (kept)" if kept else "")
+    return f"{result.earned:g}/{result.points:g}"
 
 
-def _tell(found: ClassResults, folder: Path) -> None:
-    for result in (*found.of("refused"), *found.of("error")):
-        err.print(f"{result.learner}: {_words(result, False)}", style="yellow", markup=False, soft_wrap=True)
+def _print_summary(found: ClassResults, folder: Path) -> None:
+    for result in (*found.with_status("refused"), *found.with_status("error")):
+        err.print(f"{result.learner}: {_describe(result)}", style="yellow", markup=False, soft_wrap=True)
     for name in found.ignored:
-        err.print(f"nobody's file: {name}", style="yellow", markup=False, soft_wrap=True)
-    counts = [f"{len(found.of('graded'))} graded"]
-    counts += [f"{len(some)} {name}" for name in ("refused", "error") if (some := found.of(name))]
+        err.print(f"ignored, belongs to no learner: {name}", style="yellow", markup=False, soft_wrap=True)
+    counts = [f"{len(found.with_status('graded'))} graded"]
+    counts += [f"{len(some)} {name}" for name in ("refused", "error") if (some := found.with_status(name))]
     out.print(f"{len(found.results)} submissions: {', '.join(counts)}")
     out.print(str(folder / "index.html"), markup=False, soft_wrap=True)

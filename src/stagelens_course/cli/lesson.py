@@ -66,7 +66,7 @@ def run_command(name: str, out_dir: Path, language: str) -> None:
 
 def _execute(source: Path, executed: Path) -> None:
     """Run a notebook in its own folder. What ends us ends the cell that runs first, which cleans up, too."""
-    from stagelens_course.classroom.runner.kernel import WarmKernel
+    from stagelens_course.classroom.runner.warm_kernel import WarmKernel
 
     with tempfile.TemporaryDirectory(prefix="stagelens-run-", ignore_cleanup_errors=True) as folder:
         kernel = WarmKernel(Path(folder), source.parent)

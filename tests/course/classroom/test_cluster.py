@@ -18,7 +18,7 @@ from distributed.comm import CommClosedError
 from stagelens_testing.classroom import Room, a_task, kernels
 from stagelens_testing.held import PATIENCE, until
 
-from stagelens_course.classroom.runner import ClassRun, ClusterFailed, ClusterScheduler, cluster
+from stagelens_course.classroom.runner import ClusterFailed, ClusterScheduler, GradingRun, cluster_scheduler
 
 ENGINES = ("tcp://first.example:2375", "tcp://second.example:2375")
 
@@ -43,18 +43,18 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 @pytest.fixture
 def address(local: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> str:
     """The scheduler's address, once both workers are there: an earlier test may have killed one."""
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", PATIENCE)
+    monkeypatch.setattr(cluster_scheduler, "CONNECT_SECONDS", PATIENCE)
     local.wait_for_workers(len(ENGINES), timeout=PATIENCE)
     return local.scheduler_address
 
 
 def run(room: Room, address: str) -> None:
-    ClassRun(
+    GradingRun(
         room.submissions, room.exercise, room.out, ClusterScheduler(address), room.notebook, seconds=PATIENCE
     ).run()
 
 
-def test_a_worker_that_dies_loses_nothing(classroom: Room, address: str, tmp_path: Path) -> None:
+def test_tasks_of_a_dead_worker_are_graded_by_another(classroom: Room, address: str, tmp_path: Path) -> None:
     before = kernels()
     mark = tmp_path / "mark"
     names = {f"l{count}": "right" if count % 2 else "wrong" for count in range(8)}
@@ -75,7 +75,7 @@ def test_a_worker_that_dies_loses_nothing(classroom: Room, address: str, tmp_pat
                     yield outcome
 
     scheduler = Killing(address)
-    found = ClassRun(
+    found = GradingRun(
         classroom.submissions,
         classroom.exercise,
         classroom.out,
@@ -95,9 +95,7 @@ def test_a_worker_that_dies_loses_nothing(classroom: Room, address: str, tmp_pat
     until(lambda: kernels() <= before, "the end of the workers' kernels")
 
 
-def test_a_submission_that_every_worker_dies_of_is_an_error_of_its_own(
-    classroom: Room, tmp_path: Path
-) -> None:
+def test_submission_that_kills_every_worker_is_an_error(classroom: Room, tmp_path: Path) -> None:
     classroom.submit(ann="kill", bob="right", cid="right")
     # With one worker the others wait behind it each time, and Dask gives up all three.
     settings = {"temporary-directory": str(tmp_path), "distributed.scheduler.allowed-failures": 0}
@@ -111,7 +109,7 @@ def test_a_submission_that_every_worker_dies_of_is_an_error_of_its_own(
     assert "every worker that graded it died" in found["ann"]["error"]
 
 
-def test_a_submission_comes_out_the_same_as_on_one_machine_and_is_kept(classroom: Room, address: str) -> None:
+def test_cluster_results_are_reused_by_a_second_run(classroom: Room, address: str) -> None:
     classroom.submit(ann="right", bob="wrong", cid="crash")
     run(classroom, address)
     first = classroom.results()
@@ -124,7 +122,7 @@ def test_a_submission_comes_out_the_same_as_on_one_machine_and_is_kept(classroom
     assert classroom.results()["ann"] == first["ann"]
 
 
-def test_each_worker_grades_on_the_engine_of_its_own_environment(
+def test_each_worker_uses_the_engine_of_its_environment(
     classroom: Room, address: str, tmp_path: Path
 ) -> None:
     here = tmp_path / "here"
@@ -136,7 +134,7 @@ def test_each_worker_grades_on_the_engine_of_its_own_environment(
     assert {report.checks[0].seen for report in reports if report} == {f"engine {name}" for name in ENGINES}
 
 
-def test_an_engine_that_is_named_is_everyones(classroom: Room, address: str) -> None:
+def test_named_engine_is_used_by_all_workers(classroom: Room, address: str) -> None:
     classroom.submit(ann="engine", bob="engine")
     tasks = [replace(a_task(classroom, name), engine="tcp://third.example:1") for name in ("ann", "bob")]
     with closing(ClusterScheduler(address).run(tasks)) as outcomes:
@@ -144,9 +142,7 @@ def test_an_engine_that_is_named_is_everyones(classroom: Room, address: str) -> 
     assert seen == {"engine tcp://third.example:1"}
 
 
-def test_leaving_a_cluster_run_early_interrupts_what_runs_there(
-    classroom: Room, address: str, tmp_path: Path
-) -> None:
+def test_closing_a_cluster_run_interrupts_its_tasks(classroom: Room, address: str, tmp_path: Path) -> None:
     before = kernels()
     mark = tmp_path / "mark"
     classroom.submit(ann="right", bob=f"wait {mark}")
@@ -158,7 +154,7 @@ def test_leaving_a_cluster_run_early_interrupts_what_runs_there(
     until(lambda: kernels() <= before, "the end of the workers' kernels")
 
 
-def test_two_runs_on_one_cluster_do_not_end_each_others_kernels(classroom: Room, address: str) -> None:
+def test_runs_on_one_cluster_do_not_end_each_others_kernels(classroom: Room, address: str) -> None:
     names = [f"l{count}" for count in range(6)]
     classroom.submit(**dict.fromkeys(names, "right"))
     tasks = [a_task(classroom, name) for name in names]
@@ -170,7 +166,7 @@ def test_two_runs_on_one_cluster_do_not_end_each_others_kernels(classroom: Room,
     assert {outcome.learner: outcome.error for outcome in outcomes} == dict.fromkeys(names)
 
 
-def test_a_worker_that_goes_as_a_run_ends_is_none_of_its_results(
+def test_worker_shutdown_at_the_end_of_a_run_does_not_affect_results(
     classroom: Room, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     end, ended = Client.unregister_worker_plugin, list[str]()
@@ -186,10 +182,10 @@ def test_a_worker_that_goes_as_a_run_ends_is_none_of_its_results(
     assert (classroom.results()["ann"]["earned"], len(ended)) == (2.0, 1)
 
 
-def test_a_scheduler_that_is_not_there_is_told_with_what_to_start(
+def test_missing_scheduler_is_reported_with_the_command_to_start_one(
     classroom: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(cluster_scheduler, "CONNECT_SECONDS", 1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nobody = f"tcp://127.0.0.1:{free.getsockname()[1]}"
@@ -199,8 +195,8 @@ def test_a_scheduler_that_is_not_there_is_told_with_what_to_start(
     assert "dask scheduler" in str(failure.value)
 
 
-def test_a_server_that_says_nothing_is_no_scheduler(classroom: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+def test_silent_server_is_reported_as_not_answering(classroom: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_scheduler, "CONNECT_SECONDS", 1)
     classroom.submit(ann="right")
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
@@ -210,11 +206,11 @@ def test_a_server_that_says_nothing_is_no_scheduler(classroom: Room, monkeypatch
 
 
 @pytest.mark.parametrize("address", ["foo", "tcp://", "docker://host:8786", "tcp://host:port"])
-def test_an_address_that_cannot_be_one_is_told_at_once(
+def test_invalid_scheduler_address_is_reported_at_once(
     classroom: Room, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nothing may be waited for: this would fail in another way.
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", -1)
+    monkeypatch.setattr(cluster_scheduler, "CONNECT_SECONDS", -1)
     classroom.submit(ann="right")
-    with pytest.raises(ClusterFailed, match="no address of a Dask scheduler"):
+    with pytest.raises(ClusterFailed, match="not one of a Dask scheduler"):
         run(classroom, address)

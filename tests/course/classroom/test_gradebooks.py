@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagelens_course.classroom.results import ClassResults, Result, tables, write_class
+from stagelens_course.classroom.results import ClassResults, LearnerResult, write_class_files
+from stagelens_course.classroom.results.exports import canvas_csv, moodle_csv
 from stagelens_course.grading import Check, CheckResult, Exercise, Report
 
 CHECK = Check("works", "files", 'It works, "mostly"', 3.0, 'read "the log", then\\', "01-multi-stage")
@@ -33,10 +34,10 @@ NAMES = {
 }
 
 
-def a_result(learner: str, name: str, earned: float, **ids: str) -> Result:
+def a_result(learner: str, name: str, earned: float, **ids: str) -> LearnerResult:
     check = CheckResult("works", CHECK.title, 3.0, earned, False, "x", "y", CHECK.hint, "01-multi-stage")
     report = Report("demo", (check,), 3.0, earned, 1.0)
-    return Result(learner, name, "graded", "demo", "v" * 64, digest="d" * 64, report=report, ids=ids)
+    return LearnerResult(learner, name, "graded", "demo", "v" * 64, digest="d" * 64, report=report, ids=ids)
 
 
 def records(text: str, *, php: bool) -> list[list[str]]:
@@ -66,9 +67,9 @@ def records(text: str, *, php: bool) -> list[list[str]]:
     return rows
 
 
-def written(folder: Path, *results: Result) -> tuple[str, str]:
+def written(folder: Path, *results: LearnerResult) -> tuple[str, str]:
     """Both files as they are, without the mark that says UTF-8."""
-    write_class(folder, ClassResults(EXERCISE, "v" * 64, results))
+    write_class_files(folder, ClassResults(EXERCISE, "v" * 64, results))
     both = [(folder / name).read_bytes() for name in ("grades.csv", "grades-canvas.csv")]
     assert all(data.startswith(b"\xef\xbb\xbf") for data in both), "Excel takes them for Latin otherwise"
     return both[0][3:].decode(), both[1][3:].decode()
@@ -97,7 +98,7 @@ def canvas(text: str) -> Iterator[tuple[str, str, str]]:
             yield row[1], row[0], row[5]
 
 
-def test_names_of_every_kind_reach_both_gradebooks(tmp_path: Path) -> None:
+def test_names_of_every_script_are_read_by_both_gradebooks(tmp_path: Path) -> None:
     results = [
         a_result(learner, name, number / 4, moodle=str(100 + number), canvas=str(900 + number))
         for number, (learner, name) in enumerate(NAMES.items())
@@ -116,14 +117,14 @@ def test_names_of_every_kind_reach_both_gradebooks(tmp_path: Path) -> None:
         assert names[same] == NAMES[same]
 
 
-def test_a_learner_without_a_number_gets_nobody_elses_grade(tmp_path: Path) -> None:
+def test_learner_without_a_number_matches_no_participant(tmp_path: Path) -> None:
     for_moodle, for_canvas = written(tmp_path, *(a_result(key, name, 3.0) for key, name in NAMES.items()))
     assert list(moodle(for_moodle)) == []
     assert {number for number, _, _ in canvas(for_canvas)} == {""}
 
 
 @pytest.mark.parametrize("earned", [1e-05, 1234567.5, 1 / 3])
-def test_a_grade_is_a_plain_number(tmp_path: Path, earned: float) -> None:
+def test_grade_has_a_decimal_point_and_no_exponent(tmp_path: Path, earned: float) -> None:
     for_moodle, _ = written(tmp_path, a_result("ann", "Ann", earned, moodle="1"))
     ((_, grade, _),) = moodle(for_moodle)
     assert re.fullmatch(r"\d+(\.\d+)?", grade)
@@ -131,11 +132,11 @@ def test_a_grade_is_a_plain_number(tmp_path: Path, earned: float) -> None:
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), min_size=1, max_size=4))
-def test_no_name_moves_a_column_and_none_is_a_formula(names: list[str]) -> None:
+def test_names_never_shift_columns_or_become_formulas(names: list[str]) -> None:
     results = tuple(a_result(f"l{n}", name, 1.0, moodle=str(n)) for n, name in enumerate(names))
     found = ClassResults(EXERCISE, "v" * 64, results)
-    assert len(list(moodle(tables.moodle(found)))) == len(names)
-    for text in (tables.moodle(found), tables.canvas(found)):
+    assert len(list(moodle(moodle_csv(found)))) == len(names)
+    for text in (moodle_csv(found), canvas_csv(found)):
         for php in (True, False):
             for row in records(text, php=php):
                 assert not [c for c in row if c != "-" and c.lstrip().startswith(("=", "+", "-", "@"))]

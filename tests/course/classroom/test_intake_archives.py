@@ -18,20 +18,29 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagelens_course.classroom.intake import Limits, Packed, Refused, Submission, pack, unpack
-from stagelens_course.classroom.intake.admit import check_link, clean_path
+from stagelens_course.classroom.intake import (
+    ArchiveLimits,
+    PackedSubmission,
+    Submission,
+    SubmissionRejected,
+    pack_submission,
+    unpack_submission,
+)
+from stagelens_course.classroom.intake.rules import check_symlink, normalize_path
 
 RECIPE = b"FROM scratch\n"
-LIMITS = Limits(entries=50, size=200_000, archive=300_000, ratio=20, free=10_000)
+LIMITS = ArchiveLimits(
+    max_entries=50, max_bytes=200_000, max_archive_bytes=300_000, max_ratio=20, ratio_exempt_bytes=10_000
+)
 
 
 def submitted(path: Path) -> Submission:
     return Submission("jane", "Jane", path)
 
 
-def packed_files(packed: Packed, folder: Path) -> dict[str, bytes]:
+def packed_files(packed: PackedSubmission, folder: Path) -> dict[str, bytes]:
     folder.mkdir()
-    unpack(packed, folder)
+    unpack_submission(packed, folder)
     found = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
@@ -108,20 +117,18 @@ PROJECT = a_tar(entry("Dockerfile", RECIPE), entry("web/main.go", b"package main
         ),
     ],
 )
-def test_the_same_project_is_the_same_submission_however_it_is_packed(
-    tmp_path: Path, name: str, archive: bytes
-) -> None:
+def test_archive_format_does_not_change_the_digest(tmp_path: Path, name: str, archive: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(archive)
-    packed = pack(submitted(path))
+    packed = pack_submission(submitted(path))
     assert packed_files(packed, tmp_path / "out") == {"Dockerfile": RECIPE, "web/main.go": b"package main\n"}
     assert os.access(tmp_path / "out/web/main.go", os.X_OK)
     reference = tmp_path / "reference.tar"
     reference.write_bytes(PROJECT)
-    assert packed.digest == pack(submitted(reference)).digest
+    assert packed.digest == pack_submission(submitted(reference)).digest
 
 
-def test_a_folder_is_taken_like_an_archive_and_another_content_has_another_digest(tmp_path: Path) -> None:
+def test_folder_has_the_digest_of_its_archive_until_its_content_changes(tmp_path: Path) -> None:
     folder = tmp_path / "jane"
     (folder / "web").mkdir(parents=True)
     (folder / ".git").mkdir()
@@ -131,17 +138,17 @@ def test_a_folder_is_taken_like_an_archive_and_another_content_has_another_diges
     (folder / "web" / "main.go").chmod(0o755)
     archive = tmp_path / "a.tar"
     archive.write_bytes(PROJECT)
-    first = pack(submitted(folder))
-    assert first.digest == pack(submitted(archive)).digest
+    first = pack_submission(submitted(folder))
+    assert first.digest == pack_submission(submitted(archive)).digest
     (folder / "Dockerfile").write_bytes(RECIPE + b"# more\n")
-    assert pack(submitted(folder)).digest != first.digest
+    assert pack_submission(submitted(folder)).digest != first.digest
 
 
-def test_a_link_inside_a_project_is_kept(tmp_path: Path) -> None:
+def test_symlink_inside_the_project_is_preserved(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     link = entry("conf/page", kind=tarfile.SYMTYPE, linkname="../index.html")
     path.write_bytes(a_tar(entry("Dockerfile", RECIPE), entry("index.html", b"hello"), link))
-    files = packed_files(pack(submitted(path)), tmp_path / "out")
+    files = packed_files(pack_submission(submitted(path)), tmp_path / "out")
     assert files["conf/page"] == b"hello"
     assert (tmp_path / "out/conf/page").readlink() == Path("../index.html")
 
@@ -174,21 +181,25 @@ def overlapping() -> bytes:
 
 
 HOSTILE: list[tuple[str, bytes | Callable[[], bytes], str]] = [
-    ("traversal.zip", a_zip({"../../etc/cron.d/x": b"x"}), "leads out"),
-    ("traversal.tar", a_tar(entry("a/../../x", b"x")), "leads out"),
-    ("backslash.zip", a_zip({"..\\..\\x": b"x"}), "leads out"),
+    ("traversal.zip", a_zip({"../../etc/cron.d/x": b"x"}), "points outside"),
+    ("traversal.tar", a_tar(entry("a/../../x", b"x")), "points outside"),
+    ("backslash.zip", a_zip({"..\\..\\x": b"x"}), "points outside"),
     ("absolute.tar", a_tar(entry("/etc/passwd", b"x")), "absolute"),
     ("drive.zip", a_zip({"C:\\x": b"x"}), "absolute"),
-    ("link.tar", a_tar(entry("Dockerfile", kind=tarfile.SYMTYPE, linkname="/etc/passwd")), "link leads out"),
+    (
+        "link.tar",
+        a_tar(entry("Dockerfile", kind=tarfile.SYMTYPE, linkname="/etc/passwd")),
+        "symlink points outside",
+    ),
     (
         "linkup.tar",
         a_tar(entry("a/b", kind=tarfile.SYMTYPE, linkname="../../x"), entry("Dockerfile", RECIPE)),
-        "link leads out",
+        "symlink points outside",
     ),
     (
         "link.zip",
         a_zip({"Dockerfile": b"../../etc/passwd"}, {"Dockerfile": stat.S_IFLNK | 0o777}),
-        "link leads out",
+        "symlink points outside",
     ),
     (
         "chain.tar",
@@ -197,7 +208,7 @@ HOSTILE: list[tuple[str, bytes | Callable[[], bytes], str]] = [
             entry("here", kind=tarfile.SYMTYPE, linkname="."),
             entry("out", kind=tarfile.SYMTYPE, linkname="here/../x"),
         ),
-        "link leads out",
+        "symlink points outside",
     ),
     (
         "through.tar",
@@ -225,27 +236,27 @@ HOSTILE: list[tuple[str, bytes | Callable[[], bytes], str]] = [
     (
         "size.tar",
         lambda: a_tar(entry("a", os.urandom(150_000)), entry("b", os.urandom(100_000))),
-        "a submission may",
+        "limit for a submission",
     ),
     ("large.tar", lambda: a_tar(entry("a", os.urandom(400_000))), "larger than"),
     ("count.tar", a_tar(*(entry(f"f{n}") for n in range(60))), "more than 50 entries"),
     ("count.zip", a_zip({f"f{n}": b"" for n in range(300)}), "more than 50 entries"),
-    ("overlap.zip", overlapping, "damaged or cut short"),
+    ("overlap.zip", overlapping, "damaged or truncated"),
     ("nested.zip", a_zip({"inner.zip": a_zip({"Dockerfile": RECIPE})}), "archive within an archive"),
     ("sparse.tar", a_tar(entry("hole", kind=tarfile.GNUTYPE_SPARSE)), "sparse"),
     ("encrypted.zip", encrypted, "encrypted"),
-    ("cut.zip", a_zip({"Dockerfile": RECIPE * 99})[:-40], "damaged or cut short"),
-    ("cut.tar", PROJECT[:1024], "damaged or cut short"),
-    ("cutmiddle.tar", a_tar(entry("Dockerfile", bytes(5_000)))[:2_000], "damaged or cut short"),
-    ("cut.tar.gz", gzip.compress(PROJECT)[:-20], "damaged or cut short"),
-    ("cut.tar.xz", lzma.compress(PROJECT)[:-20], "damaged or cut short"),
+    ("cut.zip", a_zip({"Dockerfile": RECIPE * 99})[:-40], "damaged or truncated"),
+    ("cut.tar", PROJECT[:1024], "damaged or truncated"),
+    ("cutmiddle.tar", a_tar(entry("Dockerfile", bytes(5_000)))[:2_000], "damaged or truncated"),
+    ("cut.tar.gz", gzip.compress(PROJECT)[:-20], "damaged or truncated"),
+    ("cut.tar.xz", lzma.compress(PROJECT)[:-20], "damaged or truncated"),
     (
         "wrongcrc.zip",
         a_zip({"Dockerfile": RECIPE}, stored=True).replace(RECIPE, b"FROM another\n"[:13]),
         "damaged",
     ),
-    ("noise.zip", b"PK\x03\x04" + os.urandom(300), "damaged or cut short"),
-    ("text.zip", b"I forgot to attach it", "no zip or tar"),
+    ("noise.zip", b"PK\x03\x04" + os.urandom(300), "damaged or truncated"),
+    ("text.zip", b"I forgot to attach it", "not a zip or tar"),
     ("other.7z", b"7z\xbc\xaf\x27\x1c" + bytes(100), "7z"),
     ("empty.zip", a_zip({}), "no files"),
     ("empty.tar", a_tar(), "no files"),
@@ -254,34 +265,34 @@ HOSTILE: list[tuple[str, bytes | Callable[[], bytes], str]] = [
 
 
 @pytest.mark.parametrize(("name", "archive", "words"), HOSTILE, ids=[row[0] for row in HOSTILE])
-def test_a_hostile_archive_is_refused_with_its_reason_and_leaves_nothing(
+def test_hostile_archive_is_rejected_with_a_reason_and_leaves_no_files(
     tmp_path: Path, name: str, archive: bytes | Callable[[], bytes], words: str
 ) -> None:
     path = tmp_path / "in" / name
     path.parent.mkdir()
     path.write_bytes(archive() if callable(archive) else archive)
-    with pytest.raises(Refused) as refusal:
-        pack(submitted(path), LIMITS)
+    with pytest.raises(SubmissionRejected) as refusal:
+        pack_submission(submitted(path), LIMITS)
     assert words in refusal.value.what
     assert str(tmp_path) not in str(refusal.value)
     assert str(refusal.value).isprintable() or "\n" in str(refusal.value)
     assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
 
 
-def test_a_header_that_is_a_bomb_is_refused_at_once(tmp_path: Path) -> None:
+def test_oversized_header_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     header = tarfile.TarInfo("x")
     header.type = tarfile.XHDTYPE
     header.size = 1 << 32
     path.write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    with pytest.raises(Refused, match="too large"):
-        pack(submitted(path))
+    with pytest.raises(SubmissionRejected, match="too large"):
+        pack_submission(submitted(path))
 
 
 @pytest.mark.parametrize(
-    ("make", "words"), [("fifo", "pipe"), ("link", "link leads out"), ("setuid", "setuid")]
+    ("make", "words"), [("fifo", "pipe"), ("link", "symlink points outside"), ("setuid", "setuid")]
 )
-def test_a_hostile_folder_is_refused_too(tmp_path: Path, make: str, words: str) -> None:
+def test_hostile_folder_is_rejected(tmp_path: Path, make: str, words: str) -> None:
     (tmp_path / "Dockerfile").write_bytes(RECIPE)
     odd = tmp_path / "odd"
     if make == "fifo":
@@ -291,34 +302,34 @@ def test_a_hostile_folder_is_refused_too(tmp_path: Path, make: str, words: str) 
     else:
         odd.write_bytes(b"x")
         odd.chmod(0o4755)
-    with pytest.raises(Refused, match=words):
-        pack(submitted(tmp_path))
+    with pytest.raises(SubmissionRejected, match=words):
+        pack_submission(submitted(tmp_path))
 
 
-def test_a_packed_submission_that_was_changed_is_not_unpacked(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="changed"):
-        unpack(Packed("0" * 64, PROJECT), tmp_path)
+def test_changed_packed_submission_is_not_unpacked(tmp_path: Path) -> None:
+    with pytest.raises(SubmissionRejected, match="changed"):
+        unpack_submission(PackedSubmission("0" * 64, PROJECT), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @given(st.text(max_size=40))
-def test_a_clean_path_never_leads_out_and_stays_as_it_is(raw: str) -> None:
+def test_normalized_path_stays_inside_and_normalizes_to_itself(raw: str) -> None:
     try:
-        path = clean_path(raw, Limits())
-    except Refused:
+        path = normalize_path(raw, ArchiveLimits())
+    except SubmissionRejected:
         return
     assert os.path.normpath("/top/" + path) == ("/top/" + path).rstrip("/")
-    assert clean_path(path, Limits()) == path
+    assert normalize_path(path, ArchiveLimits()) == path
 
 
 @given(st.lists(st.sampled_from(["..", ".", "a", "b", "l", ""]), max_size=6), st.integers(0, 3))
-def test_a_link_that_is_let_in_leads_inside_even_where_every_name_is_a_link_to_the_top(
+def test_accepted_symlink_stays_inside_even_if_every_name_links_to_the_top(
     parts: list[str], depth: int
 ) -> None:
     target = "/".join(parts)
     try:
-        check_link("d/" * depth + "l", target)
-    except Refused:
+        check_symlink("d/" * depth + "l", target)
+    except SubmissionRejected:
         return
     # The worst that a name can be is a link to the top folder: then `..` after it is already outside.
     level, inside = depth, True
@@ -329,7 +340,7 @@ def test_a_link_that_is_let_in_leads_inside_even_where_every_name_is_a_link_to_t
 
 
 @given(st.binary(max_size=600))
-def test_any_bytes_are_refused_or_packed_and_nothing_else(content: bytes) -> None:
+def test_arbitrary_bytes_are_rejected(content: bytes) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
@@ -337,5 +348,5 @@ def test_any_bytes_are_refused_or_packed_and_nothing_else(content: bytes) -> Non
             path = Path(folder) / name
             magic = {"a.zip": b"PK\x03\x04", "a.tar": b"", "a.tar.gz": b"\x1f\x8b\x08\x00"}[name]
             path.write_bytes(magic + content)
-            with pytest.raises(Refused):
-                pack(submitted(path), LIMITS)
+            with pytest.raises(SubmissionRejected):
+                pack_submission(submitted(path), LIMITS)

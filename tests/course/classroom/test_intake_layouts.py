@@ -16,8 +16,14 @@ from hypothesis import strategies as st
 from stagelens_testing.held import limited
 
 from stagelens.errors import StagelensError
-from stagelens_course.classroom.intake import Found, Limits, Refused, find, pack
-from stagelens_course.classroom.intake.layouts import learner_key, original_name, owner_of
+from stagelens_course.classroom.intake import (
+    ArchiveLimits,
+    FoundSubmissions,
+    SubmissionRejected,
+    find_submissions,
+    pack_submission,
+)
+from stagelens_course.classroom.intake.lms_names import learner_key, parse_owner, strip_resubmission_number
 
 EXERCISE = "multi-stage-go"
 RECIPE = "FROM scratch\n"
@@ -42,7 +48,7 @@ def laid(folder: Path, files: dict[str, str | bytes]) -> Path:
     return folder
 
 
-def summary(found: Found) -> dict[str, tuple[str, dict[str, str]]]:
+def summary(found: FoundSubmissions) -> dict[str, tuple[str, dict[str, str]]]:
     return {s.learner: (s.name, dict(s.ids)) for s in found.submissions}
 
 
@@ -111,7 +117,7 @@ EXPECTED: list[tuple[str, dict[str, str | bytes], dict[str, tuple[str, dict[str,
 
 @pytest.mark.parametrize("as_archive", ["folder", "zip", "wrapped zip", "tar"])
 @pytest.mark.parametrize(("layout", "files", "expected"), EXPECTED, ids=[row[0] for row in EXPECTED])
-def test_each_layout_is_known_as_a_folder_and_as_an_archive(
+def test_each_layout_is_recognized_as_folder_and_archive(
     tmp_path: Path,
     layout: str,
     files: dict[str, str | bytes],
@@ -129,19 +135,19 @@ def test_each_layout_is_known_as_a_folder_and_as_an_archive(
         path = tmp_path / "class.tgz"
         with tarfile.open(path, "w:gz") as archive:
             archive.add(tmp_path / "class", "class")
-    with find(path, EXERCISE) as found:
+    with find_submissions(path, EXERCISE) as found:
         assert summary(found) == expected
         for submission in found.submissions:
             if submission.learner == "lee":
-                with pytest.raises(Refused, match="damaged"):
-                    pack(submission)
+                with pytest.raises(SubmissionRejected, match="damaged"):
+                    pack_submission(submission)
             else:
-                assert b"Dockerfile" in pack(submission).tar
+                assert b"Dockerfile" in pack_submission(submission).tar
 
 
-def test_loose_files_get_the_learners_own_names_back(tmp_path: Path) -> None:
-    with find(laid(tmp_path, {**CANVAS, **MOODLE_FILES}), EXERCISE) as found:
-        loose = {s.learner: sorted(s.loose) for s in found.submissions if s.loose}
+def test_loose_files_get_their_original_names(tmp_path: Path) -> None:
+    with find_submissions(laid(tmp_path, {**CANVAS, **MOODLE_FILES}), EXERCISE) as found:
+        loose = {s.learner: sorted(s.loose_files) for s in found.submissions if s.loose_files}
         late = [s.learner for s in found.submissions if s.late]
     assert loose == {
         "jane-doe-101": ["Dockerfile", "main.go"],
@@ -150,51 +156,54 @@ def test_loose_files_get_the_learners_own_names_back(tmp_path: Path) -> None:
     assert late == ["kimhaneul-4712"]
 
 
-def test_what_is_nobodys_is_named(tmp_path: Path) -> None:
-    with find(laid(tmp_path, PLAIN), EXERCISE) as found:
+def test_files_of_no_learner_are_listed(tmp_path: Path) -> None:
+    with find_submissions(laid(tmp_path, PLAIN), EXERCISE) as found:
         assert found.ignored == ("notes.txt",)
 
 
-def test_one_project_is_a_class_of_one(tmp_path: Path) -> None:
+def test_single_project_is_a_class_of_one(tmp_path: Path) -> None:
     project = laid(tmp_path / "mine", {"Dockerfile": RECIPE})
     archive = tmp_path / "yours.zip"
     archive.write_bytes(zipped({"deep/Dockerfile": RECIPE}))
     for path, learner in ((project, "mine"), (archive, "yours")):
-        with find(path, EXERCISE) as found:
+        with find_submissions(path, EXERCISE) as found:
             assert [s.learner for s in found.submissions] == [learner]
-            pack(found.submissions[0])
+            pack_submission(found.submissions[0])
 
 
 @pytest.mark.parametrize(
     ("files", "words"),
     [
         ({"jane.zip": PROJECT, "jane/Dockerfile": RECIPE}, "several submissions"),
-        ({"Jane_1_assignsubmission_onlinetext_text.html": "hi"}, "text typed into a page"),
+        ({"Jane_1_assignsubmission_onlinetext_text.html": "hi"}, "online text"),
         (
             {"doejane_1_2_a.zip": PROJECT, "doejane_1_3_b.zip": PROJECT},
-            "archive among several files",
+            "archive is among several files",
         ),
     ],
 )
-def test_what_only_the_instructor_can_decide_is_a_problem_of_its_own(
+def test_ambiguous_submission_is_rejected_with_the_reason(
     tmp_path: Path, files: dict[str, str | bytes], words: str
 ) -> None:
-    with find(laid(tmp_path, files), EXERCISE) as found, pytest.raises(Refused, match=words):
-        pack(found.submissions[0])
+    with (
+        find_submissions(laid(tmp_path, files), EXERCISE) as found,
+        pytest.raises(SubmissionRejected, match=words),
+    ):
+        pack_submission(found.submissions[0])
 
 
-def test_learners_whose_names_look_alike_stay_apart_and_keep_their_keys(tmp_path: Path) -> None:
+def test_learners_with_similar_names_get_distinct_stable_keys(tmp_path: Path) -> None:
     laid(tmp_path, {"Jane Doe/Dockerfile": RECIPE, "jane-doe/Dockerfile": RECIPE, "kim/Dockerfile": RECIPE})
     keys: list[list[str]] = []
     for _ in range(2):
-        with find(tmp_path, EXERCISE) as found:
+        with find_submissions(tmp_path, EXERCISE) as found:
             keys.append([s.learner for s in found.submissions])
     assert keys[0] == keys[1]
     assert len(set(keys[0])) == 3
     assert "kim" in keys[0]
 
 
-def test_a_name_has_the_same_key_however_its_accents_are_written() -> None:
+def test_unicode_normalization_does_not_change_a_key() -> None:
     assert (
         learner_key("Rene\u0301e M\u00fcller")
         == learner_key("Ren\u00e9e Mu\u0308ller")
@@ -202,16 +211,16 @@ def test_a_name_has_the_same_key_however_its_accents_are_written() -> None:
     )
 
 
-def test_links_in_a_class_are_not_followed(tmp_path: Path) -> None:
+def test_symlinks_in_a_class_folder_are_not_followed(tmp_path: Path) -> None:
     outside = laid(tmp_path / "outside", {"Dockerfile": RECIPE})
     folder = laid(tmp_path / "class", {"kim/Dockerfile": RECIPE})
     (folder / "jane").symlink_to(outside)
-    with find(folder, EXERCISE) as found:
+    with find_submissions(folder, EXERCISE) as found:
         problems = {s.learner: s.problem for s in found.submissions}
-    assert problems == {"jane": "It is a link.", "kim": None}
+    assert problems == {"jane": "The submission is a symlink.", "kim": None}
 
 
-def test_what_is_bad_in_a_class_archive_is_the_problem_of_its_learner_alone(tmp_path: Path) -> None:
+def test_bad_entry_of_a_class_archive_affects_only_its_learner(tmp_path: Path) -> None:
     path = tmp_path / "class.tar"
     with tarfile.open(path, "w") as archive:
         for name, kind in (
@@ -224,7 +233,7 @@ def test_what_is_bad_in_a_class_archive_is_the_problem_of_its_learner_alone(tmp_
             info.type = kind
             info.size = 3000 if name.endswith(".zip") else 0
             archive.addfile(info, io.BytesIO(bytes(info.size)))
-    with find(path, EXERCISE, Limits(archive=2000)) as found:
+    with find_submissions(path, EXERCISE, ArchiveLimits(max_archive_bytes=2000)) as found:
         problems = {s.name: s.problem or "" for s in found.submissions}
     assert problems["Lee"] == ""
     assert "pipe" in problems["Jane"]
@@ -235,60 +244,72 @@ def test_what_is_bad_in_a_class_archive_is_the_problem_of_its_learner_alone(tmp_
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (zipped({"../../evil": "x"}), "leads out"),
+        (zipped({"../../evil": "x"}), "points outside"),
         (zipped({"jane/Dockerfile": RECIPE})[:-30], "damaged"),
-        (b"just text", "no zip or tar"),
+        (b"just text", "not a zip or tar"),
     ],
 )
-def test_a_class_archive_that_leads_out_or_is_damaged_is_refused_whole(
-    tmp_path: Path, content: bytes, words: str
-) -> None:
+def test_damaged_or_escaping_class_archive_is_rejected(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "class.zip"
     path.write_bytes(content)
-    with pytest.raises(Refused, match=words), find(path, EXERCISE):
+    with pytest.raises(SubmissionRejected, match=words), find_submissions(path, EXERCISE):
         pass
     assert [entry.name for entry in tmp_path.iterdir()] == ["class.zip"]
 
 
-def test_no_submissions_is_an_error_that_says_what_to_give(tmp_path: Path) -> None:
-    with pytest.raises(StagelensError, match="no submissions") as empty, find(tmp_path, EXERCISE):
+def test_error_for_no_submissions_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(StagelensError, match="No submissions") as empty, find_submissions(tmp_path, EXERCISE):
         pass
     assert "for each learner" in str(empty.value)
-    with pytest.raises(StagelensError, match="no submissions"), find(tmp_path / "missing", EXERCISE):
+    with (
+        pytest.raises(StagelensError, match="No submissions"),
+        find_submissions(tmp_path / "missing", EXERCISE),
+    ):
         pass
 
 
-def test_a_spread_class_is_removed_even_when_grading_fails(tmp_path: Path) -> None:
+def test_extracted_class_archive_is_removed_after_an_error(tmp_path: Path) -> None:
     path = tmp_path / "class.zip"
     path.write_bytes(zipped({"jane/Dockerfile": RECIPE, "kim/Dockerfile": RECIPE}))
     sources: list[Path] = []
-    with suppress(ZeroDivisionError), find(path, EXERCISE) as found:
+    with suppress(ZeroDivisionError), find_submissions(path, EXERCISE) as found:
         sources += [s.source for s in found.submissions]
         raise ZeroDivisionError
     assert len(sources) == 2
     assert not any(source.exists() for source in sources)
 
 
-def test_what_is_the_machines_fault_is_not_taken_for_the_learners(tmp_path: Path) -> None:
+def test_machine_error_does_not_reject_a_submission(tmp_path: Path) -> None:
     path = tmp_path / "class.zip"
     path.write_bytes(zipped({"jane/Dockerfile": RECIPE, "kim/main.go": "x" * 5000}))
     full = limited(resource.RLIMIT_FSIZE, 1000)
-    with full, pytest.raises(StagelensError, match="cannot be unpacked") as told, find(path, EXERCISE):
+    with (
+        full,
+        pytest.raises(StagelensError, match="cannot be extracted") as told,
+        find_submissions(path, EXERCISE),
+    ):
         pass
     assert "File too large" in str(told.value)
-    assert not isinstance(told.value, Refused)
-    with find(path, EXERCISE) as found, limited(resource.RLIMIT_NOFILE, 0), pytest.raises(OSError):
-        pack(found.submissions[0])
+    assert not isinstance(told.value, SubmissionRejected)
+    with (
+        find_submissions(path, EXERCISE) as found,
+        limited(resource.RLIMIT_NOFILE, 0),
+        pytest.raises(OSError),
+    ):
+        pack_submission(found.submissions[0])
 
 
-def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipe_instead_of_a_file_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "Jane Doe_101_assignsubmission_file_Dockerfile")
-    with find(tmp_path, EXERCISE) as found, pytest.raises(Refused, match="neither a file nor a folder"):
-        pack(found.submissions[0])
+    with (
+        find_submissions(tmp_path, EXERCISE) as found,
+        pytest.raises(SubmissionRejected, match="neither a file nor a folder"),
+    ):
+        pack_submission(found.submissions[0])
 
 
 @given(st.text(max_size=80), st.text(max_size=20))
-def test_a_key_is_a_plain_file_name(name: str, number: str) -> None:
+def test_learner_key_is_a_safe_file_name(name: str, number: str) -> None:
     key = learner_key(name, number)
     assert 0 < len(key) <= 60
     assert not set(key) & set("/\\\0\n <>&\"'")
@@ -300,8 +321,8 @@ def test_a_key_is_a_plain_file_name(name: str, number: str) -> None:
     st.integers(0, 10**9),
     st.from_regex(r"[^\0/]{1,20}", fullmatch=True),
 )
-def test_moodles_names_are_read_back(name: str, number: int, file: str) -> None:
-    owner = owner_of(f"{name}_{number}_assignsubmission_file_{file}")
+def test_moodle_names_are_parsed(name: str, number: int, file: str) -> None:
+    owner = parse_owner(f"{name}_{number}_assignsubmission_file_{file}")
     assert owner is not None
     assert (owner.name, owner.number, owner.file) == (name, str(number), file)
 
@@ -312,8 +333,8 @@ def test_moodles_names_are_read_back(name: str, number: int, file: str) -> None:
     st.booleans(),
     st.from_regex(r"[a-zA-Z.-]{1,20}", fullmatch=True),
 )
-def test_canvas_names_are_read_back(name: str, number: int, late: bool, file: str) -> None:
-    owner = owner_of(f"{name}{'_LATE' if late else ''}_{number}_77_{file}")
+def test_canvas_names_are_parsed(name: str, number: int, late: bool, file: str) -> None:
+    owner = parse_owner(f"{name}{'_LATE' if late else ''}_{number}_77_{file}")
     assert owner is not None
     assert (owner.name, owner.number, owner.file, owner.late) == (name, str(number), file, late)
 
@@ -322,5 +343,5 @@ def test_canvas_names_are_read_back(name: str, number: int, late: bool, file: st
     ("given_name", "own"),
     [("work-1.zip", "work.zip"), ("Dockerfile-12", "Dockerfile"), ("main.go", "main.go")],
 )
-def test_canvas_number_of_a_further_try_is_taken_off(given_name: str, own: str) -> None:
-    assert original_name(given_name) == own
+def test_canvas_resubmission_number_is_stripped(given_name: str, own: str) -> None:
+    assert strip_resubmission_number(given_name) == own

@@ -11,8 +11,8 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from stagelens_course.classroom.runner.kernel import WarmKernel
-from stagelens_course.classroom.runner.validate import validate
+from stagelens_course.classroom.runner.validation import validate_notebooks
+from stagelens_course.classroom.runner.warm_kernel import WarmKernel
 
 APART = """\
 # NBVAL_CHECK_OUTPUT
@@ -36,26 +36,24 @@ def notebook() -> NotebookNode:
     return nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {}, "kernelspec": python})
 
 
-def test_a_kernel_that_validates_takes_no_port_and_keeps_no_history(
-    notebook: NotebookNode, short: Path
-) -> None:
+def test_validation_kernel_uses_no_port_and_no_history(notebook: NotebookNode, short: Path) -> None:
     nbformat.write(notebook, short / "n.ipynb")
-    assert list(validate(short, [short / "n.ipynb"], 1, short)) == [{short / "n.ipynb": None}]
+    assert list(validate_notebooks(short, [short / "n.ipynb"], 1, short)) == [{short / "n.ipynb": None}]
 
 
-def test_a_kernel_that_grades_takes_no_port_and_keeps_no_history(notebook: NotebookNode, short: Path) -> None:
+def test_grading_kernel_uses_no_port_and_no_history(notebook: NotebookNode, short: Path) -> None:
     with closing(WarmKernel(short)) as kernel:
         kernel.run(notebook, short / "out.ipynb", {}, timeout=60)
     executed = nbformat.read(short / "out.ipynb", as_version=4)
     assert executed.cells[0].outputs[0].data["text/plain"] == SHOWN
 
 
-def test_a_kernel_that_cannot_start_is_told_with_its_last_words(
+def test_kernel_start_failure_shows_its_last_output(
     notebook: NotebookNode, short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nbformat.write(notebook, short / "n.ipynb")
     (short / "ipykernel_launcher.py").write_text("raise SystemExit('no kernel today')")
     monkeypatch.setenv("PYTHONPATH", str(short), prepend=":")
-    (found,) = validate(short, [short / "n.ipynb"], 1, short)
+    (found,) = validate_notebooks(short, [short / "n.ipynb"], 1, short)
     assert "Kernel died" in (found[short / "n.ipynb"] or "")
     assert "no kernel today" in (found[short / "n.ipynb"] or "")

@@ -15,10 +15,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagelens_course.classroom.results import ClassResults, Result, pages, tables, write_class, write_learner
-from stagelens_course.classroom.results.chart import distribution
-from stagelens_course.classroom.results.junit import junit
-from stagelens_course.classroom.results.markup import check_table
+from stagelens_course.classroom.results import (
+    ClassResults,
+    LearnerResult,
+    write_class_files,
+    write_learner_files,
+)
+from stagelens_course.classroom.results.exports import canvas_csv, junit_xml, moodle_csv
+from stagelens_course.classroom.results.pages import (
+    check_table,
+    feedback_page,
+    histogram_svg,
+    overview_page,
+)
 from stagelens_course.exercises.shown import Comparison
 from stagelens_course.grading import Check, CheckResult, Exercise, Report
 from stagelens_course.grading.notebook import Graded
@@ -41,7 +50,7 @@ def report(builds: bool, small: bool, seen: str = "as seen") -> Report:
     return Report("demo", checks, 4.0, sum(c.earned for c in checks), 1.5)
 
 
-def result(learner: str, status: str = "graded", **more: object) -> Result:
+def result(learner: str, status: str = "graded", **more: object) -> LearnerResult:
     fields: dict[str, object] = {
         "learner": learner,
         "name": learner.title(),
@@ -50,7 +59,7 @@ def result(learner: str, status: str = "graded", **more: object) -> Result:
         "version": VERSION,
         "digest": "b" * 64,
     }
-    return Result(**fields | more)  # type: ignore[arg-type]
+    return LearnerResult(**fields | more)  # type: ignore[arg-type]
 
 
 CLASS = ClassResults(
@@ -86,31 +95,31 @@ class Page(HTMLParser):
 
 def written(tmp_path: Path) -> Path:
     for one in CLASS.results:
-        write_learner(tmp_path / "learners" / one.learner, one, EXERCISE, '{"cells": []}')
-    write_class(tmp_path, CLASS)
+        write_learner_files(tmp_path / "learners" / one.learner, one, EXERCISE, '{"cells": []}')
+    write_class_files(tmp_path, CLASS)
     return tmp_path
 
 
-def test_results_json_is_what_its_schema_says_and_reads_back(tmp_path: Path) -> None:
+def test_results_json_matches_its_schema_and_loads_again(tmp_path: Path) -> None:
     document = json.loads((written(tmp_path) / "results.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8"))).validate(document)
-    assert tuple(Result.from_json(row) for row in document["learners"]) == CLASS.results
+    assert tuple(LearnerResult.from_json(row) for row in document["learners"]) == CLASS.results
     for row in document["learners"]:
         own = tmp_path / "learners" / row["learner"] / "result.json"
         assert json.loads(own.read_text(encoding="utf-8")) == row
 
 
-def test_no_grade_is_null_or_empty_and_never_zero() -> None:
+def test_missing_grade_is_null_or_empty_but_not_zero() -> None:
     earned = {r.learner: r.to_json()["earned"] for r in CLASS.results}
     assert earned == {"ann": 4.0, "bob": 1.0, "cid": 0.0, "dan": None, "eve": None}
-    rows = list(csv.DictReader(io.StringIO(tables.moodle(CLASS))))
+    rows = list(csv.DictReader(io.StringIO(moodle_csv(CLASS))))
     assert [row["Grade"] for row in rows] == ["4", "1", "0", "", ""]
     assert [row["Status"] for row in rows] == ["graded", "graded", "graded", "refused", "error"]
     assert rows[3]["Feedback comments"] == "No grade: It holds a pipe."
 
 
-def test_moodle_finds_its_columns_and_its_participants() -> None:
-    rows = list(csv.DictReader(io.StringIO(tables.moodle(CLASS))))
+def test_moodle_csv_has_moodles_columns_and_participants() -> None:
+    rows = list(csv.DictReader(io.StringIO(moodle_csv(CLASS))))
     for column in ("Identifier", "Grade", "Last modified (grade)", "Feedback comments", "Full name"):
         assert column in rows[0]
     assert rows[0]["Identifier"] == "Participant 101"
@@ -119,8 +128,8 @@ def test_moodle_finds_its_columns_and_its_participants() -> None:
     assert rows[1]["Feedback comments"] == "The image is small: look at the layers"
 
 
-def test_canvas_finds_its_columns_its_students_and_one_assignment() -> None:
-    head, possible, *rows = csv.reader(io.StringIO(tables.canvas(CLASS)))
+def test_canvas_csv_has_canvas_columns_students_and_one_assignment() -> None:
+    head, possible, *rows = csv.reader(io.StringIO(canvas_csv(CLASS)))
     assert head == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", EXERCISE.title]
     assert "Points Possible" in possible[0]
     assert possible[-1] == "4"
@@ -129,16 +138,16 @@ def test_canvas_finds_its_columns_its_students_and_one_assignment() -> None:
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-2", "@x", "\t=1", "\r=1"])
-def test_a_name_is_never_a_formula(name: str) -> None:
+def test_name_in_a_cell_is_not_a_formula(name: str) -> None:
     found = ClassResults(EXERCISE, VERSION, (result("ann", report=report(True, True), name=name),))
-    for text in (tables.moodle(found), tables.canvas(found)):
+    for text in (moodle_csv(found), canvas_csv(found)):
         cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
         assert not any(cell.startswith(("=", "+", "@", "\t", "\r")) for cell in cells)
         assert not any(cell.startswith("-") and cell != "-" for cell in cells)
 
 
-def test_junit_tells_failures_from_errors() -> None:
-    root = ElementTree.fromstring(junit(CLASS))
+def test_junit_distinguishes_failures_from_errors() -> None:
+    root = ElementTree.fromstring(junit_xml(CLASS))
     suites = {suite.get("name"): suite for suite in root}
     assert [case.get("name") for case in suites["bob"].iter("testcase")] == ["builds", "small"]
     assert (suites["bob"].get("failures"), suites["bob"].get("errors")) == ("1", "0")
@@ -146,7 +155,7 @@ def test_junit_tells_failures_from_errors() -> None:
     assert "kernel ended" in "".join(suites["eve"].itertext())
 
 
-def test_pages_show_what_is_hostile_as_text_and_load_nothing(tmp_path: Path) -> None:
+def test_pages_escape_hostile_text_and_load_no_resources(tmp_path: Path) -> None:
     folder = written(tmp_path)
     for path in (folder / "index.html", *folder.glob("learners/*/feedback.html")):
         text = path.read_text(encoding="utf-8")
@@ -162,23 +171,23 @@ def test_pages_show_what_is_hostile_as_text_and_load_nothing(tmp_path: Path) -> 
     assert "&lt;script&gt;" in (folder / "learners" / "bob" / "feedback.html").read_text(encoding="utf-8")
 
 
-def test_feedback_names_what_was_expected_seen_and_hinted_for_failed_checks_alone() -> None:
-    text = pages.feedback(CLASS.results[1], EXERCISE)
+def test_feedback_explains_only_failed_checks() -> None:
+    text = feedback_page(CLASS.results[1], EXERCISE)
     assert "1 of 4 points" in text
     assert "look at the layers" in text
     assert "05-look-inside" in text
     assert "read the log" not in text
 
 
-def test_feedback_of_a_refused_submission_gives_the_reason_and_no_points() -> None:
-    text = pages.feedback(CLASS.results[3], EXERCISE)
+def test_feedback_of_a_refused_submission_shows_the_reason_and_no_points() -> None:
+    text = feedback_page(CLASS.results[3], EXERCISE)
     assert "It holds a pipe." in text
     assert "not zero points" in text
     assert "0 of" not in text
 
 
-def test_the_overview_counts_spreads_and_ranks() -> None:
-    text = pages.overview(CLASS)
+def test_overview_shows_counts_distribution_and_ranking() -> None:
+    text = overview_page(CLASS)
     assert "5 submissions: 3 graded" in text
     assert "1 refused" in text
     assert "1 with an error of the grader" in text
@@ -188,45 +197,45 @@ def test_the_overview_counts_spreads_and_ranks() -> None:
     assert "notes.txt" in text
 
 
-def test_a_class_without_a_single_grade_has_its_pages_too(tmp_path: Path) -> None:
-    write_class(tmp_path, ClassResults(EXERCISE, VERSION, CLASS.results[3:]))
+def test_class_without_grades_has_an_overview(tmp_path: Path) -> None:
+    write_class_files(tmp_path, ClassResults(EXERCISE, VERSION, CLASS.results[3:]))
     assert "0 graded" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
-def test_the_distribution_puts_each_share_in_its_tenth() -> None:
-    text = distribution([0.0, 0.1, 0.3, 0.7, 0.99, 1.0])
+def test_histogram_assigns_each_share_to_its_bin() -> None:
+    text = histogram_svg([0.0, 0.1, 0.3, 0.7, 0.99, 1.0])
     assert "0-10 %: 1, 10-20 %: 1, 20-30 %: 0, 30-40 %: 1" in text
     assert "70-80 %: 1, 80-90 %: 0, 90-100 %: 2" in text
     ElementTree.fromstring(text)
 
 
-def test_a_learner_who_is_refused_now_has_no_notebook_of_before(tmp_path: Path) -> None:
-    write_learner(tmp_path / "ann", CLASS.results[0], EXERCISE, "{}")
+def test_refused_result_removes_the_notebook_of_an_earlier_run(tmp_path: Path) -> None:
+    write_learner_files(tmp_path / "ann", CLASS.results[0], EXERCISE, "{}")
     assert (tmp_path / "ann" / "grading.ipynb").exists()
-    write_learner(tmp_path / "ann", CLASS.results[3], EXERCISE, None)
+    write_learner_files(tmp_path / "ann", CLASS.results[3], EXERCISE, None)
     assert sorted(path.name for path in (tmp_path / "ann").iterdir()) == ["feedback.html", "result.json"]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
-def test_any_text_survives_every_format(seen: str) -> None:
+def test_every_format_accepts_arbitrary_text(seen: str) -> None:
     found = ClassResults(EXERCISE, VERSION, (result("ann", report=report(True, False, seen), name=seen),))
-    ElementTree.fromstring(junit(found))
-    page = Page(check_table(report(True, False, seen)) + pages.overview(found))
+    ElementTree.fromstring(junit_xml(found))
+    page = Page(check_table(report(True, False, seen)) + overview_page(found))
     assert set(page.tags) <= {
         *("html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p", "a", "span", "strong"),
         *("table", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd", "pre", "svg", "g", "rect", "text"),
     }
-    assert len(list(csv.reader(io.StringIO(tables.moodle(found))))) == 2
-    assert Result.from_json(json.loads(json.dumps(found.results[0].to_json()))) == found.results[0]
+    assert len(list(csv.reader(io.StringIO(moodle_csv(found))))) == 2
+    assert LearnerResult.from_json(json.loads(json.dumps(found.results[0].to_json()))) == found.results[0]
 
 
-def test_a_cell_says_why_there_is_no_grade() -> None:
+def test_notebook_cell_shows_why_there_is_no_grade() -> None:
     shown = Graded(replace(report(True, True), checks=(), error="the <engine> went away"))._repr_mimebundle_()
     assert "the &lt;engine&gt; went away" in shown["text/html"]
     assert shown["text/plain"] == "no grade: the <engine> went away"
 
 
-def test_a_cell_shows_a_report_as_the_views_look_and_nothing_of_it_acts() -> None:
+def test_notebook_cell_escapes_the_report() -> None:
     shown = Graded(report(True, False, seen="<img src=x onerror=alert(1)>\u202e"))._repr_mimebundle_()
     assert set(Page(shown["text/html"]).tags) <= {
         *("style", "div", "b", "span", "ul", "li", "dl", "dt", "dd"),

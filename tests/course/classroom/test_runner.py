@@ -21,20 +21,25 @@ from stagelens_testing.classroom import Room, a_task, kernels
 from stagelens_testing.held import PATIENCE, children, ended, nothing_new, until
 
 from stagelens.errors import StagelensError
-from stagelens_course.classroom.results import Result
-from stagelens_course.classroom.runner import ClassRun, Listener, LocalScheduler, grading_notebook
-from stagelens_course.classroom.runner.kernel import WarmKernel
-from stagelens_course.classroom.runner.task import Outcome, Task, carry_out
-from stagelens_course.classroom.runner.validate import validate
+from stagelens_course.classroom.results import LearnerResult
+from stagelens_course.classroom.runner import (
+    GradingRun,
+    LocalScheduler,
+    ProgressListener,
+    grading_notebook,
+)
+from stagelens_course.classroom.runner.task import GradingTask, TaskResult, run_task
+from stagelens_course.classroom.runner.validation import validate_notebooks
+from stagelens_course.classroom.runner.warm_kernel import WarmKernel
 
 
-class Heard(Listener):
+class Heard(ProgressListener):
     def __init__(self) -> None:
         self.fresh: list[str] = []
-        self.kept: list[str] = []
+        self.reused: list[str] = []
 
-    def result(self, result: Result, *, kept: bool) -> None:
-        (self.kept if kept else self.fresh).append(result.learner)
+    def result_ready(self, result: LearnerResult, *, reused: bool) -> None:
+        (self.reused if reused else self.fresh).append(result.learner)
 
 
 class OneKernel:
@@ -43,9 +48,9 @@ class OneKernel:
     def __init__(self) -> None:
         self.kernel = WarmKernel()
 
-    def run(self, tasks: Iterable[Task]) -> Generator[Outcome]:
+    def run(self, tasks: Iterable[GradingTask]) -> Generator[TaskResult]:
         for task in tasks:
-            yield carry_out(task, self.kernel)
+            yield run_task(task, self.kernel)
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +62,13 @@ def one_kernel() -> Iterator[OneKernel]:
 
 def run(room: Room, scheduler: Any) -> Heard:
     heard = Heard()
-    ClassRun(room.submissions, room.exercise, room.out, scheduler, room.notebook, seconds=PATIENCE).run(heard)
+    GradingRun(room.submissions, room.exercise, room.out, scheduler, room.notebook, seconds=PATIENCE).run(
+        heard
+    )
     return heard
 
 
-def test_each_submission_gets_its_own_result_whatever_the_others_do(classroom: Room) -> None:
+def test_failing_submissions_do_not_affect_other_results(classroom: Room) -> None:
     before = kernels()
     classroom.submit(ann="right", bob="wrong", cid="raise", dan="crash", eve="right answer")
     (classroom.submissions / "fay.zip").write_bytes(b"PK\x03\x04 no zip at all")
@@ -90,7 +97,9 @@ def test_each_submission_gets_its_own_result_whatever_the_others_do(classroom: R
     until(lambda: kernels() <= before, "the end of the kernels")
 
 
-def test_a_learner_gets_feedback_and_the_executed_notebook(classroom: Room, one_kernel: OneKernel) -> None:
+def test_learner_folder_has_feedback_and_the_executed_notebook(
+    classroom: Room, one_kernel: OneKernel
+) -> None:
     classroom.submit(ann="wrong <script>alert(1)</script>", bob="raise")
     run(classroom, one_kernel)
     folder = classroom.out / "learners" / "ann"
@@ -105,20 +114,16 @@ def test_a_learner_gets_feedback_and_the_executed_notebook(classroom: Room, one_
     assert "ValueError" in names
 
 
-def test_a_second_run_keeps_what_is_finished_and_tries_errors_again(
-    classroom: Room, one_kernel: OneKernel
-) -> None:
+def test_second_run_reuses_grades_and_retries_errors(classroom: Room, one_kernel: OneKernel) -> None:
     classroom.submit(ann="right", bob="wrong", cid="raise")
     assert sorted(run(classroom, one_kernel).fresh) == ["ann", "bob", "cid"]
     before = classroom.results()
     again = run(classroom, one_kernel)
-    assert (sorted(again.kept), again.fresh) == (["ann", "bob"], ["cid"])
+    assert (sorted(again.reused), again.fresh) == (["ann", "bob"], ["cid"])
     assert classroom.results()["ann"] == before["ann"]
 
 
-def test_other_files_another_exercise_or_another_notebook_are_graded_anew(
-    classroom: Room, one_kernel: OneKernel
-) -> None:
+def test_changed_files_exercise_or_notebook_are_graded_again(classroom: Room, one_kernel: OneKernel) -> None:
     classroom.submit(ann="right", bob="wrong")
     run(classroom, one_kernel)
     classroom.submit(bob="right now")
@@ -131,7 +136,7 @@ def test_other_files_another_exercise_or_another_notebook_are_graded_anew(
     assert classroom.results()["ann"]["earned"] == 1.0
 
 
-def test_a_result_that_was_cut_short_is_made_again(classroom: Room, one_kernel: OneKernel) -> None:
+def test_truncated_result_file_is_graded_again(classroom: Room, one_kernel: OneKernel) -> None:
     classroom.submit(ann="right")
     run(classroom, one_kernel)
     record = classroom.out / "learners" / "ann" / "result.json"
@@ -140,7 +145,7 @@ def test_a_result_that_was_cut_short_is_made_again(classroom: Room, one_kernel: 
     assert classroom.results()["ann"]["earned"] == 2.0
 
 
-def test_nbval_finds_a_notebook_that_does_not_show_the_recorded_result(
+def test_validation_detects_a_notebook_that_differs_from_its_result(
     classroom: Room, one_kernel: OneKernel
 ) -> None:
     classroom.submit(ann="right", bob="right too")
@@ -157,7 +162,7 @@ def test_nbval_finds_a_notebook_that_does_not_show_the_recorded_result(
     assert found["bob"]["status"] == "graded"
 
 
-def test_leaving_the_validation_early_ends_its_programs(
+def test_closing_the_validation_ends_its_processes(
     classroom: Room, one_kernel: OneKernel, tmp_path: Path
 ) -> None:
     classroom.submit(ann="right", bob="right")
@@ -165,29 +170,29 @@ def test_leaving_the_validation_early_ends_its_programs(
     notebooks = sorted(classroom.out.glob("learners/*/grading.ipynb"))
     slow = notebooks[1].read_text(encoding="utf-8").replace("import os, time", "import time; time.sleep(600)")
     notebooks[1].write_text(slow, encoding="utf-8")
-    verdicts = validate(classroom.out, notebooks, 2, tmp_path)
+    verdicts = validate_notebooks(classroom.out, notebooks, 2, tmp_path)
     with nothing_new(children):
         assert next(verdicts) == {notebooks[0]: None}
         verdicts.close()
 
 
-def test_a_submission_that_takes_too_long_is_stopped_and_cleans_up(classroom: Room, tmp_path: Path) -> None:
+def test_timeout_interrupts_a_submission_which_cleans_up(classroom: Room, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     classroom.submit(ann="right", bob=f"wait {mark}", cid="right")
     with closing(WarmKernel()) as kernel:
-        before = carry_out(a_task(classroom, "ann"), kernel)
+        before = run_task(a_task(classroom, "ann"), kernel)
         for seconds in (3, 30):  # a loaded machine may not even have begun after the first
-            slow = carry_out(replace(a_task(classroom, "bob"), seconds=seconds), kernel)
+            slow = run_task(replace(a_task(classroom, "bob"), seconds=seconds), kernel)
             if mark.exists():
                 break
-        after = carry_out(a_task(classroom, "cid"), kernel)
+        after = run_task(a_task(classroom, "cid"), kernel)
     assert slow.error == f"The grader was stopped after {seconds} s."
     assert slow.report is None
     assert mark.read_text() == "cleaned"
     assert [found.report.earned for found in (before, after) if found.report] == [2.0, 2.0]
 
 
-def test_two_runs_never_write_into_one_folder(classroom: Room, one_kernel: OneKernel) -> None:
+def test_second_run_in_the_same_folder_is_rejected(classroom: Room, one_kernel: OneKernel) -> None:
     classroom.submit(ann="right")
     classroom.out.mkdir()
     with FileLock(classroom.out / ".lock"), pytest.raises(StagelensError, match="Another run"):
@@ -195,23 +200,19 @@ def test_two_runs_never_write_into_one_folder(classroom: Room, one_kernel: OneKe
     assert not (classroom.out / "learners").exists()
 
 
-def test_a_report_among_the_submissions_is_refused_before_it_becomes_one(
-    classroom: Room, one_kernel: OneKernel
-) -> None:
+def test_report_folder_inside_the_submissions_is_rejected(classroom: Room, one_kernel: OneKernel) -> None:
     classroom.submit(ann="right")
     for out in (classroom.submissions, classroom.submissions / "report"):
         classroom.out = out
-        with pytest.raises(StagelensError, match="would lie among"):
+        with pytest.raises(StagelensError, match="cannot be inside the folder of submissions"):
             run(classroom, one_kernel)
     assert [path.name for path in classroom.submissions.iterdir()] == ["ann"]
 
 
-def test_a_report_that_cannot_be_written_is_told_and_what_is_finished_stays(
-    classroom: Room, one_kernel: OneKernel
-) -> None:
+def test_write_error_is_reported_and_finished_results_stay(classroom: Room, one_kernel: OneKernel) -> None:
     classroom.submit(ann="right", bob="right")
     classroom.out.write_text("in the way")
-    with pytest.raises(StagelensError, match=r"cannot be written[\s\S]*File exists[\s\S]*go on"):
+    with pytest.raises(StagelensError, match=r"cannot be written[\s\S]*File exists[\s\S]*resume"):
         run(classroom, one_kernel)
     classroom.out.unlink()
     (classroom.out / "learners").mkdir(parents=True)
@@ -219,12 +220,10 @@ def test_a_report_that_cannot_be_written_is_told_and_what_is_finished_stays(
     with pytest.raises(StagelensError, match=r"cannot be written[\s\S]*learners/bob"):
         run(classroom, one_kernel)
     (classroom.out / "learners/bob").unlink()
-    assert run(classroom, one_kernel).kept == ["ann"]
+    assert run(classroom, one_kernel).reused == ["ann"]
 
 
-def test_leaving_a_local_run_early_interrupts_what_runs_and_leaves_no_kernel(
-    classroom: Room, tmp_path: Path
-) -> None:
+def test_closing_a_local_run_interrupts_tasks_and_ends_kernels(classroom: Room, tmp_path: Path) -> None:
     before = kernels()
     mark = tmp_path / "mark"
     classroom.submit(ann="right", bob=f"wait {mark}", cid="right")
@@ -236,11 +235,11 @@ def test_leaving_a_local_run_early_interrupts_what_runs_and_leaves_no_kernel(
     until(lambda: kernels() <= before, "the end of the kernels")
 
 
-def test_tasks_are_taken_only_as_workers_get_free(classroom: Room) -> None:
+def test_tasks_are_requested_only_as_workers_become_free(classroom: Room) -> None:
     classroom.submit(**{f"l{count}": "right" for count in range(6)})
     taken: list[str] = []
 
-    def tasks() -> Generator[Task]:
+    def tasks() -> Generator[GradingTask]:
         for count in range(6):
             taken.append(f"l{count}")
             yield a_task(classroom, f"l{count}")
@@ -250,7 +249,7 @@ def test_tasks_are_taken_only_as_workers_get_free(classroom: Room) -> None:
         assert len(taken) <= 3
 
 
-def test_one_kernel_serves_many_submissions_and_remembers_none(classroom: Room, tmp_path: Path) -> None:
+def test_warm_kernel_forgets_earlier_notebooks(classroom: Room, tmp_path: Path) -> None:
     before = kernels()
     kernel = WarmKernel()
     source = nbformat.reads(classroom.notebook, as_version=4)
@@ -273,7 +272,7 @@ def test_one_kernel_serves_many_submissions_and_remembers_none(classroom: Room, 
     until(lambda: kernels() <= before, "the end of the kernels")
 
 
-def test_a_learners_own_notebook_is_never_run(classroom: Room, one_kernel: OneKernel, tmp_path: Path) -> None:
+def test_notebooks_of_learners_are_never_run(classroom: Room, one_kernel: OneKernel, tmp_path: Path) -> None:
     classroom.submit(ann="right")
     mark = tmp_path / "mark"
     evil = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"open({str(mark)!r}, 'w')")])
@@ -295,9 +294,7 @@ get_ipython().kernel.iopub_thread.schedule(lambda: time.sleep(6))
 """
 
 
-def test_a_report_that_a_busy_machine_sends_late_is_waited_for(
-    classroom: Room, one_kernel: OneKernel
-) -> None:
+def test_delayed_output_is_not_lost(classroom: Room, one_kernel: OneKernel) -> None:
     classroom.submit(ann="right")
     source = nbformat.reads(classroom.notebook, as_version=4)
     source.cells[-1].source = BUSY + source.cells[-1].source
@@ -307,7 +304,7 @@ def test_a_report_that_a_busy_machine_sends_late_is_waited_for(
     assert (found["status"], found["error"]) == ("graded", None)
 
 
-def test_a_notebook_without_a_report_is_an_error_that_says_so(classroom: Room, one_kernel: OneKernel) -> None:
+def test_notebook_without_a_report_is_an_error(classroom: Room, one_kernel: OneKernel) -> None:
     classroom.submit(ann="right")
     source = nbformat.reads(classroom.notebook, as_version=4)
     source.cells = source.cells[:1]
@@ -316,7 +313,7 @@ def test_a_notebook_without_a_report_is_an_error_that_says_so(classroom: Room, o
     assert "shows no report" in str(classroom.results()["ann"]["error"])
 
 
-def test_the_notebook_that_comes_along_is_whole_and_takes_its_parameters() -> None:
+def test_default_notebook_is_valid_and_declares_its_parameters() -> None:
     source = nbformat.reads(grading_notebook(), as_version=4)
     nbformat.validate(source)
     tagged = [cell for cell in source.cells if "parameters" in cell.metadata.get("tags", [])]
@@ -329,7 +326,7 @@ PROGRAM = """
 import signal, sys
 from pathlib import Path
 from stagelens_course.grading import Check, Exercise
-from stagelens_course.classroom.runner import ClassRun, LocalScheduler
+from stagelens_course.classroom.runner import GradingRun, LocalScheduler
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 top = Path({folder!r})
@@ -337,16 +334,14 @@ check = Check("works", "files", "It works", 2.0, "try again", "01-multi-stage")
 exercise = Exercise("demo", "A <small> exercise", top / "exercise", top / "exercise", (check,), ())
 notebook = (top / "notebook.ipynb").read_text()
 try:
-    ClassRun(top / "class.zip", exercise, top / "out", LocalScheduler(1, top / "out/.work"), notebook).run()
+    GradingRun(top / "class.zip", exercise, top / "out", LocalScheduler(1, top / "out/.work"), notebook).run()
 except KeyboardInterrupt:
     sys.exit(130)
 """
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_ended_half_way_is_taken_up_again(
-    classroom: Room, tmp_path: Path, end: signal.Signals
-) -> None:
+def test_interrupted_or_killed_run_resumes(classroom: Room, tmp_path: Path, end: signal.Signals) -> None:
     mark = tmp_path / "mark"
     classroom.submit(ann="right", bob=f"wait {mark}", cid="right", dan="wrong")
     # An archive is unpacked: nothing of that stays in the system's folder, which the run's end looks at.
@@ -382,7 +377,7 @@ def test_a_run_that_is_ended_half_way_is_taken_up_again(
     assert not (classroom.out / ".work").exists()
     assert not (classroom.out / ".scratch").exists()
     assert not list(classroom.out.rglob(".new-*"))
-    assert "ann" in heard.kept
+    assert "ann" in heard.reused
     assert "bob" in heard.fresh
     assert {name: row["earned"] for name, row in classroom.results().items()} == {
         "ann": 2.0,

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from stagelens_testing.held import until
 
 from stagelens.engine import Engine
-from stagelens_course.classroom.runner.validate import PLUGINS
+from stagelens_course.classroom.runner.validation import PLUGINS
 from stagelens_course.cli import app
 from stagelens_course.grading import exercise
 
@@ -39,7 +39,7 @@ def called(room: Room, *more: str) -> Any:
     return CliRunner().invoke(app, arguments)
 
 
-def test_the_command_writes_all_results_and_tells_what_has_no_grade(
+def test_grade_command_writes_all_files_and_prints_what_has_no_grade(
     classroom: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As people name a folder: from where they are.
@@ -53,13 +53,13 @@ def test_the_command_writes_all_results_and_tells_what_has_no_grade(
     assert said.exit_code == 2, said.output
     assert "2 submissions: 1 graded, 1 error" in said.stdout
     assert "bob: error: The grading notebook failed: ValueError" in said.stderr
-    assert "nobody's file: notes.txt" in said.stderr
+    assert "ignored, belongs to no learner: notes.txt" in said.stderr
     names = {path.name for path in classroom.out.iterdir()}
     assert names >= {"index.html", "results.json", "grades.csv", "grades-canvas.csv", "junit.xml", "learners"}
     classroom.submit(bob="wrong")
     said = called(classroom, "--notebook", str(own))
     assert said.exit_code == 0, said.output
-    assert "ann: 2/2 (kept)" in said.stderr
+    assert "ann: 2/2 (reused)" in said.stderr
 
 
 @pytest.fixture
@@ -74,12 +74,10 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--exercise", "no-such"], "no such exercise"),
         (["--notebook", "/no/such.ipynb"], "notebook cannot be read"),
-        (["--scheduler", "nobody"], "no address of a Dask scheduler"),
+        (["--scheduler", "nobody"], "not one of a Dask scheduler"),
     ],
 )
-def test_a_mistake_in_the_call_is_told_before_anything_is_graded(
-    classroom: Room, arguments: list[str], words: str
-) -> None:
+def test_usage_error_is_reported_before_grading(classroom: Room, arguments: list[str], words: str) -> None:
     classroom.submit(ann="right")
     said = called(classroom, *arguments)
     assert said.exit_code == 1
@@ -89,16 +87,16 @@ def test_a_mistake_in_the_call_is_told_before_anything_is_graded(
 
 @pytest.mark.usefixtures("no_engine")
 @pytest.mark.parametrize("empty", [False, True])
-def test_submissions_are_looked_for_before_an_engine_is(classroom: Room, empty: bool) -> None:
+def test_missing_submissions_are_reported_before_an_engine_is_needed(classroom: Room, empty: bool) -> None:
     if empty:
         classroom.submissions.mkdir()
     said = called(classroom)
     assert said.exit_code == 1
-    assert "There are no submissions" in str(said.exception)
+    assert "No submissions found" in str(said.exception)
     assert not classroom.out.exists()
 
 
-def test_no_program_of_ours_compiles_a_grammar_as_it_starts(tmp_path: Path) -> None:
+def test_grading_processes_do_not_compile_the_address_grammar(tmp_path: Path) -> None:
     arguments = ["grade", str(tmp_path / "none"), "--exercise", NAME, "--out", str(tmp_path / "out")]
     plugins = [plugin for plugin in PLUGINS if not plugin.startswith("no:")]
     for code, more in ((CALL, arguments), (f"import {', '.join(plugins)}", [])):
@@ -122,9 +120,7 @@ def running(command: str) -> bool:
 
 
 @pytest.mark.engine
-def test_ctrl_c_stops_the_build_says_how_to_go_on_and_leaves_nothing(
-    classroom: Room, engine: Engine, tmp_path: Path
-) -> None:
+def test_ctrl_c_stops_the_build_and_leaves_no_files(classroom: Room, engine: Engine, tmp_path: Path) -> None:
     shutil.copytree(exercise(NAME).folder, classroom.submissions / "slow")
     step = f"sleep 600.{secrets.randbelow(10**9):09}"
     (classroom.submissions / "slow" / "Dockerfile").write_text(f"FROM diamol/base\nRUN {step}\n")
@@ -160,7 +156,7 @@ main()
 
 
 @pytest.mark.engine
-def test_real_submissions_are_graded_by_the_notebook_that_comes_along(
+def test_default_notebook_grades_real_submissions(
     classroom: Room, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = exercise(NAME)

@@ -17,9 +17,9 @@ from papermill.clientwrap import PapermillNotebookClient
 from stagelens_testing.classroom import Room, a_task, kernels
 from stagelens_testing.held import PATIENCE, ended, nothing_new, threads, until
 
-from stagelens_course.classroom.runner import LocalScheduler, kernel, local
-from stagelens_course.classroom.runner.kernel import KernelStopped, WarmKernel
-from stagelens_course.classroom.runner.task import Outcome, carry_out
+from stagelens_course.classroom.runner import LocalScheduler, local_scheduler, warm_kernel
+from stagelens_course.classroom.runner.task import TaskResult, run_task
+from stagelens_course.classroom.runner.warm_kernel import KernelStopped, WarmKernel
 
 SPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 LONG = "import time; time.sleep(600)"
@@ -52,7 +52,9 @@ class Held:
         self._real: Callable[..., Any] = getattr(owner, name)
         self._left = nth
         self._reached, self._go = threading.Event(), threading.Event()
-        patch.setattr(owner, name, self._called if owner is kernel else lambda *a, **o: self._called(*a, **o))
+        patch.setattr(
+            owner, name, self._called if owner is warm_kernel else lambda *a, **o: self._called(*a, **o)
+        )
 
     def _called(self, *arguments: Any, **options: Any) -> Any:
         self._left -= 1
@@ -92,15 +94,15 @@ def interrupts(monkeypatch: pytest.MonkeyPatch) -> list[WarmKernel]:
 
 
 MOMENTS = {
-    "before its process is there": (kernel, "_start", 1, 0),
-    "as it gets ready": (kernel, "_wait", 1, 0),
-    "between two cells": (kernel._Client, "execute_cell", 2, 0),
+    "before its process is there": (warm_kernel, "_start", 1, 0),
+    "as it gets ready": (warm_kernel, "_wait", 1, 0),
+    "between two cells": (warm_kernel._Client, "execute_cell", 2, 0),
     "when a cell is on its way": (PapermillNotebookClient, "execute_cell", 2, 1),
 }
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_stop_wins_whenever_it_comes(
+def test_stop_takes_effect_at_any_moment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, interrupts: list[WarmKernel], moment: str
 ) -> None:
     owner, name, nth, interrupted = MOMENTS[moment]
@@ -120,10 +122,10 @@ def test_a_stop_wins_whenever_it_comes(
     assert isinstance(again.error, KernelStopped), "nothing more runs in it"
 
 
-def test_a_cell_that_takes_no_interrupt_is_killed_with_its_children(
+def test_cell_that_ignores_interrupts_is_killed_with_its_children(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(kernel, "GRACE_SECONDS", 1)
+    monkeypatch.setattr(warm_kernel, "GRACE_SECONDS", 1)
     mark = tmp_path / "child"
     deaf = f"""
 import pathlib, signal, subprocess, time
@@ -144,9 +146,7 @@ time.sleep(600)
     until(lambda: ended(child), "the child's end")
 
 
-def test_cleaning_up_is_not_interrupted_however_often_it_is_stopped(
-    tmp_path: Path, interrupts: list[WarmKernel]
-) -> None:
+def test_repeated_stops_do_not_interrupt_the_cleanup(tmp_path: Path, interrupts: list[WarmKernel]) -> None:
     mark = tmp_path / "mark"
     tidy = f"""
 import pathlib, time
@@ -169,7 +169,7 @@ finally:
     warm.close()
 
 
-def test_a_kernel_that_does_nothing_ends_when_it_is_stopped(tmp_path: Path) -> None:
+def test_stop_ends_an_idle_kernel(tmp_path: Path) -> None:
     warm = WarmKernel()
     run = Run(warm, tmp_path, "1")
     run.run()
@@ -178,10 +178,10 @@ def test_a_kernel_that_does_nothing_ends_when_it_is_stopped(tmp_path: Path) -> N
     warm.close()
 
 
-def test_a_run_that_is_left_while_a_worker_starts_its_kernel_waits_for_its_end(
+def test_closing_a_run_waits_for_a_kernel_that_is_starting(
     classroom: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = Held(monkeypatch, kernel, "_wait", 2)
+    held = Held(monkeypatch, warm_kernel, "_wait", 2)
     classroom.submit(ann="right", bob="right", cid="right")
     tasks = (a_task(classroom, name) for name in ("ann", "bob", "cid"))
     before = threads()
@@ -192,25 +192,25 @@ def test_a_run_that_is_left_while_a_worker_starts_its_kernel_waits_for_its_end(
     assert not [thread for thread in threads() - before if thread.name == "stagelens-grade"]
 
 
-def test_a_worker_that_cannot_even_begin_says_so_and_takes_the_next(
+def test_worker_reports_an_unexpected_error_and_continues(
     classroom: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classroom.submit(ann="right", bob="right")
     calls: list[str] = []
 
-    def full(task: Any, warm: WarmKernel) -> Outcome:
+    def full(task: Any, warm: WarmKernel) -> TaskResult:
         calls.append(task.learner)
         if task.learner == "ann":
             raise MemoryError("nothing is left")
-        return carry_out(task, warm)
+        return run_task(task, warm)
 
-    monkeypatch.setattr(local, "carry_out", full)
+    monkeypatch.setattr(local_scheduler, "run_task", full)
     tasks = (a_task(classroom, name) for name in ("ann", "bob"))
     outcomes = {outcome.learner: outcome.error for outcome in LocalScheduler(1).run(tasks)}
     assert outcomes == {"ann": "The grader failed: MemoryError: nothing is left", "bob": None}
 
 
-def test_an_interrupt_as_a_worker_begins_leaves_no_thread_and_no_folder(
+def test_interrupt_during_worker_start_leaves_no_thread_and_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = threading.Thread.start

@@ -10,7 +10,7 @@ import pytest
 
 from stagelens.engine import Engine
 from stagelens_course import grading
-from stagelens_course.classroom.intake import Refused, Submission, pack
+from stagelens_course.classroom.intake import Submission, SubmissionRejected, pack_submission
 from stagelens_course.grading import SubmissionRefused
 from stagelens_course.grading.workspace import compose, edited
 
@@ -56,10 +56,10 @@ ODD: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("name", ODD)
 def test_what_the_intake_refuses_is_refused_here_with_a_reason(handed_in: Path, name: str) -> None:
     (handed_in / "Dockerfile").write_text("FROM diamol/base\n")
-    assert pack(Submission("ann", "ann", handed_in)).digest
+    assert pack_submission(Submission("ann", "ann", handed_in)).digest
     ODD[name](handed_in)
-    with pytest.raises(Refused):
-        pack(Submission("ann", "ann", handed_in))
+    with pytest.raises(SubmissionRejected):
+        pack_submission(Submission("ann", "ann", handed_in))
     with pytest.raises(SubmissionRefused, match="odd"):
         composed(handed_in)
 

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import psutil
 
-from stagelens_course.classroom.intake import Submission, pack
-from stagelens_course.classroom.runner.task import Task
+from stagelens_course.classroom.intake import Submission, pack_submission
+from stagelens_course.classroom.runner.task import GradingTask
 from stagelens_testing.held import PATIENCE
 
 
@@ -26,10 +26,10 @@ class Room(Protocol):
     def results(self) -> Mapping[str, Mapping[str, Any]]: ...
 
 
-def a_task(room: Room, learner: str) -> Task:
+def a_task(room: Room, learner: str) -> GradingTask:
     """A learner's submission, packed for a worker."""
-    packed = pack(Submission(learner, learner, room.submissions / learner))
-    return Task(learner, packed, room.exercise.id, room.notebook, seconds=PATIENCE)
+    packed = pack_submission(Submission(learner, learner, room.submissions / learner))
+    return GradingTask(learner, packed, room.exercise.id, room.notebook, seconds=PATIENCE)
 
 
 def kernels() -> set[int]:

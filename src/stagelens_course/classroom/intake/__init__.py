@@ -1,7 +1,26 @@
-"""Submissions as they come: folders, archives, downloads of Moodle, Canvas or nbgrader; all of it hostile."""
+"""Intake of untrusted submissions: folders, archives, and downloads of Moodle, Canvas or nbgrader."""
 
-from stagelens_course.classroom.intake.find import Found, find, look
-from stagelens_course.classroom.intake.model import Limits, Packed, Refused, Submission
-from stagelens_course.classroom.intake.pack import pack, unpack
+from stagelens_course.classroom.intake.discovery import (
+    FoundSubmissions,
+    check_submissions_exist,
+    find_submissions,
+)
+from stagelens_course.classroom.intake.packing import pack_submission, unpack_submission
+from stagelens_course.classroom.intake.submission import (
+    ArchiveLimits,
+    PackedSubmission,
+    Submission,
+    SubmissionRejected,
+)
 
-__all__ = ["Found", "Limits", "Packed", "Refused", "Submission", "find", "look", "pack", "unpack"]
+__all__ = [
+    "ArchiveLimits",
+    "FoundSubmissions",
+    "PackedSubmission",
+    "Submission",
+    "SubmissionRejected",
+    "check_submissions_exist",
+    "find_submissions",
+    "pack_submission",
+    "unpack_submission",
+]

@@ -1,6 +1,17 @@
-"""What a class's grading gives out: JSON, CSV, JUnit XML and HTML, all made from `Result`s."""
+"""Results of a class as JSON, CSV, JUnit XML and HTML, all created from `LearnerResult` values."""
 
-from stagelens_course.classroom.results.model import ClassResults, Result, Status
-from stagelens_course.classroom.results.write import write_class, write_learner
+from stagelens_course.classroom.results.model import ClassResults, LearnerResult, ResultStatus
+from stagelens_course.classroom.results.report_files import (
+    ReportNotWritten,
+    write_class_files,
+    write_learner_files,
+)
 
-__all__ = ["ClassResults", "Result", "Status", "write_class", "write_learner"]
+__all__ = [
+    "ClassResults",
+    "LearnerResult",
+    "ReportNotWritten",
+    "ResultStatus",
+    "write_class_files",
+    "write_learner_files",
+]

@@ -1,4 +1,4 @@
-"""The result of one learner, and of a class: frozen values that go to JSON and back."""
+"""The results of a learner and of a class: frozen values with a JSON form."""
 
 from __future__ import annotations
 
@@ -9,22 +9,45 @@ from typing import Any, Literal
 from stagelens_course.grading.model import Exercise, Report
 
 SCHEMA = 1
-# graded: there is a grade. refused: the submission was not let in. error: the grader failed.
-Status = Literal["graded", "refused", "error"]
+# graded: there is a grade. refused: the submission was rejected. error: the grader failed.
+ResultStatus = Literal["graded", "refused", "error"]
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """One learner's result. `earned` and `points` are None without a grade, which is not zero.
+class LearnerResult:
+    """The result of one learner.
 
-    digest: sha256 of the submitted files, "" where they were refused. version: of the exercise; the two are
-    what a grade belongs to. validated: whether nbval ran the executed notebook again with the same result;
-    None before it did. seconds: what grading took.
+    Attributes
+    ----------
+    learner
+        The learner's key.
+    name
+        The learner's name for people.
+    status
+        "graded", "refused" or "error".
+    exercise
+        The id of the exercise.
+    version
+        The version of the exercise. A grade belongs to this version and to `digest`.
+    digest
+        The SHA-256 of the submitted files; empty if the submission was refused.
+    ids
+        The learner's numbers by system.
+    late
+        Whether Canvas marks the submission as late.
+    report
+        The report of the grader.
+    error
+        Why there is no grade.
+    validated
+        Whether nbval got the same result from the executed notebook; None before it ran.
+    seconds
+        The time that grading took.
     """
 
     learner: str
     name: str
-    status: Status
+    status: ResultStatus
     exercise: str
     version: str
     digest: str = ""
@@ -37,16 +60,16 @@ class Result:
 
     @property
     def earned(self) -> float | None:
-        """The points that were earned."""
+        """The points that the learner earned; None without a grade, which differs from zero."""
         return self.report.earned if self.status == "graded" and self.report else None
 
     @property
     def points(self) -> float | None:
-        """The points that could be earned."""
+        """The points that a correct submission earns; None without a grade."""
         return self.report.points if self.status == "graded" and self.report else None
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values; the format is docs/results.schema.json's `learner`."""
+        """Return plain values in the format `learner` of docs/results.schema.json."""
         names = [name for name in self.__slots__ if name not in ("ids", "report")]
         values = {name: getattr(self, name) for name in names}
         report = self.report.to_json() if self.report else None
@@ -58,12 +81,18 @@ class Result:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Result:
-        """What `to_json` made.
+    def from_json(cls, value: Mapping[str, Any]) -> LearnerResult:
+        """Create a result from plain values.
+
+        Parameters
+        ----------
+        value
+            A result of `to_json`.
 
         Raises
         ------
-        KeyError, TypeError: it is something else.
+        KeyError or TypeError
+            If `value` has another form.
         """
         fields: dict[str, Any] = {name: value[name] for name in cls.__slots__}
         fields["report"] = Report.from_json(value["report"]) if value["report"] else None
@@ -73,21 +102,33 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class ClassResults:
-    """All results of a class, in order of `learner`. ignored: names of files that were nobody's."""
+    """The results of a class.
+
+    Attributes
+    ----------
+    exercise
+        The exercise.
+    version
+        The version of the exercise.
+    results
+        The results in order of `learner`.
+    ignored
+        The names of files that belong to no learner.
+    """
 
     exercise: Exercise
     version: str
-    results: tuple[Result, ...]
+    results: tuple[LearnerResult, ...]
     ignored: tuple[str, ...] = ()
 
-    def of(self, status: Status) -> tuple[Result, ...]:
-        """The results of that status."""
+    def with_status(self, status: ResultStatus) -> tuple[LearnerResult, ...]:
+        """Return the results with a status."""
         return tuple(result for result in self.results if result.status == status)
 
     @property
     def failed_checks(self) -> tuple[tuple[str, str, int], ...]:
-        """(id, title, learners who failed it) of each check, the most failed first."""
-        graded = [result.report for result in self.of("graded") if result.report]
+        """The id, the title and the number of failures of each check, the most failures first."""
+        graded = [result.report for result in self.with_status("graded") if result.report]
         failed = {check.id: 0 for check in self.exercise.checks}
         for report in graded:
             for check in report.checks:

@@ -1,7 +1,14 @@
-"""Grading a class: submissions in, a notebook run for each, results out; local workers or a Dask cluster."""
+"""Grading of a class: a notebook run for each submission, on local workers or a Dask cluster."""
 
-from stagelens_course.classroom.runner.classrun import ClassRun, Listener, grading_notebook
-from stagelens_course.classroom.runner.cluster import ClusterFailed, ClusterScheduler
-from stagelens_course.classroom.runner.local import LocalScheduler
+from stagelens_course.classroom.runner.cluster_scheduler import ClusterFailed, ClusterScheduler
+from stagelens_course.classroom.runner.grading_run import GradingRun, ProgressListener, grading_notebook
+from stagelens_course.classroom.runner.local_scheduler import LocalScheduler
 
-__all__ = ["ClassRun", "ClusterFailed", "ClusterScheduler", "Listener", "LocalScheduler", "grading_notebook"]
+__all__ = [
+    "ClusterFailed",
+    "ClusterScheduler",
+    "GradingRun",
+    "LocalScheduler",
+    "ProgressListener",
+    "grading_notebook",
+]

@@ -1,4 +1,4 @@
-"""One submission through the instructor's notebook: what a worker is handed, and what it hands back."""
+"""Grading of one submission by the instructor's notebook: the task of a worker and its result."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from nbclient.exceptions import DeadKernelError
 from papermill import PapermillExecutionError
 
 from stagelens.errors import StagelensError
-from stagelens_course.classroom.intake import Packed, unpack
-from stagelens_course.classroom.runner.kernel import KernelStopped, WarmKernel
+from stagelens_course.classroom.intake import PackedSubmission, unpack_submission
+from stagelens_course.classroom.runner.warm_kernel import KernelStopped, WarmKernel
 from stagelens_course.grading.model import Report
 from stagelens_course.grading.notebook import MIME, SUBMISSION
 
@@ -25,15 +25,29 @@ MAX_ERROR = 4000  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """A submission to grade. `notebook` is the instructor's, as JSON; `seconds` is the most a cell may take.
+class GradingTask:
+    """A submission to grade.
 
-    engine: an address, or None for the one that the worker finds: STAGELENS_ENGINE, then as always.
-    cpus: the cores that the submission may use.
+    Attributes
+    ----------
+    learner
+        The learner's key.
+    packed
+        The submission.
+    exercise
+        The id of the exercise.
+    notebook
+        The grading notebook as JSON.
+    engine
+        The address of an engine; None for the one that the worker finds, `STAGELENS_ENGINE` first.
+    seconds
+        The time limit of a cell.
+    cpus
+        The number of cores that the submission may use.
     """
 
     learner: str
-    packed: Packed
+    packed: PackedSubmission
     exercise: str
     notebook: str = field(repr=False)
     engine: str | None = None
@@ -42,8 +56,22 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a task: a report, or `error`; and the executed notebook as JSON, where there is one."""
+class TaskResult:
+    """The result of a grading task.
+
+    Attributes
+    ----------
+    learner
+        The learner's key.
+    report
+        The report, if the notebook shows one.
+    error
+        Why there is no grade.
+    notebook
+        The executed notebook as JSON, if it was started.
+    seconds
+        The time that the task took.
+    """
 
     learner: str
     report: Report | None = None
@@ -52,33 +80,46 @@ class Outcome:
     seconds: float = 0.0
 
 
-def carry_out(task: Task, kernel: WarmKernel) -> Outcome:
-    """Grade one submission. Whatever goes wrong is in the outcome's `error`, and never stops the others.
+def run_task(task: GradingTask, kernel: WarmKernel) -> TaskResult:
+    """Grade one submission.
+
+    Parameters
+    ----------
+    task
+        The submission.
+    kernel
+        The kernel in which the notebook runs.
+
+    Returns
+    -------
+    TaskResult
+        The result. A failure of the notebook is in its `error` and does not stop other tasks.
 
     Raises
     ------
-    KernelStopped: the kernel was stopped meanwhile.
+    KernelStopped
+        If the kernel was stopped meanwhile.
     """
-    begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="stagelens-task-", dir=kernel.folder) as name:
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="stagelens-task-", dir=kernel.temp_folder) as name:
         output = Path(name).resolve() / OUTPUT
         report, error = None, None
         try:
             (output.parent / SUBMISSION).mkdir()
-            unpack(task.packed, output.parent / SUBMISSION)
+            unpack_submission(task.packed, output.parent / SUBMISSION)
             notebook = _notebook(task)
             kernel.run(notebook, output, _parameters(task, notebook), timeout=task.seconds)
-            report = _report(output)
+            report = _last_report(output)
             error = report.error
         except KernelStopped:
             raise
         except Exception as problem:
-            error = _words(problem, task)
+            error = _error_message(problem, task)
         executed = output.read_text(encoding="utf-8") if output.exists() else None
-    return Outcome(task.learner, report, error, executed, time.monotonic() - begun)
+    return TaskResult(task.learner, report, error, executed, time.monotonic() - start)
 
 
-def _notebook(task: Task) -> nbformat.NotebookNode:
+def _notebook(task: GradingTask) -> nbformat.NotebookNode:
     notebook = cast(nbformat.NotebookNode, nbformat.reads(task.notebook, as_version=4))
     notebook.metadata.setdefault(
         "kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -87,28 +128,28 @@ def _notebook(task: Task) -> nbformat.NotebookNode:
     return notebook
 
 
-def _parameters(task: Task, notebook: Any) -> dict[str, Any]:
+def _parameters(task: GradingTask, notebook: Any) -> dict[str, Any]:
     engine = task.engine or os.environ.get("STAGELENS_ENGINE", "")
-    given = {"submission": SUBMISSION, "exercise": task.exercise, "engine": engine}
+    parameters = {"submission": SUBMISSION, "exercise": task.exercise, "engine": engine}
     declared = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
-    # An instructor's own notebook may take none; papermill would warn of it for every submission.
-    return given | ({"cpus": task.cpus} if any("cpus" in source for source in declared) else {})
+    # papermill would warn for each submission if an instructor's notebook does not declare `cpus`.
+    return parameters | ({"cpus": task.cpus} if any("cpus" in source for source in declared) else {})
 
 
-def _report(executed: Path) -> Report:
-    """The last report that a cell of an executed notebook displayed."""
+def _last_report(executed: Path) -> Report:
+    """Return the last report that a cell of an executed notebook displays."""
     notebook: Any = nbformat.read(executed, as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     found: list[Mapping[str, Any]] = [o["data"][MIME] for o in outputs if MIME in o.get("data", {})]
     if not found:
         raise StagelensError(
             "The grading notebook shows no report.",
-            remedy="its last cell has to be `graded(...)`; see docs/grading.md",
+            remedy="end it with a cell that shows `graded(...)`; see docs/grading.md",
         )
     return Report.from_json(found[-1])
 
 
-def _words(problem: Exception, task: Task) -> str:
+def _error_message(problem: Exception, task: GradingTask) -> str:
     if isinstance(problem, PapermillExecutionError):
         text = f"The grading notebook failed: {problem.ename}: {problem.evalue}"
     elif isinstance(problem, DeadKernelError):

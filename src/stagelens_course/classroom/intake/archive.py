@@ -1,4 +1,4 @@
-"""The members of a zip, a tar or a folder as one kind of stream; nothing is trusted, nothing is written."""
+"""Members of a zip, a tar or a folder as one type of stream; nothing is trusted and nothing is written."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from typing import IO, Any, cast
 import zstandard
 
 from stagelens.snapshot.forward import Forward, members
-from stagelens_course.classroom.intake.model import Refused
+from stagelens_course.classroom.intake.submission import SubmissionRejected
 
 _CHUNK = 1 << 16
 _PADDING = 1 << 20
-# Memory that an archive's own header may ask for to be read.
+# The memory that the header of an archive may demand for decompression.
 _WINDOW = 128 << 20
 ARCHIVE_SUFFIXES = (
     *(".zip", ".tar", ".tgz", ".txz", ".tar.gz", ".tar.xz", ".tar.zst", ".tar.bz2"),
     *(".7z", ".rar"),
 )
-DAMAGED = (
+# Errors of the standard library and zstandard while they read an archive.
+READ_ERRORS = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
@@ -44,8 +45,8 @@ DAMAGED = (
     NotImplementedError,
     RuntimeError,
 )
-# What says of the machine that something cannot be read or written, and nothing of an archive.
-_MACHINE = frozenset(
+# Errors that are the fault of this machine and not of an archive.
+_MACHINE_ERRNOS = frozenset(
     {errno.EACCES, errno.EPERM, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
     | {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
 )
@@ -69,10 +70,21 @@ _MODES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """One entry. kind: "file", "dir", "symlink", or a word for what is never let in.
+class ArchiveMember:
+    """A member of an archive, or an entry of a folder.
 
-    mode: permission bits. target: where a symlink leads. chunks: opens and reads the content.
+    Attributes
+    ----------
+    path
+        The path as the archive has it.
+    kind
+        "file", "dir", "symlink", or the name of a type that is rejected.
+    mode
+        The permission bits.
+    target
+        The target of a symlink.
+    chunks
+        A function that opens and reads the content.
     """
 
     path: str
@@ -82,8 +94,19 @@ class Member:
     chunks: Callable[[], Iterator[bytes]] = lambda: iter(())
 
 
-def archive_format(head: bytes) -> str | None:
-    """What an archive is by its first 512 bytes: "zip", "tar", a compressor's name, or None."""
+def detect_format(head: bytes) -> str | None:
+    """Return an archive's format by its first 512 bytes.
+
+    Parameters
+    ----------
+    head
+        The beginning of the file.
+
+    Returns
+    -------
+    str or None
+        "zip", "tar", the name of a compressor, "7z" or "rar"; None for other files.
+    """
     for magic, name in (
         (b"PK\x03\x04", "zip"),
         (b"PK\x05\x06", "zip"),
@@ -100,64 +123,66 @@ def archive_format(head: bytes) -> str | None:
 
 
 def looks_like_archive(path: Path) -> bool:
-    """Whether a file is an archive by its content, or by a name that claims so."""
+    """Whether a file is an archive by its name or its content."""
     if path.name.lower().endswith(ARCHIVE_SUFFIXES):
         return True
     try:
         with path.open("rb") as file:
-            return archive_format(file.read(512)) is not None
+            return detect_format(file.read(512)) is not None
     except OSError:
         return False
 
 
-def of_the_machine(error: BaseException) -> bool:
-    """Whether one of DAMAGED is the machine's fault: a full disk, a file that we may not read."""
-    return isinstance(error, OSError) and error.errno in _MACHINE
+def is_machine_error(error: BaseException) -> bool:
+    """Whether a read error is the fault of this machine: a full disk or an unreadable file, for example."""
+    return isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS
 
 
 @contextmanager
-def opened(path: Path) -> Generator[Iterator[Member]]:
-    """The members of a folder or an archive.
+def open_members(path: Path) -> Generator[Iterator[ArchiveMember]]:
+    """Open a folder or an archive for reading its members.
+
+    Parameters
+    ----------
+    path
+        The folder or archive.
+
+    Yields
+    ------
+    Iterator[ArchiveMember]
+        The members; reading them raises one of `READ_ERRORS` if the archive is damaged.
 
     Raises
     ------
-    Refused: it is no archive that we read. One of DAMAGED: while its members are read.
+    SubmissionRejected
+        If the file is not an archive of a supported format.
     """
     if path.is_dir() and not path.is_symlink():
-        yield folder_members(path)
+        yield _folder_members(path)
         return
     with path.open("rb") as file:
         head = file.read(512)
         file.seek(0)
-        found = archive_format(head)
+        found = detect_format(head)
         if found == "zip":
             with zipfile.ZipFile(file) as archive:
                 yield _zip_members(archive)
         elif found in ("7z", "rar") or (found is None and path.suffix.lower() != ".tar"):
-            raise Refused(f"This is no zip or tar{f', but {found}' if found else ''}.", where=path.name)
+            raise SubmissionRejected(
+                f"The file is not a zip or tar archive{f', but {found}' if found else ''}.", where=path.name
+            )
         else:
-            yield _tar_members(_plain(file, found))
+            yield _tar_members(_decompress(file, found))
 
 
-def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
-    for info in archive.infolist():
-        mode = info.external_attr >> 16 if info.create_system == 3 else 0
-        kind = _MODES.get(stat.S_IFMT(mode), "file")
-        # Tools on Windows write backslashes; zipfile itself cuts names at a NUL.
-        path = info.orig_filename.replace("\\", "/")
-        if info.flag_bits & 0x1:
-            kind = "encrypted file"
-        elif path.endswith("/"):
-            kind = "dir"
-        target = ""
-        if kind == "symlink":
-            with archive.open(info) as file:
-                target = os.fsdecode(file.read(4096))
-        yield Member(path, kind, stat.S_IMODE(mode) or 0o644, target, reader(lambda i=info: archive.open(i)))
+def chunk_reader(open_file: Callable[[], IO[bytes]]) -> Callable[[], Iterator[bytes]]:
+    """Return a function that opens a file and reads it in chunks.
 
-
-def reader(open_file: Callable[[], IO[bytes]]) -> Callable[[], Iterator[bytes]]:
-    """What opens a file anew, and gives it in chunks."""
+    Parameters
+    ----------
+    open_file
+        A function that opens the file.
+    """
 
     def chunks() -> Iterator[bytes]:
         with open_file() as file:
@@ -167,19 +192,37 @@ def reader(open_file: Callable[[], IO[bytes]]) -> Callable[[], Iterator[bytes]]:
     return chunks
 
 
-class _Tar(Forward):
-    """A tar that remembers what was read last."""
+def _zip_members(archive: zipfile.ZipFile) -> Iterator[ArchiveMember]:
+    for info in archive.infolist():
+        mode = info.external_attr >> 16 if info.create_system == 3 else 0
+        kind = _MODES.get(stat.S_IFMT(mode), "file")
+        # Windows tools write backslashes; `filename` would end at a NUL.
+        path = info.orig_filename.replace("\\", "/")
+        if info.flag_bits & 0x1:
+            kind = "encrypted file"
+        elif path.endswith("/"):
+            kind = "dir"
+        target = ""
+        if kind == "symlink":
+            with archive.open(info) as file:
+                target = os.fsdecode(file.read(4096))
+        chunks = chunk_reader(lambda i=info: archive.open(i))
+        yield ArchiveMember(path, kind, stat.S_IMODE(mode) or 0o644, target, chunks)
 
-    last = b""
+
+class _TarReader(Forward):
+    """A forward reader that remembers the block that it read last."""
+
+    last_block = b""
 
     def read(self, size: int) -> bytes:
-        self.last = super().read(size)
-        return self.last
+        self.last_block = super().read(size)
+        return self.last_block
 
 
-def _tar_members(stream: IO[bytes]) -> Iterator[Member]:
-    forward = _Tar(stream.read)
-    for archive, info in members(forward):
+def _tar_members(stream: IO[bytes]) -> Iterator[ArchiveMember]:
+    reader = _TarReader(stream.read)
+    for archive, info in members(reader):
         kind = _TAR_KINDS.get(info.type, "file" if info.isreg() else "device")
         if info.issparse():
             kind = "sparse file"
@@ -187,22 +230,22 @@ def _tar_members(stream: IO[bytes]) -> Iterator[Member]:
         def content(archive: tarfile.TarFile = archive, info: tarfile.TarInfo = info) -> IO[bytes]:
             return cast("IO[bytes]", archive.extractfile(info))
 
-        yield Member(info.name, kind, info.mode, info.linkname, reader(content))
-    # A tar ends with blocks of zeros; tarfile also takes the end of the file for one. Reading on to the real
-    # end lets the compressor compare its sum.
-    if len(forward.last) != tarfile.BLOCKSIZE:
-        raise EOFError("the archive is cut short")
+        yield ArchiveMember(info.name, kind, info.mode, info.linkname, chunk_reader(content))
+    # A tar ends with blocks of zeros, but tarfile also accepts the end of the file. Reading on to the real
+    # end lets the decompressor verify its checksum.
+    if len(reader.last_block) != tarfile.BLOCKSIZE:
+        raise EOFError("the archive is truncated")
     if len(stream.read(_PADDING)) == _PADDING and stream.read(1):
-        raise ValueError("there is more after the end of the archive")
+        raise ValueError("data follows the end of the archive")
 
 
-def _plain(file: IO[bytes], compressor: str | None) -> IO[bytes]:
+def _decompress(file: IO[bytes], compressor: str | None) -> IO[bytes]:
     if compressor == "gzip":
         return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
     if compressor == "bzip2":
         return cast("IO[bytes]", bz2.BZ2File(file))
     if compressor == "xz":
-        return cast("IO[bytes]", io.BufferedReader(_Xz(file), _CHUNK))
+        return cast("IO[bytes]", io.BufferedReader(_XzReader(file), _CHUNK))
     if compressor == "zstd":
         reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(
             file, read_across_frames=True
@@ -211,8 +254,8 @@ def _plain(file: IO[bytes], compressor: str | None) -> IO[bytes]:
     return file
 
 
-class _Xz(io.RawIOBase):
-    """An xz stream read with a bound on memory, which lzma.LZMAFile has not."""
+class _XzReader(io.RawIOBase):
+    """An xz stream with a memory limit, which `lzma.LZMAFile` does not have."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -225,7 +268,7 @@ class _Xz(io.RawIOBase):
         while not self._decoder.eof:
             compressed = self._file.read(_CHUNK) if self._decoder.needs_input else b""
             if self._decoder.needs_input and not compressed:
-                raise EOFError("the archive is cut short")
+                raise EOFError("the archive is truncated")
             data = self._decoder.decompress(compressed, max_length=len(buffer))
             if data:
                 buffer[: len(data)] = data
@@ -233,8 +276,8 @@ class _Xz(io.RawIOBase):
         return 0
 
 
-def folder_members(folder: Path) -> Iterator[Member]:
-    """Every entry below a folder, none of its links followed."""
+def _folder_members(folder: Path) -> Iterator[ArchiveMember]:
+    """List all entries below a folder; symlinks are not followed."""
     pending = [folder]
     while pending:
         for path in sorted(pending.pop().iterdir()):
@@ -248,4 +291,4 @@ def folder_members(folder: Path) -> Iterator[Member]:
                 return os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb")
 
             name = path.relative_to(folder).as_posix()
-            yield Member(name, kind, stat.S_IMODE(found.st_mode), target, reader(content))
+            yield ArchiveMember(name, kind, stat.S_IMODE(found.st_mode), target, chunk_reader(content))
