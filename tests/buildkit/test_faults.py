@@ -133,7 +133,7 @@ def test_a_build_that_is_cancelled_is_heard_out(
     engine: Engine, context: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its image may get its name just before the last word: what is removed earlier comes afterwards."""
-    solving = importlib.import_module("stagelens.buildkit.solve")  # `buildkit.solve` is its function
+    solving = importlib.import_module("stagelens.buildkit.image_build")  # `buildkit.solve` is its function
     stop, lines = solving.cancel_build, solving._lines
     words: list[Any] = []
     monkeypatch.setattr(solving, "_LAST_WORD_SECONDS", PATIENCE)

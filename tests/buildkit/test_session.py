@@ -37,7 +37,7 @@ from stagelens.buildkit import (
     solve,
 )
 from stagelens.buildkit.context import ContextError
-from stagelens.buildkit.context.walk import ContextEntry
+from stagelens.buildkit.context.walker import ContextEntry
 from stagelens.buildkit.grpc import Call, Client, RpcStream, Server
 from stagelens.buildkit.proto import generate
 from stagelens.buildkit.proto.buildkit_pb2 import BytesMessage

@@ -20,7 +20,7 @@ from stagelens.buildkit import (
     FileSend,
     LocalFolder,
     TarFile,
-    again,
+    engine_faults,
     retry_transient,
     solve,
 )
@@ -44,7 +44,7 @@ RUN = importlib.import_module("stagelens.builds.run")
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(again, "_PAUSES", (0.0,) * 3)
+    monkeypatch.setattr(engine_faults, "_PAUSES", (0.0,) * 3)
 
 
 def failing(times: int, message: str) -> tuple[Callable[[], str], list[int]]:
@@ -86,7 +86,7 @@ def test_a_dockerfile_that_has_such_words_in_it_fails_as_any_other(message: str)
 
 
 def test_a_cancel_between_two_attempts_is_heard_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(again, "_PAUSES", (3600.0,))
+    monkeypatch.setattr(engine_faults, "_PAUSES", (3600.0,))
     cancel = Cancel()
 
     def attempt() -> None:

@@ -11,7 +11,7 @@ import pytest
 from stagelens_testing.cutter import Cutter
 
 import stagelens
-from stagelens.buildkit import BuildError, ConnectionLost, EngineFault, Gateway, again
+from stagelens.buildkit import BuildError, ConnectionLost, EngineFault, Gateway, engine_faults
 from stagelens.buildkit.gateway import GatewayContainer
 from stagelens.engine import Engine, connect
 from stagelens.errors import StagelensError
@@ -47,7 +47,7 @@ def test_a_look_that_the_engine_gave_up_is_taken_again_and_only_so_often(
         return container(*given)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(Gateway, "new_container", give_up)
-    monkeypatch.setattr(again, "_PAUSES", (0.0,) * 3)
+    monkeypatch.setattr(engine_faults, "_PAUSES", (0.0,) * 3)
     assert explore(engine, tmp_path, trace, keep=tmp_path / "keep").stages[0].final.get("f")
     assert len(asked) == 4
     tries = 99

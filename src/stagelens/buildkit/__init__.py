@@ -3,9 +3,8 @@
 Usable without the rest of stagelens; docs/buildkit.md describes the protocol.
 """
 
-from stagelens.buildkit.again import retry_transient, transient_fault
-from stagelens.buildkit.auth import Auth
 from stagelens.buildkit.control import CacheRecord, Control
+from stagelens.buildkit.engine_faults import retry_transient, transient_fault
 from stagelens.buildkit.errors import (
     BuildCancelled,
     BuildError,
@@ -19,11 +18,11 @@ from stagelens.buildkit.errors import (
 )
 from stagelens.buildkit.filesync import FileSource, FileSync, FolderSource, MemorySource, Transfer
 from stagelens.buildkit.gateway import Gateway, GatewayUnsupported, ProcessEnded
+from stagelens.buildkit.image_build import BuildRequest, Cancel, cancel_build, solve
 from stagelens.buildkit.llb import LlbGraph, OpOutput, image_definition
-from stagelens.buildkit.results import FileSend, LocalFolder, Output, TarFile
-from stagelens.buildkit.services import Env, Secrets, SessionService, SshAgents, Upload
+from stagelens.buildkit.outputs import FileSend, LocalFolder, Output, TarFile
+from stagelens.buildkit.services import Auth, Env, Secrets, SessionService, SshAgents, Upload
 from stagelens.buildkit.session import Session, shared_key
-from stagelens.buildkit.solve import BuildRequest, Cancel, cancel_build, solve
 
 __all__ = [
     "Auth",

@@ -18,6 +18,7 @@ import docker
 
 from stagelens.buildkit.errors import BuildCancelled, BuildError, BuildKitError, RpcError
 from stagelens.buildkit.grpc import Call, Client
+from stagelens.buildkit.image_build import BuildRequest, Cancel, OnStatus
 from stagelens.buildkit.proto.buildkit_pb2 import (
     DiskUsageRequest,
     DiskUsageResponse,
@@ -30,7 +31,6 @@ from stagelens.buildkit.proto.buildkit_pb2 import (
     StatusResponse,
     UsageRecord,
 )
-from stagelens.buildkit.solve import BuildRequest, Cancel, OnStatus
 from stagelens.buildkit.transport import upgrade
 
 _SERVICE = "/moby.buildkit.v1.Control"

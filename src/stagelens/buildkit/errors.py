@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from stagelens.errors import StagelensError
 
 
@@ -39,8 +41,40 @@ class BuildError(BuildKitError):
 
 
 class EngineFault(BuildKitError):
-    """The engine gave a build up through a fault of its own, however often it was asked; see again.py."""
+    """The engine stopped a build because of its own fault in every attempt; see engine_faults.py."""
 
 
 class BuildCancelled(BuildKitError):
     """The caller cancelled the build; the engine has been told to stop it."""
+
+
+class ContextError(StagelensError):
+    """A path of the build context cannot be used."""
+
+
+class FileVanished(ContextError):
+    """A file was there when the context was listed, and is not any more."""
+
+
+class PatternError(ContextError):
+    """A pattern that the engine refuses; `pattern` is its text."""
+
+    def __init__(self, pattern: str, reason: str, *, where: str | None = None) -> None:
+        self.pattern = pattern
+        super().__init__(
+            f"The pattern {pattern!r} is not valid.",
+            where=where,
+            why=reason,
+            remedy="mend the pattern; a backslash before a special character takes its meaning away",
+        )
+
+
+def unreadable_path_error(path: bytes, error: OSError) -> ContextError:
+    """The error for a path below the context that the system does not let us read."""
+    ignores = path.rpartition(b"/")[2].endswith(b".dockerignore")
+    return ContextError(
+        "A path of the build context cannot be read.",
+        where=os.fsdecode(path) or ".",
+        why=error.strerror,
+        remedy="make it readable" if ignores else "exclude it in .dockerignore, or make it readable",
+    )

@@ -21,6 +21,7 @@ from google.protobuf.message import Message
 from stagelens.buildkit.control import StatusReader, start_solve
 from stagelens.buildkit.errors import BuildCancelled, BuildError, BuildKitError, RpcError
 from stagelens.buildkit.grpc import Call, Client
+from stagelens.buildkit.image_build import Cancel, OnStatus
 from stagelens.buildkit.llb import LlbGraph
 from stagelens.buildkit.proto.buildkit_pb2 import (
     BridgeSolveRequest,
@@ -38,7 +39,6 @@ from stagelens.buildkit.proto.buildkit_pb2 import (
     Result,
     ReturnRequest,
 )
-from stagelens.buildkit.solve import Cancel, OnStatus
 from stagelens.buildkit.transport import upgrade
 from stagelens.concurrency import defer_signals
 

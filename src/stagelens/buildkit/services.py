@@ -11,15 +11,21 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
+import docker
+from docker.auth import AuthConfig, resolve_index_name  # pyright: ignore[reportMissingTypeStubs]
+from docker.errors import DockerException
 from google.protobuf.message import Message
 
+from stagelens.buildkit import dockerpy
 from stagelens.buildkit.errors import BuildKitError, RpcError
 from stagelens.buildkit.grpc import INTERNAL, NOT_FOUND, Handler, RpcStream
 from stagelens.buildkit.proto.buildkit_pb2 import (
     BytesMessage,
     CheckAgentRequest,
+    CredentialsRequest,
+    CredentialsResponse,
     Empty,
     GetSecretRequest,
     GetSecretResponse,
@@ -55,6 +61,37 @@ class Health:
     def methods(self) -> dict[str, Handler]:
         """The gRPC methods to serve."""
         return {"/grpc.health.v1.Health/Check": unary_handler(lambda _: HealthCheckResponse(status=1))}
+
+
+class Auth:
+    """Answers with the credentials of one registry at a time.
+
+    BuildKit can also let the client fetch a registry's tokens (GetTokenAuthority, VerifyTokenAuthority,
+    FetchToken). That needs all three: where the first one is unimplemented, as here, it asks for
+    credentials and fetches the token itself (util/resolver/authorizer.go), which every version can.
+    """
+
+    def __init__(self, api: docker.APIClient) -> None:
+        self._config = cast(AuthConfig, dockerpy.auth_configs(api))
+
+    def methods(self) -> dict[str, Handler]:
+        """The gRPC methods to serve."""
+        return {"/moby.filesync.v1.Auth/Credentials": unary_handler(self._credentials)}
+
+    def _credentials(self, message: bytes) -> CredentialsResponse:
+        host = CredentialsRequest.FromString(message).host
+        # The engine knows Docker Hub by its registry's name, the config file by its old index address.
+        name = "docker.io" if host in ("registry-1.docker.io", "index.docker.io") else host
+        found: dict[str, Any] | None = None
+        with contextlib.suppress(DockerException):  # a helper that fails: pull without login, as the CLI does
+            found = self._config.resolve_authconfig(resolve_index_name(name))
+        if not found:
+            return CredentialsResponse()
+        if token := found.get("IdentityToken") or found.get("identitytoken"):
+            return CredentialsResponse(secret=token)
+        user = found.get("Username") or found.get("username") or ""
+        secret = found.get("Password") or found.get("password") or ""
+        return CredentialsResponse(username=user, secret=secret)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from stagelens.buildkit.context import Contents, ContextEntry, FileVanished, load_ignore, walk
-from stagelens.buildkit.context.walk import GO_DIRECTORY, GO_SYMLINK
+from stagelens.buildkit.context.walker import GO_DIRECTORY, GO_SYMLINK
 from stagelens.cache.model import ContextFile, FileKind
 
 MAX_DIGEST_BYTES = 512 * 1024**2

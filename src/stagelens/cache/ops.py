@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from stagelens.buildkit.context.glob import has_wildcards
+from stagelens.buildkit.context.patterns import has_wildcards
 from stagelens.dockerfile import (
     Heredoc,
     Instruction,

@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 
 from stagelens.buildkit.context import Matcher, PatternError
-from stagelens.buildkit.context.glob import compile_glob, has_wildcards, readable
+from stagelens.buildkit.context.patterns import compile_glob, has_wildcards, replace_invalid_utf8
 from stagelens.cache.model import ChangeKind, ContextFile, FileChange
 from stagelens.cache.ops import pivot
 from stagelens.cache.steps import Source, Step
@@ -103,7 +103,7 @@ def _roots(pattern: str, files: Mapping[str, ContextFile]) -> Iterator[tuple[str
         return
     above = pattern[: next(i for i in range(len(pattern)) if has_wildcards(pattern[: i + 1]))].rfind("/") + 1
     for path in files:
-        if expression.fullmatch(readable(path)):
+        if expression.fullmatch(replace_invalid_utf8(path)):
             yield path[above:], _resolved(path, files)
 
 

@@ -30,9 +30,9 @@ from stagelens.buildkit import (
 )
 from stagelens.buildkit.context import load_ignore
 from stagelens.buildkit.gateway import Gateway, ProcessEnded
+from stagelens.buildkit.image_build import OnStatus
 from stagelens.buildkit.llb import LlbGraph, OpOutput, image_definition
 from stagelens.buildkit.proto.buildkit_pb2 import Definition, StatusResponse
-from stagelens.buildkit.solve import OnStatus
 from stagelens.builds import Job
 from stagelens.builds.collect import Collector
 from stagelens.builds.run import OnVertex, target_name

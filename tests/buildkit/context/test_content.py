@@ -16,7 +16,7 @@ from stagelens_testing.held import grown_by, open_below
 
 from stagelens.buildkit.context import Contents, ContextError, FileVanished, read_content
 from stagelens.buildkit.context.content import CHUNK_BYTES
-from stagelens.buildkit.context.errors import unreadable
+from stagelens.buildkit.errors import unreadable_path_error
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -104,7 +104,7 @@ def test_an_unreadable_file_is_named_with_a_remedy(
 
 
 def test_an_ignore_file_is_not_to_be_excluded_by_itself() -> None:
-    refused = unreadable(b"app/.dockerignore", PermissionError(13, "Permission denied"))
+    refused = unreadable_path_error(b"app/.dockerignore", PermissionError(13, "Permission denied"))
     assert refused.remedy == "make it readable"
 
 

@@ -19,7 +19,7 @@ from stagelens_testing.held import open_below
 
 from stagelens.buildkit.context import ContextEntry, ContextError, PatternError, walk
 from stagelens.buildkit.context.folder import open_root
-from stagelens.buildkit.context.walk import go_mode
+from stagelens.buildkit.context.walker import go_mode
 
 WALKS = json.loads((Path(__file__).parent / "data" / "walks.json").read_text(encoding="utf-8"))
 Plant = Callable[[Path, Iterable[str]], None]
@@ -46,7 +46,7 @@ def test_random_trees_are_walked_as_fsutil_walks_them(tmp_path: Path, plant: Pla
 def test_folders_are_paths_where_the_system_has_no_descriptors_for_them(
     tmp_path: Path, plant: Plant, tell: Tell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = importlib.import_module("stagelens.buildkit.context.walk")
+    module = importlib.import_module("stagelens.buildkit.context.walker")
     monkeypatch.setattr(module, "open_root", lambda root: open_root(root, descriptors=False))  # pyright: ignore
     for number, case in enumerate(WALKS[:60]):
         root = tmp_path / str(number)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stagelens.buildkit import BuildError, again
+from stagelens.buildkit import BuildError, engine_faults
 from stagelens.engine import Engine
 from stagelens_course import grading
 from stagelens_course.grading import Report
@@ -58,7 +58,7 @@ def test_a_fault_of_the_engines_is_not_held_against_a_learner(
         raise BuildError("flightcontrol: exceeded retry timeout")
 
     monkeypatch.setattr(importlib.import_module("stagelens.builds.run"), "solve", give_up)
-    monkeypatch.setattr(again, "_PAUSES", ())
+    monkeypatch.setattr(engine_faults, "_PAUSES", ())
     report = grading.grade_folder(GO, GO.solution, engine=engine)
     assert "nothing is wrong with the Dockerfile" in (report.error or "")
     assert report.checks == ()

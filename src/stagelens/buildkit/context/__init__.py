@@ -1,11 +1,11 @@
 """The build context on disk: which paths belong to it, what they are, and their contents. No network."""
 
 from stagelens.buildkit.context.content import CHUNK_BYTES, Contents, read_content
-from stagelens.buildkit.context.errors import ContextError, FileVanished, PatternError
 from stagelens.buildkit.context.ignorefile import load_ignore, parse_ignore, read_ignore
 from stagelens.buildkit.context.patterns import Matcher
 from stagelens.buildkit.context.tar import tar_stream
-from stagelens.buildkit.context.walk import ContextEntry, walk
+from stagelens.buildkit.context.walker import ContextEntry, walk
+from stagelens.buildkit.errors import ContextError, FileVanished, PatternError
 
 __all__ = [
     "CHUNK_BYTES",

@@ -19,9 +19,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from stagelens.buildkit.context.errors import ContextError, FileVanished, unreadable
 from stagelens.buildkit.context.folder import OpenFolders, open_root
-from stagelens.buildkit.context.follow import last_target
+from stagelens.buildkit.context.symlinks import resolve_symlinks
+from stagelens.buildkit.errors import ContextError, FileVanished, unreadable_path_error
 
 CHUNK_BYTES = 256 * 1024
 
@@ -37,7 +37,7 @@ class Contents:
         try:
             self._root = open_root(root)
         except OSError as error:
-            raise unreadable(os.fsencode(root), error) from error
+            raise unreadable_path_error(os.fsencode(root), error) from error
         self._folders = OpenFolders(self._root)
         self._lock = threading.Lock()
 
@@ -56,7 +56,7 @@ class Contents:
 
     def resolve_file(self, path: str) -> bytes | None:
         """The regular file that `path` is or links to inside of the root; None where there is none."""
-        found = last_target(self._root, path)
+        found = resolve_symlinks(self._root, path)
         if found is None:
             return None
         above, _, name = found.rpartition(b"/")
@@ -86,7 +86,9 @@ class Contents:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _vanished(path) from error
         except OSError as error:
-            raise (_changed(path) if error.errno == errno.ELOOP else unreadable(path, error)) from error
+            raise (
+                _changed(path) if error.errno == errno.ELOOP else unreadable_path_error(path, error)
+            ) from error
         if descriptor < 0:
             yield descriptor, 0
             return
@@ -123,7 +125,7 @@ def read_up_to(descriptor: int, size: int, path: bytes) -> Iterator[bytes]:
         try:
             chunk = os.read(descriptor, min(size, CHUNK_BYTES))
         except OSError as error:
-            raise unreadable(path, error) from error
+            raise unreadable_path_error(path, error) from error
         if not chunk:
             return
         size -= len(chunk)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from stagelens.buildkit.context.content import Contents, read_up_to
-from stagelens.buildkit.context.errors import ContextError, PatternError
-from stagelens.buildkit.context.patterns import SPACE, Matcher, clean
+from stagelens.buildkit.context.patterns import GO_WHITESPACE, Matcher, clean_path
+from stagelens.buildkit.errors import ContextError, PatternError
 
 MAX_BYTES = 1024 * 1024
 # The engine reads lines with Go's bufio.Scanner, which gives up at 64 KiB.
@@ -60,12 +60,12 @@ def parse_ignore(text: bytes, where: str = ".dockerignore") -> tuple[str, ...]:
 
 def _pattern(line: str) -> str | None:
     # A comment begins the line: " # x" is a pattern.
-    if line.startswith("#") or not (body := line.strip(SPACE)):
+    if line.startswith("#") or not (body := line.strip(GO_WHITESPACE)):
         return None
     negated = body.startswith("!")
-    body = body[1:].strip(SPACE) if negated else body
+    body = body[1:].strip(GO_WHITESPACE) if negated else body
     if body:
-        body = clean(body)
+        body = clean_path(body)
         body = body[1:] if body.startswith("/") and len(body) > 1 else body
     return "!" + body if negated else body
 

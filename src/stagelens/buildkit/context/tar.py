@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from stagelens.buildkit.context.content import CHUNK_BYTES, Contents, read_up_to
-from stagelens.buildkit.context.errors import ContextError, FileVanished
-from stagelens.buildkit.context.patterns import encoded
-from stagelens.buildkit.context.walk import GO_DIRECTORY, GO_SYMLINK, TYPE_BITS, ContextEntry, walk
+from stagelens.buildkit.context.patterns import encode_path
+from stagelens.buildkit.context.walker import GO_DIRECTORY, GO_SYMLINK, TYPE_BITS, ContextEntry, walk
+from stagelens.buildkit.errors import ContextError, FileVanished
 
 _KINDS = {
     0: tarfile.REGTYPE,
@@ -46,10 +46,10 @@ def tar_stream(
 
 
 def _members(root: Path, exclude: Sequence[str], extra: Sequence[tuple[str, bytes]]) -> Iterator[bytes]:
-    names = {encoded(name) for name, _ in extra}
+    names = {encode_path(name) for name, _ in extra}
     for name, content in extra:
         yield from (
-            _header(ContextEntry(encoded(name), 0o644, len(content), 0)),
+            _header(ContextEntry(encode_path(name), 0o644, len(content), 0)),
             content,
             _padding(len(content)),
         )

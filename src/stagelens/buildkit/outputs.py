@@ -12,7 +12,7 @@ from typing import IO, Protocol
 from stagelens.buildkit.errors import ResultError, RpcError
 from stagelens.buildkit.grpc import INTERNAL, Handler, RpcStream
 from stagelens.buildkit.proto.buildkit_pb2 import BytesMessage
-from stagelens.buildkit.receive import ReceivedCounts, Receiver
+from stagelens.buildkit.receiver import ReceivedCounts, Receiver
 
 _METHOD = "/moby.filesync.v1.FileSend/DiffCopy"
 
@@ -86,7 +86,7 @@ class LocalFolder:
 
     As with `docker build --output`, what is in the folder already stays, and files of the same name are
     replaced, each one when it is whole; here no folder ever gives way to a file. Owners are the caller's.
-    `received` counts what came. See receive.py for what a hostile image cannot do.
+    `received` counts what came. See receiver.py for what a hostile image cannot do.
     """
 
     exporter = "local"

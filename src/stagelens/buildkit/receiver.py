@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagelens.buildkit.context.folder import OpenFolder, OpenFolders, open_root
-from stagelens.buildkit.context.walk import GO_DIRECTORY, GO_SYMLINK, TYPE_BITS
+from stagelens.buildkit.context.walker import GO_DIRECTORY, GO_SYMLINK, TYPE_BITS
 from stagelens.buildkit.errors import ResultError
 from stagelens.buildkit.grpc import RpcStream
 from stagelens.buildkit.proto.buildkit_pb2 import Packet, Stat

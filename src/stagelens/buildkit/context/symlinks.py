@@ -13,24 +13,31 @@ import os
 import posixpath
 from contextlib import suppress
 
-from stagelens.buildkit.context.errors import ContextError, PatternError, unreadable
 from stagelens.buildkit.context.folder import OpenFolder, open_below
-from stagelens.buildkit.context.glob import compile_glob, has_wildcards, readable
-from stagelens.buildkit.context.patterns import clean, encoded
+from stagelens.buildkit.context.patterns import (
+    clean_path,
+    compile_glob,
+    encode_path,
+    has_wildcards,
+    replace_invalid_utf8,
+)
+from stagelens.buildkit.errors import ContextError, PatternError, unreadable_path_error
 
 _MAX_LINKS_IN_A_ROW = 255
 _MAX_PATHS = 10_000
 
 
-def with_links(root: OpenFolder, include: tuple[str, ...], follow: tuple[str, ...]) -> tuple[str, ...]:
+def expand_followpaths(
+    root: OpenFolder, include: tuple[str, ...], follow: tuple[str, ...]
+) -> tuple[str, ...]:
     """The include patterns that `include` and `follow` come to; () means that everything is included."""
     if not follow:
         return include
-    found = follow_links(root, follow)
+    found = resolve_followpaths(root, follow)
     return _outermost((*include, *found)) if found else include
 
 
-def follow_links(root: OpenFolder, paths: tuple[str, ...]) -> tuple[str, ...]:
+def resolve_followpaths(root: OpenFolder, paths: tuple[str, ...]) -> tuple[str, ...]:
     """`paths` and every path that symlinks in them lead to, sorted; () where that is the root itself.
 
     Raises
@@ -39,7 +46,7 @@ def follow_links(root: OpenFolder, paths: tuple[str, ...]) -> tuple[str, ...]:
     """
     found: set[str] = set()
     seen: set[str] = set()
-    todo = [(clean("./" + path), 0) for path in paths]
+    todo = [(clean_path("./" + path), 0) for path in paths]
     while todo:
         path, links = todo.pop()
         if path in seen or links > _MAX_LINKS_IN_A_ROW:
@@ -51,18 +58,18 @@ def follow_links(root: OpenFolder, paths: tuple[str, ...]) -> tuple[str, ...]:
                 where=path,
                 remedy="copy fewer paths with wildcards, or resolve the links",
             )
-        reached, targets = _first_links(root, path)
+        reached, targets = _expand_first_symlink(root, path)
         found.add(reached)
         todo += [(target, links + 1) for target in targets]
-    return _outermost(tuple(sorted(found, key=encoded)))
+    return _outermost(tuple(sorted(found, key=encode_path)))
 
 
-def last_target(root: OpenFolder, path: str) -> bytes | None:
+def resolve_symlinks(root: OpenFolder, path: str) -> bytes | None:
     """Where `path` ends up when every symlink is followed inside `root`; None where they go in circles."""
     for _ in range(_MAX_LINKS_IN_A_ROW):
-        _, targets = _first_links(root, path)
+        _, targets = _expand_first_symlink(root, path)
         if not targets:
-            return encoded(path)
+            return encode_path(path)
         path = targets[0]
     return None
 
@@ -78,43 +85,45 @@ def _outermost(paths: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(out)
 
 
-def _first_links(root: OpenFolder, path: str) -> tuple[str, list[str]]:
+def _expand_first_symlink(root: OpenFolder, path: str) -> tuple[str, list[str]]:
     """The beginning of `path` up to its first symlink, and where that leads; the whole path where none is."""
     parts = path.split("/")
     for index, part in enumerate(parts):
         if part in (".", ".."):
             break
         rest = "/".join(parts[index + 1 :])
-        targets = _targets(root, "/".join(parts[:index]), part)
+        targets = _link_targets(root, "/".join(parts[:index]), part)
         if targets:
-            return "/".join(parts[: index + 1]), [clean("./" + target + "/" + rest) for target in targets]
+            return "/".join(parts[: index + 1]), [
+                clean_path("./" + target + "/" + rest) for target in targets
+            ]
     return path, []
 
 
-def _targets(root: OpenFolder, folder: str, name: str) -> list[str]:
+def _link_targets(root: OpenFolder, folder: str, name: str) -> list[str]:
     """Where `name` in `folder`, or each match of it, leads: paths from the root; [] where it is no link."""
     try:
-        place = open_below(root, encoded(folder))
+        opened = open_below(root, encode_path(folder))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise unreadable(encoded(folder), error) from error
+        raise unreadable_path_error(encode_path(folder), error) from error
     out: list[str] = []
     try:
-        for one in _matching(place, name):
+        for one in _matching_names(opened, name):
             with suppress(OSError):  # no link, or gone
-                target = os.fsdecode(place.target(one))
-                out.append(clean(posixpath.join("/", folder, target)).lstrip("/") or ".")
+                target = os.fsdecode(opened.target(one))
+                out.append(clean_path(posixpath.join("/", folder, target)).lstrip("/") or ".")
     finally:
-        place.close()
+        opened.close()
     return out
 
 
-def _matching(place: OpenFolder, name: str) -> list[str]:
+def _matching_names(opened: OpenFolder, name: str) -> list[str]:
     if not has_wildcards(name):
         return [name]
     try:
         pattern = compile_glob(name)
     except PatternError:
         return []
-    return [one.text for one in place.names() if pattern.fullmatch(readable(one.text))]
+    return [one.text for one in opened.names() if pattern.fullmatch(replace_invalid_utf8(one.text))]

@@ -14,10 +14,10 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagelens.buildkit.context.errors import ContextError, unreadable
 from stagelens.buildkit.context.folder import Name, OpenFolder, open_below, open_root
-from stagelens.buildkit.context.follow import with_links
 from stagelens.buildkit.context.patterns import Matcher
+from stagelens.buildkit.context.symlinks import expand_followpaths
+from stagelens.buildkit.errors import ContextError, unreadable_path_error
 
 # Go's os.FileMode bits, which the wire uses. A socket becomes an empty regular file, as fsutil has it.
 GO_DIRECTORY = 1 << 31
@@ -97,7 +97,7 @@ def walk(
             why=error.strerror,
             remedy="give the path of a folder",
         ) from error
-    wanted = with_links(top, tuple(include), tuple(follow))
+    wanted = expand_followpaths(top, tuple(include), tuple(follow))
     included = Matcher(wanted) if wanted else None
     patterns = tuple(exclude)
     excluded = Matcher(patterns) if patterns else None
@@ -145,7 +145,7 @@ class _Walker:
                         yield from self._announced()
                     yield entry
         except OSError as error:
-            raise unreadable(b"", error) from error
+            raise unreadable_path_error(b"", error) from error
         finally:
             while self._levels:
                 self._leave()
@@ -166,7 +166,7 @@ class _Walker:
         except (FileNotFoundError, NotADirectoryError):
             return None  # vanished, or became something else, since the folder was read
         except OSError as error:
-            raise unreadable(path, error) from error
+            raise unreadable_path_error(path, error) from error
         return entry if kept else None
 
     def _judge(self, path: bytes, level: _Level, is_folder: bool) -> tuple[bool, bool, int, int]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from stagelens.buildkit.errors import BuildCancelled, BuildError, EngineFault
-from stagelens.buildkit.solve import Cancel
+from stagelens.buildkit.image_build import Cancel
 
 # Seconds before each further attempt: what made the engine give up takes a moment to pass.
 _PAUSES = (0.2, 1.0, 3.0)
