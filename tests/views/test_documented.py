@@ -64,5 +64,6 @@ def test_its_example_runs_and_has_every_form(
     assert "application/vnd.jupyter.widget-view+json" in forms
     module = str(view._esm)
     assert "export{" in module
+    assert ".sl-card" in str(view._css)
     assert "import(" not in module
     assert not re.search(r'\b(?:import|from)\s*"', module)

@@ -48,6 +48,7 @@ class BuildView(View):
     """
 
     _esm = STATIC / "build_view.js"
+    _css = STATIC / "build_view.css"
 
     phase = t.Unicode("waiting").tag(sync=True)
     outline = t.Dict().tag(sync=True)

@@ -33,6 +33,7 @@ class StageExplorer(View):
     """
 
     _esm = STATIC / "stage_explorer.js"
+    _css = STATIC / "stage_explorer.css"
 
     builds = t.List().tag(sync=True)
     point = t.List(t.Int()).tag(sync=True)

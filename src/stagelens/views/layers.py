@@ -43,6 +43,7 @@ class LayerExplorer(View):
     """
 
     _esm = STATIC / "layer_explorer.js"
+    _css = STATIC / "layer_explorer.css"
 
     name = t.Unicode().tag(sync=True)
     layers = t.List().tag(sync=True)

@@ -36,6 +36,7 @@ class PredictCache(View):
     """
 
     _esm = STATIC / "predict_cache.js"
+    _css = STATIC / "predict_cache.css"
 
     questions = t.List().tag(sync=True)
     choices = t.List(t.Bool()).tag(sync=True)

@@ -30,6 +30,7 @@ class Sheet(View):
     """
 
     _esm = STATIC / "dockerfile_editor.js"
+    _css = STATIC / "dockerfile_editor.css"
 
     path = t.Unicode().tag(sync=True)
     source = t.Unicode().tag(sync=True)

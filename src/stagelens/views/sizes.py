@@ -31,6 +31,7 @@ class SizeCompare(View):
     """
 
     _esm = STATIC / "size_compare.js"
+    _css = STATIC / "size_compare.css"
 
     subjects = t.List().tag(sync=True)
     chosen = t.Int().tag(sync=True)

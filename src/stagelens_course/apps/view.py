@@ -33,6 +33,7 @@ class AppView(View):
     """
 
     _esm = STATIC / "app_view.js"
+    _css = STATIC / "app_view.css"
 
     network = t.Unicode().tag(sync=True)
     services = t.List().tag(sync=True)

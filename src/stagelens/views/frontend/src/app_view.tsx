@@ -1,10 +1,9 @@
 // The application on its network, and a request on its way: see stagelens/views/app.py.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Call, duration, failed, type Hop, milliseconds, pace, slowness, usePlayed } from "./app/motion";
-import styles from "./app_view.css";
-import controls from "./lib/tree/tree.css";
 import { Code, Problem } from "./lib/ui";
 import { useChannel, useTrait, useWords, widget } from "./lib/widget";
+import "./app_view.css";
 
 interface Service {
   name: string;
@@ -270,4 +269,4 @@ function Log({ service, fresh, close }: { service: string; fresh: string; close(
   );
 }
 
-export default widget(AppView, controls + styles, "app");
+export default widget(AppView, "app");

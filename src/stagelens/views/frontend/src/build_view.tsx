@@ -4,12 +4,11 @@ import { Graph } from "./build/graph";
 import { Log } from "./build/log";
 import { type Outline, type Step, type Totals, useClock, useLog } from "./build/model";
 import { Waterfall } from "./build/waterfall";
-import styles from "./build_view.css";
 import { Refused } from "./lib/channel";
 import { seconds, size } from "./lib/format";
-import controls from "./lib/tree/tree.css";
 import { Problem } from "./lib/ui";
 import { useChannel, useTrait, useWords, widget } from "./lib/widget";
+import "./build_view.css";
 
 const PATIENCE = 3000;
 
@@ -134,4 +133,4 @@ function Cancel({ phase }: { phase: string }) {
   );
 }
 
-export default widget(BuildView, controls + styles, "build");
+export default widget(BuildView, "build");

@@ -2,12 +2,11 @@
 // input methods and screen readers work as everywhere; the colours lie behind it.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useClock } from "./build/model";
-import styles from "./dockerfile_editor.css";
 import { colour } from "./editor/colours";
 import { seconds } from "./lib/format";
-import controls from "./lib/tree/tree.css";
 import { Problem } from "./lib/ui";
 import { useChannel, useTrait, useWords, widget } from "./lib/widget";
+import "./dockerfile_editor.css";
 
 /** line, level, message, rule */
 type Finding = [number, "error" | "warning" | "info", string, string];
@@ -212,4 +211,4 @@ function Paper({ text, problems }: { text: string; problems: Finding[] }) {
   );
 }
 
-export default widget(DockerfileEditor, controls + styles, "editor");
+export default widget(DockerfileEditor, "editor");

@@ -1,11 +1,10 @@
 // An image's layers and their files: see stagelens/views/layers.py.
 
-import styles from "./layer_explorer.css";
 import { size } from "./lib/format";
 import { FileTree } from "./lib/tree/file_tree";
-import controls from "./lib/tree/tree.css";
 import { Facts, Instruction } from "./lib/ui";
 import { useTrait, useWords, widget } from "./lib/widget";
+import "./layer_explorer.css";
 
 interface Layer {
   index: number;
@@ -148,4 +147,4 @@ function Files({ layer }: { layer: Layer }) {
   );
 }
 
-export default widget(LayerExplorer, controls + styles, "layers");
+export default widget(LayerExplorer, "layers");

@@ -1,9 +1,8 @@
 // Marks before a build, and what came of them: see stagelens/views/predict.py.
 import { seconds } from "./lib/format";
-import controls from "./lib/tree/tree.css";
 import { Instruction } from "./lib/ui";
 import { useTrait, useWords, widget } from "./lib/widget";
-import styles from "./predict_cache.css";
+import "./predict_cache.css";
 
 interface Question {
   stage: number;
@@ -133,4 +132,4 @@ function Answer({ row }: { row: Result }) {
   );
 }
 
-export default widget(PredictCache, controls + styles, "predict");
+export default widget(PredictCache, "predict");

@@ -1,9 +1,8 @@
 // Stages and images side by side: see stagelens/views/sizes.py.
 import { hierarchy, treemap, treemapSquarify } from "d3-hierarchy";
 import { size } from "./lib/format";
-import controls from "./lib/tree/tree.css";
 import { useTrait, useWords, widget } from "./lib/widget";
-import styles from "./size_compare.css";
+import "./size_compare.css";
 
 type Category = "base" | "dependencies" | "tools" | "app";
 
@@ -184,4 +183,4 @@ function TreeMap({ subject }: { subject: Subject }) {
   );
 }
 
-export default widget(SizeCompare, controls + styles, "sizes");
+export default widget(SizeCompare, "sizes");

@@ -1,12 +1,11 @@
 // The files of every stage after every instruction: see stagelens/views/explorer.py.
 import { useRef } from "preact/hooks";
-import tree from "./lib/tree/tree.css";
 import { useTrait, useWords, widget } from "./lib/widget";
-import styles from "./stage_explorer.css";
 import { Details } from "./stages/details";
 import { Files } from "./stages/files";
 import type { Build, Point } from "./stages/model";
 import { Stages, Steps } from "./stages/steps";
+import "./stage_explorer.css";
 
 function StageExplorer() {
   const { t } = useWords();
@@ -44,4 +43,4 @@ function StageExplorer() {
   );
 }
 
-export default widget(StageExplorer, tree + styles, "stages");
+export default widget(StageExplorer, "stages");

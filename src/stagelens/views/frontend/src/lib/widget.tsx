@@ -2,8 +2,9 @@
 import type { AnyModel, AnyWidget } from "@anywidget/types";
 import { type ComponentType, createContext, render } from "preact";
 import { useContext, useEffect, useState } from "preact/hooks";
-import theme from "../theme.css";
 import { Channel } from "./channel";
+import "../theme.css";
+import "./controls.css";
 
 interface Place {
   model: AnyModel;
@@ -63,7 +64,7 @@ export function useWords(): Words {
 
 /** An anywidget module that draws `App`. Its own rules begin with `.sl.sl-view-NAME`: several widgets are in one
  *  page, each with the shared rules, and what stands later must not win. */
-export function widget(App: ComponentType, styles: string, name: string): AnyWidget {
+export function widget(App: ComponentType, name: string): AnyWidget {
   return {
     render({ model, el }) {
       const channel = new Channel(model);
@@ -78,7 +79,6 @@ export function widget(App: ComponentType, styles: string, name: string): AnyWid
       el.addEventListener("focusin", own);
       render(
         <Here.Provider value={{ model, channel }}>
-          <style>{theme + styles}</style>
           <App />
         </Here.Provider>,
         el,

@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useUnique } from "../widget";
 import type { TreeRow } from "./model";
+import "./tree.css";
 
 interface Props<R extends TreeRow> {
   label: string;
