@@ -170,7 +170,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 def test_the_still_picture_shows_lines_with_their_problems(context: Path) -> None:
     view = DockerfileEditor(context)
-    assert "RUN echo &#x27;&lt;b&gt;&#x27;" in view._repr_html_()
+    assert "RUN echo &#39;&lt;b&gt;&#39;" in view._repr_html_()
     assert str(view).endswith("Dockerfile: 1 stage, 0 problems")
     view.source = BAD
     assert str(view).splitlines()[-1].startswith("2: ")

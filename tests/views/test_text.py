@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from stagelens import text
 from stagelens.humanize import format_size
-from stagelens.views import markup
+from stagelens.views.templating import render
 
 raw = st.binary(max_size=40).map(lambda data: data.decode("utf-8", "surrogateescape"))
 
@@ -47,9 +48,14 @@ def test_an_invalid_escape_is_not_a_file_name(shown: str) -> None:
         text.parse_file_name(shown)
 
 
-def test_texts_are_bounded_and_markup_is_text() -> None:
-    assert markup.html_text("<script>\n\u202e") == "&lt;script&gt;\\u{a}\\u{202e}"
-    assert markup.html_text("x" * 5000).endswith("…")
+def test_templates_bound_and_escape_what_they_print(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("{{ value }} {{ value|inline(8) }} {{ value|block }}")
+    page = render(tmp_path / "page.html", value="<script>\n\u202e")
+    assert page == "&lt;script&gt;\\u{a}\\u{202e} &lt;script&gt;… &lt;script&gt;\n\\u{202e}"
+    assert render(tmp_path / "page.html", value="x" * 5000).split()[0] == "x" * 4096 + "…"
+
+
+def test_texts_are_bounded() -> None:
     assert text.block("a\tb\n\x1b") == "a\tb\n\\u{1b}"
     assert text.block("a\nb\nc", lines=2) == "a\nb"
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import anywidget
 import traitlets as t
 
-from stagelens.views import i18n
+from stagelens.views import i18n, templating
 from stagelens.views.channel import Channel, Handler, event
 
 STATIC = Path(__file__).parent / "static"
@@ -64,6 +64,9 @@ class View(anywidget.AnyWidget):
 
     def _repr_html_(self) -> str:
         raise NotImplementedError
+
+    def _render(self, template: Path, **values: object) -> str:
+        return templating.render(template, language=self.language, view=self, **values)
 
     def __str__(self) -> str:
         raise NotImplementedError

@@ -18,13 +18,15 @@ from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds import BuildTrace, LogLine, Vertex, build
 from stagelens.dockerfile import load
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
-from stagelens.views import buildhtml, progress
+from stagelens.views import progress
 from stagelens.views.base import STATIC, View
 from stagelens.views.channel import Handler
+from stagelens.views.templating import TEMPLATES
 
 _SECONDS_BETWEEN = 0.1
 _SECONDS_TO_STOP = 20.0
 _LINES_AT_ONCE = 400
+_BADGES = {"cached": "sl-cached", "done": "sl-added", "failed": "sl-removed", "running": "sl-changed"}
 
 
 class BuildView(View):
@@ -254,7 +256,34 @@ class BuildView(View):
         raise StagelensError("There is no such step.", where=ascii(step))
 
     def _repr_html_(self) -> str:
-        return buildhtml.page(self)
+        return self._render(
+            TEMPLATES / "build_view.html",
+            name=self.twin,
+            title=f"{self._phase()} · {self.totals.get('seconds', 0):.1f} s",
+            rows={(r["stage"], r["instruction"]): r for r in self.steps if r["instruction"] is not None},
+            logs={vertex.digest[-16:]: vertex.logs for vertex in self.vertices.values()},
+            failed={vertex.digest[-16:] for vertex in self.vertices.values() if vertex.error},
+            seconds=max(self.totals.get("seconds", 0.0), 0.001),
+            states={
+                "waiting": self.say("waiting"),
+                "running": self.say("running"),
+                "cached": self.say("cached"),
+                "done": self.say("done"),
+                "failed": self.say("failed"),
+                "stopped": self.say("stopped"),
+            },
+            badges=_BADGES,
+        )
+
+    def _phase(self) -> str:
+        return {
+            "waiting": self.say("No build yet"),
+            "running": self.say("Building"),
+            "cancelling": self.say("Stopping"),
+            "cancelled": self.say("Cancelled"),
+            "failed": self.say("Failed"),
+            "done": self.say("Built"),
+        }[self.phase]
 
     def __str__(self) -> str:
         steps = [v for v in self.vertices.values() if v.instruction is not None]

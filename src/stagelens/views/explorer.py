@@ -12,10 +12,10 @@ from stagelens.humanize import format_size
 from stagelens.snapshot import Exploration
 from stagelens.snapshot.compare import ADDED, CHANGED, REMOVED
 from stagelens.snapshot.table import FileTable
-from stagelens.views import markup
 from stagelens.views.base import STATIC, View
 from stagelens.views.channel import Handler
 from stagelens.views.points import Builds, Point
+from stagelens.views.templating import TEMPLATES
 from stagelens.views.tree import Show, Sort
 
 _LISTED = 40
@@ -92,10 +92,9 @@ class StageExplorer(View):
         return against or self._builds.before(point)
 
     def _repr_html_(self) -> str:
-        return markup.frame(
-            "".join(self._still(n, s) for n, b in enumerate(self.builds) for s in range(len(b["stages"]))),
-            language=self.language,
-        )
+        numbers = [(n, m) for n, build in enumerate(self.builds) for m in range(len(build["stages"]))]
+        stages = [self._static_stage(build, stage) for build, stage in numbers]
+        return self._render(TEMPLATES / "stage_explorer.html", stages=stages)
 
     def __str__(self) -> str:
         lines: list[str] = []
@@ -119,38 +118,27 @@ class StageExplorer(View):
         shown = ", ".join(part for part in parts if part)
         return f"{shown} ({format_size(instruction['bytes'])})" if shown else self.say("no file changes")
 
-    def _still(self, build: int, stage: int) -> str:
+    def _static_stage(self, build: int, stage: int) -> dict[str, Any]:
         facts = self.builds[build]["stages"][stage]
-        rows = [
-            (
-                f'<span class="sl-soft">{i["line"]}</span>',
-                f"<code>{markup.html_text(i['text'])}</code>",
-                self._listed([build, stage, index], i),
-            )
-            for index, i in enumerate(facts["instructions"])
-        ]
         name = f"{self.builds[build]['name']}: " if len(self.builds) > 1 else ""
-        final = self.say("final image") if facts["final"] else ""
-        head = markup.heading(name + facts["label"], self._files(facts), final, stage=stage)
-        heads = (self.say("line"), self.say("instruction"), self.say("files"))
-        return f'<div class="sl-card">{head}{markup.table(heads, rows)}</div>'
+        return {
+            "index": stage,
+            "title": name + facts["label"],
+            "facts": self._files(facts),
+            "final": facts["final"],
+            "rows": [
+                self._static_row([build, stage, index], each)
+                for index, each in enumerate(facts["instructions"])
+            ],
+        }
 
-    def _listed(self, point: Point, facts: dict[str, Any]) -> str:
-        summary = markup.html_text(self._changes(facts))
+    def _static_row(self, point: Point, facts: dict[str, Any]) -> dict[str, Any]:
         count = facts["added"] + facts["changed"] + facts["removed"]
-        if not count:
-            return f'<span class="sl-soft">{summary}</span>'
-        found = self._builds.compare(self._builds.before(point), point)
-        marked = [*_marked(found.after, found.marks), *_marked(found.before, found.gone)][:_LISTED]
-        lines = [
-            f'<div class="sl-{kind}"><code>{sign} /{markup.html_text(path)}</code> {size}</div>'
-            for kind, sign, path, size in marked
-        ]
-        if count > len(lines):
-            more = self.say("and {n} more", n=count - len(lines))
-            lines.append(f'<div class="sl-soft">{more}</div>')
-        opened = " open" if count <= 5 else ""
-        return f"<details{opened}><summary>{summary}</summary>{''.join(lines)}</details>"
+        files: list[tuple[str, str, str, str]] = []
+        if count:
+            found = self._builds.compare(self._builds.before(point), point)
+            files = [*_marked(found.after, found.marks), *_marked(found.before, found.gone)][:_LISTED]
+        return facts | {"count": count, "summary": self._changes(facts), "files": files}
 
 
 _SIGNS = {ADDED: ("added", "+"), CHANGED: ("changed", "~"), REMOVED: ("removed", "−")}

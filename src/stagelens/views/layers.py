@@ -16,9 +16,9 @@ from stagelens.humanize import format_size
 from stagelens.snapshot import Comparison, Entry, FileTable, compare
 from stagelens.snapshot.compare import ADDED, CHANGED, SAME
 from stagelens.snapshot.layers import ImageLayers, Layer
-from stagelens.views import markup
 from stagelens.views.base import STATIC, View
 from stagelens.views.channel import Handler
+from stagelens.views.templating import TEMPLATES
 from stagelens.views.tree import Sort, Tree
 
 Mode = Literal["layer", "upto"]
@@ -113,48 +113,7 @@ class LayerExplorer(View):
             return self._trees[key]
 
     def _repr_html_(self) -> str:
-        rows = [
-            (
-                str(row["index"]),
-                format_size(row["size"]),
-                f"{row['files']:,}",
-                self._made_by(row) + self._marks(row),
-                f"<code>{markup.html_text(row['digest'][:19])}</code>",
-            )
-            for row in self.layers
-        ]
-        heads = (self.say("layer"), self.say("size"), self.say("files"), self.say("made by"), "diff_id")
-        head = markup.heading(self.name or self.say("Layers"), self._told())
-        wasted = self._wasted_rows()
-        return markup.frame(
-            f'<div class="sl-card">{head}{markup.table(heads, rows)}{wasted}</div>', language=self.language
-        )
-
-    def _made_by(self, row: dict[str, Any]) -> str:
-        if not row["text"]:
-            return f'<span class="sl-soft">{self.say("not said")}</span>'
-        return f"<code>{markup.html_text(row['text'], 120)}</code>"
-
-    def _marks(self, row: dict[str, Any]) -> str:
-        removed = (
-            self.count("removes {n} path", "removes {n} paths", row["whiteouts"]) if row["whiteouts"] else ""
-        )
-        shared = self.say("shared with {images}", images=", ".join(row["shared"])) if row["shared"] else ""
-        marks = [
-            f'<span class="sl-removed">{removed}</span>' if removed else "",
-            f'<span class="sl-badge">{markup.html_text(shared)}</span>' if shared else "",
-        ]
-        return "".join(f"<div>{mark}</div>" for mark in marks if mark)
-
-    def _wasted_rows(self) -> str:
-        if not self.wasted:
-            return ""
-        title = self.say("Stored more than once")
-        lines = "".join(
-            f"<div><code>/{markup.html_text(path)}</code> {times} × · {format_size(size)}</div>"
-            for path, times, size in self.wasted[:10]
-        )
-        return f'<details style="padding:6px 12px"><summary>{title}</summary>{lines}</details>'
+        return self._render(TEMPLATES / "layer_explorer.html", summary=self._told())
 
     def _told(self) -> str:
         return self.say(

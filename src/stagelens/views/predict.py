@@ -18,8 +18,9 @@ from stagelens.cache import (
     mark,
     questions,
 )
-from stagelens.views import i18n, markup, why
+from stagelens.views import i18n, why
 from stagelens.views.base import STATIC, View
+from stagelens.views.templating import TEMPLATES
 
 
 class PredictCache(View):
@@ -95,26 +96,18 @@ class PredictCache(View):
             self._show(self._marked)
 
     def _repr_html_(self) -> str:
-        return markup.frame(f'<div class="sl-card">{self._body()}</div>', language=self.language)
-
-    def _body(self) -> str:
         if self._marked is None:
-            rows = [
-                (self._said(cached), self._label(question))
-                for question, cached in zip(self._asked, self.choices, strict=True)
-            ]
-            return markup.table((self.say("you say"), self.say("instruction")), rows)
-        rows = self._marked.rows
-        marks = [(_sign(row.right), self._note(row)) for row in rows]
-        score = markup.heading(self._score(self._marked))
-        return score + why.rows([row.verdict for row in rows], self.language, marks)
+            pairs = zip(self._asked, self.choices, strict=True)
+            marks = [(self._said(cached), question) for question, cached in pairs]
+            return self._render(TEMPLATES / "predict_cache.html", marks=marks, rows=None)
+        rows = [
+            why.row(row.verdict, self.language) | {"right": row.right, "note": self._note(row)}
+            for row in self._marked.rows
+        ]
+        return self._render(TEMPLATES / "predict_cache.html", rows=rows, score=self._score(self._marked))
 
     def _note(self, row: MarkedStep) -> str:
-        return f'<div class="sl-soft">{self.say("you said: {mark}", mark=self._said(row.cached))}</div>'
-
-    def _label(self, question: Question) -> str:
-        where = why.where(question.label, question.line, self.language)
-        return f"<code>{markup.html_text(question.title)}</code> {where}"
+        return self.say("you said: {mark}", mark=self._said(row.cached))
 
     def _said(self, cached: bool | None) -> str:
         if cached is None:
@@ -132,8 +125,7 @@ class PredictCache(View):
 
     def _told(self, row: MarkedStep) -> str:
         sign = self.say("right") if row.right else self.say("wrong")
-        said = self.say("you said: {mark}", mark=self._said(row.cached))
-        return f"{sign}, {said}\n{why.line(row.verdict, self.language)}"
+        return f"{sign}, {self._note(row)}\n{why.line(row.verdict, self.language)}"
 
     def _score(self, marked: Marked) -> str:
         return self.say("{right} of {all} right", right=marked.score, all=marked.total)
@@ -161,7 +153,3 @@ def _result(row: MarkedStep, language: str) -> dict[str, Any]:
         "seconds": verdict.seconds,
         "why": text.inline(i18n.told(verdict.reason, language), 1000),
     }
-
-
-def _sign(right: bool) -> str:
-    return '<b class="sl-added">✓</b> ' if right else '<b class="sl-removed">✗</b> '

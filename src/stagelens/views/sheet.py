@@ -9,8 +9,9 @@ import traitlets as t
 
 from stagelens import text
 from stagelens.dockerfile import DockerfileError, parse
-from stagelens.views import lint, markup
+from stagelens.views import lint
 from stagelens.views.base import STATIC, View
+from stagelens.views.templating import TEMPLATES
 
 
 class Sheet(View):
@@ -75,14 +76,11 @@ class Sheet(View):
 
     def _repr_html_(self) -> str:
         found = lint.check(self.source)
-        rows = [
-            (f'<span class="sl-soft">{number}</span>', _line(line, [p for p in found if p.line == number]))
+        lines = [
+            (number, line, [f"{p.rule} {p.message}".strip() for p in found if p.line == number])
             for number, line in enumerate(self.source.splitlines(), 1)
         ]
-        head = markup.heading(self.path, self._told())
-        return markup.frame(
-            f'<div class="sl-card">{head}{markup.table(("", ""), rows)}</div>', language=self.language
-        )
+        return self._render(TEMPLATES / "editor.html", lines=lines, summary=self._told())
 
     def _told(self) -> str:
         return self.count("{n} problem", "{n} problems", len(self.problems))
@@ -95,9 +93,3 @@ class Sheet(View):
         count = self.count("{n} stage", "{n} stages", stages)
         rows = [f"{line}: {rule} {message}".replace(":  ", ": ") for line, _, message, rule in self.problems]
         return "\n".join([f"{self.path}: {count}, {self._told()}", *rows])
-
-
-def _line(line: str, problems: list[lint.Problem]) -> str:
-    told = (f"{problem.rule} {problem.message}".strip() for problem in problems)
-    below = "".join(f'<div class="sl-removed">{markup.html_text(each)}</div>' for each in told)
-    return f'<code style="white-space:pre-wrap">{markup.html_text(line, 2000)}</code>{below}'

@@ -9,9 +9,9 @@ import traitlets as t
 from stagelens import text
 from stagelens.humanize import format_size
 from stagelens.snapshot import Exploration
-from stagelens.views import markup
 from stagelens.views.base import STATIC, View
 from stagelens.views.measure import Category, Measure, stage_measures
+from stagelens.views.templating import TEMPLATES
 
 _FILLS: dict[Category, str] = {
     "base": "var(--sl-soft)",
@@ -53,20 +53,9 @@ class SizeCompare(View):
         }
 
     def _repr_html_(self) -> str:
-        words = self.words()
         largest = max((row["size"] for row in self.subjects), default=0) or 1
-        rows = [self._still(row, largest) for row in self.subjects]
-        heads = ("", self.say("size"), *words.values(), "")
-        return markup.frame(f'<div class="sl-card">{markup.table(heads, rows)}</div>', language=self.language)
-
-    def _still(self, row: dict[str, Any], largest: int) -> tuple[str, ...]:
-        widths = [(fill, 100 * row["sizes"][category] / largest) for category, fill in _FILLS.items()]
-        parts = "".join(
-            f'<span style="background:{fill};width:{width:.2f}%"></span>' for fill, width in widths
-        )
-        bar = f'<div style="display:flex;height:12px;width:220px;background:var(--sl-raised)">{parts}</div>'
-        figures = [format_size(row["sizes"][category]) for category in _FILLS]
-        return f"<b>{markup.html_text(row['name'])}</b>", format_size(row["size"]), *figures, bar
+        names = list(self.words().values())
+        return self._render(TEMPLATES / "size_compare.html", names=names, fills=_FILLS, largest=largest)
 
     def __str__(self) -> str:
         words = self.words()

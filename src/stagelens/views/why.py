@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from stagelens import text
 from stagelens.cache import StepForecast, StepVerdict
-from stagelens.views import i18n, markup
+from stagelens.views import i18n, templating
+from stagelens.views.templating import TEMPLATES
 
 Step = StepVerdict | StepForecast
-_COLOURS = {"cached": "sl-added", "depends": "sl-soft"}
 
 
 class WhyView:
@@ -25,19 +25,16 @@ class WhyView:
         return {"text/html": self._repr_html_(), "text/plain": str(self)}
 
     def _repr_html_(self) -> str:
-        return markup.frame(
-            f'<div class="sl-card">{rows(self._steps, self._language)}</div>', language=self._language
-        )
+        rows = [row(step, self._language) for step in self._steps]
+        return templating.render(TEMPLATES / "why.html", language=self._language, rows=rows)
 
     def __str__(self) -> str:
         return "\n".join(line(step, self._language) for step in self._steps)
 
 
-def rows(steps: Sequence[Step], language: str, marks: Sequence[tuple[str, str]] = ()) -> str:
-    """A row for each step; `marks` are HTML for each: what stands before its state, and below its reason."""
-    each = marks or [("", "")] * len(steps)
-    found = (_row(step, language, *mark) for step, mark in zip(steps, each, strict=True))
-    return f'<ul class="sl-reasons">{"".join(found)}</ul>'
+def row(step: Step, language: str) -> dict[str, Any]:
+    """Return what the template's `reasons` prints of a step."""
+    return {"step": step, "state": _state(step), "word": state(step, language)}
 
 
 def line(step: Step, language: str) -> str:
@@ -45,12 +42,6 @@ def line(step: Step, language: str) -> str:
     at = i18n.gettext("line {line}", language, line=step.line)
     told = text.inline(i18n.told(step.reason, language))
     return f"{state(step, language):>8}  {at:<8} {text.inline(step.title)}\n{'':>10}{told}"
-
-
-def where(label: str, number: int, language: str) -> str:
-    """A stage's name and a line, as HTML."""
-    at = i18n.gettext("line {line}", language, line=number)
-    return f'<span class="sl-soft">{markup.html_text(label)}, {at}</span>'
 
 
 def state(step: Step, language: str) -> str:
@@ -71,11 +62,3 @@ def state(step: Step, language: str) -> str:
 
 def _state(step: Step) -> str:
     return step.outcome if isinstance(step, StepVerdict) else step.expected
-
-
-def _row(step: Step, language: str, sign: str, note: str) -> str:
-    colour = _COLOURS.get(_state(step), "sl-changed")
-    reason = markup.html_text(i18n.told(step.reason, language), 1000)
-    title = f"<code>{markup.html_text(step.title)}</code> {where(step.label, step.line, language)}"
-    badge = f'{sign}<span class="sl-badge {colour}">{state(step, language)}</span>'
-    return f"<li><div>{badge}</div><div>{title}<div>{reason}</div>{note}</div></li>"

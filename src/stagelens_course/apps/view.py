@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import traitlets as t
 
 from stagelens import text
 from stagelens.errors import StagelensError
-from stagelens.views import markup
 from stagelens.views.base import STATIC, View
 from stagelens.views.channel import Handler
 from stagelens_course.apps import App, RequestTrace, Service, logs, status, trace_request
@@ -17,6 +17,7 @@ from stagelens_course.apps import App, RequestTrace, Service, logs, status, trac
 # Who calls whom: the page calls the other two. (As the chapter has it; a trace shows the calls themselves.)
 _CALLS = (("image-gallery", "iotd"), ("image-gallery", "accesslog"))
 _LINES = 200
+_TEMPLATE = Path(__file__).parent / "templates" / "app_view.html"
 
 
 class AppView(View):
@@ -107,33 +108,7 @@ class AppView(View):
         return [[entry.stream, text.inline(entry.text, 1000)] for entry in found]
 
     def _repr_html_(self) -> str:
-        rows = [
-            (
-                f"<b>{markup.html_text(row['name'])}</b>",
-                f"<code>{markup.html_text(row['image'])}</code>",
-                markup.html_text(self._state(row)),
-                markup.html_text(f"{row['url'] or ''} {row['note']}"),
-            )
-            for row in self.services
-        ]
-        heads = (self.say("service"), self.say("image"), self.say("state"), self.say("address"))
-        head = markup.heading(self.say("Network {name}", name=self.network), self._told())
-        card = f'<div class="sl-card">{head}{markup.table(heads, rows)}</div>'
-        return markup.frame(card + self._way(), language=self.language)
-
-    def _way(self) -> str:
-        if not self.hops:
-            return ""
-        rows = [_call(hop) for hop in self.hops]
-        heads = (
-            self.say("begins"),
-            self.say("service"),
-            self.say("call"),
-            self.say("answer"),
-            self.say("takes"),
-        )
-        head = markup.heading(self.say("Request {id}", id=self.request_id))
-        return f'<div class="sl-card">{head}{markup.table(heads, rows)}</div>'
+        return self._render(_TEMPLATE, summary=self._told(), state=self._state)
 
     def _state(self, row: dict[str, Any]) -> str:
         states = {
@@ -156,17 +131,6 @@ class AppView(View):
     def __str__(self) -> str:
         rows = [f"{row['name']}: {self._state(row)} {row['url'] or ''}".rstrip() for row in self.services]
         return "\n".join([f"{self.network}: {self._told()}", *rows])
-
-
-def _call(hop: dict[str, Any]) -> tuple[str, ...]:
-    answer = hop["status"] if hop["status"] is not None else hop["error"]
-    return (
-        f"{1000 * hop['start']:.0f} ms",
-        markup.html_text(hop["service"]),
-        f"<code>{markup.html_text(hop['method'])} {markup.html_text(hop['url'])}</code>",
-        markup.html_text(str(answer)),
-        f"{1000 * hop['seconds']:.0f} ms",
-    )
 
 
 def _row(service: Service) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from stagelens.views import markup
 from stagelens.views.line import StatusLine
+from stagelens.views.templating import render
 from stagelens_course.grading.model import Exercise
-from stagelens_course.grading.words import text
+
+_TEMPLATE = Path(__file__).parent / "templates" / "comparison.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +23,7 @@ class Comparison:
     rows: Sequence[Sequence[str]]
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        cells = [[text(cell) for cell in row] for row in self.rows]
-        table = markup.table([text(cell) for cell in self.head], cells)
-        return {"text/html": markup.frame(f'<div class="sl-card">{table}</div>'), "text/plain": str(self)}
+        return {"text/html": render(_TEMPLATE, head=self.head, rows=self.rows), "text/plain": str(self)}
 
     def __str__(self) -> str:
         return "\n".join(

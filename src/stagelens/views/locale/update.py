@@ -12,14 +12,21 @@ from babel.messages.pofile import read_po, write_po
 HERE = Path(__file__).parent
 VIEWS = HERE.parent
 _SOURCES = (VIEWS, VIEWS.parent / "cache", VIEWS.parents[1] / "stagelens_course" / "apps")
-_METHODS = [("frontend/src/**.ts*", "javascript"), ("*.py", "python")]
+_METHODS = [
+    ("frontend/src/**.ts*", "javascript"),
+    ("templates/**.html", "jinja2.ext:babel_extract"),
+    ("*.py", "python"),
+]
 _KEYWORDS = {"t": None, "tn": (1, 2), "say": None, "count": (1, 2)}
 
 
 def texts() -> Catalog:
     """All texts of the views and of the reasons that they show, as the sources have them."""
     found = Catalog(project="stagelens", charset="utf-8")
-    options = {"frontend/src/**.ts*": {"jsx_support": True, "parse_template_string": True}}
+    options = {
+        "frontend/src/**.ts*": {"jsx_support": True, "parse_template_string": True},
+        "templates/**.html": {"silent": "false", "trimmed": "false"},
+    }
     for folder in _SOURCES:
         for file, line, message, _, _ in extract_from_dir(
             folder,
