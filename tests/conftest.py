@@ -39,6 +39,9 @@ settings.register_profile(
 )
 settings.load_profile("anywhere")
 
+# Messages name the command as an installation does, even where the clone's ./stagelens runs the tests.
+os.environ.pop("STAGELENS_PROGRAM", None)
+
 TEST_LABEL = "stagelens.test"
 # Names of this run's things begin with it, so that runs side by side on one engine can tell theirs apart.
 RUN = f"sltest-{secrets.token_hex(3)}"

@@ -93,3 +93,16 @@ def test_what_a_stranger_wrote_does_not_act_on_the_terminal() -> None:
     assert "\x1b" not in str(caught.value)
     told = StagelensError("One.", why="two\n\tthree \udcff", remedy="four")
     assert str(told) == "One.\n  why: two\n\tthree \\xff\n  next: four"
+
+
+@pytest.mark.parametrize("program", [None, "./stagelens", "'/a clone/stagelens'"])
+def test_remedies_name_the_command_as_it_was_typed(
+    program: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if program is not None:
+        monkeypatch.setenv("STAGELENS_PROGRAM", program)
+    error = StagelensError(
+        "It failed.", remedy="sudo stagelens engine stop   or see org.stagelens x/stagelens y"
+    )
+    typed = program or "stagelens"
+    assert error.render().endswith(f"  next: sudo {typed} engine stop, or org.stagelens x/stagelens y")

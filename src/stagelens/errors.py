@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,6 +13,16 @@ from stagelens.text import block
 
 # The twenty log lines of a build that failed are the longest part.
 _MOST_CHARACTERS = 100_000
+_COMMAND = re.compile(r"(?<![\w./-])stagelens (?=[a-z])")
+
+
+def as_typed(text: str) -> str:
+    """Return text with its `stagelens COMMAND` as a user types it here.
+
+    A clone has the command `./stagelens`, which names itself in STAGELENS_PROGRAM.
+    """
+    program = os.environ.get("STAGELENS_PROGRAM")
+    return _COMMAND.sub(lambda _: f"{program} ", text) if program else text
 
 
 class StagelensError(Exception):
@@ -30,7 +42,7 @@ class StagelensError(Exception):
         self.what = what
         self.where = where
         self.why = why
-        self.remedy = remedy
+        self.remedy = as_typed(remedy) if remedy else remedy
         super().__init__(self.render())
 
     def render(self) -> str:

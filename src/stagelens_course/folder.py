@@ -186,7 +186,9 @@ def _copy(source: Path, folder: Path, copied: dict[str, str]) -> Installation:
 
 
 def _files(source: Path) -> list[Path]:
-    return [path for part in PARTS for path in sorted((source / part).rglob("*")) if path.is_file()]
+    # pip compiles the Python files among them.
+    found = (path for part in PARTS for path in sorted((source / part).rglob("*")) if path.is_file())
+    return [path for path in found if path.parent.name != "__pycache__"]
 
 
 def _digest(path: Path) -> str | None:

@@ -205,7 +205,7 @@ def test_error_lists_every_address_and_its_reason(home: Path) -> None:
         ("darwin", "24.1", 501, "Docker Desktop"),
         ("linux", "5.15-microsoft-standard-WSL2", 1000, "WSL integration"),
         ("linux", "6.1", 1000, "sudo systemctl start docker"),
-        ("linux", "6.1", 0, "./stagelens doctor --fix"),
+        ("linux", "6.1", 0, "stagelens doctor --fix"),
     ],
 )
 def test_remedy_fits_the_system_and_the_user(
@@ -282,7 +282,7 @@ def test_remedy_for_the_private_engine_is_its_start_command(
     monkeypatch.setenv("DOCKER_HOST", private_engine().address)
     with pytest.raises(EngineNotFound) as caught:
         connect(start=False)
-    assert (caught.value.remedy or "").startswith("./stagelens engine start, or: unset DOCKER_HOST")
+    assert (caught.value.remedy or "").startswith("stagelens engine start, or: unset DOCKER_HOST")
 
 
 def test_given_host_is_the_only_address_tried(home: Path) -> None:

@@ -287,7 +287,7 @@ def test_doctor_reports_each_problem_of_a_machine(machine: Machine) -> None:
     code, found = doctor(machine)
     assert (code, found["engine"]["state"]) == (1, "problem")
     assert f"{machine.private.address} (private engine): no such socket" in found["engine"]["text"]
-    assert found["engine"]["remedy"] == "./stagelens doctor --fix"
+    assert found["engine"]["remedy"] == "stagelens doctor --fix"
 
     listen = "import socket; s = socket.create_server(('127.0.0.1', 800)); print(flush=True); input()"
     with small_disk(machine):

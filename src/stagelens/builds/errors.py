@@ -86,7 +86,7 @@ class BuildFailed(StagelensError):
         if registry is not None:
             if _DENIED.search(message):
                 return f"docker login {registry}   then build again"
-            return "check the image's name and the network; the chapter's own come from: ./stagelens images"
+            return "check the image's name and the network, then build again"
         mend = f"mend line {self.line} of the Dockerfile, then build again" if self.line else None
         return f"{mend}; {_NEWER_FRONTEND}" if mend and self.instruction is None else mend
 

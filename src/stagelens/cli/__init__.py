@@ -102,6 +102,10 @@ def main(app: click.Group = app) -> None:
         code = 1
     except StagelensError as error:
         code = _told(error)
+    except ModuleNotFoundError as error:
+        if (error.name or "stagelens").partition(".")[0].startswith("stagelens"):
+            raise
+        code = _told(_not_installed(error))
     except OSError as error:
         _drop_output()
         code = _told(_refused(error))
@@ -126,6 +130,14 @@ def _refused(error: OSError) -> StagelensError:
     why = error.strerror or str(error)
     return StagelensError(
         "The system refused.", where=where, why=why, remedy=f"{remedy}, then run this again"
+    )
+
+
+def _not_installed(error: ModuleNotFoundError) -> StagelensError:
+    return StagelensError(
+        f"The Python package {error.name} is not installed.",
+        why="this command needs more than the library",
+        remedy='pip install "stagelens[course]"',
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +16,7 @@ from stagelens.cli import engine as engine_commands
 from stagelens.cli import proxies
 from stagelens.cli.console import print_json
 from stagelens.cli.findings import Finding, State, show
-from stagelens.errors import StagelensError
+from stagelens.errors import StagelensError, as_typed
 from stagelens.humanize import format_size
 from stagelens.paths import cache_dir, state_dir
 from stagelens.settings import Settings, SettingsInvalid
@@ -47,6 +47,7 @@ def report(findings: Sequence[Finding], as_json: bool) -> NoReturn:
     as_json
         Whether to print JSON, as docs/doctor.md describes it.
     """
+    findings = [replace(finding, remedy=finding.remedy and as_typed(finding.remedy)) for finding in findings]
     well = all(finding.state != "problem" for finding in findings)
     if as_json:
         print_json({"ok": well, "findings": [asdict(f) for f in findings]})

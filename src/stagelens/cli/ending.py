@@ -30,7 +30,7 @@ class Ending:
     def hear(self) -> None:
         """Hear them from now on, but for those that we were started to ignore (`nohup`)."""
         for number in TERMINATION_SIGNALS:
-            # ./stagelens has another handler of Ctrl-C in place while this is imported.
+            # stagelens has another handler of Ctrl-C in place while this is imported.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._end)
         sys.unraisablehook = self._lost

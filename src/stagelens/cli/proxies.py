@@ -53,7 +53,7 @@ def _engines_own(engine: Engine, given: Mapping[str, str]) -> Finding:
     if any(_is_proxy(key) for key in own) or not any(_is_proxy(key) for key in given):
         return found
     remedy = (
-        "./stagelens engine stop, then start it again with these variables"
+        "stagelens engine stop, then start it again with these variables"
         if engine.address == private_engine().address
         else "set the proxy in the engine's own settings, too (docs.docker.com/engine/daemon/proxy)"
     )

@@ -140,7 +140,7 @@ class _Client(docker.APIClient):
                 "The container engine no longer answers.",
                 where=_without_password(address),
                 why=describe_disconnect(error, address, tls, READ_SECONDS),
-                remedy="find out what it needs (./stagelens doctor), then run this again",
+                remedy="find out what it needs (stagelens doctor), then run this again",
             ) from error
 
     def version(self, api_version: bool = True) -> Any:

@@ -146,7 +146,7 @@ def _retry(
 
 def _start_command(candidate: Candidate) -> str:
     """Say how to start an engine that a variable names; `stagelens lab` sets it to the private engine."""
-    return "./stagelens engine start" if candidate.address == private_engine().address else "start it"
+    return "stagelens engine start" if candidate.address == private_engine().address else "start it"
 
 
 def _remedy() -> str:
@@ -160,7 +160,7 @@ def _remedy() -> str:
     if os.geteuid() != 0:
         group = "sudo usermod -aG docker $USER, log out and in, then run this again"
         return f"install Docker, then: sudo systemctl start docker, {group}   (or {as_root})"
-    return "./stagelens doctor --fix"
+    return "stagelens doctor --fix"
 
 
 def _tls_problem(host: str, origin: str, error: str) -> Candidate:

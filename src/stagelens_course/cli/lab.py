@@ -15,7 +15,7 @@ from stagelens import engine as engines
 from stagelens.cli import engine as engine_commands
 from stagelens.cli.console import err
 from stagelens.concurrency import defer_signals
-from stagelens.errors import StagelensError
+from stagelens.errors import StagelensError, as_typed
 from stagelens_course import images
 from stagelens_course.cli.images import provide_images
 from stagelens_course.folder import describe, provide
@@ -62,7 +62,9 @@ def lab(notebook: Path, folder: Path | None, no_browser: bool, port: int) -> Non
     ]
     code = _serve(command, root, os.environ | {"DOCKER_HOST": engine.address})
     if engine.address == engines.private_engine().address:
-        err.print("the private engine goes on; stop it with: ./stagelens engine stop")
+        err.print(
+            as_typed("the private engine keeps running; stop it with: stagelens engine stop"), markup=False
+        )
     raise click.exceptions.Exit(0 if code in (0, -15) else code)
 
 

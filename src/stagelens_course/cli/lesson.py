@@ -56,7 +56,7 @@ def run_command(name: str, out_dir: Path, language: str) -> None:
                 "The notebook cannot be run.",
                 where=str(source),
                 why=str(error)[:500],
-                remedy="open it with ./stagelens lab, choose a kernel there, and save it",
+                remedy="open it with stagelens lab, choose a kernel there, and save it",
             ) from None
     page = executed.with_suffix(".html")
     page.write_text(still_page(executed), encoding="utf-8")

@@ -37,7 +37,7 @@ def test(only_tests: bool, arguments: tuple[str, ...]) -> None:
     anything else has come to use goes on.
     """
     if not (ROOT / "tests").is_dir():
-        raise StagelensError("The tests are in the project's checkout.", remedy="run ./stagelens test there")
+        raise StagelensError("The tests are in the project's checkout.", remedy="run stagelens test there")
     with engines.lease() as runs:
         # What runs from here on is a test's.
         os.environ[engines.LEASE_VARIABLE] = ""

@@ -54,7 +54,7 @@ def require_debian(*programs: str) -> None:
         raise ReplicaFailed(
             "Local replicas of the base images are made by root only.",
             why="their files belong to root",
-            remedy=f"sudo ./stagelens images --source replica   or {elsewhere}",
+            remedy=f"sudo stagelens images --source replica   or {elsewhere}",
         )
     lacking = [name for name in programs if not shutil.which(name, path=PATH)]
     if lacking:
