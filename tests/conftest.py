@@ -12,8 +12,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import docker
 import psutil
@@ -24,6 +25,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from stagelens_testing.held import PATIENCE, children, own
 from traitlets.config import Config
 
+from stagelens import timeouts
 from stagelens.buildkit import BuildRequest
 from stagelens.builds import BuildTrace
 from stagelens.dockerfile import parse
@@ -219,6 +221,16 @@ def _given(request: pytest.FixtureRequest) -> str:
     name = f"{RUN}{secrets.token_hex(3)}"
     _GIVEN[name] = request.node.nodeid
     return name
+
+
+@pytest.fixture
+def set_timeouts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that changes fields of `stagelens.timeouts.current` until the test ends."""
+
+    def set_timeouts(**seconds: Any) -> None:
+        monkeypatch.setattr(timeouts, "current", replace(timeouts.current, **seconds))
+
+    return set_timeouts
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 import pytest
 from stagelens_testing.held import nothing_new, threads
 
-from stagelens import concurrency
 from stagelens.concurrency import CallbackRelay, defer_signals, run_cancellable
 
 SECONDS = 20
@@ -55,8 +54,8 @@ def test_double_press_is_delivered_once() -> None:
     assert done == ["the rest"]
 
 
-def test_later_second_interrupt_is_delivered_inside_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(concurrency, "FORCE_AFTER_SECONDS", 0.0)
+def test_later_second_interrupt_is_delivered_inside_the_block(set_timeouts: Callable[..., None]) -> None:
+    set_timeouts(force_quit=0.0)
 
     def block() -> None:
         with defer_signals():

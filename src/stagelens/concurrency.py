@@ -13,11 +13,11 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
+from stagelens import timeouts
+
 TERMINATION_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
-# A second Ctrl-C within this time is a double press. A later one asks to leave a clean-up that hangs.
-FORCE_AFTER_SECONDS = 10.0
 T = TypeVar("T")
 P = ParamSpec("P")
 _Handler = Callable[[int, FrameType | None], object]
@@ -27,7 +27,7 @@ _Handler = Callable[[int, FrameType | None], object]
 def defer_signals() -> Generator[None]:
     """Defer Ctrl-C, SIGTERM and SIGHUP until the block ends.
 
-    A signal that follows the first one after more than FORCE_AFTER_SECONDS is delivered at once.
+    A signal that follows the first one after more than `Timeouts.force_quit` is delivered at once.
 
     Use this around a request to the engine: the engine finishes the request even if its caller has gone, so
     what the request creates would appear after the clean-up. Python delivers signals to the main thread only;
@@ -53,7 +53,7 @@ def defer_signals() -> Generator[None]:
         if not deferred:
             since = time.monotonic()
             deferred.append((number, frame))
-        elif time.monotonic() - since > FORCE_AFTER_SECONDS:
+        elif time.monotonic() - since > timeouts.current.force_quit:
             deliver(number, frame)
 
     for number in TERMINATION_SIGNALS:

@@ -10,6 +10,7 @@ import pytest
 COMMAND = """
 import os, signal, sys, time, weakref
 import stagelens.cli as cli
+from stagelens import timeouts
 from stagelens.cli import ending
 
 def told(*numbers):
@@ -47,13 +48,13 @@ def test_a_second_signal_does_not_disturb_the_cleaning_up(second: int) -> None:
 
 
 def test_one_that_comes_later_ends_a_cleaning_up_that_hangs() -> None:
-    clean = f"ending.FORCE_AFTER_SECONDS = 0; told({INT}); time.sleep(20)"
+    clean = f"timeouts.current = timeouts.Timeouts(force_quit=0); told({INT}); time.sleep(20)"
     assert run(f"told({INT})", clean) == (130, "", "")
 
 
 def test_one_that_comes_later_ends_a_python_that_hangs_as_it_ends() -> None:
     late = f"atexit.register(lambda: (time.sleep(0.01), told({INT}), time.sleep(20)))"
-    setting = "import atexit; ending.FORCE_AFTER_SECONDS = 0.0; "
+    setting = "import atexit; timeouts.current = timeouts.Timeouts(force_quit=0); "
     assert run(f"{setting}{late}; told({TERM})") == (130, "clean\n", "")
 
 

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -220,9 +220,9 @@ def test_remedy_fits_the_system_and_the_user(
 
 
 @pytest.fixture
-def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def busy(set_timeouts: Callable[..., None]) -> Iterator[str]:
     """Serve an engine that answers more slowly than the first probe of an address waits."""
-    monkeypatch.setattr("stagelens.engine.client.PROBE_SECONDS", 0.05)
+    set_timeouts(engine_probe=0.05)
 
     class Slow(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -311,7 +311,9 @@ def test_current_context_is_used(engine: Engine, home: Path) -> None:
 
 
 @pytest.mark.engine
-def test_connect_sends_two_requests(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connect_sends_two_requests(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, set_timeouts: Callable[..., None]
+) -> None:
     asked: list[str] = []
     send = docker.APIClient.send
 
@@ -320,8 +322,7 @@ def test_connect_sends_two_requests(engine: Engine, monkeypatch: pytest.MonkeyPa
         return send(api, request, **options)
 
     # A request that times out is sent again.
-    monkeypatch.setattr("stagelens.engine.client.PATIENT_SECONDS", PATIENCE)
-    monkeypatch.setattr("stagelens.engine.client.PROBE_SECONDS", PATIENCE)
+    set_timeouts(engine_probe=PATIENCE, engine_probe_patient=PATIENCE)
     monkeypatch.setattr(docker.APIClient, "send", counted)
     connect(engine.address).api.close()
     assert asked == ["version", "info"]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -241,9 +241,9 @@ def test_failed_start_quotes_the_log_and_leaves_nothing(machine: Machine) -> Non
 
 
 def test_user_bridges_of_a_slow_engine_are_found(
-    engine: Engine, clean: Any, unique: str, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, clean: Any, unique: str, set_timeouts: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr("stagelens.engine.client.PROBE_SECONDS", 0.0)
+    set_timeouts(engine_probe=0.0)
     network_id = engine.api.create_network(unique, labels=clean.labels)["Id"]
     with tempfile.TemporaryDirectory(prefix="sl-") as folder:  # short enough for a socket
         busy = PrivateEngine(Path(folder))

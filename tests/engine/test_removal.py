@@ -53,8 +53,10 @@ def test_container_that_ends_slowly_is_removed(
     remove_container(engine.api, unique)
 
 
-def test_last_refusal_is_raised(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stagelens.engine.removal._PAUSES", (0.0,) * 3)
+def test_last_refusal_is_raised(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, set_timeouts: Callable[..., None]
+) -> None:
+    set_timeouts(removal_pauses=(0.0,) * 3)
     busy = Busy(engine.api.remove_container, *(f"refusal {number}" for number in range(9)))
     monkeypatch.setattr(engine.api, "remove_container", busy)
     with pytest.raises(APIError, match="refusal 3"):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,11 +27,9 @@ from stagelens.engine.ssh import dial_command
 
 
 @pytest.fixture
-def far(sshd: SshServer, monkeypatch: pytest.MonkeyPatch) -> SshServer:
+def far(sshd: SshServer, monkeypatch: pytest.MonkeyPatch, set_timeouts: Callable[..., None]) -> SshServer:
     """Return the server, with the user's `ssh` first on the PATH, no engine chosen and long timeouts."""
-    monkeypatch.setattr("stagelens.engine.ssh.CONNECT_SECONDS", round(PATIENCE))
-    monkeypatch.setattr("stagelens.engine.client.SSH_PROBE_SECONDS", PATIENCE)
-    monkeypatch.setattr("stagelens.engine.client.PATIENT_SECONDS", PATIENCE)
+    set_timeouts(ssh_connect=round(PATIENCE), engine_probe_ssh=PATIENCE, engine_probe_patient=PATIENCE)
     monkeypatch.setenv("PATH", f"{sshd.bin}:{os.environ['PATH']}")
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     return sshd

@@ -11,7 +11,8 @@ import threading
 import time
 from types import FrameType
 
-from stagelens.concurrency import FORCE_AFTER_SECONDS, TERMINATION_SIGNALS
+from stagelens import timeouts
+from stagelens.concurrency import TERMINATION_SIGNALS
 
 _AGAIN_SECONDS = 0.05
 
@@ -19,7 +20,7 @@ _AGAIN_SECONDS = 0.05
 class Ending:
     """Each of them leaves a command by way of everything that cleans up.
 
-    A second one does not disturb that, but for one that comes FORCE_AFTER_SECONDS later.
+    A second one does not disturb that, but for one that comes `Timeouts.force_quit` later.
     """
 
     def __init__(self) -> None:
@@ -40,7 +41,7 @@ class Ending:
         self._heard, self._over = time.monotonic(), True
 
     def _end(self, number: int, _: FrameType | None) -> None:
-        if time.monotonic() - self._heard < FORCE_AFTER_SECONDS:
+        if time.monotonic() - self._heard < timeouts.current.force_quit:
             return
         self._heard, self._number = time.monotonic(), number
         if self._over:

@@ -16,18 +16,13 @@ from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.tls import TLSConfig
 from docker.utils import version_gte
 
+from stagelens import timeouts
 from stagelens.engine.connection_failures import ConnectionFailure, describe_disconnect, describe_failure
 from stagelens.engine.errors import EngineLost
 from stagelens.engine.model import EngineInfo, RejectedCandidate
 from stagelens.engine.ssh import SshAdapter
 from stagelens.errors import short_traceback_on_interrupt
 
-PROBE_SECONDS = 3.0
-# For an engine that has no alternative: one that builds for a whole class is slow.
-PATIENT_SECONDS = 20.0
-SSH_PROBE_SECONDS = 15.0
-# Between two bytes of an answer, not for all of it: a commit or a save of a large image may pause for long.
-READ_SECONDS = 600
 _PASSWORD = re.compile(r"(?<=://)[^/]*:[^/]*(?=@)")
 # Fields of `GET /info` -> the environment variables with the same meaning.
 _PROXIES = {"HttpProxy": "HTTP_PROXY", "HttpsProxy": "HTTPS_PROXY", "NoProxy": "NO_PROXY"}
@@ -61,14 +56,14 @@ class Candidate:
 def probe(
     candidate: Candidate, patient: bool = False
 ) -> tuple[docker.APIClient, EngineInfo] | RejectedCandidate:
-    """Ask a candidate for its version, within 3 seconds (15 for ssh).
+    """Ask a candidate for its version, with a short deadline.
 
     Parameters
     ----------
     candidate
         The address to ask.
     patient
-        Whether to wait for 20 seconds.
+        Whether the deadline is a longer one.
 
     Returns
     -------
@@ -77,8 +72,9 @@ def probe(
     """
     if candidate.problem is not None:
         return _rejected(candidate, ConnectionFailure(candidate.problem, candidate.remedy))
-    quick = SSH_PROBE_SECONDS if candidate.address.startswith("ssh://") else PROBE_SECONDS
-    seconds = PATIENT_SECONDS if patient else quick
+    limits = timeouts.current
+    quick = limits.engine_probe_ssh if candidate.address.startswith("ssh://") else limits.engine_probe
+    seconds = limits.engine_probe_patient if patient else quick
     answer: list[tuple[_Client, EngineInfo] | Exception] = []
 
     def ask() -> None:
@@ -103,7 +99,7 @@ def probe(
     if isinstance(result, Exception):
         return _rejected(candidate, describe_failure(result, candidate.address, candidate.tls, seconds))
     api, info = result
-    api.timeout, api.candidate = READ_SECONDS, candidate
+    api.timeout, api.candidate = limits.engine_read, candidate
     return api, info
 
 
@@ -139,7 +135,7 @@ class _Client(docker.APIClient):
             raise EngineLost(
                 "The container engine no longer answers.",
                 where=_without_password(address),
-                why=describe_disconnect(error, address, tls, READ_SECONDS),
+                why=describe_disconnect(error, address, tls, timeouts.current.engine_read),
                 remedy="find out what it needs (stagelens doctor), then run this again",
             ) from error
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 from docker.errors import DockerException
 from docker.tls import TLSConfig
 
-from stagelens.engine.ssh import CONNECT_SECONDS, SshFailed, known_hosts_name, login_command
+from stagelens.engine.ssh import SshFailed, known_hosts_name, login_command
 
 
 class ConnectionFailure(NamedTuple):
@@ -70,7 +70,7 @@ _SSH = (
     (r"Could not resolve hostname", "no host of that name is known", "correct the host's name"),
     (
         r"[Tt]imed out",
-        f"the host does not answer within {CONNECT_SECONDS} s",
+        "the host does not answer in time",
         "check that it runs and that the network reaches it: {login}",
     ),
 )

@@ -9,7 +9,7 @@ from contextlib import suppress
 import docker
 from docker.errors import APIError, NotFound
 
-_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds
+from stagelens import timeouts
 
 
 def remove_container(api: docker.APIClient, container: str) -> None:
@@ -55,7 +55,7 @@ def remove_network(api: docker.APIClient, network: str) -> None:
 
 def _remove(remove: Callable[[], object], is_final: Callable[[], bool] = lambda: False) -> None:
     """Call `remove` until it succeeds; raise a refusal that `is_final`, or the last one."""
-    for pause in (*_PAUSES, None):
+    for pause in (*timeouts.current.removal_pauses, None):
         try:
             remove()
         except NotFound:

@@ -19,10 +19,9 @@ from urllib.parse import urlsplit
 from docker.transport import UnixHTTPAdapter
 from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
 
+from stagelens import timeouts
 from stagelens.text import inline
 
-CONNECT_SECONDS = 10
-_END_SECONDS = 5.0
 _OUTPUT_BYTES, _OUTPUT_LINES = 4096, 8
 
 
@@ -76,7 +75,7 @@ def dial_command(address: str) -> list[str]:
     return [
         "ssh",
         "-T",
-        *("-o", f"ConnectTimeout={CONNECT_SECONDS}"),
+        *("-o", f"ConnectTimeout={timeouts.current.ssh_connect}"),
         *(("-l", parts.username) if parts.username else ()),
         *(("-p", str(parts.port)) if parts.port else ()),
         "--",
@@ -173,7 +172,7 @@ class SshSocket(socket.socket):
     def _failure(self) -> SshFailed:
         """Return why ssh ended; it has closed its side, so it ends soon if it has not yet."""
         try:
-            self._process.wait(_END_SECONDS)
+            self._process.wait(timeouts.current.ssh_exit)
         except subprocess.TimeoutExpired:
             self._process.terminate()
         if self._stderr.closed:

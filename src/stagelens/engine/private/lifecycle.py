@@ -12,15 +12,13 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
+from stagelens import timeouts
 from stagelens.concurrency import defer_signals
 from stagelens.engine.client import Candidate, probe
 from stagelens.engine.errors import EngineStartFailed
 from stagelens.engine.model import ProgressCallback, RejectedCandidate
 from stagelens.engine.private import diagnosis, dockerd, limits, mounts, network, processes
 from stagelens.engine.private.model import PrivateEngine, private_engine
-
-READY_SECONDS = 60.0
-_STOP_SECONDS = 30.0
 
 
 def start_blocker(limited: bool = False) -> str | None:
@@ -138,9 +136,10 @@ def _lock(engine: PrivateEngine) -> Generator[None]:
     from filelock import FileLock, Timeout
 
     engine.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    waits = timeouts.current
     lock = FileLock(engine.folder / "start.lock")
     try:
-        lock.acquire(timeout=READY_SECONDS + _STOP_SECONDS)
+        lock.acquire(timeout=waits.private_engine_start + waits.private_engine_stop)
     except Timeout as error:
         raise EngineStartFailed(
             "Another stagelens process has been starting or stopping the engine for more than a minute.",
@@ -196,7 +195,7 @@ def _wait_until_ready(
 ) -> None:
     """Wait until the engine answers; `process` is its dockerd if this program started it."""
     start = time.monotonic()
-    while time.monotonic() - start < READY_SECONDS:
+    while time.monotonic() - start < timeouts.current.private_engine_start:
         if not isinstance(probe(Candidate(engine.address, "private engine")), RejectedCandidate):
             return
         if process.poll() is not None if process is not None else engine.pid() is None:
@@ -233,8 +232,8 @@ def _system_error(engine: PrivateEngine, error: OSError) -> EngineStartFailed:
 
 
 def _wait_for_exit(pid: int) -> None:
-    """Wait until dockerd has ended, which first stops its containers; kill it after 30 seconds."""
-    deadline = time.monotonic() + _STOP_SECONDS
+    """Wait until dockerd has ended, which first stops its containers; kill it if that takes too long."""
+    deadline = time.monotonic() + timeouts.current.private_engine_stop
     while processes.command_line(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     processes.kill_all([pid] if processes.command_line(pid) else [])

@@ -1,0 +1,48 @@
+"""Time limits of the library, in one value that tests replace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long stagelens waits for an engine or another program, in seconds.
+
+    Attributes
+    ----------
+    engine_probe
+        For the first answer of an engine.
+    engine_probe_patient
+        For the first answer of an engine that has no alternative. An engine that builds for a class is slow.
+    engine_probe_ssh
+        For the first answer of an engine behind ssh.
+    engine_read
+        Between two bytes of an answer. A commit or a save of a large image may pause for long.
+    force_quit
+        After Ctrl-C, until a second Ctrl-C ends a clean-up. An earlier one counts as a double press.
+    private_engine_start
+        For the first answer of a private engine that starts.
+    private_engine_stop
+        For the end of a private engine, which first stops its containers.
+    removal_pauses
+        Before each further attempt to remove a container or network.
+    ssh_connect
+        For ssh to connect.
+    ssh_exit
+        For ssh to end after its connection has ended.
+    """
+
+    engine_probe: float = 3.0
+    engine_probe_patient: float = 20.0
+    engine_probe_ssh: float = 15.0
+    engine_read: int = 600
+    force_quit: float = 10.0
+    private_engine_start: float = 60.0
+    private_engine_stop: float = 30.0
+    removal_pauses: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+    ssh_connect: int = 10
+    ssh_exit: float = 5.0
+
+
+current = Timeouts()
