@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import re
 
-from stagelens.text import block, inline
+from stagelens.text import inline
 
-MAX_TEXT = 4000  # characters of one text of a submission
 _TAG = re.compile(r"<style.*?</style>|<[^<>]*>", re.DOTALL)
 
 
@@ -17,8 +15,3 @@ def excerpt(body: str, wanted: str, around: int = 60) -> str:
     index = words.rfind(wanted)
     begin = max(0, index - around if index >= 0 else len(words) - 2 * around)
     return ("… " if begin else "") + words[begin : begin + 2 * around + len(wanted)]
-
-
-def text(value: str, limit: int = MAX_TEXT) -> str:
-    """A text from a submission, a log or a name as HTML: nothing in it acts, and it is not endless."""
-    return html.escape(block(value, limit))
