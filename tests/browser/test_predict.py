@@ -47,6 +47,6 @@ def test_a_learner_marks_steps_and_sees_which_were_right(
     picture(output.locator(".sl-predict"), "predict-cache")
     result = lab.run(page, MARK.replace("{unique}", unique))
     expect(result).to_contain_text("2 of 3 right")
-    expect(result).to_contain_text("page.html has other content.")
+    expect(result).to_contain_text("page.html has different content.")
     expect(result).to_contain_text("It builds on line 3 (COPY page.html .), which ran again")
     picture(result.locator(".sl-predict"), "predict-marked")

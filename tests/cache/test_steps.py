@@ -1,4 +1,4 @@
-"""What a Dockerfile's steps are to BuildKit's cache."""
+"""Read Dockerfiles as the steps of BuildKit's cache."""
 
 from __future__ import annotations
 
@@ -7,46 +7,44 @@ from typing import Any
 
 import pytest
 
-from stagelens.cache import Base, Inputs, steps
+from stagelens.cache import BuildInputs, InputImage, steps
 from stagelens.dockerfile import parse
 
 SHELL = '["/bin/sh", "-c",'
 
 
-def inputs(text: str, **build_args: str) -> Inputs:
-    base = Base("base", "layers", {"HOME": "/", "APP": "/app"})
-    return Inputs(parse(text, build_args=build_args), {}, {"base": base}, build_args)
+def inputs(text: str, **build_args: str) -> BuildInputs:
+    base = InputImage("base", "layers", {"HOME": "/", "APP": "/app"})
+    return BuildInputs(parse(text, build_args=build_args), {}, {"base": base}, build_args)
 
 
 @pytest.mark.parametrize(
-    ("place", "root"), [("/", True), ("$HOME", True), ("$APP", False), ("$X", True), ("$APP/..", True)]
+    ("path", "root"), [("/", True), ("$HOME", True), ("$APP", False), ("$X", True), ("$APP/..", True)]
 )
-def test_a_workdir_that_leads_to_the_root_is_no_step(place: str, root: bool) -> None:
-    text = f"FROM base AS a\nARG X=/w\nWORKDIR {place}\nRUN x\nFROM a\nWORKDIR w\nCOPY --from=a /x .\n"
+def test_workdir_that_resolves_to_the_root_is_not_a_step(path: str, root: bool) -> None:
+    text = f"FROM base AS a\nARG X=/w\nWORKDIR {path}\nRUN x\nFROM a\nWORKDIR w\nCOPY --from=a /x .\n"
     found = steps.read_steps(inputs(text, X="/"))
     assert [step.line for step in found] == ([4, 6, 7] if root else [3, 4, 6, 7])
-    assert found[-1].op.endswith("/w/" if root else "/app/w/")
+    assert found[-1].op.text.endswith("/w/" if root else "/app/w/")
 
 
-def test_of_an_env_and_an_arg_of_one_name_the_last_one_counts() -> None:
+def test_last_env_or_arg_of_a_name_wins() -> None:
     text = "FROM base\nENV A=env\nARG A=arg\nARG B=$A\nENV A=new C=$A\nCOPY $A-$B-$C /\nARG HOME=/h\nRUN x\n"
     copy, run = steps.read_steps(inputs(text))
-    assert copy.op == "COPY new-arg-arg /"
+    assert copy.op.text == "COPY new-arg-arg /"
     assert {name: v.value for name, v in copy.variables.items()} == {"A": "new", "B": "arg", "C": "arg"}
-    assert list(run.variables) == ["APP", "B", "A", "C", "HOME"], "in the order in which they were last set"
+    assert list(run.variables) == ["APP", "B", "A", "C", "HOME"], "in the order of their last assignment"
     assert run.variables["HOME"].value == "/h"
 
 
-def test_a_stage_that_begins_from_another_does_not_change_it() -> None:
+def test_derived_stage_does_not_change_its_base() -> None:
     text = "FROM base AS a\nENV A=1\nFROM a AS b\nENV A=2\nRUN b\nFROM a\nRUN c\nCOPY --from=b /x /\n"
     found = steps.read_steps(inputs(text))
     assert [step.variables["A"].value for step in found if step.keyword == "RUN"] == ["2", "1"]
 
 
 @pytest.mark.parametrize("keyword", ["ENV", "ARG"])
-def test_each_variable_is_looked_at_a_few_times_however_many_there_are(
-    keyword: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_variables_takes_linear_time(keyword: str, monkeypatch: pytest.MonkeyPatch) -> None:
     count = 500
     seen = 0
 
@@ -59,7 +57,7 @@ def test_each_variable_is_looked_at_a_few_times_however_many_there_are(
     monkeypatch.setattr(steps, "Variable", Counted)
     lines = [f"{keyword} V{number}=${{V{number - 1}}}x" for number in range(1, count + 1)]
     (step,) = steps.read_steps(inputs("\n".join(["FROM base", *lines, f"WORKDIR /$V{count}"])))
-    assert step.op == "WORKDIR /" + "x" * count
+    assert step.op.text == "WORKDIR /" + "x" * count
     assert seen < 5 * count
 
 
@@ -90,13 +88,13 @@ def test_each_variable_is_looked_at_a_few_times_however_many_there_are(
         ("RUN --network=none x", f'RUN --network=none {SHELL} "x"] in /app'),
     ],
 )
-def test_what_the_cache_knows_of_an_instruction(instruction: str, op: str) -> None:
+def test_op_text_of_an_instruction(instruction: str, op: str) -> None:
     found = steps.read_steps(inputs(f"FROM base\nWORKDIR $APP\nARG A=1\n{instruction}\n"))
-    assert found[-1].op == op
+    assert found[-1].op.text == op
 
 
 @pytest.mark.parametrize(
-    ("options", "known"),
+    ("options", "text"),
     [
         ("dst=/m,src=./d/,type=bind,from=y", "target=/m,readonly"),
         ("target=m,ro", "target=/app/m,readonly"),
@@ -112,15 +110,15 @@ def test_what_the_cache_knows_of_an_instruction(instruction: str, op: str) -> No
         ("type=tmpfs,target=/t,size=1", "target=/t,size=1,type=tmpfs"),
     ],
 )
-def test_what_the_cache_knows_of_a_mount(options: str, known: str) -> None:
+def test_op_text_of_a_mount(options: str, text: str) -> None:
     (step,) = steps.read_steps(inputs(f"FROM base\nENV W=/app\nWORKDIR /\nRUN --mount={options} x\n"))
-    assert step.op == f'RUN --mount={known.replace("/app/", "/")} {SHELL} "x"] in /'
+    assert step.op.text == f'RUN --mount={text.replace("/app/", "/")} {SHELL} "x"] in /'
 
 
-def test_a_linked_copy_begins_from_nothing_and_what_follows_from_all_that_is_laid_together() -> None:
+def test_linked_copies_build_on_scratch_and_the_next_step_on_all_of_them() -> None:
     text = "FROM base\nRUN x\nCOPY --link f /\nCOPY --link --chmod=1 f /\nRUN y\n"
     text += "FROM base\nCOPY --link f /\nRUN z\n"
-    merging = replace(inputs(text), merges=True)
+    merging = replace(inputs(text), merge_op=True)
     found = {
         step.line: step for target in ("0", "1") for step in steps.read_steps(replace(merging, target=target))
     }
@@ -134,22 +132,20 @@ def test_a_linked_copy_begins_from_nothing_and_what_follows_from_all_that_is_lai
     }
     based = {line: step.base for line, step in found.items() if step.base}
     assert based == {2: "base", 3: "scratch", 7: "scratch", 8: "base"}
-    assert [step.base for step in steps.read_steps(inputs(text))] == ["base", None], (
-        "where the engine has no merges"
-    )
+    assert [step.base for step in steps.read_steps(inputs(text))] == ["base", None], "without MergeOp"
 
 
-def test_a_copy_that_is_linked_to_nothing_is_one_like_another() -> None:
+def test_linked_copy_on_scratch_is_an_ordinary_copy() -> None:
     text = "FROM scratch\nCOPY --link f /\nCOPY --link g /\nCOPY h /\n"
-    first, second, third = steps.read_steps(replace(inputs(text), merges=True))
+    first, second, third = steps.read_steps(replace(inputs(text), merge_op=True))
     assert [step.linked for step in (first, second, third)] == [False, True, False]
     assert third.parents == (first.key, second.key)
     assert not second.parents
 
 
-def test_a_run_is_in_the_folder_as_it_is_written_from_the_root() -> None:
+def test_run_sees_an_absolute_workdir_as_written() -> None:
     text = "FROM base\nWORKDIR /w//x/\nCOPY f .\nRUN x\nWORKDIR ./y/\nRUN x\n"
-    assert [step.op for step in steps.read_steps(inputs(text))] == [
+    assert [step.op.text for step in steps.read_steps(inputs(text))] == [
         "WORKDIR /w/x",
         "COPY f /w/x/",
         f'RUN {SHELL} "x"] in /w//x/',
@@ -158,7 +154,7 @@ def test_a_run_is_in_the_folder_as_it_is_written_from_the_root() -> None:
     ]
 
 
-def test_the_default_shell_is_a_shell_like_another() -> None:
+def test_explicit_default_shell_equals_the_default() -> None:
     text = 'FROM base\nRUN x\nSHELL ["/bin/sh",   "-c"]\nRUN x\nFROM base AS a\nFROM scratch\nRUN x\n'
     for target in ("stage-0", None):
         found = steps.read_steps(replace(inputs(text), target=target))

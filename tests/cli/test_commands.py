@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from stagelens.cache import History
+from stagelens.cache import BuildHistory
 from stagelens_course.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +100,7 @@ def test_a_notebook_that_cannot_be_run_is_told_in_words(tmp_path: Path) -> None:
 def test_a_folder_that_is_a_circle_of_links_is_no_build_context(tmp_path: Path) -> None:
     circle = tmp_path / "circle"
     circle.symlink_to(circle)
-    assert History(tmp_path / "kept").last(circle) is None
+    assert BuildHistory(tmp_path / "kept").last(circle) is None
 
 
 @pytest.mark.engine

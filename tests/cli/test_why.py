@@ -46,12 +46,12 @@ def test_a_second_build_in_a_terminal_tells_which_file_changed(run: Run, project
     assert "No earlier build of this project is known" in first.stdout
     (project / "[red]page.html").write_text("edited")
     foretold = run("why", str(project))
-    assert "[red]page.html has other content." in foretold.stdout
+    assert "[red]page.html has different content." in foretold.stdout
     assert "2 of 2 steps would run again" in foretold.stdout
     second = run("build", str(project), "--why", "--json")
     copy, echo = json.loads(second.stdout)["why"]
     assert (copy["state"], copy["files"], copy["causes"]) == ("ran", ["[red]page.html"], ["files"])
-    assert "[red]page.html has other content" in echo["why"]
+    assert "[red]page.html has different content" in echo["why"]
     assert "0 of 2 steps would run again" in run("why", str(project)).stdout
 
 

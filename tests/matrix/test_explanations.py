@@ -47,7 +47,7 @@ def test_edits_are_explained(engine: Engine, tmp_path: Path, unique: str, clean:
             assert bool(verdict.causes) == (verdict.outcome == "ran"), label
             assert "dropped" not in {cause.kind for cause in verdict.causes}, label
             expected = {"cached": "cached", "runs": "ran"}
-            assert before is None or expected.get(step.expected, verdict.outcome) == verdict.outcome, label
+            assert before is None or expected.get(step.outcome, verdict.outcome) == verdict.outcome, label
         return after, {verdict.line for verdict in verdicts if verdict.outcome == "ran"}
 
     before: BuildRecord | None = None
@@ -136,7 +136,7 @@ def test_here_documents_and_linked_copies_count_as_they_do_for_the_engine(
     ran = merged if engine.info.containerd_store else plain
     label = "\n".join(map(str, verdicts))
     assert [verdict.line for verdict in verdicts if verdict.outcome == "ran"] == ran, label
-    assert [step.line for step in told if step.expected == "runs"] == ran, "\n".join(map(str, told))
+    assert [step.line for step in told if step.outcome == "runs"] == ran, "\n".join(map(str, told))
     for verdict in verdicts:
         if verdict.outcome == "ran":
             assert verdict.root == verdicts[[v.line for v in verdicts].index(ran[0])].key, label
@@ -147,12 +147,12 @@ def test_a_run_with_a_secret_may_be_known_by_what_is_in_the_files_below(
 ) -> None:
     text = "FROM diamol/base\nRUN true UNIQUE\nRUN --mount=type=secret,id=s true UNIQUE\n"
     told, verdicts = built_twice(engine, tmp_path, unique, text, line("RUN true ", "RUN true 2 "))
-    assert [step.expected for step in told] == ["runs", "depends"]
-    assert told[1].why.endswith("If that gives the same files, an engine may keep this step cached.")
+    assert [step.outcome for step in told] == ["runs", "depends"]
+    assert told[1].why.endswith("If that step produces the same files, the engine may keep this step cached.")
     old = engine.info.version.startswith("20.")
     assert [verdict.outcome for verdict in verdicts] == ["ran", "ran" if old else "cached"]
     if not old:
-        assert verdicts[1].why.startswith("What it builds on ran again and gave the same files")
+        assert verdicts[1].why.startswith("The step that it builds on ran again and produced the same files")
 
 
 # An edit of a COPY that only a frontend from elsewhere knows, and the lines that run again.
@@ -210,4 +210,4 @@ def test_kept_paths_and_exclusions_count_as_they_do_for_the_engine(
         told, verdicts = built_twice(engine, folder, unique, text, edit)
         label = "\n".join([name, *map(str, verdicts), *map(str, told)])
         assert [verdict.line for verdict in verdicts if verdict.outcome == "ran"] == ran, label
-        assert [step.line for step in told if step.expected == "runs"] == ran, label
+        assert [step.line for step in told if step.outcome == "runs"] == ran, label

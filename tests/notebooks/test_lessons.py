@@ -114,9 +114,9 @@ def test_run_writes_the_executed_notebook_and_a_page(tmp_path: Path) -> None:
 def test_predictions_are_marked_without_a_reader(tmp_path: Path) -> None:
     page = run("03-node-access-log", tmp_path)
     assert "5 of 6 right" in page, "a wrong prediction is a result, and no error"
-    assert "src/server.js has other content." in page
+    assert "src/server.js has different content." in page
     assert "3 of 6 right" in page
-    assert "Stage builder ran again and gave the same files, so the copy stayed cached." in page
+    assert "Stage builder ran again and produced the same files, so the copy stayed cached." in page
     assert "6 of 6 steps would come from the cache" in page
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stagelens.builds import BuildTrace, Vertex
-from stagelens.cache import BuildRecord, Inputs, Prediction
+from stagelens.cache import BuildInputs, BuildRecord, Prediction
 from stagelens.dockerfile import parse
 from stagelens.views import PredictCache
 
 DOCKERFILE = parse("FROM scratch\nCOPY <<E /a\nx\nE\nRUN make <b>\n")
-INPUTS = Inputs(DOCKERFILE, {}, {})
+INPUTS = BuildInputs(DOCKERFILE, {}, {})
 FIRST, SECOND = (0, 1), (0, 2)
 
 
@@ -43,7 +43,7 @@ def test_marks_are_held_against_a_build_and_then_stay() -> None:
 
 
 def test_reasons_are_said_in_the_learners_language_and_follow_it() -> None:
-    edited = Inputs(parse("FROM scratch\nCOPY <<E /a\ny\nE\nRUN make <b>\n"), {}, {})
+    edited = BuildInputs(parse("FROM scratch\nCOPY <<E /a\ny\nE\nRUN make <b>\n"), {}, {})
     before, after = record(False, False), replace(record(False, False), inputs=edited)
     view = PredictCache(before, edited)
     assert "The instruction itself was edited." in str(view.hint())
@@ -54,13 +54,13 @@ def test_reasons_are_said_in_the_learners_language_and_follow_it() -> None:
     ]
     view.language = "ko"
     assert [row["why"] for row in view.result] == [
-        "명령어 자체가 수정되었습니다.",
+        "인스트럭션이 수정되었습니다.",
         "2번째 줄(COPY <<E /a y)의 결과를 이어받는데, "
-        "그 단계가 다시 실행되었습니다: 명령어 자체가 수정되었습니다.",
+        "그 단계가 다시 실행되었습니다: 인스트럭션이 수정되었습니다.",
     ]
     assert "실행됨" in str(view)
     assert "5번째 줄" in view._repr_html_()
-    assert "명령어 자체가 수정되었습니다." in str(view.hint())
+    assert "인스트럭션이 수정되었습니다." in str(view.hint())
 
 
 def test_korean_numbers_stand_with_their_word_and_the_page_says_what_language_it_is() -> None:

@@ -1,32 +1,42 @@
-"""Why a step came from the cache or not: two builds compared, the next one foretold, predictions marked."""
+"""Explain why each step of a build ran or came from the cache, forecast the next build, mark predictions."""
 
-from stagelens.cache.compare import Cause, CauseKind
-from stagelens.cache.explain import StepVerdict, explain
-from stagelens.cache.forecast import StepForecast, forecast
-from stagelens.cache.history import History
-from stagelens.cache.model import Base, BuildRecord, ContextFile, FileChange, Inputs
-from stagelens.cache.predict import Marked, MarkedStep, Prediction, Question, mark, questions
-from stagelens.cache.record import read_inputs, record
+from stagelens.cache.build_history import BuildHistory
+from stagelens.cache.comparison import Cause, CauseKind
+from stagelens.cache.model import BuildInputs, BuildRecord, ContextFile, FileChange, InputImage, StepId
+from stagelens.cache.predictions import (
+    MarkedPrediction,
+    MarkedStep,
+    PredictableStep,
+    Prediction,
+    mark_prediction,
+    predictable_steps,
+)
+from stagelens.cache.reasons import Reason, Translate
+from stagelens.cache.recording import read_inputs, record
+from stagelens.cache.reports import StepOutcome, StepReport, explain, forecast
 
 __all__ = [
-    "Base",
+    "BuildHistory",
+    "BuildInputs",
     "BuildRecord",
     "Cause",
     "CauseKind",
     "ContextFile",
     "FileChange",
-    "History",
-    "Inputs",
-    "Marked",
+    "InputImage",
+    "MarkedPrediction",
     "MarkedStep",
+    "PredictableStep",
     "Prediction",
-    "Question",
-    "StepForecast",
-    "StepVerdict",
+    "Reason",
+    "StepId",
+    "StepOutcome",
+    "StepReport",
+    "Translate",
     "explain",
     "forecast",
-    "mark",
-    "questions",
+    "mark_prediction",
+    "predictable_steps",
     "read_inputs",
     "record",
 ]

@@ -1,4 +1,4 @@
-"""What the cache room hands over, as frozen values: what a build was made from, and its trace."""
+"""Builds and their inputs as frozen values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from stagelens.builds import BuildTrace
 from stagelens.dockerfile import Dockerfile
 
-Key = tuple[int, int]
+StepId = tuple[int, int]  # the indexes of a stage and of an instruction in that stage
 FileKind = Literal["file", "dir", "link", "other"]
 ChangeKind = Literal["added", "removed", "content", "mode", "kind", "target"]
 
@@ -18,9 +18,22 @@ ChangeKind = Literal["added", "removed", "content", "mode", "kind", "target"]
 class ContextFile:
     """A path of the build context as the engine sees it.
 
-    `mode` is the permission bits with setuid, setgid and sticky; `digest` is the SHA-256 of its content, None
-    for what has none or was too large to read; `target` is a symlink's. `stamp` tells one state of the file
-    on disk from another (device, inode, size, times) and takes no part in comparisons.
+    Attributes
+    ----------
+    path
+        The path from the context's root.
+    kind
+        The type of the file.
+    mode
+        The permission bits with setuid, setgid and sticky.
+    size
+        The size in bytes.
+    digest
+        The SHA-256 of the content; None for a path without content and for a file that is too large to read.
+    target
+        The target of a symlink.
+    stamp
+        The state of the file on disk (device, inode, size, times); comparisons ignore it.
     """
 
     path: str
@@ -34,53 +47,88 @@ class ContextFile:
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """A path of the context that is not what it was, and in which way."""
+    """A path of the build context that changed between two builds, and what changed about it."""
 
     path: str
     kind: ChangeKind
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
-    """A base image at the time of a build.
+class InputImage:
+    """An image that a build starts from or copies from, as it was at the time of the build.
 
-    `files` is a digest of its layers, "" where it is not known; the rest are those of its settings that
-    steps depend on.
+    Attributes
+    ----------
+    name
+        The name in the Dockerfile.
+    layers
+        A digest of the layers; "" if they are unknown.
+    environment, user, shell, workdir
+        The settings that steps depend on; `shell` is a JSON list.
+    triggers
+        The ONBUILD instructions.
     """
 
     name: str
-    files: str
+    layers: str
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     user: str = ""
     shell: str = ""
-    folder: str = "/"
+    workdir: str = "/"
     triggers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
-    """Everything that a build's cache keys depend on, as far as it can be known before the build.
+class BuildInputs:
+    """All inputs of a build's cache keys that can be known before the build.
 
-    `files` are the context's paths that COPY and ADD can reach, by path; `bases` the base images by the
-    names that the Dockerfile calls them; `platform` is None where it is not known; `engine` the engine's own
-    id, since each has a cache of its own; `merges` says that it makes layers of their own of linked COPYs.
+    Attributes
+    ----------
+    dockerfile
+        The parsed Dockerfile.
+    files
+        The paths of the context that COPY, ADD and bind mounts can reach.
+    images
+        The images that stages start from or copy from, by their names in the Dockerfile.
+    build_args
+        The build arguments.
+    target
+        The stage to build; None for the last one.
+    network
+        The network mode of RUN.
+    platform
+        The platform to build for; None if it is unknown.
+    no_cache
+        Whether the build runs without the cache.
+    engine
+        The ID of the engine: each engine has a separate cache.
+    merge_op
+        Whether the engine creates separate layers for `COPY --link` (BuildKit's MergeOp).
     """
 
     dockerfile: Dockerfile
     files: Mapping[str, ContextFile]
-    bases: Mapping[str, Base]
+    images: Mapping[str, InputImage]
     build_args: Mapping[str, str] = field(default_factory=dict[str, str])
     target: str | None = None
     network: str | None = None
     platform: str | None = None
     no_cache: bool = False
     engine: str = ""
-    merges: bool = False
+    merge_op: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class BuildRecord:
-    """A build with what it was made from: two of them are what `explain` compares."""
+    """A build with its inputs; `explain` compares two of them.
 
-    inputs: Inputs
+    Attributes
+    ----------
+    inputs
+        The inputs, read just before the build.
+    trace
+        What happened in the build.
+    """
+
+    inputs: BuildInputs
     trace: BuildTrace

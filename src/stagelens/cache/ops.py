@@ -1,8 +1,8 @@
-"""What BuildKit's graph holds of an instruction, as a text: two that make the same op have the same text.
+"""Read an instruction as the op that BuildKit makes of it: equal ops have equal text.
 
-BuildKit (frontend/dockerfile/dockerfile2llb) makes an op of every RUN, COPY, ADD and WORKDIR. What the op
-does not hold is in no cache key: how a path, a mount or a user was written, what a stage is called, which
-folder a file is copied from. The files that an op takes count by their content: see taken.py.
+BuildKit (frontend/dockerfile/dockerfile2llb) makes an op of every RUN, COPY, ADD and WORKDIR. Cache keys hold
+only the op. The notation of a path, mount or user, the name of a stage, and the folder of a copied file are
+not in it. Copied files count by their content: see context_files.py.
 """
 
 from __future__ import annotations
@@ -25,118 +25,146 @@ from stagelens.dockerfile import (
 
 _REMOTE = re.compile(r"^(https?://|git@|ssh://|git://)")
 _SYNONYMS = {"dst": "target", "destination": "target", "src": "source", "ro": "readonly", "rw": "readwrite"}
-# What holds where nothing is said, by the option's name.
+# The values of mount options that are left out.
 _DEFAULTS = {"type": "bind", "sharing": "shared"}
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What holds for an instruction where it stands; `values` are those of the variables."""
+class InstructionScope:
+    """The variables and settings that apply to an instruction.
 
-    values: Mapping[str, str]
+    Attributes
+    ----------
+    variables
+        The values of variables by name.
+    escape
+        The escape character of the Dockerfile.
+    workdir, user, shell
+        The current WORKDIR, USER and SHELL.
+    network
+        The network mode of the build.
+    """
+
+    variables: Mapping[str, str]
     escape: str
-    folder: str
+    workdir: str
     user: str = ""
     shell: Sequence[str] = ()
     network: str = "default"
 
-    def expanded(self, text: str) -> str:
-        """A word with its variables replaced; as it is written where that cannot be done."""
+    def expand(self, text: str) -> str:
+        """Replace the variables of a word; a word with invalid syntax stays as written."""
         try:
-            return expand(text, self.values, self.escape)
+            return expand(text, self.variables, self.escape)
         except ValueError:
             return text
 
 
-def clean(path: str) -> str:
-    """A path from its root, without a slash at either end; "." is the root itself."""
+@dataclass(frozen=True, slots=True)
+class Op:
+    """An instruction as BuildKit's graph holds it.
+
+    Attributes
+    ----------
+    text
+        The op as text, without the variables of a RUN: instructions with the same op have the same text.
+    sources
+        The paths and patterns that a COPY or ADD names, expanded.
+    urls
+        The URLs and Git repositories that an ADD names.
+    exclude
+        The patterns of `--exclude`.
+    parents
+        Whether a COPY has `--parents`.
+    mounts
+        The options of each `--mount` of a RUN, by their canonical names.
+    target
+        The path that a COPY, ADD or WORKDIR names, expanded.
+    linked
+        Whether a COPY or ADD may become a separate layer (`--link`).
+    by_content
+        Whether the engine may look up a RUN by the content of its parent's files. Engine 26 does so for a RUN
+        with a secret or SSH mount, because it treats that as a mount of the root.
+    """
+
+    text: str
+    sources: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    parents: bool = False
+    mounts: tuple[Mapping[str, str], ...] = ()
+    target: str = ""
+    linked: bool = False
+    by_content: bool = False
+
+
+def read_op(instruction: Instruction, scope: InstructionScope) -> Op:
+    """Read a RUN, COPY, ADD or WORKDIR with the variables and settings that apply to it."""
+    match instruction.keyword:
+        case "RUN":
+            return _run(instruction, scope)
+        case "WORKDIR":
+            return _workdir(instruction, scope)
+        case _:
+            return _copy(instruction, scope)
+
+
+def normalize_path(path: str) -> str:
+    """Normalize a path of the context, without a slash at either end; "." is the root."""
     return posixpath.normpath("/" + path).lstrip("/") or "."
 
 
-def rooted(folder: str, path: str) -> str:
-    """A path of the image, from its root, where `folder` is the one to begin from."""
-    return posixpath.normpath("/" + posixpath.join(folder, path).lstrip("/"))
+def absolute_path(workdir: str, path: str) -> str:
+    """Join a path of an image to the working folder and normalize it."""
+    return posixpath.normpath("/" + posixpath.join(workdir, path).lstrip("/"))
 
 
-def is_remote(source: str) -> bool:
-    """Whether what an ADD takes is an address."""
-    return _REMOTE.match(source) is not None
+def split_parents(source: str) -> tuple[str, str]:
+    """Split a source of `COPY --parents` at `/./` into a folder and the pattern of the paths to copy."""
+    folder, separator, pattern = source.partition("/./")
+    return (normalize_path(folder), normalize_path(pattern)) if separator else (".", normalize_path(source))
 
 
-def is_set(instruction: Instruction, flag: str) -> bool:
-    """Whether a flag that is true or false is true."""
-    value = instruction.flag(flag)
-    return value is not None and value.lower() in ("", "true")
+def context_path(source: str) -> str:
+    """Return the path or pattern of the context that includes every file of a `COPY --parents` source."""
+    folder, pattern = split_parents(source)
+    return folder if has_wildcards(pattern) else normalize_path(f"{folder}/{pattern}")
 
 
-def sources(instruction: Instruction, place: Place) -> list[str]:
-    """The paths and addresses that a COPY or ADD takes; here-documents are none."""
-    words = [word for word in _words(instruction)[:-1] if not is_heredoc_marker(word)]
-    return [place.expanded(word) for word in words]
+def _workdir(instruction: Instruction, scope: InstructionScope) -> Op:
+    target = scope.expand(instruction.arguments)
+    user = f" as {_owner(scope.user)}" if scope.user else ""
+    return Op(f"WORKDIR {absolute_path(scope.workdir, target)}{user}", target=target)
 
 
-def target(instruction: Instruction, place: Place) -> str:
-    """The folder or file that a COPY, ADD or WORKDIR names, with its variables replaced."""
-    words = [instruction.arguments] if instruction.keyword == "WORKDIR" else _words(instruction)
-    return place.expanded(words[-1])
-
-
-def pivot(source: str) -> tuple[str, str]:
-    """A source of a COPY --parents: the folder to begin from, and the pattern of the paths to keep."""
-    folder, cut, pattern = source.partition("/./")
-    return (clean(folder), clean(pattern)) if cut else (".", clean(source))
-
-
-def reach(source: str) -> str:
-    """The path or plain pattern of the context that holds all that a source of a COPY --parents may be."""
-    folder, pattern = pivot(source)
-    return folder if has_wildcards(pattern) else clean(f"{folder}/{pattern}")
-
-
-def mounts(instruction: Instruction) -> Iterator[dict[str, str]]:
-    """The options of each of a RUN's mounts, by their own names."""
-    for flag in instruction.flags:
-        if flag.name == "mount":
-            options = mount_options(flag.value or "")
-            yield {_SYNONYMS.get(name.strip(), name.strip()): value for name, value in options.items()}
-
-
-def by_content(instruction: Instruction) -> bool:
-    """Whether a RUN may be known by the content of what it begins from.
-
-    Engine 26 does that where a secret or a socket of SSH is mounted: to it the mount is one of the root.
-    """
-    return any(options.get("type") in ("secret", "ssh") for options in mounts(instruction))
-
-
-def op(instruction: Instruction, place: Place) -> str:
-    """The op of a RUN (without its variables), COPY, ADD or WORKDIR."""
-    match instruction.keyword:
-        case "RUN":
-            return _run(instruction, place)
-        case "WORKDIR":
-            user = f" as {_owner(place.user)}" if place.user else ""
-            return f"WORKDIR {rooted(place.folder, target(instruction, place))}{user}"
-        case _:
-            return _copy(instruction, place)
-
-
-def _run(instruction: Instruction, place: Place) -> str:
-    words, file = _command(instruction, place.shell)
-    flags = [f"--mount={text}" for text in sorted(_mount(each, place.folder) for each in mounts(instruction))]
+def _run(instruction: Instruction, scope: InstructionScope) -> Op:
+    mounts = tuple(_mounts(instruction))
+    words, file = _command(instruction, scope.shell)
+    flags = [f"--mount={text}" for text in sorted(_mount_text(each, scope.workdir) for each in mounts)]
     flags += [f.text for f in instruction.flags if f.name not in ("mount", "network", "security")]
     network = instruction.flag("network") or "default"
-    network = place.network if network == "default" else network
+    network = scope.network if network == "default" else network
     flags += [f"--network={network}"] if network != "default" else []
     security = instruction.flag("security") or "sandbox"
     flags += [f"--security={security}"] if security != "sandbox" else []
-    rest = [json.dumps(words, ensure_ascii=False), "in", place.folder]
-    user = ["as", place.user] if place.user else []
-    return " ".join(["RUN", *flags, *rest, *user]) + file
+    rest = [json.dumps(words, ensure_ascii=False), "in", scope.workdir]
+    user = ["as", scope.user] if scope.user else []
+    return Op(
+        " ".join(["RUN", *flags, *rest, *user]) + file,
+        mounts=mounts,
+        by_content=any(options.get("type") in ("secret", "ssh") for options in mounts),
+    )
+
+
+def _mounts(instruction: Instruction) -> Iterator[dict[str, str]]:
+    for flag in instruction.flags:
+        if flag.name == "mount":
+            options = mount_options(flag.value or "")
+            yield {_SYNONYMS.get(name, name): value for name, value in options.items()}
 
 
 def _command(instruction: Instruction, shell: Sequence[str]) -> tuple[Sequence[str], str]:
-    """What a RUN starts, and the file that is made for that, if any."""
+    """Return the command of a RUN, and the content of the script file that BuildKit creates for it."""
     if instruction.words is not None and not instruction.heredocs:
         return instruction.words, ""
     if not instruction.heredocs:
@@ -150,81 +178,89 @@ def _command(instruction: Instruction, shell: Sequence[str]) -> tuple[Sequence[s
     return [*shell, f"/dev/pipes/{first.name}"], f"\n{first.body}"
 
 
-def _mount(options: Mapping[str, str], folder: str) -> str:
-    """A mount without what is found by content: where its files are from."""
+def _mount_text(options: Mapping[str, str], workdir: str) -> str:
+    """Return a mount without the source of its files, which count by content."""
     kind = options.get("type", "bind")
-    place = options.get("target", "")
-    if kind == "secret" and not place:
-        place = f"/run/secrets/{posixpath.basename(options.get('id', ''))}"
-    defaults = _DEFAULTS | ({"id": posixpath.normpath(place)} if kind == "cache" else {})
-    known = ("from", "source", "target", "readonly", "readwrite", "required")
-    named = {name: value for name, value in options.items() if name not in known}
+    target = options.get("target", "")
+    if kind == "secret" and not target:
+        target = f"/run/secrets/{posixpath.basename(options.get('id', ''))}"
+    defaults = _DEFAULTS | ({"id": posixpath.normpath(target)} if kind == "cache" else {})
+    handled = ("from", "source", "target", "readonly", "readwrite", "required")
+    named = {name: value for name, value in options.items() if name not in handled}
     named |= {"mode": options["mode"].lstrip("0")} if "mode" in options else {}
-    kept = [f"{name}={value}" for name, value in named.items() if defaults.get(name) != value]
-    kept += ["required"] if _is_true(options.get("required", "false")) else []
+    words = [f"{name}={value}" for name, value in named.items() if defaults.get(name) != value]
+    words += ["required"] if _is_true(options.get("required", "false")) else []
     if kind in ("bind", "cache"):
         read_only = kind == "bind"
         if "readwrite" in options:
             read_only = not _is_true(options["readwrite"])
         elif "readonly" in options:
             read_only = _is_true(options["readonly"])
-        kept += ["readonly"] if read_only else []
-    place = place if place.startswith("/") else rooted(folder, place)
-    return ",".join([f"target={place}", *sorted(kept)])
+        words += ["readonly"] if read_only else []
+    target = target if target.startswith("/") else absolute_path(workdir, target)
+    return ",".join([f"target={target}", *sorted(words)])
 
 
-def _copy(instruction: Instruction, place: Place) -> str:
-    taken = sources(instruction, place)
-    remote = [source for source in taken if is_remote(source)]
-    local = [source for source in taken if not is_remote(source)]
-    parents = is_set(instruction, "parents")
-    names = [
-        "/./".join(pivot(source)) if parents else posixpath.basename("/" + clean(source)) for source in local
-    ]
-    # Only files are unpacked: what an address or a here-document gives is put there as it is.
-    keyword = instruction.keyword if local else "COPY"
-    flags = _copy_flags(instruction, place)
+def _copy(instruction: Instruction, scope: InstructionScope) -> Op:
+    words = instruction.words or split_whitespace(instruction.arguments)
+    named = [scope.expand(word) for word in words[:-1] if not is_heredoc_marker(word)]
+    target = scope.expand(words[-1])
+    parents = _is_set(instruction, "parents")
+    urls = [name for name in named if _REMOTE.match(name)]
+    sources = [name if parents else normalize_path(name) for name in named if not _REMOTE.match(name)]
+    names = ["/./".join(split_parents(s)) if parents else posixpath.basename("/" + s) for s in sources]
+    # ADD unpacks only local files, so without one it equals a COPY.
+    keyword = instruction.keyword if sources else "COPY"
+    flags = _copy_flags(instruction, scope)
     documents = [f"<<{heredoc.name}" for heredoc in instruction.heredocs]
-    bodies = [f"\n{_body(heredoc, place)}" for heredoc in instruction.heredocs]
-    words = [keyword, *flags, *remote, *names, *documents, _destination(instruction, place)]
-    return " ".join(words) + "".join(bodies)
+    bodies = [f"\n{_heredoc_file(heredoc, scope)}" for heredoc in instruction.heredocs]
+    return Op(
+        " ".join([keyword, *flags, *urls, *names, *documents, _destination(target, scope)]) + "".join(bodies),
+        sources=tuple(sources),
+        urls=tuple(urls),
+        exclude=tuple(scope.expand(f.value) for f in instruction.flags if f.name == "exclude" and f.value),
+        parents=parents,
+        target=target,
+        # BuildKit ignores --link together with --chmod.
+        linked=_is_set(instruction, "link") and not instruction.flag("chmod"),
+    )
 
 
-def _copy_flags(instruction: Instruction, place: Place) -> Iterator[str]:
-    if owner := place.expanded(instruction.flag("chown") or ""):
+def _copy_flags(instruction: Instruction, scope: InstructionScope) -> Iterator[str]:
+    if owner := scope.expand(instruction.flag("chown") or ""):
         yield f"--chown={_owner(owner)}"
-    if mode := place.expanded(instruction.flag("chmod") or ""):
+    if mode := scope.expand(instruction.flag("chmod") or ""):
         yield f"--chmod={mode.lstrip('0') or '0'}"
-    yield from (f"--{name}" for name in ("keep-git-dir", "parents") if is_set(instruction, name))
+    yield from (f"--{name}" for name in ("keep-git-dir", "parents") if _is_set(instruction, name))
     for flag in instruction.flags:
         if flag.name in ("exclude", "checksum", "unpack"):
-            yield f"--{flag.name}={place.expanded(flag.value or '')}"
+            yield f"--{flag.name}={scope.expand(flag.value or '')}"
 
 
 def _owner(text: str) -> str:
-    """USER[:GROUP] as numbers where BuildKit knows them without looking into the image."""
+    """Return USER[:GROUP] as numbers where BuildKit knows them without the files of the image."""
     parts = ("0" if part == "root" else part for part in text.split(":", 1))
     return ":".join(str(int(part)) if part.isdecimal() else part for part in parts)
 
 
-def _destination(instruction: Instruction, place: Place) -> str:
-    """Where a COPY puts things, from the root; a slash at its end says that it is a folder."""
-    written = target(instruction, place)
-    path = rooted(place.folder, written)
-    is_folder = written.endswith("/") or written in (".", "")
+def _destination(target: str, scope: InstructionScope) -> str:
+    """Return the absolute target of a COPY; a slash at the end marks a folder."""
+    path = absolute_path(scope.workdir, target)
+    is_folder = target.endswith("/") or target in (".", "")
     return f"{path}/" if is_folder and path != "/" else path
 
 
-def _body(heredoc: Heredoc, place: Place) -> str:
-    """A COPY's here-document as the file that it becomes."""
+def _heredoc_file(heredoc: Heredoc, scope: InstructionScope) -> str:
+    """Return the content of the file that a COPY creates from a here-document."""
     try:
-        return expand(heredoc.body, place.values, quotes="") if heredoc.expand else heredoc.body
+        return expand(heredoc.body, scope.variables, quotes="") if heredoc.expand else heredoc.body
     except ValueError:
         return heredoc.body
 
 
-def _words(instruction: Instruction) -> Sequence[str]:
-    return instruction.words or split_whitespace(instruction.arguments)
+def _is_set(instruction: Instruction, flag: str) -> bool:
+    value = instruction.flag(flag)
+    return value is not None and value.lower() in ("", "true")
 
 
 def _is_true(value: str) -> bool:

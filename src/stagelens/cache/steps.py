@@ -1,7 +1,7 @@
-"""What each step's cache key is made of besides the contents of files: a Dockerfile read as BuildKit runs it.
+"""Read a Dockerfile as the steps that BuildKit runs, with all inputs of their cache keys but file contents.
 
-A RUN's key holds its op and the whole environment, the ARGs so far included; that of the others holds their
-op, whose words have their variables replaced (see ops.py); and each holds the steps that it begins from.
+The key of a RUN holds its op and the whole environment, including the ARGs so far. The other keys hold just
+their op, whose words are already expanded (see ops.py). Each key holds the keys of the steps it builds on.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from stagelens.cache import ops
-from stagelens.cache.model import Base, Inputs, Key
+from stagelens.cache.model import BuildInputs, InputImage, StepId
+from stagelens.cache.ops import InstructionScope, Op, absolute_path, context_path, normalize_path, read_op
 from stagelens.dockerfile import (
     STEP_KEYWORDS,
     Dockerfile,
@@ -32,9 +32,16 @@ _DEFAULT_SHELL = json.dumps(["/bin/sh", "-c"])
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A value that steps see: from an ARG or ENV in `line`, or from the base image (`line` is None).
+    """A value that steps see.
 
-    `build_arg` says that the value was given for this build rather than in the Dockerfile.
+    Attributes
+    ----------
+    value
+        The value.
+    line
+        The line of the instruction that sets it; None for a value of the base image.
+    build_arg
+        Whether the value is a build argument rather than a value in the Dockerfile.
     """
 
     value: str
@@ -43,57 +50,97 @@ class Variable:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where a step's files come from besides the step it begins from.
+class StepSource:
+    """An origin of files that a step uses, other than the step it builds on.
 
-    Either `patterns` with those that `exclude` leaves out, of `stage`, by its index, which ends in `steps`;
-    of `image`, by name; or of the context where both are None. Or `remote`, an address. `parents` says that
-    the patterns are those of a COPY --parents.
+    The files are from a stage, from an image, from a URL, or else from the build context.
+
+    Attributes
+    ----------
+    patterns
+        The paths and patterns of the files.
+    exclude
+        The patterns of files that are left out.
+    parents
+        Whether the patterns belong to a `COPY --parents`.
+    stage
+        The index of the stage.
+    steps
+        The last steps of that stage.
+    image
+        The name of the image.
+    url
+        The URL that an ADD downloads.
     """
 
     patterns: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     parents: bool = False
     stage: int | None = None
-    steps: tuple[Key, ...] = ()
+    steps: tuple[StepId, ...] = ()
     image: str | None = None
-    remote: str | None = None
+    url: str | None = None
 
     @property
-    def of_context(self) -> bool:
-        """Whether its files are the build context's."""
+    def from_context(self) -> bool:
+        """Whether the files are from the build context."""
         return self.stage is None and self.image is None
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A step that BuildKit runs or takes from its cache; `key` is its stage's and instruction's index.
+class CacheStep:
+    """A step that BuildKit runs or takes from its cache.
 
-    `written` is the instruction as it is in the file, `op` what the cache knows of it. It begins from `base`,
-    an image's name or "scratch", or from a step; that and each `linked` COPY since then are its `parents`.
-    That itself begins from scratch. `settings` are the SHELL, USER and WORKDIR that its op may hold,
-    with the lines that set them. `by_content`: an engine may look only at what is in the files of what it
-    begins from. `triggers` are the ONBUILD instructions that ran before it, at its stage's begin.
+    Attributes
+    ----------
+    key
+        The indexes of the stage and the instruction.
+    line
+        The first line of the instruction.
+    keyword
+        The instruction's name in upper case.
+    written
+        The text of the instruction, whatever its layout.
+    op
+        The instruction as the cache sees it.
+    parents
+        The steps it builds on: one step, and each linked COPY after that.
+    base
+        The image it builds on, or "scratch"; None if it builds on a step.
+    variables
+        The variables that it sees: all for a RUN, else those that it mentions.
+    settings
+        The SHELL, USER and WORKDIR that the op may hold.
+    sources
+        The origins of files that it uses.
+    linked
+        Whether the engine creates it as a separate layer, on nothing.
+    triggers
+        The ONBUILD instructions that ran before it at the start of its stage.
     """
 
-    key: Key
+    key: StepId
     line: int
     keyword: str
     written: str
-    op: str
-    parents: tuple[Key, ...]
+    op: Op
+    parents: tuple[StepId, ...]
     base: str | None
     variables: Mapping[str, Variable] = field(default_factory=dict[str, Variable])
     settings: Mapping[str, Variable] = field(default_factory=dict[str, Variable])
-    sources: tuple[Source, ...] = ()
+    sources: tuple[StepSource, ...] = ()
     linked: bool = False
-    by_content: bool = False
     triggers: tuple[str, ...] = ()
 
     @property
-    def taken_from(self) -> tuple[Key, ...]:
-        """The steps of other stages that it takes files from."""
+    def source_steps(self) -> tuple[StepId, ...]:
+        """The steps of other stages that it copies files from."""
         return tuple(key for source in self.sources for key in source.steps)
+
+    def title(self, limit: int = 100) -> str:
+        """Return the instruction in one line of at most `limit` characters."""
+        text = " ".join(self.written.split())
+        return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 _SETTINGS = {"USER": Variable(""), "SHELL": Variable(_DEFAULT_SHELL), "WORKDIR": Variable("/")}
@@ -101,106 +148,100 @@ _SETTINGS = {"USER": Variable(""), "SHELL": Variable(_DEFAULT_SHELL), "WORKDIR":
 
 @dataclass(slots=True)
 class _State:
-    """What holds at a point of a stage; it changes with each instruction that is read.
+    """The state at a position in a stage; each instruction updates it.
 
-    Of an ENV and an ARG of one name the last one counts. `values` are those of `variables`, for words. A RUN
-    keeps all variables: `kept` are those as they were last kept, until another one is set.
+    The last ENV or ARG of a name wins. `values` has the values of `variables`. Every RUN stores all
+    variables: `shared` is one copy for all of them until the next change.
     """
 
     base: str | None = "scratch"
-    parents: tuple[Key, ...] = ()
+    parents: tuple[StepId, ...] = ()
     triggers: tuple[str, ...] = ()
     variables: dict[str, Variable] = field(default_factory=dict[str, Variable])
     settings: Mapping[str, Variable] = field(default_factory=lambda: _SETTINGS)
     values: dict[str, str] = field(default_factory=dict[str, str])
-    kept: Mapping[str, Variable] | None = None
+    shared: Mapping[str, Variable] | None = None
 
     def copy(self) -> _State:
-        """The same for a stage that begins from here."""
+        """Return a copy for a stage that builds on this one."""
         return replace(self, variables=dict(self.variables), values=dict(self.values))
 
-    def set(self, name: str, variable: Variable) -> None:
-        """What an ENV sets, or an ARG."""
-        self.variables.pop(name, None)  # their order counts, by when each was last set
+    def set_variable(self, name: str, variable: Variable) -> None:
+        """Set a variable, as ENV and ARG do."""
+        self.variables.pop(name, None)  # the order counts, by when each variable was last set
         self.variables[name] = variable
         self.values[name] = variable.value
-        self.kept = None
+        self.shared = None
 
-    def put(self, setting: str, value: str, line: int) -> None:
-        """What a USER, SHELL or WORKDIR sets."""
-        self.settings = {**self.settings, setting: Variable(value, line)}
+    def set_setting(self, name: str, value: str, line: int) -> None:
+        """Set a USER, SHELL or WORKDIR."""
+        self.settings = {**self.settings, name: Variable(value, line)}
 
-    def place(self, escape: str, network: str | None) -> ops.Place:
-        """The same for one instruction's op."""
-        user, shell, folder = (self.settings[name].value for name in ("USER", "SHELL", "WORKDIR"))
+    def scope(self, escape: str, network: str | None) -> InstructionScope:
+        """Return the scope of the next instruction."""
+        user, shell, workdir = (self.settings[name].value for name in ("USER", "SHELL", "WORKDIR"))
         words = cast("list[str]", json.loads(shell))
-        return ops.Place(self.values, escape, folder, user, words, network or "default")
+        return InstructionScope(self.values, escape, workdir, user, words, network or "default")
 
     def all_variables(self) -> Mapping[str, Variable]:
-        """All of them, as they are now."""
-        if self.kept is None:
-            self.kept = dict(self.variables)
-        return self.kept
+        """Return all variables as they are now."""
+        if self.shared is None:
+            self.shared = dict(self.variables)
+        return self.shared
 
 
-def read_steps(inputs: Inputs) -> tuple[Step, ...]:
-    """The steps of the stages that the target needs, in the order of the Dockerfile."""
-    reader = _Reader(inputs)
+def read_steps(inputs: BuildInputs) -> tuple[CacheStep, ...]:
+    """Return the steps of the stages that the target needs, in the order of the Dockerfile."""
+    reader = _StepReader(inputs)
     for index in inputs.dockerfile.needed_stages(inputs.target):
         reader.read(inputs.dockerfile.stages[index])
     return tuple(reader.steps)
 
 
 def context_sources(dockerfile: Dockerfile, build_args: Mapping[str, str], target: str | None) -> set[str]:
-    """Every path or pattern of the context that the needed stages name."""
-    inputs = Inputs(dockerfile, {}, {}, build_args, target)
-    found = (source for step in read_steps(inputs) for source in step.sources if source.of_context)
+    """Return every path or pattern of the context that the stages of a target name."""
+    inputs = BuildInputs(dockerfile, {}, {}, build_args, target)
+    sources = (source for step in read_steps(inputs) for source in step.sources if source.from_context)
     return {
-        ops.reach(pattern) if source.parents else pattern for source in found for pattern in source.patterns
+        context_path(pattern) if source.parents else pattern
+        for source in sources
+        for pattern in source.patterns
     }
 
 
-def base_names(dockerfile: Dockerfile, target: str | None) -> tuple[str, ...]:
-    """The images that the needed stages begin from or take files from, as the Dockerfile names them."""
+def image_names(dockerfile: Dockerfile, target: str | None) -> tuple[str, ...]:
+    """Return the names of the images that the stages of a target start from or copy from."""
     needed = dockerfile.needed_stages(target)
     names = [edge.source for edge in dockerfile.edges if edge.target in needed]
     return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
 
 
-class _Reader:
-    def __init__(self, inputs: Inputs) -> None:
+class _StepReader:
+    def __init__(self, inputs: BuildInputs) -> None:
         self._inputs = inputs
         self._escape = inputs.dockerfile.escape
         before = _State()
         for name, value in platform_arguments(inputs.platform).items():
-            before.set(name, Variable(value))
+            before.set_variable(name, Variable(value))
         for instruction in inputs.dockerfile.global_args:
             self._declare(instruction, before, {})
         self._globals = before.variables
-        self._edges: defaultdict[Key, list[StageEdge]] = defaultdict(list)
+        self._edges: defaultdict[StepId, list[StageEdge]] = defaultdict(list)
         for edge in inputs.dockerfile.edges:
             if edge.kind != "from":
                 self._edges[edge.target, edge.instruction].append(edge)
         self._ends: dict[int, _State] = {}
-        self.steps: list[Step] = []
+        self.steps: list[CacheStep] = []
 
     def read(self, stage: Stage) -> None:
         state = self._begin(stage)
         for instruction in stage.instructions[1:]:
             if instruction.keyword == "WORKDIR":
-                place = self._place(state)
-                written = place.expanded(instruction.arguments)
-                folder = ops.rooted(place.folder, written)
-                # BuildKit makes no step of one that leads to the root, which is always there.
-                if folder != "/":
-                    self._step(stage, instruction, state)
-                # A RUN is in the folder as it is written, if from the root.
-                seen = written if written.startswith("/") else folder
-                state.put("WORKDIR", seen, instruction.start_line)
+                self._workdir(stage, instruction, state)
             elif instruction.keyword in STEP_KEYWORDS:
-                self._step(stage, instruction, state)
+                self._add_step(stage, instruction, read_op(instruction, self._scope(state)), state)
             else:
-                self._setting(instruction, state)
+                self._read_setting(instruction, state)
         self._ends[stage.index] = state
 
     def _begin(self, stage: Stage) -> _State:
@@ -211,36 +252,44 @@ class _Reader:
             return state
         if stage.base.lower() == "scratch":
             return _State()
-        base = self._inputs.bases.get(stage.base) or Base(stage.base, "")
+        image = self._inputs.images.get(stage.base) or InputImage(stage.base, "")
         settings = {
-            "USER": Variable(base.user),
-            "SHELL": Variable(base.shell if base.shell not in ("", "[]") else _DEFAULT_SHELL),
-            "WORKDIR": Variable(base.folder),
+            "USER": Variable(image.user),
+            "SHELL": Variable(image.shell if image.shell not in ("", "[]") else _DEFAULT_SHELL),
+            "WORKDIR": Variable(image.workdir),
         }
-        state = _State(base=stage.base, settings=settings, triggers=base.triggers)
-        for name, value in base.environment.items():
-            state.set(name, Variable(value))
+        state = _State(base=stage.base, settings=settings, triggers=image.triggers)
+        for name, value in image.environment.items():
+            state.set_variable(name, Variable(value))
         return state
 
-    def _step(self, stage: Stage, instruction: Instruction, state: _State) -> None:
-        # Nothing is laid upon nothing: that is a COPY like another.
-        linked = (
-            self._inputs.merges and _is_linked(instruction) and bool(state.parents or state.base != "scratch")
-        )
-        place = self._place(state)
-        step = Step(
+    def _workdir(self, stage: Stage, instruction: Instruction, state: _State) -> None:
+        scope = self._scope(state)
+        op = read_op(instruction, scope)
+        workdir = absolute_path(scope.workdir, op.target)
+        # BuildKit makes no step of a WORKDIR that resolves to the root, which always exists.
+        if workdir != "/":
+            self._add_step(stage, instruction, op, state)
+        # A RUN sees an absolute path as written, not normalized.
+        seen = op.target if op.target.startswith("/") else workdir
+        state.set_setting("WORKDIR", seen, instruction.start_line)
+
+    def _add_step(self, stage: Stage, instruction: Instruction, op: Op, state: _State) -> None:
+        # On an empty base there is nothing to link to: that is an ordinary COPY.
+        on_files = bool(state.parents or state.base != "scratch")
+        linked = self._inputs.merge_op and op.linked and on_files
+        step = CacheStep(
             key=(stage.index, instruction.index),
             line=instruction.start_line,
             keyword=instruction.keyword,
             written=_written(instruction),
-            op=ops.op(instruction, place),
+            op=op,
             parents=() if linked else state.parents,
             base="scratch" if linked else state.base,
             linked=linked,
-            variables=self._seen(instruction, state),
-            settings=_settings(instruction, place, state),
-            sources=tuple(self._sources(stage, instruction, place)),
-            by_content=ops.by_content(instruction),
+            variables=_seen_variables(instruction, state),
+            settings=_seen_settings(instruction, op, state),
+            sources=tuple(self._sources(stage, instruction, op)),
             triggers=state.triggers,
         )
         self.steps.append(step)
@@ -250,72 +299,54 @@ class _Reader:
         else:
             state.parents, state.base = (step.key,), None
 
-    def _place(self, state: _State) -> ops.Place:
-        return state.place(self._escape, self._inputs.network)
+    def _scope(self, state: _State) -> InstructionScope:
+        return state.scope(self._escape, self._inputs.network)
 
-    def _setting(self, instruction: Instruction, state: _State) -> None:
+    def _read_setting(self, instruction: Instruction, state: _State) -> None:
         line = instruction.start_line
         match instruction.keyword:
             case "ENV":
+                scope = self._scope(state)
                 pairs = env_pairs(instruction.arguments, self._escape)
-                # Each sees what was before this ENV.
-                for name, value in [(name, self._expanded(value, state)) for name, value in pairs]:
-                    state.set(name, Variable(value, line))
+                # Each value sees the variables from before this ENV.
+                for name, value in [(name, scope.expand(value)) for name, value in pairs]:
+                    state.set_variable(name, Variable(value, line))
             case "ARG":
                 self._declare(instruction, state, self._globals)
             case "USER":
-                state.put("USER", self._expanded(instruction.arguments, state), line)
+                state.set_setting("USER", self._scope(state).expand(instruction.arguments), line)
             case "SHELL":
-                state.put("SHELL", json.dumps(instruction.words), line)
+                state.set_setting("SHELL", json.dumps(instruction.words), line)
             case _:
                 pass
 
-    def _declare(
-        self, instruction: Instruction, state: _State, before_stages: Mapping[str, Variable]
-    ) -> None:
-        given, line = self._inputs.build_args, instruction.start_line
+    def _declare(self, instruction: Instruction, state: _State, global_args: Mapping[str, Variable]) -> None:
+        build_args, line, scope = self._inputs.build_args, instruction.start_line, self._scope(state)
         for name, default in arg_defaults(instruction.arguments, self._escape):
-            if name in given:
-                state.set(name, Variable(given[name], line, build_arg=True))
+            if name in build_args:
+                state.set_variable(name, Variable(build_args[name], line, build_arg=True))
             elif default is not None:
-                state.set(name, Variable(self._expanded(default, state), line))
-            elif name in before_stages:
-                state.set(name, before_stages[name])
+                state.set_variable(name, Variable(scope.expand(default), line))
+            elif name in global_args:
+                state.set_variable(name, global_args[name])
 
-    def _expanded(self, text: str, state: _State) -> str:
-        return self._place(state).expanded(text)
-
-    def _seen(self, instruction: Instruction, state: _State) -> Mapping[str, Variable]:
-        if instruction.keyword == "RUN":
-            return state.all_variables()
-        mentioned = dict.fromkeys(_MENTIONED.findall(instruction.source))
-        return {name: state.variables[name] for name in mentioned if name in state.variables}
-
-    def _sources(self, stage: Stage, instruction: Instruction, place: ops.Place) -> Iterator[Source]:
+    def _sources(self, stage: Stage, instruction: Instruction, op: Op) -> Iterator[StepSource]:
         edges = iter(self._edges.get((stage.index, instruction.index), ()))
-        if instruction.keyword == "RUN":
-            for mount in ops.mounts(instruction):
-                source = Source(patterns=(ops.clean(mount.get("source", "")),))
-                if mount.get("from"):
-                    yield self._taken_from(next(edges), source)
-                elif mount.get("type", "bind") == "bind":
-                    yield source
-        elif instruction.keyword != "WORKDIR":
-            taken = ops.sources(instruction, place)
-            yield from (Source(remote=name) for name in taken if ops.is_remote(name))
-            parents = ops.is_set(instruction, "parents")
-            local = [name if parents else ops.clean(name) for name in taken if not ops.is_remote(name)]
-            exclude = tuple(
-                place.expanded(f.value) for f in instruction.flags if f.name == "exclude" and f.value
-            )
-            source = Source(tuple(local), exclude, parents)
-            edge = next(edges, None)
-            if edge is not None:
-                yield self._taken_from(edge, source)
-            elif local:
+        for mount in op.mounts:
+            source = StepSource(patterns=(normalize_path(mount.get("source", "")),))
+            if mount.get("from"):
+                yield self._with_origin(source, next(edges))
+            elif mount.get("type", "bind") == "bind":
                 yield source
+        yield from (StepSource(url=url) for url in op.urls)
+        source = StepSource(op.sources, op.exclude, op.parents)
+        edge = next(edges, None)
+        if edge is not None:
+            yield self._with_origin(source, edge)
+        elif op.sources:
+            yield source
 
-    def _taken_from(self, edge: StageEdge, source: Source) -> Source:
+    def _with_origin(self, source: StepSource, edge: StageEdge) -> StepSource:
         if isinstance(edge.source, str):
             return replace(source, image=edge.source)
         end = self._ends[edge.source]
@@ -323,26 +354,26 @@ class _Reader:
         return replace(source, stage=edge.source, steps=end.parents, image=image)
 
 
-def _is_linked(instruction: Instruction) -> bool:
-    """Whether a COPY is to stand beside what is below it; BuildKit does not heed that with --chmod."""
-    return ops.is_set(instruction, "link") and not instruction.flag("chmod")
-
-
 def _written(instruction: Instruction) -> str:
-    """The instruction's own words, whatever the layout of its lines."""
     flags = [flag.text for flag in instruction.flags]
     listed = None if instruction.words is None else json.dumps(instruction.words, ensure_ascii=False)
     first = " ".join([instruction.keyword, *flags, listed or instruction.arguments])
     return "\n".join([first, *(heredoc.content for heredoc in instruction.heredocs)])
 
 
-def _settings(instruction: Instruction, place: ops.Place, state: _State) -> Mapping[str, Variable]:
-    """Those that an op may hold: the folder that a WORKDIR makes belongs to the USER."""
+def _seen_variables(instruction: Instruction, state: _State) -> Mapping[str, Variable]:
+    if instruction.keyword == "RUN":
+        return state.all_variables()
+    mentioned = dict.fromkeys(_MENTIONED.findall(instruction.source))
+    return {name: state.variables[name] for name in mentioned if name in state.variables}
+
+
+def _seen_settings(instruction: Instruction, op: Op, state: _State) -> Mapping[str, Variable]:
+    """Return the settings that an op may hold: a folder that WORKDIR creates belongs to the USER."""
     if instruction.keyword == "RUN":
         shell = instruction.words is None or instruction.heredocs
         names = ("USER", "WORKDIR", "SHELL") if shell else ("USER", "WORKDIR")
     else:
-        relative = not ops.target(instruction, place).startswith("/")
         names = ("USER",) if instruction.keyword == "WORKDIR" else ()
-        names = (*names, "WORKDIR") if relative else names
+        names = names if op.target.startswith("/") else (*names, "WORKDIR")
     return {name: state.settings[name] for name in names}

@@ -99,7 +99,7 @@ def build_command(
     values = arguments(build_args)
     check_stages(file or context / "Dockerfile", values, target)
     engine = engine_commands.find()
-    history = cache.History()
+    history = cache.BuildHistory()
     before = history.last(context, target=target, dockerfile=file)
     with told_of_interrupts(), working(f"building {context}") as say:
         record = cache.record(
@@ -160,9 +160,9 @@ def told_of_interrupts() -> Generator[None]:
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 
-def _keep(history: cache.History, record: cache.BuildRecord, context: Path, file: Path | None) -> None:
+def _keep(history: cache.BuildHistory, record: cache.BuildRecord, context: Path, file: Path | None) -> None:
     try:
-        history.keep(record, context, dockerfile=file)
+        history.store(record, context, dockerfile=file)
     except OSError as error:
         note = f"note: the next --why cannot compare with this build: {error}"
         err.print(note, style="yellow", markup=False, soft_wrap=True)

@@ -8,14 +8,14 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from stagelens.cache import StepForecast, StepVerdict
+from stagelens.cache import StepReport
 from stagelens.cli.console import out
 from stagelens.text import inline
 
 _COLOURS = {"CACHED": "green", "ran": "yellow", "runs": "yellow", "depends": "cyan", "not reached": "dim"}
 
 
-def print_steps(steps: Iterable[StepVerdict | StepForecast], console: Console = out) -> None:
+def print_steps(steps: Iterable[StepReport], console: Console = out) -> None:
     """A line for each step, and below it why."""
     for step in steps:
         state = state_of(step)
@@ -26,13 +26,12 @@ def print_steps(steps: Iterable[StepVerdict | StepForecast], console: Console = 
         console.print(f"{'':>13}[dim]{_escaped(step.why)}[/dim]", soft_wrap=True)
 
 
-def state_of(step: StepVerdict | StepForecast) -> str:
+def state_of(step: StepReport) -> str:
     """The step's state as the docker command writes it."""
-    state = step.outcome if isinstance(step, StepVerdict) else step.expected
-    return "CACHED" if state == "cached" else state
+    return "CACHED" if step.outcome == "cached" else step.outcome
 
 
-def as_json(steps: Iterable[StepVerdict | StepForecast]) -> list[dict[str, Any]]:
+def as_json(steps: Iterable[StepReport]) -> list[dict[str, Any]]:
     """The same for programs."""
     return [
         {

@@ -31,7 +31,7 @@ def why_command(
     now = cache.read_inputs(
         context, dockerfile=file, target=target, build_args=arguments(build_args), engine=engine
     )
-    before = cache.History().last(context, target=target, dockerfile=file)
+    before = cache.BuildHistory().last(context, target=target, dockerfile=file)
     if before is None:
         raise StagelensError(
             "No earlier build of this folder is known to compare with.",
@@ -43,5 +43,5 @@ def why_command(
         print_json(verdicts.as_json(steps))
         return
     verdicts.print_steps(steps)
-    running = sum(step.expected == "runs" for step in steps)
+    running = sum(step.outcome == "runs" for step in steps)
     out.print(f"{running} of {len(steps)} steps would run again")

@@ -10,7 +10,7 @@ import gettext as _gettext
 from functools import cache
 from pathlib import Path
 
-from stagelens.cache.sentence import Reason
+from stagelens.cache import Reason
 from stagelens.errors import StagelensError
 from stagelens.settings import Settings
 
@@ -61,7 +61,7 @@ def gettext(text: str, code: str | None = None, /, **values: object) -> str:
 
 def told(reason: Reason, code: str | None = None, /) -> str:
     """Why a step ran or came from the cache, in the language."""
-    return reason.told(_catalogue(code or language()).gettext)
+    return reason.render(_catalogue(code or language()).gettext)
 
 
 def ngettext(one: str, many: str, count: int, code: str | None = None, /, **values: object) -> str:

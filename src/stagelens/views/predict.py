@@ -8,15 +8,15 @@ import traitlets as t
 
 from stagelens import text
 from stagelens.cache import (
+    BuildInputs,
     BuildRecord,
-    Inputs,
-    Marked,
+    MarkedPrediction,
     MarkedStep,
+    PredictableStep,
     Prediction,
-    Question,
     forecast,
-    mark,
-    questions,
+    mark_prediction,
+    predictable_steps,
 )
 from stagelens.views import i18n, why
 from stagelens.views.base import STATIC, View
@@ -44,12 +44,12 @@ class PredictCache(View):
     result = t.List().tag(sync=True)
     score = t.Int(-1).tag(sync=True)
 
-    def __init__(self, before: BuildRecord | None, now: Inputs, **traits: Any) -> None:
+    def __init__(self, before: BuildRecord | None, now: BuildInputs, **traits: Any) -> None:
         """`before` is the build to compare with, `now` what the next one is made from."""
         self._before = before
         self._now = now
-        self._asked = questions(now)
-        self._marked: Marked | None = None
+        self._asked = predictable_steps(now)
+        self._marked: MarkedPrediction | None = None
         rows = [_question(question) for question in self._asked]
         super().__init__(questions=rows, choices=[True] * len(rows), **traits)
 
@@ -75,19 +75,19 @@ class PredictCache(View):
         return why.WhyView(forecast(self._before, self._now), language=self.language)
 
     @property
-    def marked(self) -> Marked | None:
+    def marked(self) -> MarkedPrediction | None:
         """The result, once there is one."""
         return self._marked
 
     def mark(self, after: BuildRecord) -> PredictCache:
         """Hold the marks against a build; the view shows the result from then on."""
-        self._marked = mark(self.prediction, self._before, after)
+        self._marked = mark_prediction(self.prediction, self._before, after)
         with self.hold_sync():
             self._show(self._marked)
             self.score = self._marked.score
         return self
 
-    def _show(self, marked: Marked) -> None:
+    def _show(self, marked: MarkedPrediction) -> None:
         self.result = [_result(row, self.language) for row in marked.rows]
 
     @t.observe("language")
@@ -101,7 +101,7 @@ class PredictCache(View):
             marks = [(self._said(cached), question) for question, cached in pairs]
             return self._render(TEMPLATES / "predict_cache.html", marks=marks, rows=None)
         rows = [
-            why.row(row.verdict, self.language) | {"right": row.right, "note": self._note(row)}
+            why.row(row.report, self.language) | {"right": row.right, "note": self._note(row)}
             for row in self._marked.rows
         ]
         return self._render(TEMPLATES / "predict_cache.html", rows=rows, score=self._score(self._marked))
@@ -125,13 +125,13 @@ class PredictCache(View):
 
     def _told(self, row: MarkedStep) -> str:
         sign = self.say("right") if row.right else self.say("wrong")
-        return f"{sign}, {self._note(row)}\n{why.line(row.verdict, self.language)}"
+        return f"{sign}, {self._note(row)}\n{why.line(row.report, self.language)}"
 
-    def _score(self, marked: Marked) -> str:
+    def _score(self, marked: MarkedPrediction) -> str:
         return self.say("{right} of {all} right", right=marked.score, all=marked.total)
 
 
-def _question(question: Question) -> dict[str, Any]:
+def _question(question: PredictableStep) -> dict[str, Any]:
     return {
         "stage": question.stage,
         "line": question.line,
@@ -141,7 +141,7 @@ def _question(question: Question) -> dict[str, Any]:
 
 
 def _result(row: MarkedStep, language: str) -> dict[str, Any]:
-    verdict = row.verdict
+    verdict = row.report
     return {
         "stage": verdict.stage,
         "line": verdict.line,

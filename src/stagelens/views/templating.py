@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stagelens import text
-from stagelens.cache.sentence import Reason
+from stagelens.cache import Reason
 from stagelens.humanize import format_size
 from stagelens.views import i18n
 

@@ -6,17 +6,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from stagelens import text
-from stagelens.cache import StepForecast, StepVerdict
+from stagelens.cache import StepReport
 from stagelens.views import i18n, templating
 from stagelens.views.templating import TEMPLATES
 
-Step = StepVerdict | StepForecast
-
 
 class WhyView:
-    """The verdicts of `stagelens.explain`, or the steps of `stagelens.cache.forecast`, a row each."""
+    """The reports of `stagelens.explain` or `stagelens.cache.forecast`, with a row for each step."""
 
-    def __init__(self, steps: Iterable[Step], *, language: str | None = None) -> None:
+    def __init__(self, steps: Iterable[StepReport], *, language: str | None = None) -> None:
         """`language`: "en" or "ko"; the chosen one unless given."""
         self._steps = tuple(steps)
         self._language = i18n.known(language or i18n.language())
@@ -32,20 +30,20 @@ class WhyView:
         return "\n".join(line(step, self._language) for step in self._steps)
 
 
-def row(step: Step, language: str) -> dict[str, Any]:
+def row(step: StepReport, language: str) -> dict[str, Any]:
     """Return what the template's `reasons` prints of a step."""
-    return {"step": step, "state": _state(step), "word": state(step, language)}
+    return {"step": step, "state": step.outcome, "word": state(step, language)}
 
 
-def line(step: Step, language: str) -> str:
+def line(step: StepReport, language: str) -> str:
     """The step in plain text: its state and instruction, and below them why."""
     at = i18n.gettext("line {line}", language, line=step.line)
     told = text.inline(i18n.told(step.reason, language))
     return f"{state(step, language):>8}  {at:<8} {text.inline(step.title)}\n{'':>10}{told}"
 
 
-def state(step: Step, language: str) -> str:
-    """What became of the step, or what is expected; CACHED is docker's own word."""
+def state(step: StepReport, language: str) -> str:
+    """Return the word for what a step did or will do; CACHED is docker's word."""
 
     def say(word: str) -> str:
         return i18n.gettext(word, language)
@@ -57,8 +55,4 @@ def state(step: Step, language: str) -> str:
         "depends": say("depends"),
         "not reached": say("not reached"),
     }
-    return words[_state(step)]
-
-
-def _state(step: Step) -> str:
-    return step.outcome if isinstance(step, StepVerdict) else step.expected
+    return words[step.outcome]

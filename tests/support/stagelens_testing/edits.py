@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import stagelens
-from stagelens.cache import StepForecast, StepVerdict, forecast, read_inputs
+from stagelens.cache import StepReport, forecast, read_inputs
 from stagelens.engine import Engine
 
 Edit = Callable[[Path], object]
@@ -35,7 +35,7 @@ def both(*edits: Edit) -> Edit:
 
 def built_twice(
     engine: Engine, folder: Path, unique: str, text: str, edit: Edit
-) -> tuple[tuple[StepForecast, ...], tuple[StepVerdict, ...]]:
+) -> tuple[tuple[StepReport, ...], tuple[StepReport, ...]]:
     """Build a Dockerfile beside some files, edit, foretell, and build again; UNIQUE in it is replaced."""
     for path in ("f", "d/f", "app-linux"):
         (folder / path).parent.mkdir(exist_ok=True)

@@ -17,7 +17,7 @@ _METHODS = [
     ("templates/**.html", "jinja2.ext:babel_extract"),
     ("*.py", "python"),
 ]
-_KEYWORDS = {"t": None, "tn": (1, 2), "say": None, "count": (1, 2)}
+_KEYWORDS = {"t": None, "tn": (1, 2), "say": None, "sentence": None, "count": (1, 2)}
 
 
 def texts() -> Catalog:

@@ -1,4 +1,4 @@
-"""The last build of each project, kept between runs of the program, so that the next one can be explained."""
+"""Store the last build of each project on disk, so that a later process can explain the next one."""
 
 from __future__ import annotations
 
@@ -12,22 +12,28 @@ from pathlib import Path
 from typing import Any
 
 from stagelens.builds import BuildTrace, Vertex
-from stagelens.cache.manifest import digests
-from stagelens.cache.model import Base, BuildRecord, ContextFile, Inputs
+from stagelens.cache.context_files import digest_cache
+from stagelens.cache.model import BuildInputs, BuildRecord, ContextFile, InputImage
 from stagelens.dockerfile import DockerfileError, parse
 from stagelens.paths import replacing, state_dir
 
-_VERSION = 3
+_VERSION = 4
 _MAX_PROJECTS = 50
 _MAX_BYTES = 64 * 1024**2
-_ASKED = ("target", "network", "platform", "no_cache", "engine", "merges")
-_TOLD = ("backend", "image_id", "tags", "started", "completed", "context_bytes", "missing")
+_INPUT_FIELDS = ("target", "network", "platform", "no_cache", "engine", "merge_op")
+_TRACE_FIELDS = ("backend", "image_id", "tags", "started", "completed", "context_bytes", "missing")
 
 
-class History:
-    """A file for each project, target and Dockerfile in the user's state folder; the oldest ones go.
+class BuildHistory:
+    """The last build of each project, target and Dockerfile, stored in the user's state folder.
 
-    The files hold build arguments, so only their owner can read them. Logs are not kept.
+    Only the owner can read the files, because they hold build arguments. Logs are not stored. The oldest
+    projects are deleted.
+
+    Parameters
+    ----------
+    folder
+        The folder of the files; by default one in the user's state folder.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -36,23 +42,50 @@ class History:
     def last(
         self, context: str | Path, *, target: str | None = None, dockerfile: str | Path | None = None
     ) -> BuildRecord | None:
-        """The project's last build that was kept; None where there is none that can be read."""
+        """Return the last stored build of a project.
+
+        Parameters
+        ----------
+        context
+            The folder of the build context.
+        target
+            The stage that was built.
+        dockerfile
+            The path of the Dockerfile; by default `Dockerfile` in the context.
+
+        Returns
+        -------
+        BuildRecord or None
+            The build; None if no readable one is stored.
+        """
         path = self._path(context, target, dockerfile)
         try:
             if path.stat().st_size > _MAX_BYTES:
                 return None
             record = _from_json(json.loads(path.read_text(encoding="ascii")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, DockerfileError):
-            return None  # what cannot be read explains nothing, and the next build replaces it
-        digests.learn(record.inputs.files.values())
+            return None  # the next build replaces the unreadable file
+        digest_cache.add(record.inputs.files.values())
         return record
 
-    def keep(self, record: BuildRecord, context: str | Path, *, dockerfile: str | Path | None = None) -> None:
-        """Make `record` the project's last build.
+    def store(
+        self, record: BuildRecord, context: str | Path, *, dockerfile: str | Path | None = None
+    ) -> None:
+        """Store a build as the last one of a project.
+
+        Parameters
+        ----------
+        record
+            The build.
+        context
+            The folder of the build context.
+        dockerfile
+            The path of the Dockerfile; by default `Dockerfile` in the context.
 
         Raises
         ------
-        OSError: the state folder cannot be written.
+        OSError
+            If the state folder cannot be written.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(context, record.inputs.target, dockerfile)
@@ -61,18 +94,18 @@ class History:
         self._drop_oldest()
 
     def _path(self, context: str | Path, target: str | None, dockerfile: str | Path | None) -> Path:
-        # Path.resolve raises where links go in a circle; that is for the build to tell.
+        # Path.resolve raises for a loop of symlinks, which the build should report.
         folder = os.path.realpath(context)
         file = os.path.realpath(dockerfile) if dockerfile else f"{folder}/Dockerfile"
         key = "\0".join([folder, file, target or ""])
         return self._folder / f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.json"
 
     def _drop_oldest(self) -> None:
-        kept: list[tuple[float, Path]] = []
+        stored: list[tuple[float, Path]] = []
         for path in self._folder.glob("*.json"):
-            with suppress(OSError):  # another program may have dropped it
-                kept.append((path.stat().st_mtime, path))
-        for _, path in sorted(kept, reverse=True)[_MAX_PROJECTS:]:
+            with suppress(OSError):  # another program may have deleted it
+                stored.append((path.stat().st_mtime, path))
+        for _, path in sorted(stored, reverse=True)[_MAX_PROJECTS:]:
             path.unlink(missing_ok=True)
 
 
@@ -83,9 +116,9 @@ def _to_json(record: BuildRecord) -> dict[str, Any]:
         "dockerfile": {"path": inputs.dockerfile.path, "text": inputs.dockerfile.text},
         "build_args": dict(inputs.build_args),
         "files": [[*asdict(file).values()] for file in inputs.files.values()],
-        "bases": {name: asdict(base) for name, base in inputs.bases.items()},
-        "asked": {name: getattr(inputs, name) for name in _ASKED},
-        "told": {name: getattr(trace, name) for name in _TOLD},
+        "images": {name: asdict(image) for name, image in inputs.images.items()},
+        "inputs": {name: getattr(inputs, name) for name in _INPUT_FIELDS},
+        "trace": {name: getattr(trace, name) for name in _TRACE_FIELDS},
         "vertices": [asdict(replace(vertex, logs=())) for vertex in trace.vertices],
     }
 
@@ -96,22 +129,22 @@ def _from_json(value: Mapping[str, Any]) -> BuildRecord:
     build_args = dict(value["build_args"])
     dockerfile = parse(value["dockerfile"]["text"], value["dockerfile"]["path"], build_args)
     files = [ContextFile(*row) for row in value["files"]]
-    inputs = Inputs(
+    inputs = BuildInputs(
         dockerfile,
         files={file.path: file for file in files},
-        bases={name: _base(fields) for name, fields in value["bases"].items()},
+        images={name: _image(fields) for name, fields in value["images"].items()},
         build_args=build_args,
-        **{name: value["asked"][name] for name in _ASKED},
+        **{name: value["inputs"][name] for name in _INPUT_FIELDS},
     )
-    told: dict[str, Any] = {name: value["told"][name] for name in _TOLD}
-    told |= {name: tuple(told[name]) for name in ("tags", "missing")}
+    trace: dict[str, Any] = {name: value["trace"][name] for name in _TRACE_FIELDS}
+    trace |= {name: tuple(trace[name]) for name in ("tags", "missing")}
     vertices = tuple(_vertex(fields) for fields in value["vertices"])
-    return BuildRecord(inputs, BuildTrace(dockerfile, vertices, target=inputs.target, **told))
+    return BuildRecord(inputs, BuildTrace(dockerfile, vertices, target=inputs.target, **trace))
 
 
-def _base(fields: Mapping[str, Any]) -> Base:
+def _image(fields: Mapping[str, Any]) -> InputImage:
     lists: dict[str, Any] = {"triggers": tuple(fields["triggers"])}
-    return Base(**{**fields, **lists})
+    return InputImage(**{**fields, **lists})
 
 
 def _vertex(fields: Mapping[str, Any]) -> Vertex:

@@ -1,4 +1,4 @@
-"""Random edits to a real project on a real engine: verdicts agree with the trace and name what was edited."""
+"""Edit a real project at random on a real engine: reports agree with the trace and name the edits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import stagelens
-from stagelens.cache import BuildRecord, StepVerdict, forecast, read_inputs
+from stagelens.cache import BuildRecord, StepReport, forecast, read_inputs
 from stagelens.engine import Engine
 
 pytestmark = pytest.mark.engine
@@ -42,7 +42,7 @@ FILES = ("list", "notes", "main/a.c", "main/b.c", "doc1/x.md", "doc2/y.md", "run
 
 
 class Project:
-    """A project whose edits always give something that no engine has seen before."""
+    """A project whose edits always produce content that no engine has cached."""
 
     def __init__(self, folder: Path, unique: str) -> None:
         self.folder = folder
@@ -63,7 +63,7 @@ class Project:
         return secrets.token_hex(8)
 
     def edit(self, chance: random.Random) -> set[str]:
-        """Edit a file or two with content of the same length; the names of those that a step takes."""
+        """Edit one or two files with content of equal length; return the names of those that a step uses."""
         names = chance.sample(FILES, chance.choice([1, 1, 2]))
         for name in names:
             self.write(name, self.fresh())
@@ -79,7 +79,7 @@ class Project:
         return {name}
 
     def chmod(self, chance: random.Random) -> set[str]:
-        # With new content: these permissions on the old content may be known.
+        # With new content: the engine may have cached these permissions on the old content.
         self.write("main/a.c", self.fresh())
         (self.folder / "main/a.c").chmod(chance.choice([0o600, 0o755]))
         return {"main/a.c"}
@@ -121,34 +121,34 @@ def test_random_edits_are_explained(
         edit = chance.choice(edits)
         edited = edit(chance) if number else set()
         now = read_inputs(tmp_path, engine=engine, build_args=project.arguments)
-        told = forecast(before, now)
+        expected = forecast(before, now)
         after = stagelens.record(tmp_path, engine=engine, build_args=project.arguments, tags=[f"{unique}:x"])
-        verdicts = stagelens.explain(before, after)
+        reports = stagelens.explain(before, after)
         label = f"seed {seed}, build {number}, {edit.__name__} {sorted(edited)}:\n" + "\n".join(
-            map(str, verdicts)
+            map(str, reports)
         )
-        _agrees_with_the_trace(after, verdicts, label)
+        _agrees_with_the_trace(after, reports, label)
         if before is not None:
-            _explains(verdicts, edited, label)
-            for step, verdict in zip(told, verdicts, strict=True):
-                expected = {"cached": {"cached"}, "runs": {"ran"}, "depends": {"cached", "ran"}}
-                assert verdict.outcome in expected[step.expected], f"{label}\nforecast {step}"
+            _explains(reports, edited, label)
+            for step, report in zip(expected, reports, strict=True):
+                allowed = {"cached": {"cached"}, "runs": {"ran"}, "depends": {"cached", "ran"}}
+                assert report.outcome in allowed[step.outcome], f"{label}\nforecast {step}"
         before = after
 
 
-def _agrees_with_the_trace(record: BuildRecord, verdicts: tuple[StepVerdict, ...], label: str) -> None:
-    for verdict in verdicts:
-        vertex = record.trace.vertex(*verdict.key)
+def _agrees_with_the_trace(record: BuildRecord, reports: tuple[StepReport, ...], label: str) -> None:
+    for report in reports:
+        vertex = record.trace.vertex(*report.key)
         assert vertex is not None, label
-        assert verdict.outcome == ("cached" if vertex.cached else "ran"), label
-        assert bool(verdict.causes) == (verdict.outcome == "ran"), label
+        assert report.outcome == ("cached" if vertex.cached else "ran"), label
+        assert bool(report.causes) == (report.outcome == "ran"), label
 
 
-def _explains(verdicts: tuple[StepVerdict, ...], edited: set[str], label: str) -> None:
-    causes = [cause for verdict in verdicts for cause in verdict.causes]
+def _explains(reports: tuple[StepReport, ...], edited: set[str], label: str) -> None:
+    causes = [cause for report in reports for cause in report.causes]
     assert not {"dropped", "first", "unfinished"} & {cause.kind for cause in causes}, label
     assert {change.path for cause in causes for change in cause.changes} == edited, label
-    first = next((verdict for verdict in verdicts if verdict.outcome == "ran"), None)
+    first = next((report for report in reports if report.outcome == "ran"), None)
     if first is None:
         return
     assert first.root == first.key, label
@@ -156,7 +156,7 @@ def _explains(verdicts: tuple[StepVerdict, ...], edited: set[str], label: str) -
     assert bool(first.files) == bool(edited), label
 
 
-def test_a_stage_that_runs_again_with_the_same_result_leaves_the_copy_cached(
+def test_rerun_stage_with_the_same_result_leaves_the_copy_cached(
     engine: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:
     project = Project(tmp_path, unique)
@@ -166,11 +166,11 @@ def test_a_stage_that_runs_again_with_the_same_result_leaves_the_copy_cached(
     project.write("notes", project.fresh())
     after = stagelens.record(tmp_path, engine=engine, tags=[f"{unique}:x"])
     copies = [v for v in stagelens.explain(whole, after) if "--from=builder" in v.title]
-    assert [verdict.outcome for verdict in copies] == ["cached", "cached"]
-    assert "ran again and gave the same files" in copies[0].why
+    assert [report.outcome for report in copies] == ["cached", "cached"]
+    assert "ran again and produced the same files" in copies[0].why
 
 
-def test_a_base_image_that_is_replaced_while_it_builds_counts_as_it_was(
+def test_base_image_replaced_during_the_build_counts_as_before(
     engine: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:
     ids: list[str] = []
@@ -186,10 +186,10 @@ def test_a_base_image_that_is_replaced_while_it_builds_counts_as_it_was(
 
     record = stagelens.record(tmp_path, engine=engine, tags=[f"{unique}:x"], on_vertex=replace)
     assert engine.api.inspect_image(f"{unique}-base")["Id"] == ids[1]
-    assert record.inputs.bases[f"{unique}-base"].environment["CONTENT"] == "one"
+    assert record.inputs.images[f"{unique}-base"].environment["CONTENT"] == "one"
 
 
-def test_another_base_image_of_the_same_name_is_found(
+def test_new_base_image_of_the_same_name_is_a_cause(
     engine: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:
     base, project = tmp_path / "base", tmp_path / "project"

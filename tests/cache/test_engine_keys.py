@@ -1,4 +1,4 @@
-"""What counts for the engine's cache and what does not, held to a real engine edit by edit."""
+"""Compare with a real engine, edit by edit, what counts for its cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stagelens.engine import Engine
 
 pytestmark = pytest.mark.engine
 
-# What follows the first step, an edit, the lines that run again, and the kinds of causes of the first one.
+# The instructions after the first step, an edit, the lines that run again, and the first line's causes.
 EDITS: dict[str, tuple[str, Edit, list[int], list[str]]] = {
     "the USER that a WORKDIR's folder belongs to": (
         "USER 1\nWORKDIR /w\nCOPY f /\n",
@@ -201,15 +201,15 @@ EDITS: dict[str, tuple[str, Edit, list[int], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_an_edit_counts_as_it_does_for_the_engine(
+def test_edit_counts_as_it_does_for_the_engine(
     engine: Engine, tmp_path: Path, unique: str, clean: object, name: str
 ) -> None:
     text, edit, ran, kinds = EDITS[name]
-    # A step of its own before the others: nothing is known of them from elsewhere.
+    # A unique first step: the engine has no results of the others from other tests.
     dockerfile = f"FROM diamol/base\nRUN echo UNIQUE\n{text}"
-    told, verdicts = built_twice(engine, tmp_path, unique, dockerfile, edit)
-    label = "\n".join(map(str, verdicts))
-    assert [verdict.line for verdict in verdicts if verdict.outcome == "ran"] == ran, label
-    causes = next((verdict.causes for verdict in verdicts if verdict.outcome == "ran"), ())
+    expected, reports = built_twice(engine, tmp_path, unique, dockerfile, edit)
+    label = "\n".join(map(str, reports))
+    assert [report.line for report in reports if report.outcome == "ran"] == ran, label
+    causes = next((report.causes for report in reports if report.outcome == "ran"), ())
     assert [cause.kind for cause in causes] == kinds, label
-    assert [step.line for step in told if step.expected != "cached"] == ran, "\n".join(map(str, told))
+    assert [step.line for step in expected if step.outcome != "cached"] == ran, "\n".join(map(str, expected))

@@ -1,4 +1,4 @@
-"""Which files of a context each instruction takes, and what their digests stand for."""
+"""Read, select and compare the files of a context."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from stagelens.cache import ContextFile, Inputs
-from stagelens.cache.manifest import Digests, read_manifest
+from stagelens.cache import BuildInputs, ContextFile
+from stagelens.cache.context_files import DigestCache, compare_files, read_context_files, select_files
 from stagelens.cache.steps import context_sources, read_steps
-from stagelens.cache.taken import changes, files_of
 from stagelens.dockerfile import parse
 
 FILES = ("a.txt", "b.txt", "c.md", "src/main.c", "src/lib/x.c", "src/lib/y.h", "other/z.c", "skipped/s")
@@ -31,17 +30,17 @@ def context(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def manifest(context: Path, *sources: str) -> Mapping[str, ContextFile]:
-    return read_manifest(context, "Dockerfile", sources)
+def read(context: Path, *sources: str) -> Mapping[str, ContextFile]:
+    return read_context_files(context, "Dockerfile", sources)
 
 
-def taken(context: Path, *instructions: str, build_args: dict[str, str] | None = None) -> list[str]:
-    """What the last of these instructions takes; folders left out."""
+def selected(context: Path, *instructions: str, build_args: dict[str, str] | None = None) -> list[str]:
+    """Return the paths that the last instruction selects, without folders."""
     text = "\n".join(["FROM scratch AS earlier", "COPY a.txt /", "FROM scratch", *instructions])
     dockerfile = parse(text)
-    files = manifest(context, *context_sources(dockerfile, build_args or {}, None))
-    steps = read_steps(Inputs(dockerfile, files, {}, build_args or {}))
-    return sorted(file.path for file in files_of(steps[-1], files).values() if file.kind != "dir")
+    files = read(context, *context_sources(dockerfile, build_args or {}, None))
+    steps = read_steps(BuildInputs(dockerfile, files, {}, build_args or {}))
+    return sorted(file.path for file in select_files(steps[-1], files).values() if file.kind != "dir")
 
 
 @pytest.mark.parametrize(
@@ -73,30 +72,30 @@ def taken(context: Path, *instructions: str, build_args: dict[str, str] | None =
         ("RUN --mount=type=bind,from=earlier,target=/m true", []),
     ],
 )
-def test_an_instruction_takes(context: Path, instruction: str, expected: list[str]) -> None:
-    assert taken(context, instruction) == expected
+def test_files_selected_by_an_instruction(context: Path, instruction: str, expected: list[str]) -> None:
+    assert selected(context, instruction) == expected
 
 
-def test_a_dot_takes_all_but_the_ignored(context: Path) -> None:
+def test_dot_selects_all_but_ignored_files(context: Path) -> None:
     links = ["link", "src/inner", "up"]
-    assert taken(context, "COPY . .") == sorted([*FILES[:-1], *links])
+    assert selected(context, "COPY . .") == sorted([*FILES[:-1], *links])
 
 
 def test_variables_in_sources_are_replaced(context: Path) -> None:
-    assert taken(context, "ENV NAME=a", "COPY ${NAME}.txt /") == ["a.txt"]
+    assert selected(context, "ENV NAME=a", "COPY ${NAME}.txt /") == ["a.txt"]
     lines = ("ARG NAME=a", "COPY ${NAME:-x}.txt /")
-    assert taken(context, *lines, build_args={"NAME": "b"}) == ["b.txt"]
+    assert selected(context, *lines, build_args={"NAME": "b"}) == ["b.txt"]
 
 
-def test_only_what_the_needed_stages_name_is_read(context: Path) -> None:
-    assert set(manifest(context, "src/lib/x.c")) == {"src", "src/lib", "src/lib/x.c"}
-    assert manifest(context) == {}
+def test_only_named_paths_are_read(context: Path) -> None:
+    assert set(read(context, "src/lib/x.c")) == {"src", "src/lib", "src/lib/x.c"}
+    assert read(context) == {}
 
 
-def test_a_change_of_content_type_mode_or_target_is_seen_and_a_touch_is_not(context: Path) -> None:
-    before = manifest(context, ".")
+def test_changes_of_content_type_mode_and_target_count_and_times_do_not(context: Path) -> None:
+    before = read(context, ".")
     os.utime(context / "b.txt", (1, 1))
-    assert changes(before, manifest(context, ".")) == ()
+    assert compare_files(before, read(context, ".")) == ()
     (context / "a.txt").write_text("A.txt")
     (context / "b.txt").chmod(0o600)
     (context / "c.md").unlink()
@@ -104,7 +103,7 @@ def test_a_change_of_content_type_mode_or_target_is_seen_and_a_touch_is_not(cont
     (context / "up").unlink()
     (context / "up").symlink_to("a.txt")
     (context / "src/main.c").rename(context / "src/moved.c")
-    found = [(change.path, change.kind) for change in changes(before, manifest(context, "."))]
+    found = [(change.path, change.kind) for change in compare_files(before, read(context, "."))]
     assert found == [
         ("a.txt", "content"),
         ("b.txt", "mode"),
@@ -115,60 +114,56 @@ def test_a_change_of_content_type_mode_or_target_is_seen_and_a_touch_is_not(cont
     ]
 
 
-def test_a_settled_file_is_read_once(context: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stagelens.cache.manifest._SETTLED_NS", -1)
-    first = manifest(context, ".")
+def test_unmodified_file_is_read_once(context: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stagelens.cache.context_files._SETTLED_NS", -1)
+    first = read(context, ".")
 
     def refuse(*_: object) -> None:
         raise AssertionError("read again")
 
-    monkeypatch.setattr("stagelens.cache.manifest.Contents.read_chunks", refuse)
-    assert manifest(context, ".") == first
-    fresh = Digests()
-    fresh.learn(first.values())
-    monkeypatch.setattr("stagelens.cache.manifest.digests", fresh)
-    assert manifest(context, ".") == first, "an earlier manifest is as good as having read it"
+    monkeypatch.setattr("stagelens.cache.context_files.Contents.read_chunks", refuse)
+    assert read(context, ".") == first
+    fresh = DigestCache()
+    fresh.add(first.values())
+    monkeypatch.setattr("stagelens.cache.context_files.digest_cache", fresh)
+    assert read(context, ".") == first, "digests of earlier files are reused"
 
 
-def test_a_file_that_was_written_just_now_is_read_again(
-    context: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("stagelens.cache.manifest._SETTLED_NS", 10**12)  # long enough for any machine
-    known = Digests()
-    assert manifest(context, "a.txt")["a.txt"].stamp == ""
-    known.learn(manifest(context, ".").values())
+def test_freshly_written_file_is_read_again(context: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stagelens.cache.context_files._SETTLED_NS", 10**12)  # long enough for any machine
+    cache = DigestCache()
+    assert read(context, "a.txt")["a.txt"].stamp == ""
+    cache.add(read(context, ".").values())
     for text in ("1.txt", "2.txt", "3.txt"):
-        before = manifest(context, "a.txt")
+        before = read(context, "a.txt")
         (context / "a.txt").write_text(text)
-        assert [c.path for c in changes(before, manifest(context, "a.txt"))] == ["a.txt"]
+        assert [c.path for c in compare_files(before, read(context, "a.txt"))] == ["a.txt"]
 
 
-def test_a_file_too_large_to_read_counts_by_its_times(context: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stagelens.cache.manifest.MAX_DIGEST_BYTES", 2)
-    before = manifest(context, "a.txt", "b.txt")
+def test_file_too_large_to_read_counts_by_its_times(context: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stagelens.cache.context_files.MAX_DIGEST_BYTES", 2)
+    before = read(context, "a.txt", "b.txt")
     assert before["a.txt"].digest is None
     os.utime(context / "a.txt", (1, 1))
-    assert [c.path for c in changes(before, manifest(context, "a.txt", "b.txt"))] == ["a.txt"]
+    assert [c.path for c in compare_files(before, read(context, "a.txt", "b.txt"))] == ["a.txt"]
 
 
-def test_what_is_ignored_may_be_said_beside_a_dockerfile_elsewhere(context: Path) -> None:
+def test_ignore_file_next_to_a_dockerfile_outside_the_context_applies(context: Path) -> None:
     elsewhere = context.parent / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "My.Dockerfile.dockerignore").write_text("*\n!a.txt\n")
-    assert set(read_manifest(context, elsewhere / "My.Dockerfile", ["."])) == {"a.txt"}
+    assert set(read_context_files(context, elsewhere / "My.Dockerfile", ["."])) == {"a.txt"}
 
 
-def test_a_circle_of_links_ends(context: Path) -> None:
+def test_symlink_loop_ends(context: Path) -> None:
     (context / "round").symlink_to("circle")
     (context / "circle").symlink_to("round")
-    assert taken(context, "COPY round/x /") == []
+    assert selected(context, "COPY round/x /") == []
 
 
-def test_of_too_many_digests_those_used_last_are_known(
-    context: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("stagelens.cache.manifest._MAX_KNOWN", 2)
-    known = Digests()
+def test_least_recently_used_digests_are_dropped(context: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stagelens.cache.context_files._MAX_DIGESTS", 2)
+    cache = DigestCache()
     read: list[bytes] = []
 
     class Counted:
@@ -177,5 +172,5 @@ def test_of_too_many_digests_those_used_last_are_known(
             return [path]
 
     for name in (b"a", b"b", b"a", b"c", b"a", b"b"):
-        known.digest(cast("Any", Counted()), name, name.decode())
+        cache.digest(cast("Any", Counted()), name, name.decode())
     assert read == [b"a", b"b", b"c", b"b"]

@@ -1,0 +1,272 @@
+"""The files of a build context: read them with their digests, select those of a step, compare two builds'.
+
+Digests hold what BuildKit's content hash holds (cache/contenthash in moby/buildkit): type, permissions, link
+target and content. Owners are always 0, and times do not count. A digest is computed once for each state of a
+file, which device, inode, size and both times identify. A file that was just written is read each time: one
+more write could leave the same times.
+
+Sources are matched as in BuildKit (tonistiigi/fsutil, copy): a pattern matches whole paths, a folder stands
+for the files in it, and symlinks on the path to a source are followed inside of the context.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import stat
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from stagelens.buildkit.context import (
+    Contents,
+    ContextEntry,
+    FileVanished,
+    Matcher,
+    PatternError,
+    load_ignore,
+    walk,
+)
+from stagelens.buildkit.context.patterns import compile_glob, has_wildcards, replace_invalid_utf8
+from stagelens.buildkit.context.walker import GO_DIRECTORY, GO_SYMLINK
+from stagelens.cache.model import ChangeKind, ContextFile, FileChange, FileKind
+from stagelens.cache.ops import split_parents
+from stagelens.cache.steps import CacheStep, StepSource
+
+MAX_DIGEST_BYTES = 512 * 1024**2
+_MAX_DIGESTS = 200_000
+_SETTLED_NS = 2_000_000_000
+_GO_SPECIAL = ((1 << 23, stat.S_ISUID), (1 << 22, stat.S_ISGID), (1 << 20, stat.S_ISVTX))
+_MAX_LINKS = 40
+
+
+class DigestCache:
+    """A cache of digests by the stamp of the file's state; the least recently used ones are dropped."""
+
+    def __init__(self) -> None:
+        self._digests: OrderedDict[str, str] = OrderedDict()
+
+    def add(self, files: Iterable[ContextFile]) -> None:
+        """Add the digests of files that were read earlier."""
+        for file in files:
+            if file.stamp and file.digest:
+                self._store(file.stamp, file.digest)
+
+    def digest(self, contents: Contents, path: bytes, stamp: str) -> str | None:
+        """Return the SHA-256 of a file's content; None if the file has vanished.
+
+        Parameters
+        ----------
+        contents
+            The open context.
+        path
+            The path in the context.
+        stamp
+            The state of the file; "" always reads the file.
+        """
+        if stamp and (digest := self._digests.get(stamp)):
+            self._digests.move_to_end(stamp)
+            return digest
+        found = hashlib.sha256()
+        try:
+            for chunk in contents.read_chunks(path):
+                found.update(chunk)
+        except FileVanished:
+            return None
+        if stamp:
+            self._store(stamp, found.hexdigest())
+        return found.hexdigest()
+
+    def _store(self, stamp: str, digest: str) -> None:
+        self._digests[stamp] = digest
+        if len(self._digests) > _MAX_DIGESTS:
+            self._digests.popitem(last=False)
+
+
+digest_cache = DigestCache()
+
+
+def read_context_files(
+    context: Path, dockerfile: str | Path, sources: Iterable[str]
+) -> Mapping[str, ContextFile]:
+    """Read the paths of a context that COPY, ADD and bind mounts can reach, without ignored ones.
+
+    Parameters
+    ----------
+    context
+        The folder of the context.
+    dockerfile
+        The path of the Dockerfile, absolute or from the context; an ignore file may be next to it.
+    sources
+        The paths and patterns that the Dockerfile names.
+
+    Returns
+    -------
+    Mapping
+        The files by path.
+
+    Raises
+    ------
+    ContextError
+        If the context cannot be read.
+    PatternError
+        If the engine refuses a pattern.
+    """
+    follow = tuple(sources)
+    if not follow:
+        return {}
+    found: dict[str, ContextFile] = {}
+    with Contents(context) as contents:
+        for entry in walk(context, exclude=load_ignore(context, dockerfile), follow=follow):
+            file = _file(context, contents, entry)
+            found[file.path] = file
+    return found
+
+
+def select_files(step: CacheStep, files: Mapping[str, ContextFile]) -> dict[str, ContextFile]:
+    """Return the files of the context that a step uses, each by the name that the cache key holds.
+
+    The name is the index of the source and the path below the source. The location of the source does not
+    count, nor does the route of a symlink.
+    """
+    found: dict[str, ContextFile] = {}
+    patterns = (
+        (pattern, source) for source in step.sources if source.from_context for pattern in source.patterns
+    )
+    for index, (pattern, source) in enumerate(patterns):
+        selected = _with_parents(pattern, source, files) if source.parents else _plain(pattern, source, files)
+        found.update((f"{index}/{name}", file) for name, file in selected)
+    return found
+
+
+def compare_files(
+    before: Mapping[str, ContextFile], after: Mapping[str, ContextFile]
+) -> tuple[FileChange, ...]:
+    """Return what changed between two selections of files, in the order of their paths."""
+    found: dict[str, FileChange] = {}
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        kind = _change(old, new)
+        if kind is not None and (file := new or old) is not None:
+            found[file.path] = FileChange(file.path, kind)
+    return tuple(found[path] for path in sorted(found))
+
+
+def _file(context: Path, contents: Contents, entry: ContextEntry) -> ContextFile:
+    path = os.fsdecode(entry.path)
+    mode = (entry.mode & 0o777) | sum(bit for go, bit in _GO_SPECIAL if entry.mode & go)
+    if not entry.is_regular:
+        kind: FileKind = "dir" if entry.mode & GO_DIRECTORY else "other"
+        if entry.mode & GO_SYMLINK:
+            # The permissions of a link have no effect, and differ between systems.
+            return ContextFile(path, "link", 0, 0, target=os.fsdecode(entry.linkname))
+        return ContextFile(path, kind, mode, 0)
+    large = entry.size > MAX_DIGEST_BYTES
+    stamp = _stamp(context / path, even_if_fresh=large)
+    digest = None if large else digest_cache.digest(contents, entry.path, stamp)
+    return ContextFile(path, "file", mode, entry.size, digest, stamp=stamp)
+
+
+def _stamp(path: Path, *, even_if_fresh: bool) -> str:
+    """Identify the state of a file; "" if it is so fresh that a change could leave the same stamp."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return ""
+    latest = max(found.st_mtime_ns, found.st_ctime_ns)
+    if not even_if_fresh and abs(time.time_ns() - latest) < _SETTLED_NS:
+        return ""
+    times = f"{found.st_mtime_ns}-{found.st_ctime_ns}"
+    return f"{found.st_dev}-{found.st_ino}-{found.st_size}-{times}"
+
+
+def _change(old: ContextFile | None, new: ContextFile | None) -> ChangeKind | None:
+    if old is None or new is None:
+        return "added" if old is None else "removed"
+    if old.kind != new.kind:
+        return "kind"
+    if old.target != new.target:
+        return "target"
+    if (old.size, old.digest) != (new.size, new.digest):
+        return "content"
+    if old.kind == "file" and old.digest is None and old.stamp != new.stamp:
+        return "content"  # too large to compare, but its times changed, so it was written
+    # An engine with a stored context applies a folder's new permissions but keeps its old hash: to it, an
+    # existing folder is never a change (diskwriter.go of tonistiigi/fsutil).
+    return "mode" if old.mode != new.mode and new.kind != "dir" else None
+
+
+def _plain(
+    pattern: str, source: StepSource, files: Mapping[str, ContextFile]
+) -> Iterator[tuple[str, ContextFile]]:
+    for name, root in _roots(pattern, files):
+        excluded = _matcher(source.exclude)
+        below = "" if root == "." else root + "/"
+        itself = files.get(root)
+        # COPY copies the content of a folder, not the folder.
+        if itself and itself.kind != "dir" and not (excluded and excluded.matches(_bytes(itself.path))):
+            yield name, itself
+        for path, file in files.items():
+            inside = path.startswith(below) and path != root
+            if inside and not (excluded and excluded.matches(_bytes(path[len(below) :]))):
+                yield posixpath.join(name, path[len(below) :]), file
+
+
+def _with_parents(
+    pattern: str, source: StepSource, files: Mapping[str, ContextFile]
+) -> Iterator[tuple[str, ContextFile]]:
+    """Yield the files of a `COPY --parents`: those below its folder that match its pattern."""
+    folder, below_pattern = split_parents(pattern)
+    included, excluded = _matcher((below_pattern,)), _matcher(source.exclude)
+    for _, root in _roots(folder, files):
+        below = "" if root == "." else root + "/"
+        inside = ((path[len(below) :], file) for path, file in files.items() if path.startswith(below))
+        for name, file in inside:
+            matched = below_pattern == "." or (included is not None and included.matches(_bytes(name)))
+            if file.kind != "dir" and matched and not (excluded and excluded.matches(_bytes(name))):
+                yield name, file
+
+
+def _roots(pattern: str, files: Mapping[str, ContextFile]) -> Iterator[tuple[str, str]]:
+    """Yield each path that a pattern matches: its parts from the first wildcard on, and its resolved path."""
+    if not has_wildcards(pattern):
+        yield "", _resolve(pattern, files)
+        return
+    try:
+        expression = compile_glob(pattern)
+    except PatternError:
+        return
+    above = pattern[: next(i for i in range(len(pattern)) if has_wildcards(pattern[: i + 1]))].rfind("/") + 1
+    for path in files:
+        if expression.fullmatch(replace_invalid_utf8(path)):
+            yield path[above:], _resolve(path, files)
+
+
+def _resolve(path: str, files: Mapping[str, ContextFile]) -> str:
+    """Follow every symlink in a path, inside of the context."""
+    for _ in range(_MAX_LINKS):
+        parts = path.split("/")
+        for index in range(1, len(parts) + 1):
+            file = files.get("/".join(parts[:index]))
+            if file is not None and file.kind == "link":
+                rest = parts[index:]
+                folder = "/".join(parts[: index - 1])
+                target = posixpath.join("/", folder, file.target, *rest)
+                path = posixpath.normpath(target).lstrip("/") or "."
+                break
+        else:
+            return path
+    return path
+
+
+def _matcher(patterns: tuple[str, ...]) -> Matcher | None:
+    try:
+        return Matcher(patterns) if patterns else None
+    except PatternError:
+        return None
+
+
+def _bytes(path: str) -> bytes:
+    return path.encode("utf-8", "surrogateescape")

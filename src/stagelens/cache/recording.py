@@ -1,0 +1,214 @@
+"""Record a build with its inputs: the files of the context, the base images and the arguments."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from docker.errors import APIError, NotFound
+
+from stagelens import engine as engines
+from stagelens.buildkit import Cancel, Output
+from stagelens.builds import Backend, BuildTrace, build
+from stagelens.builds.job import Secret
+from stagelens.builds.run import OnVertex
+from stagelens.cache.context_files import read_context_files
+from stagelens.cache.model import BuildInputs, BuildRecord, InputImage
+from stagelens.cache.steps import context_sources, image_names
+from stagelens.dockerfile import load
+from stagelens.errors import StagelensError, short_traceback_on_interrupt
+
+_PULLED = re.compile(r"FROM (?:docker\.io/(?:library/)?)?(?P<name>\S+?)@(?P<digest>sha256:[0-9a-f]{64})")
+
+
+@short_traceback_on_interrupt()
+def record(
+    context: str | Path,
+    trace: BuildTrace | None = None,
+    *,
+    dockerfile: str | Path | None = None,
+    target: str | None = None,
+    tags: Sequence[str] = (),
+    build_args: Mapping[str, str | None] | None = None,
+    labels: Mapping[str, str] | None = None,
+    no_cache: bool = False,
+    pull: bool = False,
+    cache_from: Sequence[str] = (),
+    secrets: Mapping[str, Secret] | None = None,
+    ssh: Mapping[str, str] | None = None,
+    output: Output | None = None,
+    network: str | None = None,
+    platform: str | None = None,
+    engine: engines.Engine | None = None,
+    on_vertex: OnVertex | None = None,
+    cancel: Cancel | None = None,
+    backend: Backend | None = None,
+) -> BuildRecord:
+    """Build as `stagelens.build` does, and record the inputs of the build.
+
+    Parameters
+    ----------
+    context
+        The folder of the build context.
+    trace
+        The trace of a build that was just made. Then nothing is built, and the trace has the other arguments;
+        the context must not have changed since.
+    dockerfile, target, build_args, network, platform, no_cache
+        The inputs of the build: see `read_inputs`.
+    tags, labels, pull, cache_from, secrets, ssh, output, on_vertex, cancel, backend
+        The other arguments of `stagelens.build`.
+    engine
+        The engine that builds; by default the one that `stagelens.engine.connect` finds.
+
+    Returns
+    -------
+    BuildRecord
+        The build and its inputs; `stagelens.explain` compares two of these.
+
+    Raises
+    ------
+    BuildFailed
+        If the build fails.
+    StagelensError
+        If the build cannot start, as in `stagelens.build`.
+    """
+    engine = engine or engines.connect()
+    if trace is not None:
+        asked = {name: getattr(trace.request, name) for name in _REQUEST_FIELDS}
+        inputs = read_inputs(context, dockerfile=trace.dockerfile.path, engine=engine, **asked)
+        return BuildRecord(_with_pulled_images(engine, inputs, trace), trace)
+    # Before the build: an edit during the build belongs to the next one.
+    inputs = read_inputs(
+        context,
+        dockerfile=dockerfile,
+        target=target,
+        build_args=build_args,
+        network=network,
+        platform=platform,
+        no_cache=no_cache,
+        engine=engine,
+    )
+    trace = build(
+        context,
+        dockerfile=dockerfile,
+        target=target,
+        tags=tags,
+        build_args=build_args,
+        labels=labels,
+        no_cache=no_cache,
+        pull=pull,
+        cache_from=cache_from,
+        secrets=secrets,
+        ssh=ssh,
+        output=output,
+        network=network,
+        platform=platform,
+        engine=engine,
+        on_vertex=on_vertex,
+        cancel=cancel,
+        backend=backend,
+    )
+    return BuildRecord(_with_pulled_images(engine, inputs, trace), trace)
+
+
+_REQUEST_FIELDS = ("target", "build_args", "network", "platform", "no_cache")
+
+
+def read_inputs(
+    context: str | Path,
+    *,
+    dockerfile: str | Path | None = None,
+    target: str | None = None,
+    build_args: Mapping[str, str | None] | None = None,
+    network: str | None = None,
+    platform: str | None = None,
+    no_cache: bool = False,
+    engine: engines.Engine | None = None,
+) -> BuildInputs:
+    """Read the inputs of the next build of a context; nothing is built.
+
+    Parameters
+    ----------
+    context
+        The folder of the build context.
+    dockerfile
+        The path of the Dockerfile; by default `Dockerfile` in the context.
+    target
+        The stage to build; None for the last one.
+    build_args
+        The build arguments; None as a value leaves an argument out.
+    network
+        The network mode of RUN.
+    platform
+        The platform to build for; by default the engine's.
+    no_cache
+        Whether to build without the cache.
+    engine
+        The engine that will build; by default the one that `stagelens.engine.connect` finds.
+
+    Raises
+    ------
+    DockerfileError
+        If the Dockerfile cannot be read.
+    StagelensError
+        If the context cannot be read.
+    """
+    folder = Path(context)
+    if not folder.is_dir():
+        raise StagelensError("The build context is not a folder.", where=str(context), remedy="give a folder")
+    engine = engine or engines.connect()
+    path = Path(dockerfile) if dockerfile else folder / "Dockerfile"
+    values = {name: value for name, value in (build_args or {}).items() if value is not None}
+    parsed = load(path, values)
+    images = {name: image for name in image_names(parsed, target) if (image := _inspect(engine, name))}
+    return BuildInputs(
+        dockerfile=parsed,
+        files=read_context_files(folder, path.absolute(), context_sources(parsed, values, target)),
+        images=images,
+        build_args=values,
+        target=target,
+        network=network,
+        platform=platform or f"{engine.info.os}/{engine.info.architecture}",
+        no_cache=no_cache,
+        engine=engine.info.id,
+        merge_op=engine.info.containerd_store,
+    )
+
+
+def _inspect(engine: engines.Engine, name: str) -> InputImage | None:
+    """Return the image as the engine has it now, or None if the engine does not have it."""
+    try:
+        image: dict[str, Any] = engine.api.inspect_image(name)
+    except (NotFound, APIError):
+        return None
+    config: dict[str, Any] = image.get("Config") or {}
+    pairs = [str(line).partition("=") for line in config.get("Env") or ()]
+    layers = json.dumps((image.get("RootFS") or {}).get("Layers") or [image.get("Id")])
+    return InputImage(
+        name=name,
+        layers=hashlib.sha256(layers.encode()).hexdigest(),
+        environment={key: value for key, _, value in pairs},
+        user=str(config.get("User") or ""),
+        shell=json.dumps(config.get("Shell") or []),
+        workdir=str(config.get("WorkingDir") or "/"),
+        triggers=tuple(map(str, config.get("OnBuild") or ())),
+    )
+
+
+def _with_pulled_images(engine: engines.Engine, inputs: BuildInputs, trace: BuildTrace) -> BuildInputs:
+    """Add the base images that the build pulled.
+
+    BuildKit may not store a pulled image in the engine; then the name of its step has the digest.
+    """
+    pulled = {found["name"]: found["digest"] for v in trace.vertices if (found := _PULLED.search(v.name))}
+    images = dict(inputs.images)
+    for name in image_names(inputs.dockerfile, inputs.target):
+        tagged = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+        if name not in images:
+            images[name] = _inspect(engine, name) or InputImage(name, pulled.get(tagged, ""))
+    return replace(inputs, images=images)
