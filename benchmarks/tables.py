@@ -2,14 +2,14 @@
 
     python benchmarks/tables.py [FILES]
 
-Makes a tree of FILES files (40,000 unless told), lists it as a probe does, with busybox where it is there,
-and prints each step against one plain walk of the same tree.
+Makes a tree of FILES files (by default 40,000), lists it with the file lister as an exploration does, and
+prints each step against one plain walk of the same tree. Needs Linux on amd64.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,8 +22,9 @@ from typing import TypeVar
 from rich.console import Console
 
 from stagelens.snapshot.diff import diff
-from stagelens.snapshot.listing import PROLOGUE, list_command, read_listing
+from stagelens.snapshot.listing import Rows, read_rows
 from stagelens.snapshot.table import FileTable
+from stagelens.snapshot.tools import binary_path
 
 Result = TypeVar("Result")
 ROUNDS = 5
@@ -55,42 +56,38 @@ def walk(root: Path) -> int:
     )
 
 
+def read_answer(answer: bytes) -> FileTable:
+    rows, at = Rows(), 0
+    while at < len(answer):
+        kind, size = struct.unpack_from("<cI", answer, at)
+        at += 5 + size
+        if kind == b"R":
+            rows.extend(read_rows(answer[at - size : at]))
+    return rows.table()
+
+
 def main() -> None:
     files = int(sys.argv[1]) if len(sys.argv) > 1 else 40_000
-    busybox = shutil.which("busybox")
     with tempfile.TemporaryDirectory() as name, Console(stderr=True).status("measuring"):
-        root, out, tools = Path(name, "root"), Path(name, "out"), Path(name, "bin")
+        root = Path(name, "0")
         make(root, files)
-        tools.mkdir()
-        if busybox is None:
-            sys.exit("busybox is not there; next: apt-get install busybox-static")
-        for tool in ("sh", "find", "stat", "wc", "cat"):
-            (tools / tool).symlink_to(busybox)
-        script = PROLOGUE.encode() + list_command([bytes(root)], bytes(out), deep=True)
-        shell = [str(tools / "sh")]
+        command, request = [binary_path("amd64"), name], struct.pack("<cI", b"t", 2) + b"0/"
         walked, _ = best(lambda: walk(root))
-        listed, printed = best(
-            lambda: (
-                subprocess.run(
-                    shell, input=script, stdout=subprocess.PIPE, check=True, env={"PATH": str(tools)}
-                ).stdout
-            )
+        listed, answer = best(
+            lambda: subprocess.run(command, input=request, stdout=subprocess.PIPE, check=True).stdout
         )
-    line, _, rest = printed.partition(b"\n")
-    _, names, facts, _ = map(int, line.split())
-    parts = rest[:names], rest[names : names + facts], rest[names + facts :], bytes(root) + b"/"
-    read, table = best(lambda: read_listing(*parts).table())
+    read, table = best(lambda: read_answer(answer))
     fewer = FileTable.from_entries(entry for entry in table if not entry.path.endswith("9/some-file-1.js"))
     compared, found = best(lambda: diff(table, fewer))
     tracemalloc.start()
-    kept = read_listing(*parts).table()
+    kept = read_answer(answer)
     memory, _ = tracemalloc.get_traced_memory()
     print(f"{len(kept)} entries; a plain walk takes {walked:.3f} s")
     for label, seconds in (("list", listed), ("read", read), (f"diff, {len(found.removed)} gone", compared)):
         print(f"{label:16} {seconds:.3f} s  {seconds / walked:.2f} of the walk")
     print(f"memory           {memory / len(kept):.0f} bytes a file")
     print(f"on disk          {len(kept.to_bytes()) / len(kept):.0f} bytes a file")
-    print(f"listing          {len(rest) / len(kept):.0f} bytes a file")
+    print(f"listing          {len(answer) / len(kept):.0f} bytes a file")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from stagelens import engine as _engine
 from stagelens._version import __version__
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds import BuildFailed, BuildTrace, build
+from stagelens.builds.run import OnVertex
 from stagelens.cache import BuildRecord, explain, record
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
 
@@ -45,29 +47,68 @@ def explore(
     trace: BuildTrace | None = None,
     *,
     engine: _engine.Engine | None = None,
-    **options: Any,
+    build_args: Mapping[str, str | None] | None = None,
+    network: str | None = None,
+    platform: str | None = None,
+    on_vertex: OnVertex | None = None,
+    cancel: Cancel | None = None,
 ) -> Exploration:
-    """The files of every stage of `context` after every instruction; builds it first unless `trace` is given.
+    """List the files of every stage after each of its instructions.
 
-    `options` are those of `stagelens.build` that change what is built: build_args, network, platform.
+    Parameters
+    ----------
+    context
+        The folder that is built.
+    trace
+        The build to look into; without it, `context` is built first.
+    engine
+        The engine that has the build, by default the one that `stagelens.engine.connect` finds.
+    build_args, network, platform
+        The options of the build, as for `stagelens.build`; pass again what the build was given.
+    on_vertex
+        A function that is called for each step of the build with its new log lines.
+    cancel
+        A handle that ends the work.
+
+    Returns
+    -------
+    Exploration
+        The stages that the target needs, in order of the Dockerfile.
 
     Raises
     ------
-    BuildFailed, StagelensError: as `stagelens.build` and `stagelens.snapshot.explore` do.
+    BuildFailed
+        If the build fails.
+    StagelensError
+        If the engine has no BuildKit, or cannot show the files.
     """
     from stagelens import snapshot
-    from stagelens.snapshot.prober import PROBE_IMAGE
-    from stagelens_course import images
 
     found = engine or _engine.connect()
-    images.ensure(found, [PROBE_IMAGE])
     if trace is None:
-        trace = build(context, engine=found, **options)
-    return snapshot.explore(found, context, trace, **options)
+        trace = build(
+            context,
+            engine=found,
+            build_args=build_args,
+            network=network,
+            platform=platform,
+            on_vertex=on_vertex,
+            cancel=cancel,
+        )
+    return snapshot.explore(
+        found,
+        context,
+        trace,
+        build_args=build_args,
+        network=network,
+        platform=platform,
+        on_vertex=on_vertex,
+        cancel=cancel,
+    )
 
 
 def __getattr__(name: str) -> Any:
-    """What looks into stages is imported when it is asked for: most commands need nothing of it."""
+    """Import the snapshot package when one of its names is first used: most commands never use it."""
     if name not in ("Exploration", "history", "read_file"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("stagelens.snapshot"), name)

@@ -28,8 +28,6 @@ from stagelens.buildkit.grpc import Call
 from stagelens.buildkit.llb import image_definition
 from stagelens.buildkit.proto.buildkit_pb2 import ExecMessage, StatusResponse
 from stagelens.engine import Engine
-from stagelens.snapshot.listing import ListingError
-from stagelens.snapshot.shells import Shells
 
 pytestmark = pytest.mark.engine
 IMAGE = "docker.io/diamol/base:latest"
@@ -61,7 +59,7 @@ def opened(
 
 
 def container(gateway: Gateway) -> GatewayContainer:
-    return gateway.new_container(gateway.solve(image_definition(IMAGE)), {}, "/o")
+    return gateway.new_container(gateway.solve(image_definition(IMAGE)), {})
 
 
 def wait_for_the_release(engine: Engine, word: str) -> None:
@@ -84,9 +82,10 @@ def test_a_program_sees_every_point_of_a_build_and_nothing_is_left_in_use(
         graph = gateway.dockerfile_graph({"filename": "Dockerfile"})
         steps = [graph.root_output(digest) for digest, name in graph.named_ops() if "RUN" in name]
         mounts = {f"/p/{n}": gateway.solve(graph.definition_of(edge)) for n, edge in enumerate(steps)}
-        box = gateway.new_container(gateway.solve(image_definition(IMAGE)), mounts, "/o")
+        box = gateway.new_container(gateway.solve(image_definition(IMAGE)), mounts)
         shell = box.start("sh", env=ENV)
-        shell.write(b"cat /p/0/one; ls /p/1/one 2> /dev/null; cat /p/1/two; touch /o/x /p/0/x; ls /o\n")
+        shell.write(b"cat /p/0/one; ls /p/1/one 2> /dev/null; cat /p/1/two\n")
+        shell.write(b"touch /dev/shm/x /p/0/x; ls /dev/shm\n")
         assert [shell.read_line(100) for _ in range(3)] == [unique.encode(), b"2", b"x"]
         shell.write(b"exec sh -c 'echo end; cat'\n")
         assert shell.read(4) == b"end\n"
@@ -102,21 +101,12 @@ def test_what_does_not_build_is_an_error_and_the_gateway_goes_on(engine: Engine,
         assert graph.result
         broken = gateway.solve(graph.definition_of(graph.result))
         with pytest.raises(BuildError, match="exit code: 3"):
-            gateway.new_container(gateway.solve(image_definition(IMAGE)), {"/p": broken}, "/o")
+            gateway.new_container(gateway.solve(image_definition(IMAGE)), {"/p": broken})
         with pytest.raises(BuildError, match="no-such-stage"):
             gateway.dockerfile_graph({"filename": "Dockerfile", "target": "no-such-stage"})
         shell = container(gateway).start("sh", env=ENV)
         shell.write(b"echo on\n")
         assert shell.read_line(100) == b"on"
-
-
-def test_a_shell_that_dies_is_told_and_does_not_hang(engine: Engine, tmp_path: Path) -> None:
-    with opened(engine, tmp_path) as gateway:
-        shells = Shells(container(gateway), 1)
-        with shells._shell() as shell:  # pyright: ignore[reportPrivateUsage]
-            shell.write(b"exit 3\n")
-        with pytest.raises(ListingError, match="does not answer"):
-            shells.contents([(0, b"")])
 
 
 def test_a_gateway_that_is_cancelled_leaves_no_program_when_what_it_does_has_ended(
@@ -136,7 +126,6 @@ def test_a_gateway_that_is_cancelled_leaves_no_program_when_what_it_does_has_end
             box = gateway.new_container(
                 gateway.solve(image_definition(IMAGE)),
                 {"/p": gateway.solve(graph.definition_of(graph.result))},
-                "/o",
             )
             shell = box.start("sh", env=ENV | {"MARK": mark})
             shell.write(b"echo on; sleep 2\n")
@@ -165,7 +154,7 @@ def test_a_container_is_let_go_whenever_a_cancel_comes(
     with opened(engine, tmp_path, text, cancel=cancel) as gateway:
         graph = gateway.dockerfile_graph({"filename": "Dockerfile"})
         assert graph.result
-        box = gateway.new_container(gateway.solve(graph.definition_of(graph.result)), {}, "/o")
+        box = gateway.new_container(gateway.solve(graph.definition_of(graph.result)), {})
         if when == "before":
             cancel()
         box.release()
@@ -196,9 +185,7 @@ def test_a_container_that_is_being_made_as_all_ends_keeps_nothing_in_use(
         with opened(engine, tmp_path, text, cancel=cancel) as gateway:
             graph = gateway.dockerfile_graph({"filename": "Dockerfile"})
             assert graph.result
-            gateway.new_container(gateway.solve(graph.definition_of(graph.result)), {}, "/o").start(
-                "true", env=ENV
-            )
+            gateway.new_container(gateway.solve(graph.definition_of(graph.result)), {}).start("true", env=ENV)
     time.sleep(0.5)  # by then it is made
     wait_for_the_release(engine, unique)
 

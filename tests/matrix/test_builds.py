@@ -21,10 +21,10 @@ from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds import Backend, BuildFailed, BuildTrace
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
+from stagelens.snapshot.file_lister import FileLister
 from stagelens.snapshot.layers import read_layers
 from stagelens.snapshot.listing import Rows
 from stagelens.snapshot.probe import explore, read_file
-from stagelens.snapshot.shells import Shells
 
 pytestmark = pytest.mark.engine
 
@@ -244,7 +244,7 @@ def test_cancelling_ends_the_step_in_the_engine(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may read the engine's folder")
-def test_layers_on_this_machine_are_read_without_the_engines_shells(
+def test_layers_on_this_machine_are_read_without_the_file_lister(
     engine: Engine, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = project(
@@ -255,13 +255,13 @@ def test_layers_on_this_machine_are_read_without_the_engines_shells(
     )
     trace = stagelens.build(context, engine=engine)
     asked: list[object] = []
-    trees = Shells.trees
+    trees = FileLister.trees
 
-    def noted(shells: Shells, number: int, folders: Mapping[bytes, object]) -> Rows:
+    def noted(lister: FileLister, number: int, folders: Mapping[bytes, object]) -> Rows:
         asked.append((number, *folders))
-        return trees(shells, number, folders)
+        return trees(lister, number, folders)
 
-    monkeypatch.setattr(Shells, "trees", noted)
+    monkeypatch.setattr(FileLister, "trees", noted)
     assert explore(engine, context, trace, keep=tmp_path / "keep").stage().final.get("w/a/f")
     assert not asked
 

@@ -1,19 +1,16 @@
-"""A probe's listing is read to the letter or refused, whatever the names in it."""
+"""Listings of the file lister, read back, and the program itself against the system's own answers."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import stat
-import subprocess
-from pathlib import Path
+import struct
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stagelens.snapshot.entry import Entry, Kind
-from stagelens.snapshot.listing import PROLOGUE, Folder, ListingError, list_command, read_listing
+from stagelens.snapshot.listing import Folder, ListingError, read_rows
 from stagelens.snapshot.table import FileTable, is_clean, path_key
 
 FORMATS: dict[Kind, int] = {
@@ -25,6 +22,7 @@ FORMATS: dict[Kind, int] = {
     "fifo": stat.S_IFIFO,
     "socket": stat.S_IFSOCK,
 }
+FACTS = ("kind", "mode", "uid", "gid", "size", "mtime", "link_target")
 # Pieces that could pass for a record, a separator or the end of one, and bytes that are not UTF-8.
 PIECES = ["a", "\n", "'", " ", "' -> '", "\\", "\udcff", "\udc80", "81a4 0 0 0 0\n", "'\n", ".wh.x", "é"]
 names = st.lists(st.sampled_from(PIECES), min_size=1, max_size=5).map("".join)
@@ -54,91 +52,64 @@ def entries(draw: st.DrawFn) -> Entry:
 trees = st.lists(entries(), max_size=8, unique_by=lambda entry: entry.path)
 
 
-ROOT = b"/p/"
-FACTS = " 2 77 5"  # links, inode, ctime
-
-
-def listing(tree: list[Entry]) -> tuple[bytes, bytes, bytes]:
-    """What busybox prints of a tree, as its source (coreutils/stat.c, findutils/find.c) has it."""
-    found = b"".join(ROOT + as_bytes(e.path) + b"\0" for e in tree)
-    facts = "".join(f"{FORMATS[e.kind] | e.mode:x} {e.uid} {e.gid} {e.size} {e.mtime}{FACTS}\n" for e in tree)
-    links = b"".join(
-        b"'" + ROOT + as_bytes(e.path) + b"' -> '" + as_bytes(e.link_target) + b"'\n"
-        for e in tree
-        if e.link_target is not None
+def rows_frame(tree: list[Entry]) -> bytes:
+    """Return a tree as one frame of the file lister (see `tools/lister.c`)."""
+    folders = [(2, 77, 5)] * sum(entry.kind == "dir" for entry in tree)
+    keys = b"".join(b"0\0" + path_key(entry.path) + b"/" for entry in tree)
+    columns = (
+        ("I", [FORMATS[entry.kind] | entry.mode for entry in tree]),
+        ("I", [entry.uid for entry in tree]),
+        ("I", [entry.gid for entry in tree]),
+        ("Q", [entry.size for entry in tree]),
+        ("q", [entry.mtime for entry in tree]),
+        ("Q", [number for folder in folders for number in folder]),
     )
-    return found, facts.encode(), links
+    counts = struct.pack("<III", len(tree), len(folders), len(keys))
+    packed = b"".join(struct.pack(f"<{len(column)}{code}", *column) for code, column in columns)
+    targets = b"".join(as_bytes(e.link_target) + b"\0" for e in tree if e.link_target is not None)
+    return counts + packed + keys + targets
+
+
+def one(path: str, kind: Kind = "file", mode: int = 0o644, target: str | None = None) -> Entry:
+    return Entry(path, kind, mode, 0, 0, 2, 1, target)
 
 
 @given(trees)
-def test_every_tree_comes_back(tree: list[Entry]) -> None:
-    rows = read_listing(*listing(tree), ROOT)
-    assert rows.table() == FileTable.from_entries(tree)
-    assert rows.folders == {path_key(e.path): Folder(2, 77, 5) for e in tree if e.kind == "dir"}
+def test_every_tree_is_read_back_unchanged(tree: list[Entry]) -> None:
+    rows = read_rows(rows_frame(tree))
+    expected = [Entry(f"0/{e.path}", *[getattr(e, name) for name in FACTS]) for e in tree]
+    assert rows.table() == FileTable.from_entries(expected)
+    assert rows.folders == {path_key(e.path): Folder(2, 77, 5) for e in expected if e.kind == "dir"}
 
 
-@given(trees.filter(bool), st.integers(0, 2), st.data())
-def test_a_part_that_is_cut_short_is_refused(tree: list[Entry], part: int, data: st.DataObject) -> None:
-    parts = list(listing(tree))
-    assume(parts[part])
-    parts[part] = parts[part][: data.draw(st.integers(0, len(parts[part]) - 1))]
+@given(trees.filter(bool), st.data())
+def test_truncated_frame_is_refused(tree: list[Entry], data: st.DataObject) -> None:
+    frame = rows_frame(tree)
     with pytest.raises(ListingError):
-        read_listing(parts[0], parts[1], parts[2], ROOT)
+        read_rows(frame[: data.draw(st.integers(0, len(frame) - 1))])
 
 
 @pytest.mark.parametrize(
-    ("names", "facts", "links"),
+    "tree",
     [
-        (b"/p/a", b"81a4 0 0 1 1 1 1 1\n", b""),
-        (b"/p/a\0", b"", b""),
-        (b"/p/a\0", b"81a4 0 0 1 1 1 1\n", b""),
-        (b"/p/a\0", b"81a4 0 0 -1 1 1 1 1\n", b""),
-        (b"/p/a\0", b"81a4 4294967296 0 1 1 1 1 1\n", b""),
-        (b"/p/a\0", b"1a4 0 0 1 1 1 1 1\n", b""),
-        (b"/p/a\0/p/a\0", b"81a4 0 0 1 1 1 1 1\n81a4 0 0 1 1 1 1 1\n", b""),
-        (b"/p/../a\0", b"81a4 0 0 1 1 1 1 1\n", b""),
-        (b"/q/a\0", b"81a4 0 0 1 1 1 1 1\n", b""),
-        (b"/p/a/\0", b"81a4 0 0 1 1 1 1 1\n", b""),
-        (b"/p/a\0", b"a1ff 0 0 3 1 1 1 1\n", b"'/p/a' -> 'to'\n"),
-        (b"/p/a\0", b"a1ff 0 0 2 1 1 1 1\n", b"'/p/b' -> 'to'\n"),
-        (b"/p/a\0", b"81a4 0 0 2 1 1 1 1\n", b"'/p/a' -> 'to'\n"),
+        [one("a"), one("a")],
+        [one("../a")],
+        [one("a/../b")],
+        [one("a/./b")],
+        [one("a/.")],
+        [one("a/")],
+        [one("a//b")],
+        [one("a", target="to")],
+        [one("a", "symlink")],
+        [one("a", mode=0o170000)],
     ],
 )
-def test_parts_that_do_not_fit_together_are_refused(names: bytes, facts: bytes, links: bytes) -> None:
+def test_inconsistent_frame_is_refused(tree: list[Entry]) -> None:
     with pytest.raises(ListingError):
-        read_listing(names, facts, links, ROOT).table()
+        read_rows(rows_frame(tree)).table()
 
 
-@pytest.mark.skipif(shutil.which("busybox") is None, reason="no busybox here; the probe's tests have one")
-def test_busyboxs_own_listing_says_what_the_system_says(tmp_path: Path) -> None:
-    root = tmp_path / "root 'of\n\x81it'"
-    deep = root / "/".join(["d" * 200] * 15)
-    deep.mkdir(parents=True)
-    for name in (b"new\nline", b"'quoted' -> 'x'\n", b"\xff raw", b"back\\slash", b"-n", b"$(touch x)"):
-        Path(os.fsdecode(os.fsencode(root) + b"/" + name)).write_bytes(name)
-        os.symlink(name + b"\n'", os.fsencode(deep) + b"/to " + name)  # noqa: PTH211
-    os.mkfifo(root / "pipe", 0o600)
-    os.utime(root / "pipe", (0, -2))
-    busybox = tmp_path / "bin"
-    busybox.mkdir()
-    for tool in ("sh", "find", "stat", "wc", "cat"):
-        (busybox / tool).symlink_to(shutil.which("busybox") or "")
-    script = PROLOGUE.encode() + list_command([os.fsencode(root)], os.fsencode(tmp_path / "out"), deep=True)
-    shell = subprocess.run(
-        [busybox / "sh"], input=script, capture_output=True, check=True, env={"PATH": str(busybox)}
-    )
-    line, _, rest = shell.stdout.partition(b"\n")
-    failed, names, facts, links = map(int, line.split())
-    assert (failed, names + facts + links) == (0, len(rest))
-    parts = rest[:names], rest[names : names + facts], rest[names + facts :]
-    table = read_listing(*parts, os.fsencode(root) + b"/").table()
-    seen = {path.relative_to(root).as_posix() for path in root.rglob("*")}
-    assert {entry.path for entry in table} == seen
-    for entry in table:
-        status = (root / entry.path).lstat()
-        assert entry.mode == stat.S_IMODE(status.st_mode)
-        assert FORMATS[entry.kind] == stat.S_IFMT(status.st_mode)
-        assert (entry.size, entry.uid, entry.gid) == (status.st_size, status.st_uid, status.st_gid)
-        assert entry.mtime == status.st_mtime_ns // 1_000_000_000
-        if entry.kind == "symlink":
-            assert entry.link_target == os.readlink(root / entry.path)  # noqa: PTH115
+def test_frame_with_fewer_keys_than_rows_is_refused() -> None:
+    counts = struct.pack("<III", 2, 0, 4)
+    with pytest.raises(ListingError, match="1 names, 2 records"):
+        read_rows(counts + bytes(56) + b"0\0a/")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import stagelens
+from stagelens.buildkit import Gateway
+from stagelens.buildkit.proto.buildkit_pb2 import Definition
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.snapshot import Entry, explore, history, read_file
@@ -167,11 +171,64 @@ def test_steps_without_a_number_and_numbers_without_a_step_confuse_no_listing(
 
 
 @pytest.mark.engine
-def test_nothing_is_made_in_the_engines_image_store(engine: Engine) -> None:
-    trace = stagelens.build(CHAPTER, engine=engine)
-    for _ in range(20):
-        before = {row["Id"] for row in engine.api.images(all=True)}
-        explore(engine, CHAPTER, trace)
-        if {row["Id"] for row in engine.api.images(all=True)} <= before:
-            return  # on a shared engine others make images now and then, but not each time
-    pytest.fail("exploring makes an image")
+def test_stages_are_listed_without_any_image(
+    engine: Engine, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library sends its own tools; an engine without images and registries is enough."""
+    text = "FROM scratch AS one\nCOPY a /a\nFROM scratch\nCOPY --from=one /a /b\n"
+    (tmp_path / "Dockerfile").write_text(text)
+    (tmp_path / "a").write_text(unique)
+    solved: list[bytes] = []
+    solve = Gateway.solve
+
+    def noted(gateway: Gateway, definition: Definition) -> str:
+        solved.append(definition.SerializeToString())
+        return solve(gateway, definition)
+
+    monkeypatch.setattr(Gateway, "solve", noted)
+    lens = stagelens.explore(tmp_path, engine=engine)
+    assert [[entry.path for entry in files.final] for files in lens.stages] == [["a"], ["b"]]
+    assert read_file(lens, 1, None, "b").text == unique
+    assert len(solved) == 5, "the tools and two stages, the tools and the file's stage"
+    assert not [definition for definition in solved if b"docker-image:" in definition]
+
+
+@pytest.mark.engine
+def test_two_explorations_at_once_see_their_own_stages(engine: Engine, tmp_path: Path, unique: str) -> None:
+    contexts = [tmp_path / name for name in ("one", "two", "three")]
+    for context in contexts:
+        context.mkdir()
+        (context / "Dockerfile").write_text("FROM scratch\nCOPY . /x\n")
+        (context / unique).write_text(context.name)
+    with ThreadPoolExecutor(3) as threads:
+        lenses = list(threads.map(lambda context: stagelens.explore(context, engine=engine), contexts))
+        texts = list(threads.map(lambda lens: read_file(lens, 0, None, f"x/{unique}").text, lenses))
+    assert texts == ["one", "two", "three"]
+
+
+@pytest.mark.engine
+def test_engine_of_an_unknown_platform_is_a_clear_error(engine: Engine, tmp_path: Path, unique: str) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY . /x\n")
+    (tmp_path / "a").write_text(unique)
+    trace = stagelens.build(tmp_path, engine=engine)
+    strange = replace(engine, info=replace(engine.info, architecture="loong64"))
+    with pytest.raises(StagelensError, match="platform is linux/loong64"):
+        explore(strange, tmp_path, trace, keep=tmp_path / "keep")
+
+
+@pytest.mark.engine
+def test_exploring_leaves_no_image_and_no_container(engine: Engine, tmp_path: Path, unique: str) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY . /x\n")
+    (tmp_path / "a").write_text(unique)
+    trace = stagelens.build(tmp_path, engine=engine)
+
+    def things() -> set[str]:
+        rows = [*engine.api.images(all=True), *engine.api.containers(all=True)]
+        return {row["Id"] for row in rows}
+
+    for number in range(20):
+        before = things()
+        read_file(explore(engine, tmp_path, trace, keep=tmp_path / str(number)), 0, None, "x/a")
+        if things() <= before:
+            return  # on a shared engine others make things now and then, but not each time
+    pytest.fail("exploring leaves something")

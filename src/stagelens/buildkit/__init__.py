@@ -19,7 +19,7 @@ from stagelens.buildkit.errors import (
 from stagelens.buildkit.filesync import FileSource, FileSync, FolderSource, MemorySource, Transfer
 from stagelens.buildkit.gateway import Gateway, GatewayUnsupported, ProcessEnded
 from stagelens.buildkit.image_build import BuildRequest, Cancel, cancel_build, solve
-from stagelens.buildkit.llb import LlbGraph, OpOutput, image_definition
+from stagelens.buildkit.llb import LlbGraph, OpOutput, file_definition, image_definition
 from stagelens.buildkit.outputs import FileSend, LocalFolder, Output, TarFile
 from stagelens.buildkit.services import Auth, Env, Secrets, SessionService, SshAgents, Upload
 from stagelens.buildkit.session import Session, shared_key
@@ -60,6 +60,7 @@ __all__ = [
     "UpgradeRefused",
     "Upload",
     "cancel_build",
+    "file_definition",
     "image_definition",
     "retry_transient",
     "shared_key",

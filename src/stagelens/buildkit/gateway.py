@@ -46,7 +46,6 @@ _SERVICE = "/moby.buildkit.v1.frontend.LLBBridge"
 _EXEC = "gateway.exec"
 _RELEASE = "ReleaseContainer"
 _NONE = -1
-_TMPFS = 4
 _NO_NETWORK = 2
 _MAX_ERROR_BYTES = 4096
 _CLOSE_TIMEOUT_SECONDS = 20.0
@@ -122,16 +121,15 @@ class Gateway:
         ref = self.unary("Solve", request, BridgeSolveResponse).result.ref
         return ref.id, getattr(ref, "def")
 
-    def new_container(self, root: str, mounts: Mapping[str, str], scratch: str) -> GatewayContainer:
-        """A container on `root`, with results mounted to be read at absolute paths, and no network.
+    def new_container(self, root: str, mounts: Mapping[str, str]) -> GatewayContainer:
+        """Start a container on `root`, with results mounted read-only at absolute paths, and no network.
 
-        At `scratch` it may write, in memory. Steps that the cache lacks run now.
+        Steps that the cache lacks run now.
         """
         made = [
             Mount(dest=path, result_id=result, input=_NONE, output=_NONE, readonly=True)
             for path, result in {"/": root, **mounts}.items()
         ]
-        made.append(Mount(dest=scratch, mount_type=_TMPFS, input=_NONE, output=_NONE))
         name = uuid.uuid4().hex
         request = NewContainerRequest(container_id=name, mounts=made, network=_NO_NETWORK)
         container = GatewayContainer(self, name)

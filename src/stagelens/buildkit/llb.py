@@ -10,8 +10,17 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stagelens.buildkit.proto.buildkit_pb2 import Definition, Input, Op, SourceOp
+from stagelens.buildkit.proto.buildkit_pb2 import (
+    Definition,
+    FileAction,
+    FileActionMkFile,
+    FileOp,
+    Input,
+    Op,
+    SourceOp,
+)
 
+_NOTHING = -1  # where an action has no input
 _NAME = "llb.customname"  # of an op's description: what the builds' events call its vertex
 
 
@@ -111,9 +120,35 @@ class LlbGraph:
 
 def image_definition(name: str) -> Definition:
     """The graph of an image alone, by its full name."""
-    source = Op(source=SourceOp(identifier=f"docker-image://{name}")).SerializeToString()
+    return _definition(Op(source=SourceOp(identifier=f"docker-image://{name}")))
+
+
+def file_definition(path: str, mode: int, data: bytes) -> Definition:
+    """Return the graph of a tree with a single file, which travels inside the graph.
+
+    Parameters
+    ----------
+    path
+        The absolute path of the file.
+    mode
+        The permissions of the file.
+    data
+        The content. A message holds at most 4 MB.
+
+    Returns
+    -------
+    Definition
+        A graph that needs no image, no build context and no session.
+    """
+    made = FileActionMkFile(path=path, mode=mode, data=data, timestamp=0)
+    action = FileAction(input=_NOTHING, secondary_input=_NOTHING, output=0, mkfile=made)
+    return _definition(Op(file=FileOp(actions=[action])))
+
+
+def _definition(op: Op) -> Definition:
+    raw = op.SerializeToString()
     made = Definition()
-    _ops(made).extend([source, _end(OpOutput(_digest(source), 0))])
+    _ops(made).extend([raw, _end(OpOutput(_digest(raw), 0))])
     return made
 
 

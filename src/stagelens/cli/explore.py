@@ -25,8 +25,6 @@ from stagelens.cli.build import (
 from stagelens.cli.console import out, print_json, working
 from stagelens.humanize import format_size, instruction_title
 from stagelens.snapshot import Diff, Entry, Exploration, StageFiles, explore
-from stagelens.snapshot.prober import PROBE_IMAGE
-from stagelens_course import images
 
 _SHOWN_CHANGES = 12
 
@@ -53,8 +51,6 @@ def explore_command(
     given = arguments(build_args)
     check_stages(file or context / "Dockerfile", given, target, stage)
     engine = engine_commands.find()
-    with working("base images") as say:
-        images.ensure(engine, [PROBE_IMAGE], report=say)
     with told_of_interrupts(), working(f"building {context}") as say:
         trace = build_context(
             context,

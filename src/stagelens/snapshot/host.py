@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 
 from stagelens.engine.mountinfo import visible_path
 from stagelens.snapshot import scan
+from stagelens.snapshot.file_lister import Mounted
 from stagelens.snapshot.listing import Folder, Rows, pack_mode
-from stagelens.snapshot.shells import Mounted
 from stagelens.snapshot.walk import Lister
 
 # A tree of more entries is read by a program of its own (see `scan`), whose start costs about as much.

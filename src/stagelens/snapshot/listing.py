@@ -1,17 +1,10 @@
-"""How trees are listed in a container, and how a listing is read.
-
-File names may hold newlines, quotes and any byte but NUL, and busybox's `stat` ends its records with a
-newline. So names and facts come apart: find's `-print0` gives the names, its `-exec stat` without names
-gives one line of numbers each, both in the same order. A symlink's target
-follows in a third stream, cut by its length, which the numbers hold. No name can forge a record.
-"""
+"""Files in columns, as the file lister in the engine sends them (see `tools/lister.c`)."""
 
 from __future__ import annotations
 
-import re
-import shlex
 import stat
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
@@ -29,21 +22,9 @@ _KINDS: dict[int, Kind] = {
     stat.S_IFIFO: "fifo",
     stat.S_IFSOCK: "socket",
 }
-# Mode (hexadecimal), uid, gid, size and mtime, links, inode and ctime, as the commands have stat print them.
-_FACTS = re.compile(
-    rb"(?:[0-9a-f]{1,8} \d{1,10} \d{1,10} \d{1,20} -?\d{1,19} \d{1,20} \d{1,20} -?\d{1,19}\n)*+"
-)
-_FORMAT = "%f %u %g %s %Y %h %i %Z"
-_COLUMNS = 8
-# What no name of find holds below a clean path: empty, `.` and `..` parts.
-_UNCLEAN = (b"//", b"/./", b"/../", b"/\0", b"/.\0", b"/..\0")
-# A command's arguments stay far below what a kernel takes (128 KiB each, some 2 MiB together).
-_ARGUMENT_BYTES = 60_000
-# Shell variables for the commands of `list_command`.
-PROLOGUE = "F={} L={}; export F L\n".format(
-    shlex.quote(f"exec stat -c '{_FORMAT}' \"$@\" >&3"), shlex.quote('exec stat -c %N "$@" >&4')
-)
-
+_COUNTS = struct.Struct("<III")  # rows, folders, bytes of the keys
+# No name of a file is empty, `.` or `..`; before each name is a NUL, behind it another one or the key's end.
+_NO_NAMES = tuple(b"\0" + name + end for name in (b"", b".", b"..") for end in (b"\0", b"/"))
 
 T = TypeVar("T")
 
@@ -126,86 +107,45 @@ class Rows:
             raise _bad(str(error)) from error
 
 
-def list_command(folders: Iterable[bytes], out: bytes, *, deep: bool) -> bytes:
-    """Shell commands (busybox) that list what is in folders, or all that is below them, and print it.
-
-    Printed are a line of four numbers, whether find failed and the bytes of each part, and the parts. They
-    wait in files beside `out`. Each tree is walked once, since that costs more than all the rest; `stat` is
-    run for thousands of files at a time, its output apart from the names that find itself writes.
-    """
-    depth = b"-mindepth 1" if deep else b"-mindepth 1 -maxdepth 1"
-    walks = b"".join(
-        b'find %b %b -print0 -exec sh -c "$F" f {} + -type l -exec sh -c "$L" l {} + || S=1; '
-        % (b" ".join(batch), depth)
-        for batch in _batches(folders)
-    )
-    parts = [b"%b.%d" % (out, number) for number in range(3)]
-    counts = b" ".join(b"$(wc -c < %b)" % part for part in parts)
-    return b"S=0; { %b} < /dev/null > %b 3> %b 4> %b; echo $S %b; cat %b\n" % (
-        walks,
-        *parts,
-        counts,
-        b" ".join(parts),
-    )
-
-
-def _batches(folders: Iterable[bytes]) -> Iterable[list[bytes]]:
-    batch: list[bytes] = []
-    size = 0
-    for folder in folders:
-        quoted = quote(folder)
-        if batch and size + len(quoted) > _ARGUMENT_BYTES:
-            yield batch
-            batch, size = [], 0
-        batch.append(quoted)
-        size += len(quoted) + 1
-    if batch:
-        yield batch
-
-
-def quote(path: bytes) -> bytes:
-    """A path as one word of a shell, whatever bytes it has."""
-    return b"'" + path.replace(b"'", b"'\\''") + b"'"
-
-
-def read_listing(names: bytes, facts: bytes, links: bytes, root: bytes) -> Rows:
-    """The files of a listing, their keys from below `root` (which ends with a slash).
-
-    Works on whole columns, since a build may have many files after each of its instructions.
+def read_rows(frame: bytes) -> Rows:
+    """Read the rows of one frame of the file lister (see `tools/lister.c`), a whole column at a time.
 
     Raises
     ------
-    ListingError: the three parts are cut short, do not fit together, or are not what the commands print.
+    ListingError
+        If the parts of the frame do not fit together.
     """
-    paths = names.split(b"\0")
-    count = facts.count(b"\n")
-    if paths.pop() or len(paths) != count or not _FACTS.fullmatch(facts):
-        raise _bad(f"{len(paths)} names, {count} records")
-    if any(part in names for part in _UNCLEAN) or not all(path.startswith(root) for path in paths):
+    try:
+        count, folders, keys_size = _COUNTS.unpack_from(frame)
+        columns = struct.Struct(f"<{count}I{count}I{count}I{count}Q{count}q{3 * folders}Q")
+        numbers = columns.unpack_from(frame, _COUNTS.size)
+    except (struct.error, MemoryError) as error:
+        raise _bad(str(error)) from error
+    start = _COUNTS.size + columns.size
+    keys = frame[start : start + keys_size].split(b"/")
+    targets = frame[start + keys_size :].split(b"\0")
+    modes, uids, gids, sizes, mtimes = (numbers[count * n : count * (n + 1)] for n in range(5))
+    facts = numbers[5 * count :]
+    formats = {mode: stat.S_IFMT(mode) for mode in set(modes)}
+    links = [row for row, mode in enumerate(modes) if formats[mode] == stat.S_IFLNK]
+    folder_rows = [row for row, mode in enumerate(modes) if formats[mode] == stat.S_IFDIR]
+    if keys.pop() or targets.pop() or len(keys) != count:
+        raise _bad(f"{len(keys)} names, {count} records")
+    if len(targets) != len(links) or len(folder_rows) != folders:
+        raise _bad("its names do not fit its symlinks and folders")
+    if any(name in frame[start : start + keys_size] for name in _NO_NAMES):
         raise _bad("its names are not those of one tree")
-    numbers = facts.split()
-    modes, uids, gids, sizes, mtimes, hard, inodes, changed = (
-        numbers[column::_COLUMNS] for column in range(_COLUMNS)
-    )
-    targets = _targets(links, paths, modes, sizes)
-    kinds = {mode: pack_mode(int(mode, 16)) for mode in set(modes)}
-    owners = {owner: int(owner) for owner in {*uids, *gids}}
-    start = len(root)
-    keys = [path[start:].replace(b"/", b"\0") for path in paths]
-    folder_modes = {mode for mode in kinds if stat.S_ISDIR(int(mode, 16))}
+    kinds = {mode: pack_mode(mode) for mode in formats}
+    by_row = dict(zip(links, targets, strict=True))
     return Rows(
         keys=keys,
         kinds=[kinds[mode] for mode in modes],
-        uids=[owners[owner] for owner in uids],
-        gids=[owners[owner] for owner in gids],
-        sizes=list(map(int, sizes)),
-        mtimes=list(map(int, mtimes)),
-        targets=[targets.get(row, b"") for row in range(count)] if targets else [b""] * count,
-        folders={
-            keys[row]: Folder(int(hard[row]), int(inodes[row]), int(changed[row]))
-            for row, mode in enumerate(modes)
-            if mode in folder_modes
-        },
+        uids=list(uids),
+        gids=list(gids),
+        sizes=list(sizes),
+        mtimes=list(mtimes),
+        targets=[by_row.get(row, b"") for row in range(count)] if by_row else [b""] * count,
+        folders={keys[row]: Folder(*facts[3 * n : 3 * n + 3]) for n, row in enumerate(folder_rows)},
     )
 
 
@@ -216,26 +156,6 @@ def pack_mode(mode: int) -> int:
     if kind is None:
         raise _bad(f"no kind of file has mode {mode:o}")
     return pack_kind(kind, stat.S_IMODE(mode))
-
-
-def _targets(
-    links: bytes, paths: Sequence[bytes], modes: Sequence[bytes], sizes: Sequence[bytes]
-) -> dict[int, bytes]:
-    """Symlinks' targets by row. A record is `'PATH' -> 'TARGET'` and a newline; TARGET has its size."""
-    found: dict[int, bytes] = {}
-    place = 0
-    symlinks = {mode for mode in set(modes) if stat.S_ISLNK(int(mode, 16))}
-    for row in (row for row, mode in enumerate(modes) if mode in symlinks):
-        head = b"'" + paths[row] + b"' -> '"
-        begin = place + len(head)
-        end = begin + int(sizes[row])
-        if links[place:begin] != head or links[end : end + 2] != b"'\n":
-            raise _bad("its symlinks do not fit its names")
-        found[row] = links[begin:end]
-        place = end + 2
-    if place != len(links):
-        raise _bad("it has more symlinks than names")
-    return found
 
 
 def _bad(why: str) -> ListingError:

@@ -1,8 +1,8 @@
 """Looks into the stages of a build on the engine.
 
-BuildKit hands over the graph of the build. What each point of the Dockerfile is on it is mounted in one
-container, where shells list what is not known yet. All steps come from the cache of the real build; no step
-is added, and nothing is left.
+BuildKit returns the graph of the build. The tree at each point of the Dockerfile is mounted in one container,
+whose only program is the file lister, and what is not known yet is listed. All steps come from the cache of
+the real build; no step is added, no image is needed, and nothing is left.
 """
 
 from __future__ import annotations
@@ -40,14 +40,13 @@ from stagelens.dockerfile import Dockerfile, normalize_image_name
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.snapshot.edges import Place, point_edges
+from stagelens.snapshot.file_lister import FileLister, Mounted, open_container
 from stagelens.snapshot.host import HostLayers, stack
 from stagelens.snapshot.known import Explored, Known, Snapshot
 from stagelens.snapshot.points import Copied, Point, points
-from stagelens.snapshot.shells import SCRATCH, Mounted, Shells, tree
 from stagelens.snapshot.table import FileTable
 from stagelens.snapshot.walk import make_tables, walk
 
-PROBE_IMAGE = "diamol/base"
 _WORKERS = 2
 
 
@@ -167,8 +166,8 @@ class Prober:
         before: Mapping[int, int | None],
         known: Known,
     ) -> list[Snapshot]:
-        with _shells(gateway, trees) as shells:
-            mounted = shells.mounted(len(trees))
+        with _lister(gateway, self._engine, trees) as lister:
+            mounted = lister.mounted(len(trees))
             identities = [self._identity(one) for one in mounted]
             found: dict[int, Snapshot] = {}
             for number, identity in enumerate(identities):
@@ -182,7 +181,7 @@ class Prober:
             uppers = [number for number, one in enumerate(mounted) if one.upper]
             stacks = {number: stack(one) for number, one in enumerate(mounted)}
             tables = {number: one.table for number, one in found.items()}
-            tables = _walk(shells, stacks, wanted, tables, uppers)
+            tables = _walk(lister, stacks, wanted, tables, uppers)
         found |= {number: known.keep(identities[number], table) for number, table in tables.items()}
         return [found[number] for number in range(len(trees))]
 
@@ -204,8 +203,8 @@ class Prober:
         def read() -> bytes:
             with self._gateway() as gateway:
                 graph, edge = self._places(gateway, stages)[point]
-                with _shells(gateway, [graph.definition_of(edge)]) as shells:
-                    return shells.content(0, key, most)
+                with _lister(gateway, self._engine, [graph.definition_of(edge)]) as lister:
+                    return lister.content(0, key, most)
 
         return retry_transient(read, self._cancel)
 
@@ -237,15 +236,15 @@ def list_image(engine: Engine, image: str, cancel: Cancel | None = None) -> File
     def listed() -> FileTable:
         with (
             _gateway(engine, [], secrets.token_hex(8), None, cancel) as gateway,
-            _shells(gateway, [image_definition(normalize_image_name(image))]) as shells,
+            _lister(gateway, engine, [image_definition(normalize_image_name(image))]) as lister,
         ):
-            return _walk(shells, {}, {0: None}, {})[0]
+            return _walk(lister, {}, {0: None}, {})[0]
 
     return retry_transient(listed, cancel)
 
 
 def _walk(
-    shells: Shells,
+    lister: FileLister,
     stacks: Mapping[int, Sequence[bytes]],
     wanted: Mapping[int, int | None],
     known: Mapping[int, FileTable],
@@ -253,21 +252,18 @@ def _walk(
 ) -> dict[int, FileTable]:
     """See `walk`. The container ends while tables are made."""
     with ThreadPoolExecutor(_WORKERS) as workers:
-        listed = walk(HostLayers(shells, stacks), workers, wanted, uppers)
-        ended = workers.submit(shells.end)
+        listed = walk(HostLayers(lister, stacks), workers, wanted, uppers)
+        ended = workers.submit(lister.end)
         tables = make_tables(listed, wanted, known)
         ended.result()
     return tables
 
 
 @contextmanager
-def _shells(gateway: Gateway, trees: Iterable[Definition]) -> Generator[Shells]:
-    root = gateway.solve(image_definition(normalize_image_name(PROBE_IMAGE)))
-    mounts = {tree(number): gateway.solve(definition) for number, definition in enumerate(trees)}
-    container = gateway.new_container(root, mounts, SCRATCH)
-    shells = Shells(container, _WORKERS)
-    yield shells
-    shells.end()
+def _lister(gateway: Gateway, engine: Engine, trees: Iterable[Definition]) -> Generator[FileLister]:
+    lister = FileLister(open_container(gateway, engine, trees), _WORKERS)
+    yield lister
+    lister.end()
 
 
 @contextmanager

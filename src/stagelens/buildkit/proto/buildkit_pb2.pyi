@@ -354,16 +354,18 @@ class FileOp(_message.Message):
     def __init__(self, actions: _Optional[_Iterable[_Union[FileAction, _Mapping]]] = ...) -> None: ...
 
 class FileAction(_message.Message):
-    __slots__ = ("input", "secondary_input", "output", "copy")
+    __slots__ = ("input", "secondary_input", "output", "copy", "mkfile")
     INPUT_FIELD_NUMBER: _ClassVar[int]
     SECONDARY_INPUT_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     COPY_FIELD_NUMBER: _ClassVar[int]
+    MKFILE_FIELD_NUMBER: _ClassVar[int]
     input: int
     secondary_input: int
     output: int
     copy: FileActionCopy
-    def __init__(self, input: _Optional[int] = ..., secondary_input: _Optional[int] = ..., output: _Optional[int] = ..., copy: _Optional[_Union[FileActionCopy, _Mapping]] = ...) -> None: ...
+    mkfile: FileActionMkFile
+    def __init__(self, input: _Optional[int] = ..., secondary_input: _Optional[int] = ..., output: _Optional[int] = ..., copy: _Optional[_Union[FileActionCopy, _Mapping]] = ..., mkfile: _Optional[_Union[FileActionMkFile, _Mapping]] = ...) -> None: ...
 
 class FileActionCopy(_message.Message):
     __slots__ = ("src", "dest")
@@ -372,6 +374,18 @@ class FileActionCopy(_message.Message):
     src: str
     dest: str
     def __init__(self, src: _Optional[str] = ..., dest: _Optional[str] = ...) -> None: ...
+
+class FileActionMkFile(_message.Message):
+    __slots__ = ("path", "mode", "data", "timestamp")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    mode: int
+    data: bytes
+    timestamp: int
+    def __init__(self, path: _Optional[str] = ..., mode: _Optional[int] = ..., data: _Optional[bytes] = ..., timestamp: _Optional[int] = ...) -> None: ...
 
 class MergeOp(_message.Message):
     __slots__ = ("inputs",)
