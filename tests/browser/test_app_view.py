@@ -42,7 +42,7 @@ printf 'Content-Type: text/plain\\r\\n\\r\\npage'
 CELL = """
 import sys
 from stagelens_course import apps
-sys.modules["stagelens_course.apps.status"].HEALTH_SECONDS = 600  # late is well
+sys.modules["stagelens_course.apps.container_status"].HEALTH_SECONDS = 600  # late is well
 from stagelens_course.apps.view import AppView
 AppView(apps.status(namespace={namespace!r}))
 """

@@ -7,23 +7,24 @@
 >>> apps.down()                            # doctest: +SKIP
 """
 
-from stagelens_course.apps.down import down
+from stagelens_course.apps.container_logs import logs
+from stagelens_course.apps.container_status import status
 from stagelens_course.apps.errors import (
     AlreadyStarting,
+    AppsError,
     ImageMissing,
     NameTaken,
     NetworkFailed,
     NoFreePort,
     NotRunning,
-    RunError,
     ServiceFailed,
 )
-from stagelens_course.apps.fetch import fetch
-from stagelens_course.apps.logs import logs
+from stagelens_course.apps.http_requests import fetch, trace_request
+from stagelens_course.apps.lifecycle import down, up
 from stagelens_course.apps.model import (
     APPLICATIONS,
     App,
-    Definition,
+    ApplicationSpec,
     Health,
     Hop,
     LogEntry,
@@ -32,15 +33,13 @@ from stagelens_course.apps.model import (
     Response,
     Service,
 )
-from stagelens_course.apps.status import status
-from stagelens_course.apps.trace import trace_request
-from stagelens_course.apps.up import up
 
 __all__ = [
     "APPLICATIONS",
     "AlreadyStarting",
     "App",
-    "Definition",
+    "ApplicationSpec",
+    "AppsError",
     "Health",
     "Hop",
     "ImageMissing",
@@ -52,7 +51,6 @@ __all__ = [
     "Removed",
     "RequestTrace",
     "Response",
-    "RunError",
     "Service",
     "ServiceFailed",
     "down",

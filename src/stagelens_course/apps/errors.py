@@ -5,33 +5,33 @@ from __future__ import annotations
 from stagelens.errors import StagelensError
 
 
-class RunError(StagelensError):
+class AppsError(StagelensError):
     """Base of this room's errors."""
 
 
-class NameTaken(RunError):
+class NameTaken(AppsError):
     """A container of that name is there and is somebody else's; it was left alone."""
 
 
-class ImageMissing(RunError):
+class ImageMissing(AppsError):
     """An image that is to be run, and not built, is not on the engine."""
 
 
-class NetworkFailed(RunError):
+class NetworkFailed(AppsError):
     """The engine made no network."""
 
 
-class NoFreePort(RunError):
+class NoFreePort(AppsError):
     """None of the ports tried could be published."""
 
 
-class ServiceFailed(RunError):
+class ServiceFailed(AppsError):
     """An application ended, or did not answer in time; its last log lines are in `why`."""
 
 
-class NotRunning(RunError):
+class NotRunning(AppsError):
     """An application has no container, or could not be reached."""
 
 
-class AlreadyStarting(RunError):
+class AlreadyStarting(AppsError):
     """Another process is starting the same applications."""

@@ -16,7 +16,7 @@ _PROJECTS = course_folder() / "ch04" / "exercises"
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
+class ApplicationSpec:
     """One application: `name` is its container's name and its name on the network.
 
     `image` is the repository that its image is tagged with, built from the folder `context` (None: it is
@@ -34,10 +34,10 @@ class Definition:
 
 
 # The memory's limit also sizes the heap of the JVM, which else takes a quarter of the machine.
-APPLICATIONS: tuple[Definition, ...] = (
-    Definition("iotd", "image-of-the-day", _PROJECTS / "image-of-the-day", 800, memory=512 * 1024**2),
-    Definition("accesslog", "access-log", _PROJECTS / "access-log", 801),
-    Definition("image-gallery", "image-gallery", _PROJECTS / "image-gallery", 802),
+APPLICATIONS: tuple[ApplicationSpec, ...] = (
+    ApplicationSpec("iotd", "image-of-the-day", _PROJECTS / "image-of-the-day", 800, memory=512 * 1024**2),
+    ApplicationSpec("accesslog", "access-log", _PROJECTS / "access-log", 801),
+    ApplicationSpec("image-gallery", "image-gallery", _PROJECTS / "image-gallery", 802),
 )
 GALLERY = "image-gallery"
 

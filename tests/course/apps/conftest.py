@@ -44,7 +44,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def light(engine: Engine, context: Path) -> tuple[apps.Definition, ...]:
+def light(engine: Engine, context: Path) -> tuple[apps.ApplicationSpec, ...]:
     """One image for all three, built once by each `up`."""
     ensure(engine, ["diamol/base"])
     return tuple(
@@ -56,14 +56,14 @@ def light(engine: Engine, context: Path) -> tuple[apps.Definition, ...]:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service of a loaded machine is well even if it answers late."""
-    module = importlib.import_module("stagelens_course.apps.status")  # `apps.status` is its function
+    module = importlib.import_module("stagelens_course.apps.container_status")
     monkeypatch.setattr(module, "HEALTH_SECONDS", PATIENCE)
 
 
 class Town:
     """A namespace of one test and what is in it; `up` takes what `apps.up` takes."""
 
-    def __init__(self, engine: Engine, namespace: str, light: tuple[apps.Definition, ...]) -> None:
+    def __init__(self, engine: Engine, namespace: str, light: tuple[apps.ApplicationSpec, ...]) -> None:
         self.engine, self.namespace, self.services = engine, namespace, light
         self.network = f"nat-{namespace}"
 
@@ -83,7 +83,7 @@ class Town:
 
 
 @pytest.fixture
-def town(engine: Engine, unique: str, light: tuple[apps.Definition, ...]) -> Iterator[Town]:
+def town(engine: Engine, unique: str, light: tuple[apps.ApplicationSpec, ...]) -> Iterator[Town]:
     made = Town(engine, unique, light)
     try:
         yield made

@@ -57,7 +57,7 @@ def test_what_a_busy_engine_loses_of_an_answer_is_asked_for_again(
 ) -> None:
     app = town.up()
     hidden = replace(app, services=tuple(replace(service, url=None) for service in app.services))
-    module = importlib.import_module("stagelens_course.apps.fetch")  # `apps.fetch` is its function
+    module = importlib.import_module("stagelens_course.apps.http_requests")
     output, times = module._output, iter(range(2))
 
     def losing(*given: Any) -> tuple[bytes, bytes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stagelens_course.apps.errors import AlreadyStarting
-from stagelens_course.apps.lock import starting
+from stagelens_course.apps.starter import start_lock
 
 
 @pytest.fixture
@@ -20,12 +20,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_another_namespace_may_start_meanwhile(cache: Path) -> None:
-    with starting("nat"):
-        with pytest.raises(AlreadyStarting, match="network nat"), starting("nat"):
+    with start_lock("nat"):
+        with pytest.raises(AlreadyStarting, match="network nat"), start_lock("nat"):
             pass
-        with starting("nat-other"):
+        with start_lock("nat-other"):
             pass
-    with starting("nat"):
+    with start_lock("nat"):
         pass
     assert list(cache.glob("up-*")) == []
 
@@ -35,7 +35,7 @@ def test_many_at_once_are_never_two(cache: Path) -> None:
 
     def attempt(_: int) -> int:
         try:
-            with starting("nat"):
+            with start_lock("nat"):
                 assert inside.acquire(blocking=False)
                 time.sleep(0)
                 inside.release()

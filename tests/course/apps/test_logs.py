@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stagelens_course import apps
-from stagelens_course.apps.logs import parse
+from stagelens_course.apps.container_logs import parse
 
 from .conftest import Town
 

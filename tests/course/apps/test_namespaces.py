@@ -17,7 +17,7 @@ LEARNERS = 20
 
 
 def test_twenty_namespaces_at_once_do_not_meet(
-    town: Town, engine: Engine, light: tuple[apps.Definition, ...]
+    town: Town, engine: Engine, light: tuple[apps.ApplicationSpec, ...]
 ) -> None:
     # `town` cleans up by the end of names.
     towns = [Town(engine, f"l{n}-{town.namespace}", light) for n in range(LEARNERS)]
@@ -29,13 +29,13 @@ def test_twenty_namespaces_at_once_do_not_meet(
         return each.up(services=services)
 
     with ThreadPoolExecutor(LEARNERS) as pool:
-        apps = list(pool.map(start, towns))
-        pages = list(pool.map(lambda app: apps.fetch(app, "/cgi-bin/others").body.decode(), apps))
-    for each, app, page in zip(towns, apps, pages, strict=True):
+        started = list(pool.map(start, towns))
+        pages = list(pool.map(lambda app: apps.fetch(app, "/cgi-bin/others").body.decode(), started))
+    for each, app, page in zip(towns, started, pages, strict=True):
         assert app.healthy
         assert page.split("\n") == [f"iotd of {each.namespace}", f"accesslog of {each.namespace}", ""]
-    assert len({app.network for app in apps}) == LEARNERS
-    assert len({service.url for app in apps for service in app.services}) == 3 * LEARNERS
+    assert len({app.network for app in started}) == LEARNERS
+    assert len({service.url for app in started for service in app.services}) == 3 * LEARNERS
 
     # One goes away, and the others stay.
     gone, stays = towns[0], towns[1]

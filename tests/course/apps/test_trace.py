@@ -10,7 +10,7 @@ import pytest
 
 from stagelens.engine import Engine
 from stagelens_course.apps import App, Service
-from stagelens_course.apps.trace import hops_of
+from stagelens_course.apps.http_requests import hops_of
 
 NAMES = ("iotd", "accesslog", "image-gallery")
 APP = App(None, "nat", tuple(Service(n, n, n, "running") for n in NAMES), cast("Engine", None))
@@ -27,7 +27,7 @@ PAGE = {"method": "GET", "path": "/", "status": 200, "ms": 50, "ts": "2026-11-24
 def test_what_is_logged_late_is_waited_for_where_the_machine_stands_still(
     monkeypatch: pytest.MonkeyPatch, stalling: None
 ) -> None:
-    module = importlib.import_module("stagelens_course.apps.trace")
+    module = importlib.import_module("stagelens_course.apps.http_requests")
     looks, last = itertools.count(), {"image-gallery": PAGE | {"calls": []}}
 
     def logged(app: App, service: Service, request_id: str) -> list[dict[str, Any]]:

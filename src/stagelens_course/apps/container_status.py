@@ -10,7 +10,7 @@ from typing import Any
 from stagelens import engine as engines
 from stagelens.errors import short_traceback_on_interrupt
 from stagelens_course.apps.errors import NotRunning
-from stagelens_course.apps.fetch import fetch
+from stagelens_course.apps.http_requests import fetch
 from stagelens_course.apps.model import APPLICATIONS, App, Health, Service
 from stagelens_course.apps.names import LABEL, NOTE, SERVICE, Names, names_of
 from stagelens_course.apps.ports import host_of
@@ -38,11 +38,11 @@ def look(engine: engines.Engine, names: Names) -> App:
             str(row["Image"]).removesuffix(":latest"): row for row in rows if not _label(row, LABEL)
         } | others
     services: list[Service] = []
-    for definition in APPLICATIONS:
-        name, container = definition.name, names.container(definition.name)
+    for spec in APPLICATIONS:
+        name, container = spec.name, names.container(spec.name)
         row = ours.pop(name, None) or others.get(container)
         if row is None:
-            services.append(Service(name, names.image(definition.image), container, "missing"))
+            services.append(Service(name, names.image(spec.image), container, "missing"))
         else:
             services.append(_service(engine, row, name, container))
     further = [_service(engine, row, name, names.container(name)) for name, row in ours.items() if name]
@@ -51,7 +51,7 @@ def look(engine: engines.Engine, names: Names) -> App:
 
 def check(app: App) -> App:
     """The same with each service's health, from a request to its health address."""
-    health = {definition.name: definition.health for definition in APPLICATIONS}
+    health = {spec.name: spec.health for spec in APPLICATIONS}
 
     def ask(service: Service) -> Service:
         path = health.get(service.name, "/health")

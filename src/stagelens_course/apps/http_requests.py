@@ -1,4 +1,6 @@
-"""HTTP requests to the applications: straight to the published port, else from inside their network.
+"""HTTP requests to the applications, and the trace of one request through their logs.
+
+A request goes straight to the published port, else it is sent from inside the network.
 
 The second way is for notebooks that share an engine's machine but not its 127.0.0.1: a JupyterHub's
 containers, or an engine at another address.
@@ -7,26 +9,35 @@ containers, or an engine at another address.
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from json import dumps
+from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from docker.errors import APIError
 
 from stagelens.buildkit import dockerpy
+from stagelens.concurrency import poll
 from stagelens.engine import Engine
 from stagelens.errors import short_traceback_on_interrupt
+from stagelens_course.apps.container_logs import entries, frames, seconds
 from stagelens_course.apps.errors import NotRunning
-from stagelens_course.apps.logs import frames
-from stagelens_course.apps.model import GALLERY, App, Response, Service
+from stagelens_course.apps.model import GALLERY, App, Hop, RequestTrace, Response, Service
 
 MAX_BYTES = 20 * 1024**2
 _TIMES = 3
 _STATUS = re.compile(rb"^\s*HTTP/1\.[01] (\d{3})", re.M)
 _REFUSED = re.compile(rb"server returned error: HTTP/1\.[01] (\d{3})")
+_MOST = 100
+_LINES = 2000
+_LONGEST_MS = 86_400_000
+
+Line = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -169,3 +180,96 @@ def _promised(answer: Response) -> int:
 def _headers(notes: bytes) -> dict[str, str]:
     lines = (line.strip().partition(":") for line in notes.decode("latin-1").splitlines())
     return {name.lower(): value.strip() for name, colon, value in lines if colon and " " not in name}
+
+
+@short_traceback_on_interrupt()
+def trace_request(app: App, path: str = "/") -> RequestTrace:
+    """Call the page once and follow the call by its X-Request-Id through the three applications' logs.
+
+    Raises
+    ------
+    NotRunning: the gallery has no running container, gave no answer, or logged nothing of the request.
+    """
+    request_id = f"trace-{uuid.uuid4().hex[:12]}"
+    fetch(app, path, headers={"X-Request-Id": request_id})
+    hops: list[Hop] = []
+    for _ in poll(2.5, 0.05):
+        lines = {service.name: _lines(app, service, request_id) for service in app.services}
+        hops = hops_of(app, path, lines)
+        whole = bool(hops) and all(hop.inside is not None or hop.status is None for hop in hops)
+        if whole:
+            break
+    if not hops:
+        raise NotRunning("The gallery logged nothing of the request.", remedy=app.command(f"logs {GALLERY}"))
+    return RequestTrace(request_id, tuple(hops))
+
+
+def _lines(app: App, service: Service, request_id: str) -> list[Line]:
+    """What a service logged of the request."""
+    if service.state == "missing":
+        return []
+    found = (entry.fields for entry in entries(app.engine, service.container, tail=_LINES))
+    return [fields for fields in found if fields and fields.get("request_id") == request_id]
+
+
+def hops_of(app: App, path: str, lines: Mapping[str, list[Line]]) -> list[Hop]:
+    """The page's own request, then its calls in the order of their start; none where it logged none.
+
+    `lines` is what each service logged of the request.
+    """
+    page = next((line for line in lines.get(GALLERY, ()) if "calls" in line), None)
+    if page is None:
+        return []
+    spent = _seconds(page.get("ms"))
+    url = (app.service(GALLERY).url or f"http://{GALLERY}") + path
+    ended = seconds(page.get("ts")) or 0.0
+    calls = page.get("calls")
+    made = [call for call in calls[:_MOST] if isinstance(call, dict)] if isinstance(calls, list) else []
+    called = sorted((_hop(call, lines) for call in made), key=lambda hop: hop.started)
+    # Logged times are whole milliseconds: by them a call may seem to begin before its cause.
+    started = min([ended - spent, *(hop.started for hop in called)])
+    first = Hop(GALLERY, _text(page.get("method")), url, _status(page), started, spent, spent)
+    return [first, *called]
+
+
+def _hop(call: Line, lines: Mapping[str, list[Line]]) -> Hop:
+    """A call as the gallery logged it, with what the called service logged of it."""
+    url = _text(call.get("url"))
+    named, asked = _place(url)
+    key = (_text(call.get("method")), asked)
+    own = next((li for li in lines.get(named, ()) if (li.get("method"), li.get("path")) == key), None)
+    return Hop(
+        named,
+        key[0],
+        url,
+        _status(call),
+        seconds(call.get("ts")) or 0.0,
+        _seconds(call.get("ms")),
+        None if own is None else _seconds(own.get("ms")),
+        _text(call.get("error")),
+    )
+
+
+def _place(url: str) -> tuple[str, str]:
+    """The host and the path of an address."""
+    try:
+        parts = urlsplit(url)
+        return parts.hostname or "", parts.path
+    except ValueError:  # no address at all
+        return "", ""
+
+
+def _status(line: Line) -> int | None:
+    value = line.get("status")
+    return value if isinstance(value, int) and value else None
+
+
+def _seconds(milliseconds: object) -> float:
+    # A log may say NaN, or a number that no float holds.
+    if isinstance(milliseconds, int | float) and 0 <= milliseconds < _LONGEST_MS:
+        return milliseconds / 1000
+    return 0.0
+
+
+def _text(value: object) -> str:
+    return value[:2000] if isinstance(value, str) else ""

@@ -5,19 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from docker.errors import APIError, ImageNotFound, NotFound
+from filelock import FileLock, Timeout
 
+from stagelens import engine as engines
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds import LogLine, Vertex, build
 from stagelens.engine import Engine, remove_container
+from stagelens.paths import cache_dir
 from stagelens_course.apps import ports
-from stagelens_course.apps.down import networks, remove_containers, remove_network
+from stagelens_course.apps.container_logs import entries
+from stagelens_course.apps.container_status import look
 from stagelens_course.apps.errors import (
+    AlreadyStarting,
     ImageMissing,
     NameTaken,
     NetworkFailed,
@@ -25,17 +31,16 @@ from stagelens_course.apps.errors import (
     NotRunning,
     ServiceFailed,
 )
-from stagelens_course.apps.fetch import fetch
-from stagelens_course.apps.logs import entries
-from stagelens_course.apps.model import App, Definition, Health
+from stagelens_course.apps.http_requests import fetch
+from stagelens_course.apps.model import App, ApplicationSpec, Health
 from stagelens_course.apps.names import CALL, LABEL, NOTE, RECIPE, SERVICE, Names
-from stagelens_course.apps.status import look
 
 READY_SECONDS = 300.0
 _PAUSE = 0.2
 _ASK_SECONDS = 5.0
 _LOG_LINES = 20
 _PORT = 80
+_STOP_SECONDS = 2
 
 
 @dataclass(slots=True)
@@ -44,7 +49,7 @@ class Starter:
 
     engine: Engine
     names: Names
-    definitions: tuple[Definition, ...]
+    specs: tuple[ApplicationSpec, ...]
     public: bool
     ports: Mapping[str, int]
     call: str
@@ -59,9 +64,9 @@ class Starter:
             if with_build:
                 self._build()
             network = self._network()
-            for definition in self.definitions:
+            for spec in self.specs:
                 self._go_on()
-                self._service(definition, network)
+                self._service(spec, network)
             return self._wait()
         except BaseException:
             self._undo()
@@ -72,13 +77,13 @@ class Starter:
             raise BuildCancelled("Starting the applications was cancelled.")
 
     def _build(self) -> None:
-        for definition in self.definitions:
-            if definition.context is not None:
+        for spec in self.specs:
+            if spec.context is not None:
                 self._go_on()
-                self.report(f"building {definition.image}")
+                self.report(f"building {spec.image}")
                 build(
-                    definition.context,
-                    tags=[self.names.image(definition.image)],
+                    spec.context,
+                    tags=[self.names.image(spec.image)],
                     engine=self.engine,
                     on_vertex=self.on_vertex,
                     cancel=self.cancel,
@@ -103,11 +108,11 @@ class Starter:
             ) from error
         return str(made["Id"])
 
-    def _service(self, definition: Definition, network: str) -> None:
+    def _service(self, spec: ApplicationSpec, network: str) -> None:
         """Keep a container that is as wanted, replace one of ours that is not, else make one."""
-        api, container = self.engine.api, self.names.container(definition.name)
-        image = self._image(definition)
-        recipe = self._recipe(definition, image, network)
+        api, container = self.engine.api, self.names.container(spec.name)
+        image = self._image(spec)
+        recipe = self._recipe(spec, image, network)
         with suppress(NotFound):
             present = api.inspect_container(container)
             labels = present["Config"].get("Labels") or {}
@@ -122,10 +127,10 @@ class Starter:
             self.report(f"replacing {container}")
             remove_container(api, present["Id"])
         self.report(f"starting {container}")
-        self._start(definition, image, recipe)
+        self._start(spec, image, recipe)
 
-    def _image(self, definition: Definition) -> str:
-        name = self.names.image(definition.image)
+    def _image(self, spec: ApplicationSpec) -> str:
+        name = self.names.image(spec.image)
         try:
             return str(self.engine.api.inspect_image(name)["Id"])
         except ImageNotFound:
@@ -135,18 +140,18 @@ class Starter:
                 remedy="stagelens up without --no-build   (builds it)",
             ) from None
 
-    def _wanted_port(self, definition: Definition) -> int:
-        return self.ports.get(definition.name, definition.port)
+    def _wanted_port(self, spec: ApplicationSpec) -> int:
+        return self.ports.get(spec.name, spec.port)
 
-    def _recipe(self, definition: Definition, image: str, network: str) -> str:
-        what = [image, network, self.public, self._wanted_port(definition), definition.memory]
-        text = json.dumps([*what, sorted(definition.environment.items())])
+    def _recipe(self, spec: ApplicationSpec, image: str, network: str) -> str:
+        what = [image, network, self.public, self._wanted_port(spec), spec.memory]
+        text = json.dumps([*what, sorted(spec.environment.items())])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _start(self, definition: Definition, image: str, recipe: str) -> None:
+    def _start(self, spec: ApplicationSpec, image: str, recipe: str) -> None:
         """Create and start a container on the first port that can be had."""
-        wanted, reason = self._wanted_port(definition), ""
-        reserved = {self._wanted_port(other) for other in self.definitions} - {wanted}
+        wanted, reason = self._wanted_port(spec), ""
+        reserved = {self._wanted_port(other) for other in self.specs} - {wanted}
         self.taken |= ports.published(self.engine.api.containers())
         if wanted in self.taken or (self._is_local() and ports.in_use(wanted)):
             self.taken.add(wanted)
@@ -157,22 +162,22 @@ class Starter:
                 continue
             if port != wanted and self._is_local() and ports.in_use(port):
                 continue
-            note = f"Port {wanted} {reason}, so {definition.name} has port {port}." if port != wanted else ""
-            refusal = self._try(definition, image, recipe, port, note)
+            note = f"Port {wanted} {reason}, so {spec.name} has port {port}." if port != wanted else ""
+            refusal = self._try(spec, image, recipe, port, note)
             if refusal is None:
                 return
             self.taken.add(port)
             reason = reason or refusal
         raise NoFreePort(
-            f"No port was found for {definition.name}.", why=f"port {wanted} {reason}", remedy="docker ps"
+            f"No port was found for {spec.name}.", why=f"port {wanted} {reason}", remedy="docker ps"
         )
 
     def _is_local(self) -> bool:
         return ports.host_of(self.engine.address, False) == ports.LOCAL
 
-    def _try(self, definition: Definition, image: str, recipe: str, port: int, note: str) -> str | None:
+    def _try(self, spec: ApplicationSpec, image: str, recipe: str, port: int, note: str) -> str | None:
         """Start a container on this port; None, or why the port cannot be had."""
-        made = self._create(definition, image, recipe, port, note)
+        made = self._create(spec, image, recipe, port, note)
         try:
             self.engine.api.start(made)
         except APIError as error:
@@ -183,19 +188,19 @@ class Starter:
             return refusal
         return None
 
-    def _create(self, definition: Definition, image: str, recipe: str, port: int, note: str) -> str:
+    def _create(self, spec: ApplicationSpec, image: str, recipe: str, port: int, note: str) -> str:
         api, network = self.engine.api, self.names.network
         host = api.create_host_config(
             port_bindings={_PORT: (ports.ANYWHERE if self.public else ports.LOCAL, port)},
             network_mode=network,
-            mem_limit=definition.memory,
+            mem_limit=spec.memory,
         )
-        place = {network: api.create_endpoint_config(aliases=[definition.name])}
-        labels = {LABEL: network, SERVICE: definition.name, CALL: self.call, RECIPE: recipe, NOTE: note}
+        place = {network: api.create_endpoint_config(aliases=[spec.name])}
+        labels = {LABEL: network, SERVICE: spec.name, CALL: self.call, RECIPE: recipe, NOTE: note}
         made: dict[str, Any] = api.create_container(
-            self.names.image(definition.image),
-            name=self.names.container(definition.name),
-            environment=dict(definition.environment),
+            self.names.image(spec.image),
+            name=self.names.container(spec.name),
+            environment=dict(spec.environment),
             ports=[_PORT],
             host_config=host,
             networking_config=api.create_networking_config(place),
@@ -209,10 +214,10 @@ class Starter:
         health: dict[str, Health] = {}
         while True:
             app = look(self.engine, self.names)
-            for definition in self.definitions:
-                if definition.name not in health and self._answers(app, definition):
-                    health[definition.name] = "healthy"
-            waiting = [d.name for d in self.definitions if d.name not in health]
+            for spec in self.specs:
+                if spec.name not in health and self._answers(app, spec):
+                    health[spec.name] = "healthy"
+            waiting = [d.name for d in self.specs if d.name not in health]
             if not waiting:
                 return replace(
                     app,
@@ -224,12 +229,12 @@ class Starter:
             self.report(f"waiting for {', '.join(waiting)} ({passed:.0f} s)")
             time.sleep(_PAUSE)
 
-    def _answers(self, app: App, definition: Definition) -> bool:
+    def _answers(self, app: App, spec: ApplicationSpec) -> bool:
         self._go_on()
-        if app.service(definition.name).state != "running":
-            raise self._failed(definition.name, "ended")
+        if app.service(spec.name).state != "running":
+            raise self._failed(spec.name, "ended")
         with suppress(NotRunning):
-            return fetch(app, definition.health, service=definition.name, timeout=_ASK_SECONDS).status == 200
+            return fetch(app, spec.health, service=spec.name, timeout=_ASK_SECONDS).status == 200
         return False
 
     def _failed(self, name: str, how: str) -> ServiceFailed:
@@ -245,3 +250,64 @@ class Starter:
         remove_containers(self.engine, label)
         for row in self.engine.api.networks(filters={"label": label}):
             remove_network(self.engine, row["Id"])
+
+
+@contextmanager
+def start_lock(network: str) -> Generator[None]:
+    """Hold the lock of a namespace, by its network's name; its file is gone afterwards.
+
+    Raises
+    ------
+    AlreadyStarting: another program holds it.
+    """
+    path = cache_dir() / f"up-{network}.lock"
+    # Who opens a lock's file must not come upon one that its last holder removes: both hold this one for it.
+    files = FileLock(cache_dir() / "up.lock")
+    lock = FileLock(path)
+    try:
+        with files:
+            lock.acquire(timeout=0)
+    except Timeout:
+        raise AlreadyStarting(
+            "These applications are being started by another program.",
+            where=f"network {network}",
+            remedy="wait until it is done, then look at stagelens status",
+        ) from None
+    try:
+        yield
+    finally:
+        with files:
+            lock.release()
+            path.unlink(missing_ok=True)
+
+
+def remove_containers(engine: engines.Engine, label: str) -> tuple[str, ...]:
+    """Stop and remove every container with a label (`name=value`), and give their names."""
+    api = engine.api
+    rows = api.containers(all=True, filters={"label": label})
+
+    def remove(row: dict[str, Any]) -> str:
+        with suppress(APIError):
+            api.stop(row["Id"], timeout=_STOP_SECONDS)
+        engines.remove_container(api, row["Id"])
+        # One that is on its way out may have no name any more.
+        return str((row["Names"] or [row["Id"][:12]])[0]).lstrip("/")
+
+    with ThreadPoolExecutor(max(1, min(4, len(rows)))) as pool:
+        return tuple(sorted(pool.map(remove, rows)))
+
+
+def remove_network(engine: engines.Engine, identity: str) -> str | None:
+    """Remove a network; None if it is gone, else the engine's reason."""
+    try:
+        engines.remove_network(engine.api, identity)
+    except APIError as error:
+        return str(error.explanation or error)
+    return None
+
+
+def networks(engine: engines.Engine, name: str) -> list[dict[str, Any]]:
+    """The networks of that very name, ours first; the engine's own filter takes parts of names, too."""
+    rows: list[dict[str, Any]] = [row for row in engine.api.networks(names=[name]) if row["Name"] == name]
+    ours = [row for row in rows if (row.get("Labels") or {}).get(LABEL) == name]
+    return ours + [row for row in rows if row not in ours]

@@ -1,4 +1,4 @@
-"""Starting the applications: images, network, containers, and a wait until each answers."""
+"""Starting the applications and waiting until each answers, and removing exactly what was started."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from stagelens.builds import LogLine, Vertex
 from stagelens.concurrency import CallbackRelay, run_cancellable
 from stagelens.dockerfile import load
 from stagelens.errors import short_traceback_on_interrupt
-from stagelens_course import images
-from stagelens_course.apps.errors import ImageMissing, RunError
-from stagelens_course.apps.lock import starting
-from stagelens_course.apps.model import APPLICATIONS, App, Definition
-from stagelens_course.apps.names import names_of
-from stagelens_course.apps.start import Starter
+from stagelens_course import images as base_images
+from stagelens_course.apps.errors import AppsError, ImageMissing
+from stagelens_course.apps.model import APPLICATIONS, App, ApplicationSpec, Removed
+from stagelens_course.apps.names import LABEL, Names, names_of
+from stagelens_course.apps.starter import Starter, networks, remove_containers, remove_network, start_lock
 
 Report = Callable[[str], None]
 OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
@@ -33,7 +32,7 @@ def up(
     public: bool = False,
     ports: Mapping[str, int] | None = None,
     build: bool = True,
-    services: Sequence[Definition] = APPLICATIONS,
+    services: Sequence[ApplicationSpec] = APPLICATIONS,
     report: Report | None = None,
     cancel: Cancel | None = None,
     on_vertex: OnVertex | None = None,
@@ -64,7 +63,7 @@ def up(
     names = names_of(namespace)
     if build:
         _check(services)
-        images.ensure(found, _base_images(services), report=report, cancel=cancel)
+        base_images.ensure(found, _base_images(services), report=report, cancel=cancel)
     stop = cancel or Cancel()
 
     def work(relay: CallbackRelay) -> App:
@@ -82,24 +81,65 @@ def up(
         return starter.run(build)
 
     try:
-        with starting(names.network):
+        with start_lock(names.network):
             return run_cancellable(work, stop)
     except APIError as error:
-        raise RunError("The engine refused a step.", why=str(error.explanation or error)[:1000]) from error
+        raise AppsError("The engine refused a step.", why=str(error.explanation or error)[:1000]) from error
 
 
-def _check(services: Sequence[Definition]) -> None:
-    for definition in services:
-        if definition.context is not None and not definition.context.is_dir():
+def _check(services: Sequence[ApplicationSpec]) -> None:
+    for spec in services:
+        if spec.context is not None and not spec.context.is_dir():
             raise ImageMissing(
-                f"The application {definition.image} is not there.",
-                where=str(definition.context),
+                f"The application {spec.image} is not there.",
+                where=str(spec.context),
                 remedy="use a checkout of stagelens, which has the folder ch04/exercises",
             )
 
 
-def _base_images(services: Sequence[Definition]) -> list[str]:
+def _base_images(services: Sequence[ApplicationSpec]) -> list[str]:
     """The lessons' base images that the Dockerfiles name."""
-    contexts = [definition.context for definition in services if definition.context is not None]
+    contexts = [spec.context for spec in services if spec.context is not None]
     named: set[Any] = {stage.base for context in contexts for stage in load(context / "Dockerfile").stages}
-    return [name for name in images.NAMES if name in named]
+    return [name for name in base_images.NAMES if name in named]
+
+
+@short_traceback_on_interrupt()
+def down(
+    engine: engines.Engine | None = None, namespace: str | None = None, *, images: bool = False
+) -> Removed:
+    """Stop and remove the containers and the network that `up` made; with `images`, also the images' names.
+
+    What has such a name and is somebody else's stays, and `Removed.kept` says so.
+    """
+    found = engine or engines.connect(start=False)
+    names = names_of(namespace)
+    containers = remove_containers(found, f"{LABEL}={names.network}")
+    kept = [
+        f"The container {name} was not made by stagelens: it is left alone." for name in _others(found, names)
+    ]
+    network = None
+    for row in networks(found, names.network):
+        ours = (row.get("Labels") or {}).get(LABEL) == names.network
+        if not ours:
+            kept.append(f"The network {names.network} was not made by stagelens: it is left alone.")
+        elif reason := remove_network(found, row["Id"]):
+            kept.append(f"The network {names.network} is left: {reason}")
+        else:
+            network = names.network
+    tags = [names.image(spec.image) for spec in APPLICATIONS] if images else []
+    return Removed(containers, network, tuple(tag for tag in tags if _untag(found, tag)), tuple(kept))
+
+
+def _others(engine: engines.Engine, names: Names) -> list[str]:
+    wanted = {names.container(spec.name) for spec in APPLICATIONS}
+    rows = engine.api.containers(all=True)
+    return sorted(wanted & {name.lstrip("/") for row in rows for name in row.get("Names") or ()})
+
+
+def _untag(engine: engines.Engine, tag: str) -> bool:
+    try:
+        engine.api.remove_image(tag, noprune=False)
+    except APIError:
+        return False
+    return True
