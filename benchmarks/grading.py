@@ -41,7 +41,7 @@ import psutil
 from stagelens import engine as engines
 from stagelens_course import images
 from stagelens_course.classroom.runner import GradingRun, LocalScheduler, grading_notebook
-from stagelens_course.grading import exercise, needed_images, place
+from stagelens_course.grading import engine_pool, load_exercise, required_images
 from stagelens_course.grading.notebook import MIME, RECORD, SUBMISSION
 
 EXERCISE = "multi-stage-go"
@@ -61,16 +61,16 @@ print(time.perf_counter() - begun)
 """
 # What a notebook that grades nothing has to say: the rest of its time is the grader's own.
 NOTHING = """
-from stagelens_course.grading import Report
-from stagelens_course.grading.notebook import Graded, recorded
+from stagelens_course.grading import GradeReport
+from stagelens_course.grading.notebook import GradeDisplay, recorded_report
 
-Graded(recorded() or Report(exercise, (), 0.0, 0.0, 0.0))
+GradeDisplay(recorded_report() or GradeReport(exercise, (), 0.0, 0.0, 0.0))
 """
 
 
 def answers() -> list[str]:
     """Dockerfiles in the proportions of a class: of ten, six right, two wrong and two broken."""
-    task = exercise(EXERCISE)
+    task = load_exercise(EXERCISE)
     right = (task.solution / "Dockerfile").read_text(encoding="utf-8")
     start = (task.folder / "Dockerfile").read_text(encoding="utf-8")
     forms = [
@@ -85,7 +85,7 @@ def answers() -> list[str]:
 
 def submissions(folder: Path, count: int, salt: Callable[[int], str]) -> Path:
     """A class; `salt` gives the value that keeps a submission's cache apart. (A LABEL would not.)"""
-    task, forms = exercise(EXERCISE), answers()
+    task, forms = load_exercise(EXERCISE), answers()
     for number in range(count):
         place = folder / f"learner{number:04}"
         shutil.copytree(task.folder, place)
@@ -108,7 +108,7 @@ def class_run(count: int, notebook: str, addresses: Sequence[str]) -> float:
         scheduler = LocalScheduler(workers, engines=addresses)
         out = Path(name) / "out"
         begun = time.perf_counter()
-        run = GradingRun(folder, exercise(EXERCISE), out, scheduler, notebook, workers=workers)
+        run = GradingRun(folder, load_exercise(EXERCISE), out, scheduler, notebook, workers=workers)
         found = run.run()
         seconds = time.perf_counter() - begun
     assert not found.with_status("error"), [result.error for result in found.with_status("error")]
@@ -169,18 +169,18 @@ def main() -> None:
         parser.error("there has to be a round")
     logging.getLogger("papermill").setLevel(logging.ERROR)
     running = {private.folder for private in engines.grading_engines() if private.pid() is not None}
-    names = needed_images(exercise(EXERCISE))
+    names = required_images(load_exercise(EXERCISE))
     usual = engines.connect()
     images.ensure(usual, names)
-    own = place.OWN if place.unlimited() is None else usual.address
-    places = partial(place.places, names, own)
+    own = engine_pool.DEDICATED if engine_pool.isolation_warning() is None else usual.address
+    lease = partial(engine_pool.lease_engines, names, own)
     try:
-        with places(2, say=print) as addresses:
-            if (note := place.unlimited(addresses)) is not None:
+        with lease(2, say=print) as addresses:
+            if (note := engine_pool.isolation_warning(addresses)) is not None:
                 print(f"note: {note}")
             # An engine's first build reads the base images from the disk.
             class_run(2, grading_notebook(), addresses)
-        compare(given.submissions, chosen, given.rounds, usual.address, places)
+        compare(given.submissions, chosen, given.rounds, usual.address, lease)
     finally:
         for private in engines.grading_engines():
             if private.folder not in running:

@@ -14,8 +14,8 @@ from stagelens.cli.console import err, out, print_json, working
 from stagelens.errors import StagelensError
 from stagelens_course import grading
 from stagelens_course.cli.images import provide_replica_tools
-from stagelens_course.exercises import work
-from stagelens_course.grading import CheckResult, Exercise, Report
+from stagelens_course.exercises import learner_copy
+from stagelens_course.grading import CheckResult, Exercise, GradeReport
 
 TO = click.option(
     "--to", type=click.Path(path_type=Path), help="The folder to work in; work/NAME unless told."
@@ -31,7 +31,7 @@ def exercise() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_exercises(as_json: bool) -> None:
     """List the exercises, and where your copy of each is."""
-    rows = [(e, work.work_folder(e)) for e in grading.exercises()]
+    rows = [(e, learner_copy.default_folder(e)) for e in grading.load_exercises()]
     if as_json:
         found = [{"name": e.id, "title": e.title, "points": e.points, "folder": str(f)} for e, f in rows]
         print_json(found)
@@ -51,7 +51,7 @@ def list_exercises(as_json: bool) -> None:
 @TO
 def start(name: str, to: Path | None) -> None:
     """Copy the exercise NAME, multi-stage-go say, to a folder of your own."""
-    out.print(str(work.start(grading.exercise(name), to)), markup=False, soft_wrap=True)
+    out.print(str(learner_copy.copy_exercise(grading.load_exercise(name), to)), markup=False, soft_wrap=True)
 
 
 @exercise.command()
@@ -59,7 +59,7 @@ def start(name: str, to: Path | None) -> None:
 @TO
 def reset(name: str, to: Path | None) -> None:
     """Begin the exercise NAME again; your files are kept in a folder beside it."""
-    folder, kept = work.reset(grading.exercise(name), to)
+    folder, kept = learner_copy.reset_copy(grading.load_exercise(name), to)
     if kept is not None:
         err.print(f"your files are in {kept}", markup=False, soft_wrap=True)
     out.print(str(folder), markup=False, soft_wrap=True)
@@ -76,7 +76,7 @@ def check(folder: str, name: str | None, as_json: bool) -> None:
     """
     task, place = find(folder, name)
     engine = engine_commands.find()
-    provide_replica_tools(engine, grading.needed_images(task))
+    provide_replica_tools(engine, grading.required_images(task))
     with told_of_interrupts(), working(f"checking {place}") as say:
         report = grading.check_folder(task, place, engine=engine, report=say)
     if as_json:
@@ -97,7 +97,7 @@ def find(target: str, name: str | None) -> tuple[Exercise, Path]:
     StagelensError: there is no such folder, or nothing says which exercise its answer is.
     """
     path = Path(target)
-    known = [exercise.id for exercise in grading.exercises()]
+    known = [exercise.id for exercise in grading.load_exercises()]
     if path.is_dir():
         named = name or path.resolve().name
         if named not in known and name is None:
@@ -106,7 +106,7 @@ def find(target: str, name: str | None) -> tuple[Exercise, Path]:
                 where=target,
                 remedy=f"add --exercise and one of: {', '.join(known)}",
             )
-        return grading.exercise(named), path
+        return grading.load_exercise(named), path
     if target not in known or name not in (None, target):
         raise StagelensError(
             "There is no such folder.",
@@ -114,12 +114,12 @@ def find(target: str, name: str | None) -> tuple[Exercise, Path]:
             why="it is a file" if path.exists() else None,
             remedy=f"give the folder with your Dockerfile, or choose from: {', '.join(known)}",
         )
-    task = grading.exercise(target)
-    folder = work.work_folder(task)
+    task = grading.load_exercise(target)
+    folder = learner_copy.default_folder(task)
     return task, folder if folder.is_dir() else task.folder
 
 
-def show(report: Report) -> None:
+def show(report: GradeReport) -> None:
     """A report as a person reads it: a line for each check, and help for those that failed."""
     for note in report.notes:
         err.print(f"note: {note}", style="yellow", markup=False)

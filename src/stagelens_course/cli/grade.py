@@ -51,7 +51,7 @@ class _FiniteRange(click.FloatRange):
 )
 @click.option("--scheduler", help="Address of a Dask scheduler to grade on.")
 @click.option(
-    "--engine", help="Address of the engine to grade on; own: start engines with resource limits here."
+    "--engine", help="Address of the engine to grade on; dedicated: start engines with resource limits here."
 )
 @click.option(
     "--cpus",
@@ -87,7 +87,7 @@ def grade_command(
     from stagelens_course import grading
     from stagelens_course.classroom import runner
 
-    chosen = grading.exercise(exercise)
+    chosen = grading.load_exercise(exercise)
     if cpus is not None:
         chosen = replace(chosen, limits=replace(chosen.limits, cpus=cpus))
     local = runner.LocalScheduler(workers, out_dir / ".work")
@@ -114,7 +114,7 @@ def grade_command(
         sys.exit(INTERRUPTED)
     _print_summary(found, out_dir)
     if scheduler and any(r.report and r.report.cpus is None for r in found.with_status("graded")):
-        note = "builds had no limit but time: start the workers with STAGELENS_ENGINE=own"
+        note = "builds had no limit but time: start the workers with STAGELENS_ENGINE=dedicated"
         err.print(f"note: {note}", style="yellow", markup=False)
     if found.with_status("error"):
         raise click.exceptions.Exit(GRADER_FAILED)
@@ -125,18 +125,21 @@ def _prepared_engines(address: str | None, exercise: Exercise, workers: int) -> 
     """Provide an engine for each worker, with its base images, before the workers need them all at once."""
     from stagelens import engine as engines
     from stagelens_course.cli.images import provide_replica_tools
-    from stagelens_course.grading import needed_images, place
+    from stagelens_course.grading import engine_pool, required_images
 
-    usual = engines.connect(None if address == place.OWN else address)
-    provide_replica_tools(usual, needed_images(exercise))
+    usual = engines.connect(None if address == engine_pool.DEDICATED else address)
+    provide_replica_tools(usual, required_images(exercise))
     usual.api.close()
     cpus = exercise.limits.cpus
     with ExitStack() as held:
         with working("finding an engine") as report:
             addresses = held.enter_context(
-                place.places(needed_images(exercise), address, workers, cpus, report)
+                engine_pool.lease_engines(required_images(exercise), address, workers, cpus, report)
             )
-        for note in (place.unlimited(addresses), place.crowded(workers, cpus, usual.info.cpus)):
+        for note in (
+            engine_pool.isolation_warning(addresses),
+            engine_pool.oversubscription_warning(workers, cpus, usual.info.cpus),
+        ):
             if note is not None:
                 err.print(f"note: {note}", style="yellow", markup=False)
         yield addresses

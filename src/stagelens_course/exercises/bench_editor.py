@@ -14,9 +14,9 @@ from stagelens.concurrency import defer_signals
 from stagelens.errors import StagelensError
 from stagelens.views.channel import Handler
 from stagelens.views.sheet import Sheet
-from stagelens_course.exercises.shown import Parts
+from stagelens_course.exercises.display import CheckProgress
 from stagelens_course.grading.cards import error_card, report_card
-from stagelens_course.grading.model import Report
+from stagelens_course.grading.model import GradeReport
 
 if TYPE_CHECKING:
     from stagelens_course.exercises.workbench import Workbench
@@ -25,7 +25,7 @@ _GOODBYE_SECONDS = 4  # Jupyter kills a kernel 5 s after it was asked to end
 _IDLE, _CHECKING = ["cancel"], ["check", "reset"]
 
 
-class BenchEditor(Sheet):
+class ExerciseEditor(Sheet):
     """The Dockerfile to edit, with Save, Check, Cancel, Hint and Start over.
 
     `report` is what the last check found, None before; `shown`, below the text, tells it.
@@ -33,12 +33,12 @@ class BenchEditor(Sheet):
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
-        self.report: Report | None = None
+        self.report: GradeReport | None = None
         self._cancel = Cancel()
         self._thread: threading.Thread | None = None
         # Buttons are heard while a cell runs, in a thread of the kernel's.
         self._changing = threading.Lock()
-        self._parts = Parts(bench.exercise)
+        self._parts = CheckProgress(bench.exercise)
         self.shown = widgets.HTML()
         super().__init__(
             self.shown,
@@ -111,7 +111,7 @@ class BenchEditor(Sheet):
         if kept is not None:
             self.said += f" What you had is in {text.file_name(str(kept))}"
 
-    def wait(self, seconds: float | None = None) -> Report | None:
+    def wait(self, seconds: float | None = None) -> GradeReport | None:
         """Wait until nothing is being checked, at most so long; the last report."""
         thread = self._thread
         if thread is not None:
@@ -145,7 +145,7 @@ class BenchEditor(Sheet):
 
     def _running(self, running: bool) -> None:
         self.off = _CHECKING if running else _IDLE
-        self._parts = Parts(self._bench.exercise)
+        self._parts = CheckProgress(self._bench.exercise)
         self.doing = ["Beginning", 0, self._parts.all] if running else []
 
     def _goodbye(self) -> None:

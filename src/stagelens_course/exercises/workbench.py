@@ -14,14 +14,14 @@ from stagelens.humanize import format_size
 from stagelens.paths import write_whole
 from stagelens.views.line import StatusLine
 from stagelens_course import images
-from stagelens_course.exercises import work
-from stagelens_course.exercises.bench_editor import BenchEditor
-from stagelens_course.exercises.shown import Comparison, following
+from stagelens_course.exercises import learner_copy
+from stagelens_course.exercises.bench_editor import ExerciseEditor
+from stagelens_course.exercises.display import Comparison, show_progress
 from stagelens_course.folder import learner_folder
-from stagelens_course.grading.catalogue import exercise
-from stagelens_course.grading.grade import Progress, check_folder, needed_images
-from stagelens_course.grading.lab import Lab
-from stagelens_course.grading.model import Report
+from stagelens_course.grading.catalog import load_exercise
+from stagelens_course.grading.grader import Progress, check_folder, required_images
+from stagelens_course.grading.model import GradeReport
+from stagelens_course.grading.submission_probe import SubmissionProbe
 
 
 class NotSolved(StagelensError):
@@ -39,10 +39,10 @@ class Workbench:
     """
 
     def __init__(self, name: str, folder: Path | None = None) -> None:
-        self.exercise = exercise(name)
-        self.folder = folder or work.work_folder(self.exercise)
+        self.exercise = load_exercise(name)
+        self.folder = folder or learner_copy.default_folder(self.exercise)
         self._hints = 0
-        self._editor: BenchEditor | None = None
+        self._editor: ExerciseEditor | None = None
 
     @property
     def place(self) -> Path:
@@ -80,7 +80,7 @@ class Workbench:
         path = self.folder / "Dockerfile"
         try:
             if not self.started:
-                work.start(self.exercise, self.folder)
+                learner_copy.copy_exercise(self.exercise, self.folder)
             if not path.is_file() or path.read_bytes() != text.encode("utf-8", "replace"):
                 write_whole(path, text, keep=path.with_name("Dockerfile.before"))
         except OSError as error:
@@ -94,11 +94,11 @@ class Workbench:
 
     def reset(self) -> Path | None:
         """Begin again with what was given; the folder of the old files, named as in `shown`, if any."""
-        kept = work.reset(self.exercise, self.folder)[1] if self.folder.exists() else None
+        kept = learner_copy.reset_copy(self.exercise, self.folder)[1] if self.folder.exists() else None
         return _named(kept) if kept else None
 
     @short_traceback_on_interrupt()
-    def check(self) -> Report:
+    def check(self) -> GradeReport:
         """Grade the answer as it is by now, in the editor if it was not saved; say how far it is.
 
         Raises
@@ -107,10 +107,10 @@ class Workbench:
         """
         if self._editor is not None and self._editor.edited:
             self._editor.save()
-        with following(self.exercise) as tell:
+        with show_progress(self.exercise) as tell:
             return self.grade(report=tell)
 
-    def grade(self, *, cancel: Cancel | None = None, report: Progress | None = None) -> Report:
+    def grade(self, *, cancel: Cancel | None = None, report: Progress | None = None) -> GradeReport:
         """Grade the answer as it was saved.
 
         Raises
@@ -123,7 +123,7 @@ class Workbench:
         finally:
             found.api.close()
 
-    def hint(self, report: Report) -> str:
+    def hint(self, report: GradeReport) -> str:
         """The hint of one check that failed, another one each time."""
         failed = [check for check in report.checks if not check.passed]
         if not failed:
@@ -132,7 +132,7 @@ class Workbench:
         self._hints += 1
         return f"{check.title}: {check.hint} (see {check.lesson})"
 
-    def must_be_right(self, report: Report) -> str:
+    def must_be_right(self, report: GradeReport) -> str:
         """What `pytest --nbval-lax` asks: an answer that was begun must be right.
 
         Raises
@@ -160,9 +160,9 @@ class Workbench:
         head = ["", "size of the image", "files in it", f"RUN steps that run again after a change of {file}"]
         return Comparison(head, rows)
 
-    def editor(self) -> BenchEditor:
+    def editor(self) -> ExerciseEditor:
         """The Dockerfile to edit, with buttons that save and check it."""
-        self._editor = BenchEditor(self)
+        self._editor = ExerciseEditor(self)
         return self._editor
 
     def _both(self) -> list[tuple[str, Path]]:
@@ -170,11 +170,13 @@ class Workbench:
         return [*given, ("yours", self.place)] if self.begun else given
 
     def _rows(self, found: Engine, edit: str, tell: Progress, cancel: Cancel) -> list[list[str]]:
-        images.ensure(found, needed_images(self.exercise), report=tell, cancel=cancel)
+        images.ensure(found, required_images(self.exercise), report=tell, cancel=cancel)
         rows: list[list[str]] = []
         for label, folder in self._both():
-            with Lab(self.exercise, folder, found, cancel, partial(_labelled, tell, label)) as lab:
-                rows.append([label, *_compared(lab, edit)])
+            with SubmissionProbe(
+                self.exercise, folder, found, cancel, partial(_labelled, tell, label)
+            ) as probe:
+                rows.append([label, *_compared(probe, edit)])
         return rows
 
 
@@ -182,13 +184,13 @@ def _labelled(tell: Progress, label: str, part: str) -> None:
     tell(f"{label.capitalize()}: {part}")
 
 
-def _compared(lab: Lab, edit: str) -> list[str]:
-    if lab.first.problem is not None:
+def _compared(probe: SubmissionProbe, edit: str) -> list[str]:
+    if probe.first.problem is not None:
         return ["does not build", "", ""]
-    again = lab.edited(edit).ran
+    again = probe.edited(edit).ran
     seconds = sum(step.seconds or 0 for step in again)
     told = f"{len(again)}, taking {seconds:.1f} s" if again else "none"
-    return [format_size(int(lab.image["Size"])), f"{len(lab.files):,}", told]
+    return [format_size(int(probe.image["Size"])), f"{len(probe.files):,}", told]
 
 
 def _named(path: Path) -> Path:

@@ -1,15 +1,15 @@
 """Exercises, their checks by behaviour, and the grading of one submission."""
 
-from stagelens_course.grading.catalogue import exercise, exercises
-from stagelens_course.grading.grade import check_folder, grade_folder, needed_images
+from stagelens_course.grading.catalog import load_exercise, load_exercises
+from stagelens_course.grading.grader import check_folder, grade_folder, required_images
 from stagelens_course.grading.model import (
     Check,
     CheckResult,
     Edit,
     Exercise,
     ExerciseInvalid,
-    Limits,
-    Report,
+    GradeReport,
+    SubmissionLimits,
     SubmissionRefused,
 )
 
@@ -19,12 +19,12 @@ __all__ = [
     "Edit",
     "Exercise",
     "ExerciseInvalid",
-    "Limits",
-    "Report",
+    "GradeReport",
+    "SubmissionLimits",
     "SubmissionRefused",
     "check_folder",
-    "exercise",
-    "exercises",
     "grade_folder",
-    "needed_images",
+    "load_exercise",
+    "load_exercises",
+    "required_images",
 ]

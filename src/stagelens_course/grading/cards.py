@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from stagelens.views.templating import render
-from stagelens_course.grading.model import Report
+from stagelens_course.grading.model import GradeReport
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report_card.html"
 
 
-def report_card(report: Report) -> str:
+def report_card(report: GradeReport) -> str:
     """Return a report as HTML: the points, and for each failed check what was expected and seen."""
     if report.error is not None:
         return error_card(report.error, "The grader failed: this is no grade.")

@@ -1,4 +1,4 @@
-"""The ways of looking: each takes a Lab and a check's options, and says what it expects and what it saw."""
+"""Kinds of check: each takes a SubmissionProbe and the options, and says what it expects and saw."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from stagelens.builds import Vertex
 from stagelens.humanize import format_size
 from stagelens.text import inline
-from stagelens_course.grading.lab import Lab, Outcome
-from stagelens_course.grading.words import excerpt
+from stagelens_course.grading.page_text import excerpt
+from stagelens_course.grading.submission_probe import BuildOutcome, SubmissionProbe
 
 Options = Mapping[str, Any]
 _SHOWN = 5
@@ -26,20 +26,20 @@ class Seen:
     seen: str
 
 
-Way = Callable[[Lab, Options], Seen]
+Way = Callable[[SubmissionProbe, Options], Seen]
 
 
-def builds(lab: Lab, options: Options) -> Seen:
+def builds(probe: SubmissionProbe, options: Options) -> Seen:
     """The submission builds."""
-    problem = lab.first.problem
-    return Seen(problem is None, "the image builds", lab.explain(problem) if problem else "it builds")
+    problem = probe.first.problem
+    return Seen(problem is None, "the image builds", probe.explain(problem) if problem else "it builds")
 
 
-def own_base(lab: Lab, options: Options) -> Seen:
+def own_base(probe: SubmissionProbe, options: Options) -> Seen:
     """The image does not begin with the toolchain image's layers."""
-    toolchain = lab.exercise.images[0]
-    theirs = tuple(lab.engine.api.inspect_image(toolchain)["RootFS"]["Layers"])
-    ours = tuple(lab.image["RootFS"].get("Layers") or ())
+    toolchain = probe.exercise.images[0]
+    theirs = tuple(probe.engine.api.inspect_image(toolchain)["RootFS"]["Layers"])
+    ours = tuple(probe.image["RootFS"].get("Layers") or ())
     inside = ours[: len(theirs)] == theirs
     return Seen(
         not inside,
@@ -48,11 +48,11 @@ def own_base(lab: Lab, options: Options) -> Seen:
     )
 
 
-def without(lab: Lab, options: Options) -> Seen:
+def without(probe: SubmissionProbe, options: Options) -> Seen:
     """The image holds none of the `programs` (executable, by name) and none of the `files` (patterns)."""
     programs, patterns = options.get("programs", ()), options.get("files", ())
     found: list[str] = []
-    for entry in lab.files:
+    for entry in probe.files:
         if entry.kind not in ("file", "symlink"):
             continue
         program = entry.name in programs and bool(entry.mode & 0o111)
@@ -65,11 +65,11 @@ def without(lab: Lab, options: Options) -> Seen:
     )
 
 
-def smaller(lab: Lab, options: Options) -> Seen:
+def smaller(probe: SubmissionProbe, options: Options) -> Seen:
     """The image's size is at most `share` of the toolchain image's; every single-stage image exceeds that."""
-    toolchain, share = lab.exercise.images[0], float(options["share"])
-    before = int(lab.engine.api.inspect_image(toolchain)["Size"])
-    now = int(lab.image["Size"])
+    toolchain, share = probe.exercise.images[0], float(options["share"])
+    before = int(probe.engine.api.inspect_image(toolchain)["Size"])
+    now = int(probe.image["Size"])
     limit = format_size(int(share * before))
     return Seen(
         now <= share * before,
@@ -79,46 +79,46 @@ def smaller(lab: Lab, options: Options) -> Seen:
     )
 
 
-def exposes(lab: Lab, options: Options) -> Seen:
+def exposes(probe: SubmissionProbe, options: Options) -> Seen:
     """The image says which port it serves."""
     port = f"{options['port']}/tcp"
-    ports = sorted(lab.config.get("ExposedPorts") or {})
+    ports = sorted(probe.config.get("ExposedPorts") or {})
     return Seen(port in ports, f"EXPOSE {options['port']}", inline(", ".join(ports)) or "no port")
 
 
-def variable(lab: Lab, options: Options) -> Seen:
+def variable(probe: SubmissionProbe, options: Options) -> Seen:
     """The image sets an environment variable."""
     wanted = f"{options['name']}={options['value']}"
-    found = [v for v in lab.config.get("Env") or () if v.startswith(f"{options['name']}=")]
+    found = [v for v in probe.config.get("Env") or () if v.startswith(f"{options['name']}=")]
     return Seen(found == [wanted], wanted, inline(", ".join(found)) or f"{options['name']} is not set")
 
 
-def starts(lab: Lab, options: Options) -> Seen:
+def starts(probe: SubmissionProbe, options: Options) -> Seen:
     """The container starts a program by itself, which keeps running."""
-    command = [*(lab.config.get("Entrypoint") or ()), *(lab.config.get("Cmd") or ())]
-    answer = lab.answer("first")
+    command = [*(probe.config.get("Entrypoint") or ()), *(probe.config.get("Cmd") or ())]
+    answer = probe.answer("first")
     seen = answer.why if answer.ended else f"it runs: {inline(' '.join(command))}"
     return Seen(not answer.ended, "the container starts a program that keeps running", seen)
 
 
-def beside(lab: Lab, options: Options) -> Seen:
+def beside(probe: SubmissionProbe, options: Options) -> Seen:
     """The working directory holds a file that the program reads."""
-    folder = (lab.config.get("WorkingDir") or "/").strip("/")
-    there = lab.files.get(f"{folder}/{options['file']}".lstrip("/")) is not None
+    folder = (probe.config.get("WorkingDir") or "/").strip("/")
+    there = probe.files.get(f"{folder}/{options['file']}".lstrip("/")) is not None
     seen = f"WORKDIR /{folder}" + ("" if there else f" without {options['file']}")
     return Seen(there, f"a working directory that holds {options['file']}", inline(seen))
 
 
-def answers(lab: Lab, options: Options) -> Seen:
+def answers(probe: SubmissionProbe, options: Options) -> Seen:
     """The container answers with `text`; or, where `variable` is given, with a value that only we know."""
     port, name = int(options.get("port", 80)), options.get("variable")
     wanted = str(options["text"])
     made_up = name is not None
     if made_up:
-        wanted = lab.token
-    answer = lab.answer("first", None, port)
+        wanted = probe.token
+    answer = probe.answer("first", None, port)
     if made_up and answer.body is not None:
-        answer = lab.answer("first", {name: wanted}, port)
+        answer = probe.answer("first", {name: wanted}, port)
     expected = f"port {port} answers with {inline(wanted)!r}" + (f" where {name}={wanted}" if made_up else "")
     if answer.body is None:
         return Seen(False, expected, answer.why)
@@ -128,57 +128,57 @@ def answers(lab: Lab, options: Options) -> Seen:
     return Seen(wanted in answer.body and not stale, expected, excerpt(answer.body, wanted))
 
 
-def spared(lab: Lab, options: Options) -> Seen:
+def spared(probe: SubmissionProbe, options: Options) -> Seen:
     """After the edit `edit` the step that the edit `breaks` makes fail comes from the cache."""
-    edit = lab.exercise.edits[options["edit"]]
+    edit = probe.exercise.edits[options["edit"]]
     expected = f"{edit.file} changes: {options['step']} comes from the cache"
-    outcome = lab.edited(options["edit"])
+    outcome = probe.edited(options["edit"])
     if outcome.problem is not None:
-        return Seen(False, expected, f"the build fails after the edit: {lab.explain(outcome.problem)}")
+        return Seen(False, expected, f"the build fails after the edit: {probe.explain(outcome.problem)}")
     # Most right answers run nothing again, and nothing has to be found out then.
     if not outcome.ran:
         return Seen(True, expected, "no RUN ran again")
-    step = failing_step(lab.edited(options["breaks"]))
+    step = failing_step(probe.edited(options["breaks"]))
     if step is None:
         return Seen(False, expected, f"no step fails where {options['step']} must fail: it does not happen")
     again = [v for v in outcome.ran if (v.stage, v.instruction) == step]
     return Seen(not again, expected, _steps(again or outcome.ran))
 
 
-def repeated(lab: Lab, options: Options) -> Seen:
+def repeated(probe: SubmissionProbe, options: Options) -> Seen:
     """After the edit `edit` the step that the edit `breaks` makes fail runs again."""
-    edit = lab.exercise.edits[options["edit"]]
+    edit = probe.exercise.edits[options["edit"]]
     expected = f"{edit.file} changes: {options['step']} runs again"
-    step = failing_step(lab.edited(options["breaks"]))
+    step = failing_step(probe.edited(options["breaks"]))
     if step is None:
         return Seen(False, expected, f"no step fails where {options['step']} must fail: it does not happen")
-    outcome = lab.edited(options["edit"])
+    outcome = probe.edited(options["edit"])
     if outcome.problem is not None:
-        return Seen(False, expected, f"the build fails after the edit: {lab.explain(outcome.problem)}")
+        return Seen(False, expected, f"the build fails after the edit: {probe.explain(outcome.problem)}")
     again = [v for v in outcome.ran if (v.stage, v.instruction) == step]
     return Seen(bool(again), expected, _steps(again or outcome.ran))
 
 
-def renewed(lab: Lab, options: Options) -> Seen:
+def renewed(probe: SubmissionProbe, options: Options) -> Seen:
     """After the edit `edit` the container answers with what the edit put there.
 
     With a `step` a RUN has to run for that, too.
     """
-    edit, step = lab.exercise.edits[options["edit"]], options.get("step")
+    edit, step = probe.exercise.edits[options["edit"]], options.get("step")
     expected = f"{edit.file} changes: " + (f"{step} runs again, and " if step else "") + "the page shows it"
     port = int(options.get("port", 80))
-    before = lab.answer("first", None, port)
+    before = probe.answer("first", None, port)
     if before.body is None:
         return Seen(False, expected, before.why)
-    outcome = lab.edited(options["edit"])
+    outcome = probe.edited(options["edit"])
     if outcome.problem is not None:
-        return Seen(False, expected, f"the build fails after the edit: {lab.explain(outcome.problem)}")
+        return Seen(False, expected, f"the build fails after the edit: {probe.explain(outcome.problem)}")
     if step and not outcome.ran:
         return Seen(False, expected, "no RUN ran again")
-    answer = lab.answer(options["edit"], None, port)
+    answer = probe.answer(options["edit"], None, port)
     if answer.body is None:
         return Seen(False, expected, answer.why)
-    fresh = lab.token in answer.body
+    fresh = probe.token in answer.body
     return Seen(fresh, expected, _steps(outcome.ran) if fresh else "the page still shows the text of before")
 
 
@@ -205,7 +205,7 @@ WAYS: Mapping[str, Way] = {
 }
 
 
-def failing_step(outcome: Outcome) -> tuple[int | None, int | None] | None:
+def failing_step(outcome: BuildOutcome) -> tuple[int | None, int | None] | None:
     """The stage and instruction (indexes) of the RUN that failed; None where none did."""
     for vertex in outcome.trace.vertices if outcome.trace else ():
         if vertex.error and vertex.instruction is not None and outcome.image is None:

@@ -21,9 +21,9 @@ from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds.logs import plain_line
 from stagelens.concurrency import defer_signals
 from stagelens.engine import Engine, remove_container
-from stagelens_course.grading.model import Limits
+from stagelens_course.grading.model import SubmissionLimits
 
-ASKER_IMAGE = "diamol/base"
+CLIENT_IMAGE = "diamol/base"
 MAX_BODY = 64 * 1024
 MAX_VOLUMES = 20
 _ASK_SECONDS = 2
@@ -55,7 +55,7 @@ exit 1
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ContainerResponse:
     """What came back: `body` is None where nothing did, `why` says then what was seen instead.
 
     `local_only` is true where the port is open for the container itself and nobody else, `ended` where
@@ -69,7 +69,7 @@ class Answer:
 
 
 @contextmanager
-def asker(engine: Engine, labels: Mapping[str, str]) -> Generator[str]:
+def client_container(engine: Engine, labels: Mapping[str, str]) -> Generator[str]:
     """A container that can ask; its name. It has no network but a loopback, and is removed at the end."""
     api = engine.api
     host = api.create_host_config(
@@ -86,7 +86,7 @@ def asker(engine: Engine, labels: Mapping[str, str]) -> Generator[str]:
     with _named(engine) as name:
         _create(
             engine,
-            ASKER_IMAGE,
+            CLIENT_IMAGE,
             ["sh", "-c", _REAP],
             name=name,
             host_config=host,
@@ -97,23 +97,23 @@ def asker(engine: Engine, labels: Mapping[str, str]) -> Generator[str]:
         yield name
 
 
-def ask(
+def request_page(
     engine: Engine,
-    asker_id: str,
+    client_id: str,
     image: str,
     *,
-    limits: Limits,
+    limits: SubmissionLimits,
     labels: Mapping[str, str],
     port: int = 80,
     path: str = "/",
     environment: Mapping[str, str] | None = None,
     cancel: Cancel | None = None,
-) -> Answer:
+) -> ContainerResponse:
     """Start the image beside the asker, ask it over HTTP until it answers, and remove it."""
     api = engine.api
     volumes = (api.inspect_image(image).get("Config") or {}).get("Volumes") or {}
     if len(volumes) > MAX_VOLUMES:
-        return Answer(None, f"more than {MAX_VOLUMES} volumes", ended=True)
+        return ContainerResponse(None, f"more than {MAX_VOLUMES} volumes", ended=True)
     with _named(engine) as name:
         try:
             _create(
@@ -122,16 +122,16 @@ def ask(
                 name=name,
                 environment=dict(environment or {}),
                 labels=dict(labels),
-                host_config=_host(engine, asker_id, limits, list(volumes)),
+                host_config=_host(engine, client_id, limits, list(volumes)),
                 # The engine would run the image's own in the container, as often as that says.
                 healthcheck={"test": ["NONE"]},
             )
             api.start(name)
         except APIError as error:
-            return Answer(
+            return ContainerResponse(
                 None, plain_line(str(error.explanation or error).replace("\n", " "))[:500], ended=True
             )
-        return _until_answered(engine, asker_id, name, port, path, limits, cancel)
+        return _until_answered(engine, client_id, name, port, path, limits, cancel)
 
 
 @contextmanager
@@ -152,10 +152,10 @@ def _create(engine: Engine, image: str, command: list[str] | None = None, **sett
         engine.api.create_container(image, command, **settings)
 
 
-def _host(engine: Engine, asker_id: str, limits: Limits, volumes: list[str]) -> dict[str, Any]:
+def _host(engine: Engine, client_id: str, limits: SubmissionLimits, volumes: list[str]) -> dict[str, Any]:
     tmpfs = dict.fromkeys(("/tmp", "/run", *volumes), f"size={limits.disk}")
     made = engine.api.create_host_config(
-        network_mode=f"container:{asker_id}",
+        network_mode=f"container:{client_id}",
         mem_limit=limits.memory,
         memswap_limit=limits.memory,
         pids_limit=limits.pids,
@@ -172,28 +172,34 @@ def _host(engine: Engine, asker_id: str, limits: Limits, volumes: list[str]) -> 
 
 
 def _until_answered(
-    engine: Engine, asker_id: str, container: str, port: int, path: str, limits: Limits, cancel: Cancel | None
-) -> Answer:
+    engine: Engine,
+    client_id: str,
+    container: str,
+    port: int,
+    path: str,
+    limits: SubmissionLimits,
+    cancel: Cancel | None,
+) -> ContainerResponse:
     api = engine.api
     script = _ASK.format(seconds=_ASK_SECONDS, port=port, path=path, limit=MAX_BODY)
     deadline = time.monotonic() + limits.answer
     while True:
-        answered, body, notes = _asked(api, asker_id, script)
+        answered, body, notes = _asked(api, client_id, script)
         if answered:
-            return Answer(body, local_only=_is_local_only(notes, port))
+            return ContainerResponse(body, local_only=_is_local_only(notes, port))
         if cancel is not None and cancel.requested:
             raise BuildCancelled("The check was cancelled.")
         said = plain_line(notes.strip().replace("\n", " "))[:300]
         state = api.inspect_container(container)["State"]
         if not state["Running"]:
-            return Answer(None, _ended(engine, container, state), ended=True)
+            return ContainerResponse(None, _ended(engine, container, state), ended=True)
         if "HTTP/" in said or time.monotonic() > deadline:
             if "refused" in said or not said:
                 said = f"nothing answers on port {port} within {limits.answer:g} s"
-            return Answer(None, said)
+            return ContainerResponse(None, said)
 
 
-def _asked(api: docker.APIClient, asker_id: str, script: str) -> tuple[bool, str, str]:
+def _asked(api: docker.APIClient, client_id: str, script: str) -> tuple[bool, str, str]:
     """Run the script in the asker: whether it got an answer, the body, and what else it said.
 
     A busy engine loses output that it has not read two seconds after a program's end (or all of it): then
@@ -201,7 +207,7 @@ def _asked(api: docker.APIClient, asker_id: str, script: str) -> tuple[bool, str
     """
     answered, out, notes = False, b"", b""
     for _ in range(_ROUNDS):
-        made = api.exec_create(asker_id, ["sh", "-c", script])
+        made = api.exec_create(client_id, ["sh", "-c", script])
         out, err = (said or b"" for said in api.exec_start(made["Id"], demux=True))
         answered = api.exec_inspect(made["Id"])["ExitCode"] == 0
         notes, _, last = err.rpartition(b"\n")

@@ -19,7 +19,7 @@ class SubmissionRefused(StagelensError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SubmissionLimits:
     """What a submission may use; times in seconds, `memory`, `disk` and `context` in bytes.
 
     `build` bounds each of its builds, `answer` how long its container may take until it answers, `memory`
@@ -79,7 +79,7 @@ class Exercise:
     solution: Path
     checks: tuple[Check, ...]
     images: tuple[str, ...]
-    limits: Limits = field(default_factory=Limits)
+    limits: SubmissionLimits = field(default_factory=SubmissionLimits)
     network: bool = False
     changeable: tuple[str, ...] = ("Dockerfile", ".dockerignore")
     edits: Mapping[str, Edit] = field(default_factory=dict[str, Edit])
@@ -106,7 +106,7 @@ class CheckResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class GradeReport:
     """The grade of one submission.
 
     `error` is set where the grader itself failed: there is no grade then, which is not the same as zero.
@@ -133,7 +133,7 @@ class Report:
         return asdict(self) | {"passed": self.passed}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Report:
+    def from_json(cls, value: Mapping[str, Any]) -> GradeReport:
         """What `to_json` made.
 
         Raises

@@ -1,9 +1,9 @@
 """What the instructor's grading notebook calls: grade a submission, show its report to people and programs.
 
 A grading notebook has a cell tagged `parameters` with `submission`, `exercise`, `engine` and `cpus`, and a
-last cell that shows `graded(submission, exercise, engine, cpus)`, or, for a grading of one's own,
-`Graded(report)`. Where an executed notebook is run again, beside its result.json, `graded` shows that result;
-`recorded` hands it out.
+last cell that shows `grade_submission(submission, exercise, engine, cpus)`, or, for a grading of one's own,
+`GradeDisplay(report)`. Where an executed notebook is run again, beside its result.json, `grade_submission`
+shows that result; `recorded_report` hands it out.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 
 from stagelens import engine as engines
 from stagelens_course.grading.cards import report_card
-from stagelens_course.grading.catalogue import exercise as find_exercise
-from stagelens_course.grading.grade import grade_folder, needed_images
-from stagelens_course.grading.model import Report
-from stagelens_course.grading.place import OWN, places
+from stagelens_course.grading.catalog import load_exercise
+from stagelens_course.grading.engine_pool import DEDICATED, lease_engines
+from stagelens_course.grading.grader import grade_folder, required_images
+from stagelens_course.grading.model import GradeReport
 
 MIME = "application/vnd.stagelens.report+json"
 SUBMISSION = "submission"
@@ -27,10 +27,10 @@ RECORD = "result.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Graded:
+class GradeDisplay:
     """A report as a cell's result: a table for people, JSON for the runner, lines for nbval to compare."""
 
-    report: Report
+    report: GradeReport
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {
@@ -50,33 +50,37 @@ class Graded:
         return "\n".join([*rows, f"{self.report.earned:g} of {self.report.points:g} points"])
 
 
-def graded(submission: str, exercise: str, engine: str = "", cpus: float | None = None) -> Graded:
+def grade_submission(
+    submission: str, exercise: str, engine: str = "", cpus: float | None = None
+) -> GradeDisplay:
     """Grade the folder `submission` on the engine at the address `engine`.
 
-    "" is the one that is found, "own" a grading engine of this machine. cpus: cores that the submission may
-    use; None: as the exercise says.
+    "" is the one that is found, "dedicated" a grading engine of this machine. cpus: cores that the submission
+    may use; None: as the exercise says.
 
     Raises
     ------
     ExerciseInvalid, EngineNotFound: there is no such exercise, no engine.
     """
-    kept = recorded()
+    kept = recorded_report()
     if kept is not None:
-        return Graded(kept)
-    chosen = find_exercise(exercise)
+        return GradeDisplay(kept)
+    chosen = load_exercise(exercise)
     if cpus is not None:
         chosen = replace(chosen, limits=replace(chosen.limits, cpus=cpus))
     with ExitStack() as held:
-        if engine == OWN:
-            (engine,) = held.enter_context(places(needed_images(chosen), OWN, cpus=chosen.limits.cpus))
+        if engine == DEDICATED:
+            (engine,) = held.enter_context(
+                lease_engines(required_images(chosen), DEDICATED, cpus=chosen.limits.cpus)
+            )
         found = engines.connect(engine or None)
         held.callback(found.api.close)
-        return Graded(grade_folder(chosen, submission, engine=found))
+        return GradeDisplay(grade_folder(chosen, submission, engine=found))
 
 
-def recorded() -> Report | None:
+def recorded_report() -> GradeReport | None:
     """The report in `result.json` beside an executed notebook, None where it is run for the first time."""
     record = Path(RECORD)
     if not record.exists():
         return None
-    return Report.from_json(json.loads(record.read_text(encoding="utf-8"))["report"])
+    return GradeReport.from_json(json.loads(record.read_text(encoding="utf-8"))["report"])

@@ -16,10 +16,10 @@ from stagelens_course.grading import Check, Exercise
 GRADING = """
 import os, tempfile, time
 from pathlib import Path
-from stagelens_course.grading import CheckResult, Report
-from stagelens_course.grading.notebook import Graded, recorded
+from stagelens_course.grading import CheckResult, GradeReport
+from stagelens_course.grading.notebook import GradeDisplay, recorded_report
 
-report = recorded()
+report = recorded_report()
 if report is None:
     words = Path(submission, "Dockerfile").read_text().split()
     order, rest = words[0], words[1:]
@@ -51,7 +51,7 @@ if report is None:
     earned = 2.0 if order in ("right", "once") else 0.0
     seen = " ".join(words)
     check = CheckResult("works", "It works", 2.0, earned, earned > 0, "<b>right</b>", seen, "try again", "01")
-    report = Report(exercise, (check,), 2.0, earned, 0.1)
+    report = GradeReport(exercise, (check,), 2.0, earned, 0.1)
 """
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from stagelens_course.classroom.results import ClassResults, LearnerResult, write_class_files
 from stagelens_course.classroom.results.exports import canvas_csv, moodle_csv
-from stagelens_course.grading import Check, CheckResult, Exercise, Report
+from stagelens_course.grading import Check, CheckResult, Exercise, GradeReport
 
 CHECK = Check("works", "files", 'It works, "mostly"', 3.0, 'read "the log", then\\', "01-multi-stage")
 EXERCISE = Exercise("demo", "A small, fine exercise", Path("e"), Path("s"), (CHECK,), ())
@@ -36,7 +36,7 @@ NAMES = {
 
 def a_result(learner: str, name: str, earned: float, **ids: str) -> LearnerResult:
     check = CheckResult("works", CHECK.title, 3.0, earned, False, "x", "y", CHECK.hint, "01-multi-stage")
-    report = Report("demo", (check,), 3.0, earned, 1.0)
+    report = GradeReport("demo", (check,), 3.0, earned, 1.0)
     return LearnerResult(learner, name, "graded", "demo", "v" * 64, digest="d" * 64, report=report, ids=ids)
 
 

@@ -27,9 +27,9 @@ from stagelens_course.classroom.results.pages import (
     histogram_svg,
     overview_page,
 )
-from stagelens_course.exercises.shown import Comparison
-from stagelens_course.grading import Check, CheckResult, Exercise, Report
-from stagelens_course.grading.notebook import Graded
+from stagelens_course.exercises.display import Comparison
+from stagelens_course.grading import Check, CheckResult, Exercise, GradeReport
+from stagelens_course.grading.notebook import GradeDisplay
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "results.schema.json"
 EVIL = "<script>alert('x')</script><img src=https://evil.example/x onerror=go()>\x1b[31m\u202e&amp;"
@@ -41,12 +41,12 @@ EXERCISE = Exercise("demo", "A small & fine exercise", Path("e"), Path("s"), CHE
 VERSION = "a" * 64
 
 
-def report(builds: bool, small: bool, seen: str = "as seen") -> Report:
+def report(builds: bool, small: bool, seen: str = "as seen") -> GradeReport:
     checks = tuple(
         CheckResult(c.id, c.title, c.points, c.points if ok else 0.0, ok, "expected", seen, c.hint, c.lesson)
         for c, ok in zip(CHECKS, (builds, small), strict=True)
     )
-    return Report("demo", checks, 4.0, sum(c.earned for c in checks), 1.5)
+    return GradeReport("demo", checks, 4.0, sum(c.earned for c in checks), 1.5)
 
 
 def result(learner: str, status: str = "graded", **more: object) -> LearnerResult:
@@ -230,13 +230,15 @@ def test_every_format_accepts_arbitrary_text(seen: str) -> None:
 
 
 def test_notebook_cell_shows_why_there_is_no_grade() -> None:
-    shown = Graded(replace(report(True, True), checks=(), error="the <engine> went away"))._repr_mimebundle_()
+    shown = GradeDisplay(
+        replace(report(True, True), checks=(), error="the <engine> went away")
+    )._repr_mimebundle_()
     assert "the &lt;engine&gt; went away" in shown["text/html"]
     assert shown["text/plain"] == "no grade: the <engine> went away"
 
 
 def test_notebook_cell_escapes_the_report() -> None:
-    shown = Graded(report(True, False, seen="<img src=x onerror=alert(1)>\u202e"))._repr_mimebundle_()
+    shown = GradeDisplay(report(True, False, seen="<img src=x onerror=alert(1)>\u202e"))._repr_mimebundle_()
     assert set(Page(shown["text/html"]).tags) <= {
         *("style", "div", "b", "span", "ul", "li", "dl", "dt", "dd"),
     }

@@ -20,7 +20,7 @@ from stagelens_testing.held import until
 from stagelens.engine import Engine
 from stagelens_course.classroom.runner.validation import PLUGINS
 from stagelens_course.cli import app
-from stagelens_course.grading import exercise
+from stagelens_course.grading import load_exercise
 
 NAME = "multi-stage-go"
 
@@ -121,7 +121,7 @@ def running(command: str) -> bool:
 
 @pytest.mark.engine
 def test_ctrl_c_stops_the_build_and_leaves_no_files(classroom: Room, engine: Engine, tmp_path: Path) -> None:
-    shutil.copytree(exercise(NAME).folder, classroom.submissions / "slow")
+    shutil.copytree(load_exercise(NAME).folder, classroom.submissions / "slow")
     step = f"sleep 600.{secrets.randbelow(10**9):09}"
     (classroom.submissions / "slow" / "Dockerfile").write_text(f"FROM diamol/base\nRUN {step}\n")
     (tmp_path / "tmp").mkdir()
@@ -159,7 +159,7 @@ main()
 def test_default_notebook_grades_real_submissions(
     classroom: Room, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = exercise(NAME)
+    task = load_exercise(NAME)
     for learner in ("right", "start", "broken"):
         shutil.copytree(task.folder, classroom.submissions / learner)
     shutil.copy(task.solution / "Dockerfile", classroom.submissions / "right" / "Dockerfile")

@@ -17,16 +17,16 @@ from stagelens_testing.held import PATIENCE, limited, until
 
 from stagelens.engine import Engine
 from stagelens_course import grading
-from stagelens_course.exercises.bench_editor import BenchEditor
+from stagelens_course.exercises.bench_editor import ExerciseEditor
 from stagelens_course.exercises.workbench import NotSolved, Workbench
 
 ROOT = Path(__file__).parents[3]
 NOTEBOOK = ROOT / "notebooks/en/06-exercise.ipynb"
-GO = grading.exercise("multi-stage-go")
+GO = grading.load_exercise("multi-stage-go")
 ANSWER = (GO.solution / "Dockerfile").read_text()
 
 
-def press(editor: BenchEditor, button: str, source: str | None = None) -> dict[str, str]:
+def press(editor: ExerciseEditor, button: str, source: str | None = None) -> dict[str, str]:
     """What the browser sends, which brings a text that may not be the trait's yet; what is refused."""
     text = editor.source if source is None else source
     given = {"source": text} if button in ("save", "check") else {}
@@ -36,14 +36,14 @@ def press(editor: BenchEditor, button: str, source: str | None = None) -> dict[s
     return (answer or {}).get("error", {})
 
 
-def report(passed: bool) -> grading.Report:
+def report(passed: bool) -> grading.GradeReport:
     checks = [
         grading.CheckResult(
             name, f"The {name}", 1, float(passed), passed, "x", "y", f"Try {name}.", "01-multi-stage"
         )
         for name in ("size", "port")
     ]
-    return grading.Report("multi-stage-go", tuple(checks), 2, 2.0 * passed, 1.0)
+    return grading.GradeReport("multi-stage-go", tuple(checks), 2, 2.0 * passed, 1.0)
 
 
 def test_save_makes_the_copy_and_keeps_what_was_there(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_check_takes_what_another_editor_saved_and_replaces_nothing_unsaid(tmp_p
 
 
 def test_start_over_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stagelens_course.exercises.work.ROOT", tmp_path)
+    monkeypatch.setattr("stagelens_course.exercises.workbench.learner_folder", lambda: tmp_path)
     bench = Workbench("multi-stage-go", tmp_path / "mine")
     editor = bench.editor()
     press(editor, "reset")

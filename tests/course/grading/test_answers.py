@@ -11,7 +11,7 @@ import pytest
 from stagelens.engine import Engine
 from stagelens_course import grading
 
-GO = grading.exercise("multi-stage-go")
+GO = grading.load_exercise("multi-stage-go")
 EVERYTHING = frozenset(check.id for check in GO.checks)
 # What fails where the container does not stay.
 AT_WORK = frozenset({"answers", "other-user", "starts", "program-built"})
@@ -228,7 +228,7 @@ def test_a_wrong_answer_fails_what_is_wrong(engine: Engine, tmp_path: Path, name
         assert "/tmp" not in check.seen, "the grader's own folders are nobody's business"
 
 
-def graded(engine: Engine, folder: Path, answer: Answer) -> grading.Report:
+def graded(engine: Engine, folder: Path, answer: Answer) -> grading.GradeReport:
     files = {"Dockerfile": answer.dockerfile, **answer.files}
     for name, text in files.items():
         (folder / name).write_text(textwrap.dedent(text).lstrip())

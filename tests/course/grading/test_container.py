@@ -8,8 +8,8 @@ import pytest
 from stagelens_testing.held import PATIENCE, GivenUp
 
 from stagelens.engine import Engine
-from stagelens_course.grading.container import Answer, ask, asker
-from stagelens_course.grading.model import Limits
+from stagelens_course.grading.container import ContainerResponse, client_container, request_page
+from stagelens_course.grading.model import SubmissionLimits
 
 pytestmark = pytest.mark.engine
 
@@ -20,7 +20,7 @@ def test_a_container_that_is_being_made_when_an_interrupt_comes_is_removed(
     """The engine goes on with what it was asked for, whoever waits for the answer."""
     given_up = GivenUp(engine.api.create_container)
     monkeypatch.setattr(engine.api, "create_container", given_up)
-    with pytest.raises(KeyboardInterrupt), asker(engine, {"org.stagelens.tests": unique}):
+    with pytest.raises(KeyboardInterrupt), client_container(engine, {"org.stagelens.tests": unique}):
         pytest.fail("whoever asked for it was interrupted")
     given_up.end()
     assert not engine.api.containers(all=True, filters={"label": f"org.stagelens.tests={unique}"})
@@ -49,7 +49,9 @@ def test_what_a_busy_engine_loses_of_an_answer_is_asked_for_again(
         return LOST[part](out, err) if out and next(times, None) is not None else (out, err)
 
     monkeypatch.setattr(engine.api, "exec_start", losing)
-    with asker(engine, clean.labels) as name:
-        answer = ask(engine, name, unique, limits=Limits(answer=PATIENCE), labels=clean.labels)
-    assert answer == Answer("Good day")
+    with client_container(engine, clean.labels) as name:
+        answer = request_page(
+            engine, name, unique, limits=SubmissionLimits(answer=PATIENCE), labels=clean.labels
+        )
+    assert answer == ContainerResponse("Good day")
     assert next(times, None) is None

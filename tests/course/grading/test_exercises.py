@@ -10,16 +10,16 @@ import pytest
 from stagelens.engine import Engine
 from stagelens_course import grading
 from stagelens_course.grading import ExerciseInvalid
-from stagelens_course.grading.catalogue import load
-from stagelens_course.grading.lab import Lab
+from stagelens_course.grading.catalog import load_exercise
+from stagelens_course.grading.submission_probe import SubmissionProbe
 
 ROOT = Path(__file__).parents[3]
-EXERCISES = {exercise.id: exercise for exercise in grading.exercises()}
+EXERCISES = {exercise.id: exercise for exercise in grading.load_exercises()}
 # What the project as it was given fails; it is right in all else.
 GIVEN = {"node-dependencies": {"source-cached"}, "java-order": {"source-cached"}}
 
 
-def failed(report: grading.Report) -> dict[str, str]:
+def failed(report: grading.GradeReport) -> dict[str, str]:
     assert report.error is None
     return {check.id: check.seen for check in report.checks if not check.passed}
 
@@ -77,14 +77,14 @@ def test_a_description_that_is_wrong_is_told(tmp_path: Path, change: dict[str, o
     place.mkdir(parents=True)
     (place / "exercise.toml").write_text(_toml(given))
     with pytest.raises(ExerciseInvalid, match=why) as caught:
-        load("one", tmp_path)
+        load_exercise("one", tmp_path)
     assert "exercise.toml" in str(caught.value)
 
 
 def test_names_are_looked_up_and_never_used_as_paths(tmp_path: Path) -> None:
     for name in ("../multi-stage-go", "", "nothing"):
         with pytest.raises(ExerciseInvalid, match="choose from: java-order"):
-            grading.exercise(name)
+            grading.load_exercise(name)
 
 
 @pytest.mark.engine
@@ -94,7 +94,10 @@ def test_what_is_left_of_a_submission_that_is_refused(engine: Engine, tmp_path: 
     assert report.error is None
     assert report.earned == 0
     assert "A link leads out of the submission" in report.checks[0].seen
-    with pytest.raises(grading.SubmissionRefused), Lab(EXERCISES["multi-stage-go"], tmp_path, engine):
+    with (
+        pytest.raises(grading.SubmissionRefused),
+        SubmissionProbe(EXERCISES["multi-stage-go"], tmp_path, engine),
+    ):
         pass
 
 

@@ -25,9 +25,9 @@ from stagelens import engine as engines
 from stagelens.engine import Engine, PrivateEngine
 from stagelens.engine.private.limits import CGROUPS, EngineLimits
 from stagelens_course import grading, images
-from stagelens_course.grading import Check, Exercise, Report
-from stagelens_course.grading.lab import FOLDER, LABEL, REPOSITORY, UNTIL
-from stagelens_course.grading.sweep import sweep
+from stagelens_course.grading import Check, Exercise, GradeReport
+from stagelens_course.grading.leftovers import remove_leftovers
+from stagelens_course.grading.submission_probe import FOLDER, LABEL, REPOSITORY, UNTIL
 
 pytestmark = [
     pytest.mark.engine,
@@ -85,7 +85,7 @@ def limited(private: PrivateEngine) -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def exercise() -> Exercise:
     """A page that shows USER."""
-    go = grading.exercise("multi-stage-go")
+    go = grading.load_exercise("multi-stage-go")
     words = {"points": 1.0, "hint": "a hint", "lesson": "a lesson"}
     ways = (
         Check("builds", "builds", "It builds", **words),
@@ -109,17 +109,17 @@ def impatient(exercise: Exercise) -> Exercise:
     return replace(exercise, limits=replace(exercise.limits, answer=1))
 
 
-def submit(engine: Engine, exercise: Exercise, folder: Path, dockerfile: str) -> Report:
+def submit(engine: Engine, exercise: Exercise, folder: Path, dockerfile: str) -> GradeReport:
     (folder / "Dockerfile").write_text(textwrap.dedent(dockerfile))
     return grading.grade_folder(exercise, folder, engine=engine)
 
 
-def passed(report: Report) -> set[str]:
+def passed(report: GradeReport) -> set[str]:
     assert report.error is None
     return {check.id for check in report.checks if check.passed}
 
 
-def said(report: Report, check: str) -> str:
+def said(report: GradeReport, check: str) -> str:
     return next(result.seen for result in report.checks if result.id == check)
 
 
@@ -268,7 +268,7 @@ def test_what_a_killed_grader_left_is_swept(limited: Engine, private: PrivateEng
         from dataclasses import replace
         from stagelens import engine
         from stagelens_course import grading
-        go = grading.exercise("multi-stage-go")
+        go = grading.load_exercise("multi-stage-go")
         go = replace(go, images=("diamol/base",), limits=grading.Limits(answer=100))
         grading.grade_folder(go, {str(tmp_path)!r}, engine=engine.connect({private.address!r}))
         """)
@@ -276,8 +276,8 @@ def test_what_a_killed_grader_left_is_swept(limited: Engine, private: PrivateEng
         filters = {"label": LABEL}
         assert eventually(lambda: len(limited.api.containers(filters=filters)) == 2)
         grader.send_signal(signal.SIGKILL)
-    assert sweep(limited) == (), "it may be at work still, for all that one can tell"
-    swept = sweep(limited, everything=True)
+    assert remove_leftovers(limited) == (), "it may be at work still, for all that one can tell"
+    swept = remove_leftovers(limited, everything=True)
     assert sorted(thing.split()[0] for thing in swept) == ["container", "container", "folder", "image"]
     assert nothing_left(limited)
     assert not list(Path(tempfile.gettempdir()).glob(f"{FOLDER}*"))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from stagelens.text import inline
 from stagelens_course.classroom.intake.archive import ArchiveMember
 from stagelens_course.classroom.intake.submission import ArchiveLimits, SubmissionRejected
-from stagelens_course.grading.workspace import leads_out
+from stagelens_course.grading.staging import leads_out
 
 _KINDS = ("file", "dir", "symlink")
 _SETUID = 0o6000

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from stagelens_course.grading.model import Exercise, Report
+from stagelens_course.grading.model import Exercise, GradeReport
 
 SCHEMA = 1
 # graded: there is a grade. refused: the submission was rejected. error: the grader failed.
@@ -53,7 +53,7 @@ class LearnerResult:
     digest: str = ""
     ids: Mapping[str, str] = field(default_factory=dict[str, str])
     late: bool = False
-    report: Report | None = None
+    report: GradeReport | None = None
     error: str | None = None
     validated: bool | None = None
     seconds: float = 0.0
@@ -95,7 +95,7 @@ class LearnerResult:
             If `value` has another form.
         """
         fields: dict[str, Any] = {name: value[name] for name in cls.__slots__}
-        fields["report"] = Report.from_json(value["report"]) if value["report"] else None
+        fields["report"] = GradeReport.from_json(value["report"]) if value["report"] else None
         fields["ids"] = dict(value["ids"])
         return cls(**fields)
 

@@ -17,7 +17,7 @@ from papermill import PapermillExecutionError
 from stagelens.errors import StagelensError
 from stagelens_course.classroom.intake import PackedSubmission, unpack_submission
 from stagelens_course.classroom.runner.warm_kernel import KernelStopped, WarmKernel
-from stagelens_course.grading.model import Report
+from stagelens_course.grading.model import GradeReport
 from stagelens_course.grading.notebook import MIME, SUBMISSION
 
 OUTPUT = "grading.ipynb"
@@ -74,7 +74,7 @@ class TaskResult:
     """
 
     learner: str
-    report: Report | None = None
+    report: GradeReport | None = None
     error: str | None = None
     notebook: str | None = field(default=None, repr=False)
     seconds: float = 0.0
@@ -136,7 +136,7 @@ def _parameters(task: GradingTask, notebook: Any) -> dict[str, Any]:
     return parameters | ({"cpus": task.cpus} if any("cpus" in source for source in declared) else {})
 
 
-def _last_report(executed: Path) -> Report:
+def _last_report(executed: Path) -> GradeReport:
     """Return the last report that a cell of an executed notebook displays."""
     notebook: Any = nbformat.read(executed, as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
@@ -144,9 +144,9 @@ def _last_report(executed: Path) -> Report:
     if not found:
         raise StagelensError(
             "The grading notebook shows no report.",
-            remedy="end it with a cell that shows `graded(...)`; see docs/grading.md",
+            remedy="end it with a cell that shows `grade_submission(...)`; see docs/grading.md",
         )
-    return Report.from_json(found[-1])
+    return GradeReport.from_json(found[-1])
 
 
 def _error_message(problem: Exception, task: GradingTask) -> str:

@@ -25,8 +25,8 @@ from stagelens.errors import StagelensError
 from stagelens.snapshot import FileTable
 from stagelens.snapshot.prober import list_image
 from stagelens.text import block
-from stagelens_course.grading import container, policy, workspace
-from stagelens_course.grading.container import Answer
+from stagelens_course.grading import container, policy, staging
+from stagelens_course.grading.container import ContainerResponse
 from stagelens_course.grading.model import Exercise
 from stagelens_course.grading.policy import NotAllowed
 
@@ -38,7 +38,7 @@ FOLDER = "stagelens-grade-"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BuildOutcome:
     """One build: its trace and image, or why there is none. `failed` is the instruction that failed."""
 
     trace: BuildTrace | None
@@ -62,7 +62,7 @@ class BuildTooSlow(StagelensError):
     """A submission's build took longer than it may."""
 
 
-class Lab:
+class SubmissionProbe:
     """One submission on an engine; a context manager that removes every image it made.
 
     Raises
@@ -88,21 +88,21 @@ class Lab:
         self._cancel = cancel or Cancel()
         self._say = say
         self._lock = threading.Lock()
-        self._outcomes: dict[str, Outcome] = {}
-        self._answers: dict[tuple[str, str], Answer] = {}
+        self._outcomes: dict[str, BuildOutcome] = {}
+        self._answers: dict[tuple[str, str], ContainerResponse] = {}
         self._stack = ExitStack()
         # Edits after which a build has to fail.
         self._breaking = {check.options.get("breaks") for check in exercise.checks}
         self._until = int(time.time() + 6 * exercise.limits.build + 600)
         self.labels = {LABEL: self.token, UNTIL: str(self._until)}
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> SubmissionProbe:
         with ExitStack() as stack:
             name = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{FOLDER}{self._until}-"))
             self._root = Path(name)
             self._stack = stack.pop_all()
         try:
-            self.notes = workspace.compose(self.exercise, self._folder, self._root / "first")
+            self.notes = staging.stage_submission(self.exercise, self._folder, self._root / "first")
             self._refused = self._look_at_dockerfile()
         except BaseException:
             self._stack.close()
@@ -125,11 +125,11 @@ class Lab:
         return None
 
     @property
-    def first(self) -> Outcome:
+    def first(self) -> BuildOutcome:
         """The submission as it was handed in, built."""
         return self._built("first")
 
-    def edited(self, name: str) -> Outcome:
+    def edited(self, name: str) -> BuildOutcome:
         """The submission built again after the exercise's edit of that name."""
         return self._built(name)
 
@@ -157,18 +157,18 @@ class Lab:
             text = text.replace(f"{self._root / name}/", "")
         return block(text, 1500, lines=12)
 
-    def answer(self, build: str, user: Mapping[str, str] | None = None, port: int = 80) -> Answer:
+    def answer(self, build: str, user: Mapping[str, str] | None = None, port: int = 80) -> ContainerResponse:
         """What the image of a build says over HTTP, with these variables in its environment."""
         key = (build, repr(sorted((user or {}).items())))
         if key not in self._answers:
             image = self._built(build).image
             if image is None:
-                self._answers[key] = Answer(None, "there is no image to run")
+                self._answers[key] = ContainerResponse(None, "there is no image to run")
             else:
                 self._say("asking the container")
-                self._answers[key] = container.ask(
+                self._answers[key] = container.request_page(
                     self.engine,
-                    self._asker,
+                    self._client,
                     image,
                     limits=self.exercise.limits,
                     labels=self.labels,
@@ -179,12 +179,12 @@ class Lab:
         return self._answers[key]
 
     @cached_property
-    def _asker(self) -> str:
-        return self._stack.enter_context(container.asker(self.engine, self.labels))
+    def _client(self) -> str:
+        return self._stack.enter_context(container.client_container(self.engine, self.labels))
 
-    def _built(self, name: str) -> Outcome:
+    def _built(self, name: str) -> BuildOutcome:
         if self._refused is not None:
-            return Outcome(None, problem=self._refused)
+            return BuildOutcome(None, problem=self._refused)
         if name not in self._outcomes:
             outcome = self._build(name)
             # A registry that did not answer is nobody's fault.
@@ -193,10 +193,10 @@ class Lab:
             self._outcomes[name] = outcome
         return self._outcomes[name]
 
-    def _build(self, name: str) -> Outcome:
+    def _build(self, name: str) -> BuildOutcome:
         folder = self._root / name
         if name != "first" and not folder.exists():
-            workspace.edited(self._root / "first", folder, self.exercise.edits[name], self.token)
+            staging.stage_edit(self._root / "first", folder, self.exercise.edits[name], self.token)
         doing = "building" if name == "first" else f"building again: {self.exercise.edits[name].file} changed"
         self._say(doing)
 
@@ -220,11 +220,11 @@ class Lab:
                     cancel=cancel,
                 )
         except BuildFailed as error:
-            return Outcome(error.trace, problem=error)
+            return BuildOutcome(error.trace, problem=error)
         except BuildTooSlow as error:
-            return Outcome(None, problem=error)
+            return BuildOutcome(None, problem=error)
         assert trace.image_id is not None, "an image was asked for"
-        return Outcome(trace, trace.image_id)
+        return BuildOutcome(trace, trace.image_id)
 
     def _tag(self, name: str) -> str:
         return f"{REPOSITORY}/{self.token}:{name}"

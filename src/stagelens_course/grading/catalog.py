@@ -13,20 +13,20 @@ from typing import Any
 
 from stagelens_course.folder import course_folder
 from stagelens_course.grading.checks import WAYS
-from stagelens_course.grading.model import Check, Edit, Exercise, ExerciseInvalid, Limits
+from stagelens_course.grading.model import Check, Edit, Exercise, ExerciseInvalid, SubmissionLimits
 
 ROOT = course_folder()
 DESCRIPTION = "exercise.toml"
 _CHECK = ("id", "kind", "title", "points", "hint", "lesson")
 
 
-def exercises(root: Path = ROOT) -> tuple[Exercise, ...]:
+def load_exercises(root: Path = ROOT) -> tuple[Exercise, ...]:
     """Every exercise below `root`, by name."""
     found = sorted((root / "solutions").glob(f"*/{DESCRIPTION}"))
-    return tuple(load(path.parent.name, root) for path in found)
+    return tuple(_load(path.parent.name, root) for path in found)
 
 
-def exercise(name: str, root: Path = ROOT) -> Exercise:
+def load_exercise(name: str, root: Path = ROOT) -> Exercise:
     """The exercise of that name, `multi-stage-go` say.
 
     Raises
@@ -38,10 +38,10 @@ def exercise(name: str, root: Path = ROOT) -> Exercise:
         raise ExerciseInvalid(
             "There is no such exercise.", where=name, remedy=f"choose from: {', '.join(known) or 'none'}"
         )
-    return load(name, root)
+    return _load(name, root)
 
 
-def load(name: str, root: Path = ROOT) -> Exercise:
+def _load(name: str, root: Path = ROOT) -> Exercise:
     """Read one exercise's description; see `exercise`."""
     path = root / "solutions" / name / DESCRIPTION
     try:
@@ -66,7 +66,7 @@ def _exercise(name: str, root: Path, given: Mapping[str, Any]) -> Exercise:
         solution=root / "solutions" / name,
         checks=checks,
         images=tuple(given["images"]),
-        limits=Limits(**given.get("limits", {})),
+        limits=SubmissionLimits(**given.get("limits", {})),
         network=bool(given.get("network", False)),
         changeable=tuple(given["changeable"]),
         edits=edits,

@@ -13,15 +13,15 @@ from filelock import FileLock, Timeout
 from stagelens import engine as engines
 from stagelens.engine import Engine, PrivateEngine
 from stagelens_course import images
-from stagelens_course.grading.sweep import clear, sweep
+from stagelens_course.grading.leftovers import remove_all, remove_leftovers
 
 # In place of an address: engines of the grader's own.
-OWN = "own"
+DEDICATED = "dedicated"
 Say = Callable[[str], None]
 
 
 @contextmanager
-def places(
+def lease_engines(
     names: Iterable[str],
     address: str | None = None,
     workers: int = 1,
@@ -30,31 +30,33 @@ def places(
 ) -> Generator[tuple[str, ...]]:
     """The address of an engine for each worker, with the base images `names` on it.
 
-    `address` is one that all workers share, or OWN: each then gets a grading engine of its own, with `cpus`
-    cores, started if need be, with the images copied from the engine that everybody uses here. No other
-    grader gets it until this is left. Without `address` they get such ones where they can be started, unless
-    DOCKER_HOST names an engine. What killed graders left is removed.
+    `address` is one that all workers share, or DEDICATED: each then gets a grading engine of its own, with
+    `cpus` cores, started if need be, with the images copied from the engine that everybody uses here. No
+    other grader gets it until this is left. Without `address` they get such ones where they can be started,
+    unless DOCKER_HOST names an engine. What killed graders left is removed.
 
     Raises
     ------
     EngineNotFound, EngineStartFailed: there is no engine to grade on.
     """
     tell, wanted = say or _silent, tuple(names)
-    own = address == OWN or (address is None and not os.environ.get("DOCKER_HOST") and unlimited() is None)
+    own = address == DEDICATED or (
+        address is None and not os.environ.get("DOCKER_HOST") and isolation_warning() is None
+    )
     usual = engines.connect(None if own else address, report=tell)
     with ExitStack() as held:
         with closing(usual.api):
             images.ensure(usual, wanted, report=tell)
-            sweep(usual)
+            remove_leftovers(usual)
             if own:
-                free = [held.enter_context(_free(cpus, cores)) for cores in dealt(workers, cpus)]
+                free = [held.enter_context(_free(cpus, cores)) for cores in partition_cores(workers, cpus)]
                 found = tuple(_own(private, usual, wanted, tell) for private in free)
             else:
                 found = (usual.address,) * workers
         yield found
 
 
-def unlimited(addresses: Iterable[str] = ()) -> str | None:
+def isolation_warning(addresses: Iterable[str] = ()) -> str | None:
     """Where builds on these engines have no limit but time: that, and what is better, in words; else None.
 
     Without addresses: why grading engines cannot be started here, None where they can.
@@ -65,11 +67,11 @@ def unlimited(addresses: Iterable[str] = ()) -> str | None:
         return reason
     if engines.is_grading_engine(given[0]):
         return None
-    better = "use --engine own" if reason is None else f"keep an engine for grading alone ({reason})"
+    better = "use --engine dedicated" if reason is None else f"keep an engine for grading alone ({reason})"
     return f"build steps have no limits of memory, processes, disk and cores on {given[0]}: {better}"
 
 
-def crowded(workers: int, cpus: float, cores: int) -> str | None:
+def oversubscription_warning(workers: int, cpus: float, cores: int) -> str | None:
     """Where so many workers have no cores of their own: that, in words; else None."""
     if workers * cpus <= cores:
         return None
@@ -79,7 +81,7 @@ def crowded(workers: int, cpus: float, cores: int) -> str | None:
     )
 
 
-def dealt(workers: int, cpus: float) -> list[tuple[int, ...]]:
+def partition_cores(workers: int, cpus: float) -> list[tuple[int, ...]]:
     """For each worker the machine's cores, by number, that its engine keeps to: all of them are dealt out.
 
     None to a worker that is alone, nor where some would get fewer than `cpus`.
@@ -112,7 +114,7 @@ def _own(private: PrivateEngine, usual: Engine, names: tuple[str, ...], say: Say
     engines.start_private(say, private)
     engine = engines.connect(private.address)
     with closing(engine.api):
-        clear(engine)
+        remove_all(engine)
         for name in names:
             if _image_id(usual, name) != _image_id(engine, name):
                 say(f"copying {name} to a grading engine")

@@ -18,12 +18,12 @@ class AlreadyStarted(StagelensError):
     """There is something where the exercise's copy was to go."""
 
 
-def work_folder(exercise: Exercise) -> Path:
+def default_folder(exercise: Exercise) -> Path:
     """Where a learner's copy goes unless told otherwise; git does not look at it, so no update touches it."""
     return learner_folder() / "work" / exercise.id
 
 
-def start(exercise: Exercise, to: Path | None = None) -> Path:
+def copy_exercise(exercise: Exercise, to: Path | None = None) -> Path:
     """Copy the exercise's project to `to` and return that folder.
 
     Raises
@@ -52,7 +52,7 @@ def start(exercise: Exercise, to: Path | None = None) -> Path:
     return folder
 
 
-def reset(exercise: Exercise, to: Path | None = None) -> tuple[Path, Path | None]:
+def reset_copy(exercise: Exercise, to: Path | None = None) -> tuple[Path, Path | None]:
     """Begin again: the folder, and where the files that were in it are kept now (None where none were).
 
     Raises
@@ -61,7 +61,7 @@ def reset(exercise: Exercise, to: Path | None = None) -> tuple[Path, Path | None
     """
     folder = _place(exercise, to)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return start(exercise, folder), None
+        return copy_exercise(exercise, folder), None
     if not _is_copy(exercise, folder):
         raise AlreadyStarted(
             "What is there is not this exercise.",
@@ -74,7 +74,7 @@ def reset(exercise: Exercise, to: Path | None = None) -> tuple[Path, Path | None
         kept.mkdir()
         try:
             _move(folder, kept)
-            return start(exercise, folder), kept
+            return copy_exercise(exercise, folder), kept
         except BaseException:
             _move(kept, folder)
             kept.rmdir()
@@ -83,7 +83,7 @@ def reset(exercise: Exercise, to: Path | None = None) -> tuple[Path, Path | None
 
 def _place(exercise: Exercise, to: Path | None) -> Path:
     # Also `.` has a name and a parent then.
-    return Path(os.path.normpath((to or work_folder(exercise)).absolute()))
+    return Path(os.path.normpath((to or default_folder(exercise)).absolute()))
 
 
 def _is_copy(exercise: Exercise, folder: Path) -> bool:

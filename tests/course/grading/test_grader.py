@@ -11,12 +11,12 @@ import pytest
 from stagelens.buildkit import BuildError, engine_faults
 from stagelens.engine import Engine
 from stagelens_course import grading
-from stagelens_course.grading import Report
+from stagelens_course.grading import GradeReport
 
-GO = grading.exercise("multi-stage-go")
+GO = grading.load_exercise("multi-stage-go")
 
 
-def failed(report: Report) -> set[str]:
+def failed(report: GradeReport) -> set[str]:
     assert report.error is None
     return {check.id for check in report.checks if not check.passed}
 
@@ -45,7 +45,7 @@ def test_a_file_that_cannot_be_read_is_told_by_its_name(
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied", "mine/main.go")
 
-    monkeypatch.setattr("stagelens_course.grading.grade.Lab", refuse)
+    monkeypatch.setattr("stagelens_course.grading.grader.SubmissionProbe", refuse)
     report = grading.grade_folder(GO, tmp_path, engine=engine)
     assert report.error == "mine/main.go: Permission denied"
 
@@ -66,5 +66,5 @@ def test_a_fault_of_the_engines_is_not_held_against_a_learner(
 
 def test_a_report_goes_to_json_and_back(tmp_path: Path) -> None:
     check = grading.CheckResult("a", "A", 2.0, 0.0, False, "x", "y", "hint", "01-multi-stage")
-    report = Report("multi-stage-go", (check,), 2.0, 0.0, 1.5, notes=("a note",))
-    assert Report.from_json(report.to_json()) == report
+    report = GradeReport("multi-stage-go", (check,), 2.0, 0.0, 1.5, notes=("a note",))
+    assert GradeReport.from_json(report.to_json()) == report

@@ -14,14 +14,14 @@ import pytest
 from stagelens import engine as engines
 from stagelens.engine import Engine
 from stagelens.engine.private.limits import CGROUPS
-from stagelens_course.grading import place
+from stagelens_course.grading import engine_pool
 
 SHARE = {"cpu.max": "50000 100000", "cpu.cfs_quota_us": "50000"}
 SCRIPT = """
 import json, os
 from stagelens import engine
-from stagelens_course.grading import place
-from stagelens_course.grading.lab import LABEL, UNTIL
+from stagelens_course.grading import engine_pool
+from stagelens_course.grading.submission_probe import LABEL, UNTIL
 
 def cores():
     pids = {one.address: one.pid() for one in engine.grading_engines()}
@@ -36,17 +36,17 @@ def seen(address):
     api.remove_container(name)
     return said
 
-with place.places(["diamol/base"], place.OWN, workers=2, cpus=0.5) as addresses:
+with engine_pool.lease_engines(["diamol/base"], engine_pool.DEDICATED, workers=2, cpus=0.5) as addresses:
     facts = [engine.connect(a).api.inspect_image("diamol/base")["Id"] for a in addresses]
     dealt = [cores(), [*map(seen, addresses)]]
-    with place.places(["diamol/base"], place.OWN) as others:
+    with engine_pool.lease_engines(["diamol/base"], engine_pool.DEDICATED) as others:
         pass
 api = engine.connect(addresses[0]).api
 api.create_container("diamol/base", "true", labels={LABEL: "killed", UNTIL: "99999999999"})
-with place.places(["diamol/base"], place.OWN, cpus=0.5) as again:
+with engine_pool.lease_engines(["diamol/base"], engine_pool.DEDICATED, cpus=0.5) as again:
     left = api.containers(all=True)
     dealt.append(cores()[0])
-print(json.dumps([addresses, facts, place.unlimited(addresses), others, [again, left], dealt]))
+print(json.dumps([addresses, facts, engine_pool.isolation_warning(addresses), others, [again, left], dealt]))
 """
 
 
@@ -111,16 +111,16 @@ def test_cores_are_dealt_out_to_workers_that_have_enough(
         return {7, 6, 5, 3, 2}
 
     monkeypatch.setattr(os, "sched_getaffinity", usable)
-    assert place.dealt(workers, cpus) == hands
+    assert engine_pool.partition_cores(workers, cpus) == hands
 
 
 def test_more_workers_than_cores_are_told() -> None:
-    assert place.crowded(2, 1.0, 2) is None
-    assert "--workers 1" in str(place.crowded(2, 1.5, 2))
+    assert engine_pool.oversubscription_warning(2, 1.0, 2) is None
+    assert "--workers 1" in str(engine_pool.oversubscription_warning(2, 1.5, 2))
 
 
 @pytest.mark.engine
 def test_an_engine_that_is_named_is_used_and_its_lack_of_limits_told(engine: Engine) -> None:
-    with place.places(["diamol/base"], engine.address, workers=2) as addresses:
+    with engine_pool.lease_engines(["diamol/base"], engine.address, workers=2) as addresses:
         assert addresses == (engine.address,) * 2
-    assert "no limits" in str(place.unlimited(addresses))
+    assert "no limits" in str(engine_pool.isolation_warning(addresses))

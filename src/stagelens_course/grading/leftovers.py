@@ -12,10 +12,10 @@ from pathlib import Path
 from docker.errors import APIError
 
 from stagelens.engine import Engine, remove_container
-from stagelens_course.grading.lab import FOLDER, LABEL, UNTIL
+from stagelens_course.grading.submission_probe import FOLDER, LABEL, UNTIL
 
 
-def sweep(engine: Engine, everything: bool = False) -> tuple[str, ...]:
+def remove_leftovers(engine: Engine, everything: bool = False) -> tuple[str, ...]:
     """Remove leftovers and name them.
 
     What another grader may still be working with is left alone, unless `everything` with the grader's label
@@ -25,7 +25,7 @@ def sweep(engine: Engine, everything: bool = False) -> tuple[str, ...]:
     return (*_containers(engine, now), *_images(engine, now), *_folders(now))
 
 
-def clear(engine: Engine) -> None:
+def remove_all(engine: Engine) -> None:
     """Remove all that graders made on an engine that none but the caller uses now."""
     for _ in (*_containers(engine, None), *_images(engine, None)):
         """Nobody asks what it was."""

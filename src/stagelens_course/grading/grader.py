@@ -1,4 +1,4 @@
-"""A folder to a Report: the checks of an exercise, one after the other, on one engine."""
+"""A folder to a GradeReport: the checks of an exercise, one after the other, on one engine."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens_course import images
 from stagelens_course.grading.checks import WAYS, Seen
-from stagelens_course.grading.container import ASKER_IMAGE
-from stagelens_course.grading.lab import Lab
-from stagelens_course.grading.model import Check, CheckResult, Exercise, Report, SubmissionRefused
-from stagelens_course.grading.sweep import sweep
+from stagelens_course.grading.container import CLIENT_IMAGE
+from stagelens_course.grading.leftovers import remove_leftovers
+from stagelens_course.grading.model import Check, CheckResult, Exercise, GradeReport, SubmissionRefused
+from stagelens_course.grading.submission_probe import SubmissionProbe
 
 Progress = Callable[[str], None]
 
@@ -28,9 +28,9 @@ def check_folder(
     engine: Engine,
     cancel: Cancel | None = None,
     report: Progress | None = None,
-) -> Report:
+) -> GradeReport:
     """A learner's own look at an answer: `grade_folder`, after the removal of what killed ones have left."""
-    sweep(engine)
+    remove_leftovers(engine)
     return grade_folder(exercise, folder, engine=engine, cancel=cancel, report=report)
 
 
@@ -41,10 +41,10 @@ def grade_folder(
     engine: Engine,
     cancel: Cancel | None = None,
     report: Progress | None = None,
-) -> Report:
+) -> GradeReport:
     """Grade one submission: the folder that a learner handed in.
 
-    Whatever the submission does, a Report comes back; where the grader or its engine failed, one with
+    Whatever the submission does, a GradeReport comes back; where the grader or its engine failed, one with
     `error` set and no points. `report` is told what is being done.
 
     Raises
@@ -53,24 +53,24 @@ def grade_folder(
     """
     stop = cancel or Cancel()
 
-    def work(relay: CallbackRelay) -> Report:
+    def work(relay: CallbackRelay) -> GradeReport:
         return _graded(exercise, Path(folder), engine, stop, relay.wrap(report))
 
     return run_cancellable(work, stop)
 
 
-def _graded(exercise: Exercise, folder: Path, engine: Engine, cancel: Cancel, say: Progress) -> Report:
+def _graded(exercise: Exercise, folder: Path, engine: Engine, cancel: Cancel, say: Progress) -> GradeReport:
     begun = time.monotonic()
     results: list[CheckResult] = []
     notes: tuple[str, ...] = ()
     error: str | None = None
     try:
-        images.ensure(engine, needed_images(exercise), report=say, cancel=cancel)
-        with Lab(exercise, folder, engine, cancel, say) as lab:
-            notes = lab.notes
+        images.ensure(engine, required_images(exercise), report=say, cancel=cancel)
+        with SubmissionProbe(exercise, folder, engine, cancel, say) as probe:
+            notes = probe.notes
             for check in exercise.checks:
                 say(check.title)
-                results.append(_result(check, _look(lab, check)))
+                results.append(_result(check, _look(probe, check)))
     except BuildCancelled:
         raise
     except SubmissionRefused as refused:
@@ -79,7 +79,7 @@ def _graded(exercise: Exercise, folder: Path, engine: Engine, cancel: Cancel, sa
     except Exception as problem:
         # The boundary of the grader: one submission that breaks it must not end the others.
         error = _told(problem)
-    return Report(
+    return GradeReport(
         exercise=exercise.id,
         checks=tuple(results),
         points=exercise.points,
@@ -99,16 +99,16 @@ def _told(problem: Exception) -> str:
     return f"{type(problem).__name__}: {problem}"
 
 
-def needed_images(exercise: Exercise) -> tuple[str, ...]:
+def required_images(exercise: Exercise) -> tuple[str, ...]:
     """The base images that must be on an engine before it can grade."""
-    return tuple(dict.fromkeys((*exercise.images, ASKER_IMAGE)))
+    return tuple(dict.fromkeys((*exercise.images, CLIENT_IMAGE)))
 
 
-def _look(lab: Lab, check: Check) -> Seen:
+def _look(probe: SubmissionProbe, check: Check) -> Seen:
     seen = WAYS[check.kind]
-    if check.kind != "builds" and lab.first.problem is not None:
+    if check.kind != "builds" and probe.first.problem is not None:
         return Seen(False, "an image to look at", "it does not build")
-    return seen(lab, check.options)
+    return seen(probe, check.options)
 
 
 def _result(check: Check, seen: Seen) -> CheckResult:

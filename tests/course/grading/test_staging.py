@@ -12,15 +12,15 @@ from stagelens.engine import Engine
 from stagelens_course import grading
 from stagelens_course.classroom.intake import Submission, SubmissionRejected, pack_submission
 from stagelens_course.grading import SubmissionRefused
-from stagelens_course.grading.workspace import compose, edited
+from stagelens_course.grading.staging import stage_edit, stage_submission
 
-GO = grading.exercise("multi-stage-go")
-JAVA = grading.exercise("java-order")
+GO = grading.load_exercise("multi-stage-go")
+JAVA = grading.load_exercise("java-order")
 
 
 def composed(folder: Path, exercise: grading.Exercise = GO) -> Path:
     target = folder.with_name("composed")
-    compose(exercise, folder, target)
+    stage_submission(exercise, folder, target)
     return target
 
 
@@ -38,7 +38,7 @@ def test_links_inside_a_submission_stay_links(handed_in: Path) -> None:
     (handed_in / "nowhere").symlink_to("not/there")
     first = composed(handed_in)
     again = first.with_name("again")
-    edited(first, again, GO.edits["page"], "t0")
+    stage_edit(first, again, GO.edits["page"], "t0")
     for folder in (first, again):
         assert (folder / "Dockerfile").readlink() == Path("docker/small")
         assert (folder / "docker/up").read_text() == "FROM diamol/base\n"

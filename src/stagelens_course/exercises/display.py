@@ -32,7 +32,7 @@ class Comparison:
         )
 
 
-class Parts:
+class CheckProgress:
     """How far a check of an exercise is, by what is told of it: `done` of `all`."""
 
     def __init__(self, exercise: Exercise) -> None:
@@ -47,9 +47,9 @@ class Parts:
 
 
 @contextmanager
-def following(exercise: Exercise) -> Generator[Callable[[str], None]]:
+def show_progress(exercise: Exercise) -> Generator[Callable[[str], None]]:
     """Below the cell that runs, what is being done and how far it is; gone at its end."""
-    parts = Parts(exercise)
+    parts = CheckProgress(exercise)
     with StatusLine() as line:
 
         def tell(part: str) -> None:

@@ -18,7 +18,7 @@ MAX_DEPTH = 20
 _IGNORED = frozenset({".git", ".ipynb_checkpoints", "__pycache__", ".DS_Store", "__MACOSX"})
 
 
-def compose(exercise: Exercise, folder: Path, target: Path) -> tuple[str, ...]:
+def stage_submission(exercise: Exercise, folder: Path, target: Path) -> tuple[str, ...]:
     """Copy a submission to `target`, which must not exist; notes for the learner come back.
 
     Files, folders, and links that stay inside are taken, as the intake does. Files of the exercise that are
@@ -125,7 +125,7 @@ def _lay(exercise: Exercise, target: Path) -> Iterator[str]:
         place.chmod(0o755 if path.stat().st_mode & 0o111 else 0o644)
 
 
-def edited(source: Path, target: Path, edit: Edit, token: str) -> None:
+def stage_edit(source: Path, target: Path, edit: Edit, token: str) -> None:
     """Copy a composed folder to `target` with one edit made.
 
     Raises

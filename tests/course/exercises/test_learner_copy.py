@@ -14,10 +14,10 @@ import pytest
 from stagelens_testing.held import limited
 
 from stagelens_course import grading
-from stagelens_course.exercises import work
+from stagelens_course.exercises import learner_copy
 
 ROOT = Path(__file__).parents[3]
-GO = grading.exercise("multi-stage-go")
+GO = grading.load_exercise("multi-stage-go")
 
 
 def stagelens(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -26,20 +26,20 @@ def stagelens(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_start_copies_the_project_and_never_over_somebodys_files(tmp_path: Path) -> None:
-    folder = work.start(GO, tmp_path / "mine")
+    folder = learner_copy.copy_exercise(GO, tmp_path / "mine")
     assert (folder / "main.go").read_bytes() == (GO.folder / "main.go").read_bytes()
     (folder / "Dockerfile").write_text("FROM scratch\n")
-    with pytest.raises(work.AlreadyStarted, match="reset"):
-        work.start(GO, folder)
+    with pytest.raises(learner_copy.AlreadyStarted, match="reset"):
+        learner_copy.copy_exercise(GO, folder)
     assert (folder / "Dockerfile").read_text() == "FROM scratch\n"
 
 
 def test_reset_keeps_what_was_there_however_often(tmp_path: Path) -> None:
-    folder = work.start(GO, tmp_path / "mine")
+    folder = learner_copy.copy_exercise(GO, tmp_path / "mine")
     kept: list[Path] = []
     for text in ("one", "two", "three"):
         (folder / "Dockerfile").write_text(text)
-        again, place = work.reset(GO, folder)
+        again, place = learner_copy.reset_copy(GO, folder)
         assert again == folder
         assert place is not None
         kept.append(place)
@@ -48,10 +48,10 @@ def test_reset_keeps_what_was_there_however_often(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_full_half_way_leaves_what_was_there(tmp_path: Path) -> None:
-    folder = work.start(GO, tmp_path / "mine")
+    folder = learner_copy.copy_exercise(GO, tmp_path / "mine")
     (folder / "Dockerfile").write_text("mine")
     with limited(resource.RLIMIT_FSIZE, 100), pytest.raises(OSError, match="File too large"):
-        work.reset(GO, folder)
+        learner_copy.reset_copy(GO, folder)
     assert list(tmp_path.iterdir()) == [folder]
     assert (folder / "Dockerfile").read_text() == "mine"
 
@@ -61,7 +61,7 @@ def test_a_disk_that_is_full_half_way_leaves_what_was_there(tmp_path: Path) -> N
 def test_an_interrupt_comes_when_all_is_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int, times: int
 ) -> None:
-    folder = work.start(GO, tmp_path / "mine")
+    folder = learner_copy.copy_exercise(GO, tmp_path / "mine")
     (folder / "Dockerfile").write_text("mine")
     left, rename = [moment], Path.rename
 
@@ -73,14 +73,14 @@ def test_an_interrupt_comes_when_all_is_in_its_place(
 
     monkeypatch.setattr(Path, "rename", renamed)
     with pytest.raises(KeyboardInterrupt):
-        work.reset(GO, folder)
+        learner_copy.reset_copy(GO, folder)
     (kept,) = (place for place in tmp_path.iterdir() if place != folder)
     assert (kept / "Dockerfile").read_text() == "mine"
     assert {p.name for p in folder.iterdir()} == {p.name for p in GO.folder.iterdir()}
 
 
 def test_reset_of_what_was_never_started_starts_it(tmp_path: Path) -> None:
-    assert work.reset(GO, tmp_path / "new") == (tmp_path / "new", None)
+    assert learner_copy.reset_copy(GO, tmp_path / "new") == (tmp_path / "new", None)
 
 
 def test_the_commands(tmp_path: Path) -> None:
@@ -144,8 +144,8 @@ def test_check_of_a_folder_that_is_no_exercise(tmp_path: Path) -> None:
 
 def test_a_reset_moves_nothing_but_the_exercise(tmp_path: Path) -> None:
     (tmp_path / "letter").write_text("mine")
-    with pytest.raises(work.AlreadyStarted, match="not this exercise"):
-        work.reset(GO, tmp_path)
+    with pytest.raises(learner_copy.AlreadyStarted, match="not this exercise"):
+        learner_copy.reset_copy(GO, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["letter"]
 
 
@@ -154,9 +154,9 @@ def test_one_may_be_in_the_folder_that_is_begun_again(
 ) -> None:
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path / "mine")
-    work.start(GO, Path())
+    learner_copy.copy_exercise(GO, Path())
     Path("Dockerfile").write_text("one")
-    _, kept = work.reset(GO, Path())
+    _, kept = learner_copy.reset_copy(GO, Path())
     assert Path("Dockerfile").read_bytes() == (GO.folder / "Dockerfile").read_bytes()
     assert kept is not None
     assert (kept / "Dockerfile").read_text() == "one"
