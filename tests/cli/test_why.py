@@ -40,14 +40,14 @@ def project(tmp_path: Path, unique: str) -> Path:
     return folder
 
 
-def test_a_second_build_in_a_terminal_tells_which_file_changed(run: Run, project: Path) -> None:
+def test_second_build_reports_the_changed_file(run: Run, project: Path) -> None:
     first = run("build", str(project), "--why")
     assert first.returncode == 0, first.stderr
     assert "No earlier build of this project is known" in first.stdout
     (project / "[red]page.html").write_text("edited")
-    foretold = run("why", str(project))
-    assert "[red]page.html has different content." in foretold.stdout
-    assert "2 of 2 steps would run again" in foretold.stdout
+    forecast = run("why", str(project))
+    assert "[red]page.html has different content." in forecast.stdout
+    assert "2 of 2 steps would run again" in forecast.stdout
     second = run("build", str(project), "--why", "--json")
     copy, echo = json.loads(second.stdout)["why"]
     assert (copy["state"], copy["files"], copy["causes"]) == ("ran", ["[red]page.html"], ["files"])
@@ -55,14 +55,14 @@ def test_a_second_build_in_a_terminal_tells_which_file_changed(run: Run, project
     assert "0 of 2 steps would run again" in run("why", str(project)).stdout
 
 
-def test_without_an_earlier_build_why_says_what_to_do(run: Run, project: Path) -> None:
+def test_why_without_an_earlier_build_suggests_a_build(run: Run, project: Path) -> None:
     done = run("why", str(project))
     assert done.returncode == 1
     assert f"stagelens build {project}" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_state_folder_that_cannot_be_written_costs_only_the_comparison(
+def test_unwritable_state_folder_disables_only_the_comparison(
     run: Run, project: Path, tmp_path: Path
 ) -> None:
     state = tmp_path / "home" / "state"
@@ -73,7 +73,7 @@ def test_a_state_folder_that_cannot_be_written_costs_only_the_comparison(
     assert "cannot compare with this build" in done.stderr
 
 
-def test_another_dockerfile_has_builds_and_reasons_of_its_own(run: Run, project: Path, unique: str) -> None:
+def test_each_dockerfile_has_a_separate_history(run: Run, project: Path, unique: str) -> None:
     other = project.parent / "other.Dockerfile"
     other.write_text(f"FROM diamol/base AS only\nRUN echo {unique} > /other\n")
     assert run("build", str(project)).returncode == 0

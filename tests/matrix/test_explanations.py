@@ -1,4 +1,4 @@
-"""What is foretold and explained of the cache holds on every engine."""
+"""Forecasts and explanations of the cache are right on every engine."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def test_edits_are_explained(engine: Engine, tmp_path: Path, unique: str, clean:
     (tmp_path / "notes").write_text(f"one {unique}")
 
     def build(**options: dict[str, str | None]) -> tuple[BuildRecord, set[int]]:
-        told = forecast(before, read_inputs(tmp_path, engine=engine, **options))
+        forecasts = forecast(before, read_inputs(tmp_path, engine=engine, **options))
         after = stagelens.record(tmp_path, engine=engine, tags=[f"{unique}:x"], **options)
-        verdicts = stagelens.explain(before, after)
-        label = "\n".join(map(str, verdicts))
-        for step, verdict in zip(told, verdicts, strict=True):
-            assert bool(verdict.causes) == (verdict.outcome == "ran"), label
-            assert "dropped" not in {cause.kind for cause in verdict.causes}, label
+        reports = stagelens.explain(before, after)
+        label = "\n".join(map(str, reports))
+        for step, report in zip(forecasts, reports, strict=True):
+            assert bool(report.causes) == (report.outcome == "ran"), label
+            assert "dropped" not in {cause.kind for cause in report.causes}, label
             expected = {"cached": "cached", "runs": "ran"}
-            assert before is None or expected.get(step.outcome, verdict.outcome) == verdict.outcome, label
-        return after, {verdict.line for verdict in verdicts if verdict.outcome == "ran"}
+            assert before is None or expected.get(step.outcome, report.outcome) == report.outcome, label
+        return after, {report.line for report in reports if report.outcome == "ran"}
 
     before: BuildRecord | None = None
     before, _ = build()
@@ -67,7 +67,7 @@ def test_edits_are_explained(engine: Engine, tmp_path: Path, unique: str, clean:
     assert ran == {ECHO, ALL, WORK}
 
 
-# An edit of what follows the first step, the lines that run again, and those where linked copies are merged.
+# Instructions after the first step, an edit, the lines that run again, and those with MergeOp.
 MODERN: dict[str, tuple[str, Edit, list[int], list[int]]] = {
     "the word that ends a here-document": (
         "RUN <<A\ntrue x\nA\nRUN true\n",
@@ -126,36 +126,40 @@ MODERN: dict[str, tuple[str, Edit, list[int], list[int]]] = {
 
 
 @pytest.mark.parametrize("name", MODERN)
-def test_here_documents_and_linked_copies_count_as_they_do_for_the_engine(
+def test_heredocs_and_linked_copies_count_as_they_do_for_the_engine(
     engine: Engine, tmp_path: Path, unique: str, clean: object, name: str
 ) -> None:
     if engine.info.version.startswith("20."):
         pytest.skip("Engine 20.10's own frontend knows neither here-documents nor --link")
     text, edit, plain, merged = MODERN[name]
-    told, verdicts = built_twice(engine, tmp_path, unique, f"FROM diamol/base\nRUN echo UNIQUE\n{text}", edit)
+    forecasts, reports = built_twice(
+        engine, tmp_path, unique, f"FROM diamol/base\nRUN echo UNIQUE\n{text}", edit
+    )
     ran = merged if engine.info.containerd_store else plain
-    label = "\n".join(map(str, verdicts))
-    assert [verdict.line for verdict in verdicts if verdict.outcome == "ran"] == ran, label
-    assert [step.line for step in told if step.outcome == "runs"] == ran, "\n".join(map(str, told))
-    for verdict in verdicts:
-        if verdict.outcome == "ran":
-            assert verdict.root == verdicts[[v.line for v in verdicts].index(ran[0])].key, label
+    label = "\n".join(map(str, reports))
+    assert [report.line for report in reports if report.outcome == "ran"] == ran, label
+    assert [step.line for step in forecasts if step.outcome == "runs"] == ran, "\n".join(map(str, forecasts))
+    for report in reports:
+        if report.outcome == "ran":
+            assert report.root == reports[[v.line for v in reports].index(ran[0])].key, label
 
 
-def test_a_run_with_a_secret_may_be_known_by_what_is_in_the_files_below(
+def test_run_with_a_secret_is_cached_by_the_content_below(
     engine: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:
     text = "FROM diamol/base\nRUN true UNIQUE\nRUN --mount=type=secret,id=s true UNIQUE\n"
-    told, verdicts = built_twice(engine, tmp_path, unique, text, line("RUN true ", "RUN true 2 "))
-    assert [step.outcome for step in told] == ["runs", "depends"]
-    assert told[1].why.endswith("If that step produces the same files, the engine may keep this step cached.")
+    forecasts, reports = built_twice(engine, tmp_path, unique, text, line("RUN true ", "RUN true 2 "))
+    assert [step.outcome for step in forecasts] == ["runs", "depends"]
+    assert forecasts[1].why.endswith(
+        "If that step produces the same files, the engine may keep this step cached."
+    )
     old = engine.info.version.startswith("20.")
-    assert [verdict.outcome for verdict in verdicts] == ["ran", "ran" if old else "cached"]
+    assert [report.outcome for report in reports] == ["ran", "ran" if old else "cached"]
     if not old:
-        assert verdicts[1].why.startswith("The step that it builds on ran again and produced the same files")
+        assert reports[1].why.startswith("The step that it builds on ran again and produced the same files")
 
 
-# An edit of a COPY that only a frontend from elsewhere knows, and the lines that run again.
+# A COPY that only an external frontend supports, an edit, and the lines that run again.
 LABS: dict[str, tuple[str, Edit, list[int]]] = {
     "the writing of a path that is kept": ("COPY --parents ./d//f /x/\n", line("./d//f", "d/f"), []),
     "parents that are not kept": ("COPY --parents=false d/f /x/\n", line("--parents=false ", ""), []),
@@ -194,8 +198,8 @@ LABS: dict[str, tuple[str, Edit, list[int]]] = {
 
 
 @pytest.mark.network
-@pytest.mark.timeout(1200)  # the frontend is built here once, with Go
-def test_kept_paths_and_exclusions_count_as_they_do_for_the_engine(
+@pytest.mark.timeout(1200)  # builds the frontend once, with Go
+def test_parents_and_exclude_count_as_they_do_for_the_engine(
     engine: Engine, open_registry: Registry, tmp_path: Path, unique: str, clean: object
 ) -> None:
     if engine.info.version.startswith("20."):
@@ -207,7 +211,7 @@ def test_kept_paths_and_exclusions_count_as_they_do_for_the_engine(
         folder = tmp_path / str(number)
         folder.mkdir()
         text = f"# syntax={image}\nFROM diamol/base\nRUN echo UNIQUE {number}\n{text}"
-        told, verdicts = built_twice(engine, folder, unique, text, edit)
-        label = "\n".join([name, *map(str, verdicts), *map(str, told)])
-        assert [verdict.line for verdict in verdicts if verdict.outcome == "ran"] == ran, label
-        assert [step.line for step in told if step.outcome == "runs"] == ran, label
+        forecasts, reports = built_twice(engine, folder, unique, text, edit)
+        label = "\n".join([name, *map(str, reports), *map(str, forecasts)])
+        assert [report.line for report in reports if report.outcome == "ran"] == ran, label
+        assert [step.line for step in forecasts if step.outcome == "runs"] == ran, label

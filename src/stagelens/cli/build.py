@@ -15,7 +15,7 @@ from stagelens import cache
 from stagelens.buildkit import FileSend, Output
 from stagelens.builds import BuildTrace, LogLine, Vertex
 from stagelens.cli import engine as engine_commands
-from stagelens.cli import flags, verdicts
+from stagelens.cli import flags, step_reports
 from stagelens.cli.console import INTERRUPTED, err, out, print_json, working
 from stagelens.dockerfile import StageNotFound, load
 from stagelens.humanize import format_size
@@ -118,12 +118,12 @@ def build_command(
     _keep(history, record, context, file)
     steps = cache.explain(before, record) if why else ()
     if as_json:
-        reasons = {"why": verdicts.as_json(steps)} if why else {}
+        reasons = {"why": step_reports.as_json(steps)} if why else {}
         print_json(_trace_json(record.trace) | reasons)
         return
     console = err if piped else out
     if why:
-        verdicts.print_steps(steps, console)
+        step_reports.print_steps(steps, console)
     _print_trace(record.trace, console, steps=not why)
 
 

@@ -8,7 +8,7 @@ import click
 
 from stagelens import cache
 from stagelens.cli import engine as engine_commands
-from stagelens.cli import verdicts
+from stagelens.cli import step_reports
 from stagelens.cli.build import BUILD_ARGS, CONTEXT, FILE, JSON, TARGET, arguments
 from stagelens.cli.console import out, print_json
 from stagelens.errors import StagelensError
@@ -40,8 +40,8 @@ def why_command(
         )
     steps = cache.forecast(before, now)
     if as_json:
-        print_json(verdicts.as_json(steps))
+        print_json(step_reports.as_json(steps))
         return
-    verdicts.print_steps(steps)
+    step_reports.print_steps(steps)
     running = sum(step.outcome == "runs" for step in steps)
     out.print(f"{running} of {len(steps)} steps would run again")

@@ -1,4 +1,4 @@
-"""Two builds with an edit between them: what was foretold of the second one, and what is said of it."""
+"""Build twice with an edit in between, and return the forecast and the explanation of the second build."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Edit = Callable[[Path], object]
 
 
 def line(old: str, new: str) -> Edit:
-    """An edit of the Dockerfile."""
+    """Replace text in the Dockerfile."""
 
     def edit(folder: Path) -> None:
         text = (folder / "Dockerfile").read_text()
@@ -24,7 +24,7 @@ def line(old: str, new: str) -> Edit:
 
 
 def both(*edits: Edit) -> Edit:
-    """One edit after the other."""
+    """Combine edits."""
 
     def edit(folder: Path) -> None:
         for each in edits:
@@ -36,7 +36,7 @@ def both(*edits: Edit) -> Edit:
 def built_twice(
     engine: Engine, folder: Path, unique: str, text: str, edit: Edit
 ) -> tuple[tuple[StepReport, ...], tuple[StepReport, ...]]:
-    """Build a Dockerfile beside some files, edit, foretell, and build again; UNIQUE in it is replaced."""
+    """Build a Dockerfile with some files, edit, forecast, and build again; UNIQUE is replaced."""
     for path in ("f", "d/f", "app-linux"):
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_text(unique)
@@ -44,6 +44,6 @@ def built_twice(
     (folder / "Dockerfile").write_text(text.replace("UNIQUE", unique))
     before = stagelens.record(folder, engine=engine, tags=[f"{unique}:x"])
     edit(folder)
-    told = forecast(before, read_inputs(folder, engine=engine))
+    expected = forecast(before, read_inputs(folder, engine=engine))
     after = stagelens.record(folder, engine=engine, tags=[f"{unique}:x"])
-    return told, stagelens.explain(before, after)
+    return expected, stagelens.explain(before, after)

@@ -1,4 +1,4 @@
-"""Verdicts and forecasts in a terminal: a line for each step, and why."""
+"""Print the reports on the steps of a build in a terminal, or as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLOURS = {"CACHED": "green", "ran": "yellow", "runs": "yellow", "depends": "cy
 
 
 def print_steps(steps: Iterable[StepReport], console: Console = out) -> None:
-    """A line for each step, and below it why."""
+    """Print a line for each step, and the reason below."""
     for step in steps:
         state = state_of(step)
         mark = f"[{_COLOURS[state]}]{state:>11}[/]"
@@ -27,12 +27,12 @@ def print_steps(steps: Iterable[StepReport], console: Console = out) -> None:
 
 
 def state_of(step: StepReport) -> str:
-    """The step's state as the docker command writes it."""
+    """Return the outcome in the notation of the docker command."""
     return "CACHED" if step.outcome == "cached" else step.outcome
 
 
 def as_json(steps: Iterable[StepReport]) -> list[dict[str, Any]]:
-    """The same for programs."""
+    """Return the reports as JSON objects."""
     return [
         {
             "stage": step.label,
