@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from stagelens.buildkit import BuildCancelled
 from stagelens.builds import BuildFailed, BuildTrace, LogLine, Vertex
 from stagelens.dockerfile import parse
+from stagelens.errors import StagelensError
 from stagelens.views import BuildView, progress
 
 DOCKERFILE = """\
@@ -29,12 +29,6 @@ MAKE = Vertex("a" * 64, "[builder 2/2] RUN make <b>", started=10.0, stage=0, ins
 COPY = Vertex("b" * 64, "[stage-2 2/3] COPY", (MAKE.digest,), True, 12.0, 12.0, "", 2, 1)
 DONE = Vertex("a" * 64, MAKE.name, (), False, 10.0, 12.0, "", 0, 1, LINES)
 TRACE = BuildTrace(parse(DOCKERFILE), (DONE, COPY), "session", "sha256:0", started=10.0, completed=12.5)
-
-
-def ask(view: BuildView, name: str, **arguments: object) -> Any:
-    answer = view._channel.answer({"type": "request", "id": 1, "name": name, "arguments": arguments})
-    assert answer is not None
-    return answer.get("value") or answer["error"]
 
 
 @pytest.fixture
@@ -105,9 +99,10 @@ def test_nothing_runs_or_waits_in_a_build_that_is_over() -> None:
 
 def test_a_log_is_told_from_any_line_on(done: BuildView) -> None:
     step = done.steps[0]["id"]
-    assert ask(done, "log", step=step, start=1) == {"start": 1, "lines": [[2, "warning", []]], "total": 2}
-    assert ask(done, "log", step=step, start=0)["lines"][0][2] == [[0, 4, "red"]]
-    assert ask(done, "log", step="no such", start=0)["what"] == "There is no such step."
+    assert done.request("log", step=step, start=1) == {"start": 1, "lines": [[2, "warning", []]], "total": 2}
+    assert done.request("log", step=step, start=0)["lines"][0][2] == [[0, 4, "red"]]
+    with pytest.raises(StagelensError, match=r"There is no such step\."):
+        done.request("log", step="no such", start=0)
 
 
 def test_a_long_log_is_told_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

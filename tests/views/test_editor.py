@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
-from typing import Any
 
 import pytest
 from stagelens_testing.held import PATIENCE
 
 from stagelens.builds import BuildTrace, Vertex
-from stagelens.dockerfile import parse
+from stagelens.dockerfile import DockerfileError, parse
 from stagelens.errors import StagelensError
 from stagelens.views import DockerfileEditor, lint
 
@@ -32,10 +31,6 @@ def context(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "Dockerfile").write_text(GOOD)
     return folder
-
-
-def ask(view: DockerfileEditor, name: str, **arguments: object) -> Any:
-    return view._channel.answer({"type": "request", "id": 1, "name": name, "arguments": arguments})
 
 
 def hadolint(tmp_path: Path, script: str) -> None:
@@ -93,7 +88,7 @@ def test_edits_are_checked_and_saved_when_told(context: Path) -> None:
     assert not view.saved
     assert (context / "Dockerfile").read_text() == GOOD
     (context / "Dockerfile").chmod(0o640)
-    assert "error" not in ask(view, "save", source=BAD + "# more\n")
+    view.request("save", source=BAD + "# more\n")
     assert view.source == BAD, "the browser's text is the browser's: what is typed meanwhile must stay"
     view.source = BAD + "# more\n"
     assert view.saved
@@ -106,15 +101,15 @@ def test_what_another_editor_wrote_meanwhile_is_not_lost(context: Path) -> None:
     view = DockerfileEditor(context, language="ko")
     file = context / "Dockerfile"
     file.write_text("FROM theirs\n")
-    assert "error" not in ask(view, "save", source=GOOD), "nothing was typed: theirs is shown"
+    view.request("save", source=GOOD)
     assert (view.source, view.saved, file.read_text()) == ("FROM theirs\n", True, "FROM theirs\n")
     assert "다른 편집기" in view.said
     file.write_text("FROM theirs AS one\n")
-    assert "error" not in ask(view, "save", source="FROM mine\n")
+    view.request("save", source="FROM mine\n")
     assert file.read_text() == "FROM mine\n"
     assert file.with_name("Dockerfile.before").read_text() == "FROM theirs AS one\n"
     assert "Dockerfile.before" in view.said
-    assert "error" not in ask(view, "save", source="FROM mine AS one\n")
+    view.request("save", source="FROM mine AS one\n")
     assert view.said == ""
     assert file.with_name("Dockerfile.before").read_text() == "FROM theirs AS one\n"
 
@@ -132,9 +127,9 @@ def test_a_file_behind_a_link_is_written_and_the_link_stays(context: Path) -> No
 
 def test_a_broken_text_is_not_built_but_kept(context: Path) -> None:
     view = DockerfileEditor(context)
-    answer = ask(view, "build", source=BAD)
-    assert answer["error"]["what"] == "The Dockerfile cannot be read."
-    assert "line 2" in answer["error"]["where"]
+    with pytest.raises(DockerfileError, match=r"The Dockerfile cannot be read\.") as refused:
+        view.request("build", source=BAD)
+    assert "line 2" in str(refused.value.where)
     assert view.view.phase == "waiting"
 
 
@@ -143,7 +138,8 @@ def test_beside_a_broken_text_no_earlier_build_is_shown(context: Path) -> None:
     view.view.finish(BuildTrace(parse(GOOD), (RUN,), "session", "sha256:0", started=1.0, completed=2.0))
     assert view.view.phase == "done"
     assert view.view.steps
-    assert ask(view, "build", source=BAD)["error"]
+    with pytest.raises(DockerfileError):
+        view.request("build", source=BAD)
     assert (view.view.phase, view.view.steps, view.view.outline) == ("waiting", [], {})
 
 
@@ -151,8 +147,8 @@ def test_what_is_being_built_is_not_built_a_second_time(context: Path) -> None:
     view = DockerfileEditor(context)
     view.view.take(RUN, ())
     assert view.off == ["build"]
-    refused = ask(view, "build", source=GOOD)["error"]
-    assert refused["remedy"] == "wait for its end, or cancel it"
+    with pytest.raises(StagelensError, match="wait for its end, or cancel it"):
+        view.request("build", source=GOOD)
     view.view.finish(BuildTrace(parse(GOOD), (RUN,), "session", "sha256:0", started=1.0, completed=2.0))
     assert view.off == []
 

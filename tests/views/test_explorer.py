@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stagelens.errors import StagelensError
 from stagelens.snapshot import Entry, Exploration, FileContent
 from stagelens.views import StageExplorer
 from stagelens.views.points import _lines, line_changes
@@ -36,10 +37,9 @@ def view(build: Exploration) -> StageExplorer:
 
 
 def ask(view: StageExplorer, name: str, **arguments: object) -> Any:
-    answer = view._channel.answer({"type": "request", "id": 1, "name": name, "arguments": arguments})
-    assert answer is not None
+    answer = view.request(name, **arguments)
     json.dumps(answer)
-    return answer.get("value") or answer["error"]
+    return answer
 
 
 def test_it_begins_where_the_target_last_changed(view: StageExplorer, build: Exploration) -> None:
@@ -76,8 +76,8 @@ def test_a_file_is_followed_both_ways(view: StageExplorer) -> None:
 
 @pytest.mark.parametrize("point", [[], [0], [0, 9, 0], [0, 0, -1], [0, 0, 9], ["a", 0, 0]])
 def test_a_strange_point_is_refused_in_words(view: StageExplorer, point: list[Any]) -> None:
-    answer = ask(view, "way", point=point, path="app")
-    assert answer["what"] == "There is no such stage or instruction."
+    with pytest.raises(StagelensError, match=r"There is no such stage or instruction\."):
+        view.request("way", point=point, path="app")
 
 
 def test_the_first_message_is_small_however_large_the_tree(explored: Callable[..., Exploration]) -> None:
@@ -125,16 +125,8 @@ def test_what_is_no_file_has_no_content(explored: Callable[..., Exploration]) ->
     made = [Entry("l", "symlink", link_target="x"), Entry("d", "dir")]
     view = StageExplorer(explored("FROM scratch\nRUN make\n", [[], made]))
     for path in ("l", "d"):
-        answer = view._channel.answer(
-            {
-                "type": "request",
-                "id": 1,
-                "name": "content",
-                "arguments": {"point": [0, 0, 1], "against": None, "path": path},
-            }
-        )
-        assert answer is not None
-        assert answer["error"]["what"] == "There is no such file at either point."
+        with pytest.raises(StagelensError, match=r"There is no such file at either point\."):
+            view.request("content", point=[0, 0, 1], against=None, path=path)
 
 
 def test_long_texts_are_shown_as_they_are_now() -> None:

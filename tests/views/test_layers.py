@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from stagelens.errors import StagelensError
 from stagelens.snapshot import Entry, FileTable
 from stagelens.snapshot.layers import ImageLayers, Layer
 from stagelens.views import LayerExplorer
@@ -38,10 +39,9 @@ IMAGE = ImageLayers(
 
 
 def ask(view: LayerExplorer, **arguments: object) -> Any:
-    answer = view._channel.answer({"type": "request", "id": 1, "name": "list", "arguments": arguments})
-    assert answer is not None
+    answer = view.request("list", **arguments)
     json.dumps(answer)
-    return answer.get("value") or answer["error"]
+    return answer
 
 
 @pytest.fixture
@@ -77,7 +77,8 @@ def test_all_files_up_to_a_layer(view: LayerExplorer) -> None:
 
 @pytest.mark.parametrize("index", [-1, 4])
 def test_a_strange_layer_is_refused(view: LayerExplorer, index: int) -> None:
-    assert ask(view, layer=index, mode="layer", paths=None)["what"] == "There is no such layer."
+    with pytest.raises(StagelensError, match=r"There is no such layer\."):
+        ask(view, layer=index, mode="layer", paths=None)
 
 
 def test_the_still_picture_says_the_same(view: LayerExplorer) -> None:

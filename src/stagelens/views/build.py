@@ -19,8 +19,7 @@ from stagelens.builds import BuildTrace, LogLine, Vertex, build
 from stagelens.dockerfile import load
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
 from stagelens.views import progress
-from stagelens.views.base import STATIC, View
-from stagelens.views.channel import Handler
+from stagelens.views.base import STATIC, Handler, View
 from stagelens.views.templating import TEMPLATES
 
 _SECONDS_BETWEEN = 0.1

@@ -12,8 +12,8 @@ from stagelens import text
 from stagelens.dockerfile import DockerfileError
 from stagelens.errors import StagelensError
 from stagelens.views import i18n
+from stagelens.views.base import Handler
 from stagelens.views.build import BuildView
-from stagelens.views.channel import Handler
 from stagelens.views.sheet import Sheet
 
 _MAX = 1 << 20

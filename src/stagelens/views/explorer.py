@@ -12,8 +12,7 @@ from stagelens.humanize import format_size
 from stagelens.snapshot import Exploration
 from stagelens.snapshot.compare import ADDED, CHANGED, REMOVED
 from stagelens.snapshot.table import FileTable
-from stagelens.views.base import STATIC, View
-from stagelens.views.channel import Handler
+from stagelens.views.base import STATIC, Handler, View
 from stagelens.views.points import Builds, Point
 from stagelens.views.templating import TEMPLATES
 from stagelens.views.tree import Show, Sort

@@ -16,8 +16,7 @@ from stagelens.humanize import format_size
 from stagelens.snapshot import Comparison, Entry, FileTable, compare
 from stagelens.snapshot.compare import ADDED, CHANGED, SAME
 from stagelens.snapshot.layers import ImageLayers, Layer
-from stagelens.views.base import STATIC, View
-from stagelens.views.channel import Handler
+from stagelens.views.base import STATIC, Handler, View
 from stagelens.views.templating import TEMPLATES
 from stagelens.views.tree import Sort, Tree
 

@@ -10,8 +10,7 @@ import traitlets as t
 
 from stagelens import text
 from stagelens.errors import StagelensError
-from stagelens.views.base import STATIC, View
-from stagelens.views.channel import Handler
+from stagelens.views.base import STATIC, Handler, View
 from stagelens_course.apps import App, RequestTrace, Service, logs, status, trace_request
 
 # Who calls whom: the page calls the other two. (As the chapter has it; a trace shows the calls themselves.)

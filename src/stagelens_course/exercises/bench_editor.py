@@ -12,7 +12,7 @@ from stagelens import text
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.concurrency import defer_signals
 from stagelens.errors import StagelensError
-from stagelens.views.channel import Handler
+from stagelens.views.base import Handler
 from stagelens.views.sheet import Sheet
 from stagelens_course.exercises.display import CheckProgress
 from stagelens_course.grading.cards import error_card, report_card

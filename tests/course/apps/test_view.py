@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from stagelens.engine import Engine
+from stagelens.errors import StagelensError
 from stagelens_course.apps import App, Hop, RequestTrace, Service
 from stagelens_course.apps.view import AppView
 
@@ -49,10 +50,8 @@ def test_only_web_addresses_become_links(view: AppView) -> None:
 
 
 def test_a_log_is_told_of_known_services_alone(view: AppView) -> None:
-    answer: Any = view._channel.answer(
-        {"type": "request", "id": 1, "name": "log", "arguments": {"service": "../etc"}}
-    )
-    assert answer["error"]["what"] == "There is no such service."
+    with pytest.raises(StagelensError, match=r"There is no such service\."):
+        view.request("log", service="../etc")
 
 
 def test_the_still_picture_says_the_same(view: AppView) -> None:

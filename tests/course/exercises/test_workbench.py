@@ -16,6 +16,7 @@ from IPython.utils.capture import capture_output
 from stagelens_testing.held import PATIENCE, limited, until
 
 from stagelens.engine import Engine
+from stagelens.views.base import answer_message
 from stagelens_course import grading
 from stagelens_course.exercises.bench_editor import ExerciseEditor
 from stagelens_course.exercises.workbench import NotSolved, Workbench
@@ -30,8 +31,7 @@ def press(editor: ExerciseEditor, button: str, source: str | None = None) -> dic
     """What the browser sends, which brings a text that may not be the trait's yet; what is refused."""
     text = editor.source if source is None else source
     given = {"source": text} if button in ("save", "check") else {}
-    message = {"type": "request", "id": 1, "name": button, "arguments": given}
-    answer = editor._channel.answer(message)
+    answer = answer_message(editor.request, {"type": "request", "id": 1, "name": button, "arguments": given})
     editor.source = editor.source if source is None else source
     return (answer or {}).get("error", {})
 

@@ -1,4 +1,4 @@
-// Requests to the kernel and its answers; the other end is stagelens/views/channel.py.
+// Requests to the kernel and its answers; the other end is stagelens/views/base.py.
 import type { AnyModel } from "@anywidget/types";
 
 /** A StagelensError as the kernel tells it. */
