@@ -1,7 +1,7 @@
-"""The two tables, read as Moodle and Canvas read them: by readers of our own, not by Python's csv.
+"""The grade tables, parsed as Moodle and Canvas parse them and not by Python's csv module.
 
 Sources: Moodle's mod/assign/feedback/offline/importgradeslib.php over PHP's fgetcsv; Canvas'
-lib/gradebook_importer.rb over Ruby's CSV, which is RFC 4180 to the letter.
+lib/gradebook_importer.rb over Ruby's CSV, which follows RFC 4180 strictly.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ NAMES = {
     "backslash": 'a\\"b, c\\',
     "lines": "two\r\nlines\tand a tab",
     "semicolons": "a;b;c;d;e;f;g;h",
-    # Moodle drops twelve characters, whatever they are.
+    # Moodle removes the first twelve characters without a check.
     "abcdefghijkl101": "A learner who would be participant 101",
 }
 
 
-def a_result(learner: str, name: str, earned: float, **ids: str) -> LearnerResult:
+def make_result(learner: str, name: str, earned: float, **ids: str) -> LearnerResult:
     check = CheckResult("works", CHECK.title, 3.0, earned, False, "x", "y", CHECK.hint, "01-multi-stage")
     report = GradeReport("demo", (check,), 3.0, earned, 1.0)
     return LearnerResult(learner, name, "graded", "demo", "v" * 64, digest="d" * 64, report=report, ids=ids)
 
 
 def records(text: str, *, php: bool) -> list[list[str]]:
-    """Comma separated values, a character at a time. php: a quote after a backslash is text."""
+    """Parse comma-separated values; with `php`, a quote after a backslash does not end a cell."""
     rows, row, cell, quoted = [], [], "", False
     characters = iter(text)
     character = next(characters, "")
@@ -52,7 +52,7 @@ def records(text: str, *, php: bool) -> list[list[str]]:
         elif quoted and character == '"' and following == '"':
             cell, following = cell + '"', next(characters, "")
         elif character == '"':
-            assert quoted or not cell, "a quote within a cell that has none around it"
+            assert quoted or not cell, "a quote inside an unquoted cell"
             quoted = not quoted
         elif not quoted and character in ",\n":
             row, cell = [*row, cell.removesuffix("\r") if character == "\n" else cell], ""
@@ -62,21 +62,21 @@ def records(text: str, *, php: bool) -> list[list[str]]:
             cell += character
         character = following
     assert not quoted
-    assert (row, cell) == ([], ""), "the last line has an end"
-    assert {len(row) for row in rows} == {len(rows[0])}, "Moodle takes no row that is shorter or longer"
+    assert (row, cell) == ([], ""), "the last line ends with a newline"
+    assert {len(row) for row in rows} == {len(rows[0])}, "Moodle rejects rows of other lengths"
     return rows
 
 
-def written(folder: Path, *results: LearnerResult) -> tuple[str, str]:
-    """Both files as they are, without the mark that says UTF-8."""
+def write_tables(folder: Path, *results: LearnerResult) -> tuple[str, str]:
+    """Write both tables and return their texts without the byte order mark."""
     write_class_files(folder, ClassResults(EXERCISE, "v" * 64, results))
     both = [(folder / name).read_bytes() for name in ("grades.csv", "grades-canvas.csv")]
-    assert all(data.startswith(b"\xef\xbb\xbf") for data in both), "Excel takes them for Latin otherwise"
+    assert all(data.startswith(b"\xef\xbb\xbf") for data in both), "without the mark, Excel reads Latin-1"
     return both[0][3:].decode(), both[1][3:].decode()
 
 
 def moodle(text: str) -> Iterator[tuple[str, str, str]]:
-    """Participants, grades and comments, as Moodle's importer finds them."""
+    """Yield participants, grades and comments as Moodle's importer finds them."""
     head, *rows = records(text, php=True)
     where = {name: head.index(name) for name in ("Identifier", "Grade", "Last modified (grade)")}
     assert len(set(head)) == len(head)
@@ -87,7 +87,7 @@ def moodle(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def canvas(text: str) -> Iterator[tuple[str, str, str]]:
-    """Numbers, names and grades, as Canvas' importer finds them."""
+    """Yield numbers, names and grades as Canvas' importer finds them."""
     head, *rows = records("\ufeff" + text, php=False)
     assert "Student" in head[0]
     assert "ID" in head[1]
@@ -100,14 +100,14 @@ def canvas(text: str) -> Iterator[tuple[str, str, str]]:
 
 def test_names_of_every_script_are_read_by_both_gradebooks(tmp_path: Path) -> None:
     results = [
-        a_result(learner, name, number / 4, moodle=str(100 + number), canvas=str(900 + number))
+        make_result(learner, name, number / 4, moodle=str(100 + number), canvas=str(900 + number))
         for number, (learner, name) in enumerate(NAMES.items())
     ]
-    for_moodle, for_canvas = written(tmp_path, *results)
+    for_moodle, for_canvas = write_tables(tmp_path, *results)
     grades = ["0", "0.25", "0.5", "0.75", "1", "1.25", "1.5", "1.75", "2"]
     found = list(moodle(for_moodle))
     assert [participant for participant, _, _ in found] == [str(100 + n) for n in range(len(NAMES))]
-    assert [grade for _, grade, _ in found] == grades, "a point in any language, no exponent"
+    assert [grade for _, grade, _ in found] == grades, "a decimal point in any locale, no exponent"
     assert {comment for _, _, comment in found} == {'It works, "mostly": read "the log", then/'}
     found = list(canvas(for_canvas))
     assert [number for number, _, _ in found] == [str(900 + n) for n in range(len(NAMES))]
@@ -118,14 +118,16 @@ def test_names_of_every_script_are_read_by_both_gradebooks(tmp_path: Path) -> No
 
 
 def test_learner_without_a_number_matches_no_participant(tmp_path: Path) -> None:
-    for_moodle, for_canvas = written(tmp_path, *(a_result(key, name, 3.0) for key, name in NAMES.items()))
+    for_moodle, for_canvas = write_tables(
+        tmp_path, *(make_result(key, name, 3.0) for key, name in NAMES.items())
+    )
     assert list(moodle(for_moodle)) == []
     assert {number for number, _, _ in canvas(for_canvas)} == {""}
 
 
 @pytest.mark.parametrize("earned", [1e-05, 1234567.5, 1 / 3])
 def test_grade_has_a_decimal_point_and_no_exponent(tmp_path: Path, earned: float) -> None:
-    for_moodle, _ = written(tmp_path, a_result("ann", "Ann", earned, moodle="1"))
+    for_moodle, _ = write_tables(tmp_path, make_result("ann", "Ann", earned, moodle="1"))
     ((_, grade, _),) = moodle(for_moodle)
     assert re.fullmatch(r"\d+(\.\d+)?", grade)
     assert float(grade) == pytest.approx(earned, abs=1e-4)
@@ -133,7 +135,7 @@ def test_grade_has_a_decimal_point_and_no_exponent(tmp_path: Path, earned: float
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), min_size=1, max_size=4))
 def test_names_never_shift_columns_or_become_formulas(names: list[str]) -> None:
-    results = tuple(a_result(f"l{n}", name, 1.0, moodle=str(n)) for n, name in enumerate(names))
+    results = tuple(make_result(f"l{n}", name, 1.0, moodle=str(n)) for n, name in enumerate(names))
     found = ClassResults(EXERCISE, "v" * 64, results)
     assert len(list(moodle(moodle_csv(found)))) == len(names)
     for text in (moodle_csv(found), canvas_csv(found)):

@@ -1,4 +1,4 @@
-"""What a class's results look like as JSON, tables, JUnit XML and pages, made by hand."""
+"""Results as JSON, CSV, JUnit XML and HTML pages."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ CLASS = ClassResults(
 
 
 class Page(HTMLParser):
-    """What a browser would make of a page: its elements, their attributes, and what it would load."""
+    """A parsed page: its elements, and the URLs that it would load."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -92,20 +92,20 @@ class Page(HTMLParser):
                 self.links.append(value or "")
 
 
-def written(tmp_path: Path) -> Path:
-    for one in CLASS.results:
-        write_learner_files(tmp_path / "learners" / one.learner, one, EXERCISE, '{"cells": []}')
+def write_report(tmp_path: Path) -> Path:
+    for result in CLASS.results:
+        write_learner_files(tmp_path / "learners" / result.learner, result, EXERCISE, '{"cells": []}')
     write_class_files(tmp_path, CLASS)
     return tmp_path
 
 
 def test_results_json_matches_its_schema_and_loads_again(tmp_path: Path) -> None:
-    document = json.loads((written(tmp_path) / "results.json").read_text(encoding="utf-8"))
+    document = json.loads((write_report(tmp_path) / "results.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8"))).validate(document)
     assert tuple(LearnerResult.from_json(row) for row in document["learners"]) == CLASS.results
     for row in document["learners"]:
-        own = tmp_path / "learners" / row["learner"] / "result.json"
-        assert json.loads(own.read_text(encoding="utf-8")) == row
+        file = tmp_path / "learners" / row["learner"] / "result.json"
+        assert json.loads(file.read_text(encoding="utf-8")) == row
 
 
 def test_missing_grade_is_null_or_empty_but_not_zero() -> None:
@@ -155,7 +155,7 @@ def test_junit_distinguishes_failures_from_errors() -> None:
 
 
 def test_pages_escape_hostile_text_and_load_no_resources(tmp_path: Path) -> None:
-    folder = written(tmp_path)
+    folder = write_report(tmp_path)
     for path in (folder / "index.html", *folder.glob("learners/*/feedback.html")):
         text = path.read_text(encoding="utf-8")
         page = Page(text)
@@ -242,9 +242,9 @@ def test_notebook_cell_escapes_the_report() -> None:
     assert set(Page(shown["text/html"]).tags) <= {
         *("style", "div", "b", "span", "ul", "li", "dl", "dt", "dd"),
     }
-    assert "&lt;img src=x" in shown["text/html"], "it is told all the same"
+    assert "&lt;img src=x" in shown["text/html"], "the text is shown, but escaped"
     assert "1 of 2 checks passed" in shown["text/html"]
-    assert shown["text/html"].count("read the log") == 0, "no hint for what passed"
+    assert shown["text/html"].count("read the log") == 0, "a passed check shows no hint"
     compared = Comparison(("", "size"), [("<b>mine</b>", "2 MB")])
     assert "&lt;b&gt;mine" in compared._repr_mimebundle_()["text/html"]
     assert str(compared) == "<b>mine</b>, size: 2 MB"

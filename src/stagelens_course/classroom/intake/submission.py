@@ -97,7 +97,7 @@ class PackedSubmission:
     Attributes
     ----------
     digest
-        The SHA-256 of `tar`. Equal files have equal digests, whatever archive they came in.
+        The SHA-256 of `tar`. Equal files have equal digests; the archive format does not matter.
     tar
         The tar file.
     """

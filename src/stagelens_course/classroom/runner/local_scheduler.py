@@ -42,7 +42,7 @@ class LocalScheduler:
         Parameters
         ----------
         tasks
-            The tasks. They are taken from the iterable as workers become free.
+            The tasks; the iterable is consumed as workers become free.
 
         Yields
         ------

@@ -1,4 +1,4 @@
-"""Grading on a real Dask cluster: a scheduler and two worker processes of this machine."""
+"""Grading on a real Dask cluster with a scheduler and two worker processes on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import dask
 import pytest
 from distributed import Client, LocalCluster
 from distributed.comm import CommClosedError
-from stagelens_testing.classroom import Room, a_task, kernels
+from stagelens_testing.classroom import Classroom, grading_task, kernel_pids
 from stagelens_testing.held import PATIENCE, until
 
 from stagelens_course.classroom.runner import ClusterFailed, ClusterScheduler, GradingRun, cluster_scheduler
@@ -25,7 +25,7 @@ ENGINES = ("tcp://first.example:2375", "tcp://second.example:2375")
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """A scheduler; its two workers are processes with a thread and an engine's address each."""
+    """A scheduler with two worker processes; each has one thread and a different engine address."""
     settings = {"temporary-directory": str(tmp_path_factory.mktemp("dask"))}
     with (
         dask.config.set(settings),
@@ -42,39 +42,46 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 @pytest.fixture
 def address(local: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The scheduler's address, once both workers are there: an earlier test may have killed one."""
+    """The scheduler's address, after both workers are ready: an earlier test may have killed one."""
     monkeypatch.setattr(cluster_scheduler, "CONNECT_SECONDS", PATIENCE)
     local.wait_for_workers(len(ENGINES), timeout=PATIENCE)
     return local.scheduler_address
 
 
-def run(room: Room, address: str) -> None:
+def run(classroom: Classroom, address: str) -> None:
     GradingRun(
-        room.submissions, room.exercise, room.out, ClusterScheduler(address), room.notebook, seconds=PATIENCE
+        classroom.submissions,
+        classroom.exercise,
+        classroom.out,
+        ClusterScheduler(address),
+        classroom.notebook,
+        seconds=PATIENCE,
     ).run()
 
 
-def test_tasks_of_a_dead_worker_are_graded_by_another(classroom: Room, address: str, tmp_path: Path) -> None:
-    before = kernels()
+def test_tasks_of_a_dead_worker_are_graded_by_another(
+    classroom: Classroom, address: str, tmp_path: Path
+) -> None:
+    before = kernel_pids()
     mark = tmp_path / "mark"
     names = {f"l{count}": "right" if count % 2 else "wrong" for count in range(8)}
     classroom.submit(ann=f"once {mark}", **names)
     classroom.submit(zoe="raise")
-    died: list[int] = []
+    killed: list[int] = []
 
-    class Killing(ClusterScheduler):
-        """Kills the worker that works on ann's submission, once the first result is there."""
+    class KillingScheduler(ClusterScheduler):
+        """Kills the worker that grades ann's submission, after the first result."""
 
         def run(self, tasks: Any) -> Any:
             with closing(super().run(tasks)) as outcomes:
                 for outcome in outcomes:
-                    if not died:
+                    if not killed:
                         until(lambda: mark.exists() and mark.read_text(), "ann's grading")
-                        died.append(int(mark.read_text()))
-                        os.kill(died[0], signal.SIGKILL)
+                        killed.append(int(mark.read_text()))
+                        os.kill(killed[0], signal.SIGKILL)
                     yield outcome
 
-    scheduler = Killing(address)
+    scheduler = KillingScheduler(address)
     found = GradingRun(
         classroom.submissions,
         classroom.exercise,
@@ -84,7 +91,7 @@ def test_tasks_of_a_dead_worker_are_graded_by_another(classroom: Room, address: 
         seconds=PATIENCE,
     ).run()
     seen = [result.learner for result in found.results]
-    assert len(died) == 1
+    assert len(killed) == 1
     assert sorted(seen) == sorted({"ann", "zoe", *names})
     earned = {name: row["earned"] for name, row in classroom.results().items()}
     assert earned == {
@@ -92,12 +99,12 @@ def test_tasks_of_a_dead_worker_are_graded_by_another(classroom: Room, address: 
         "zoe": None,
         **{name: 2.0 if words == "right" else 0.0 for name, words in names.items()},
     }
-    until(lambda: kernels() <= before, "the end of the workers' kernels")
+    until(lambda: kernel_pids() <= before, "the end of the workers' kernels")
 
 
-def test_submission_that_kills_every_worker_is_an_error(classroom: Room, tmp_path: Path) -> None:
+def test_submission_that_kills_every_worker_is_an_error(classroom: Classroom, tmp_path: Path) -> None:
     classroom.submit(ann="kill", bob="right", cid="right")
-    # With one worker the others wait behind it each time, and Dask gives up all three.
+    # With one worker, the others always wait behind ann, so Dask drops all three.
     settings = {"temporary-directory": str(tmp_path), "distributed.scheduler.allowed-failures": 0}
     with (
         dask.config.set(settings),
@@ -109,7 +116,7 @@ def test_submission_that_kills_every_worker_is_an_error(classroom: Room, tmp_pat
     assert "every worker that graded it died" in found["ann"]["error"]
 
 
-def test_cluster_results_are_reused_by_a_second_run(classroom: Room, address: str) -> None:
+def test_cluster_results_are_reused_by_a_second_run(classroom: Classroom, address: str) -> None:
     classroom.submit(ann="right", bob="wrong", cid="crash")
     run(classroom, address)
     first = classroom.results()
@@ -123,41 +130,45 @@ def test_cluster_results_are_reused_by_a_second_run(classroom: Room, address: st
 
 
 def test_each_worker_uses_the_engine_of_its_environment(
-    classroom: Room, address: str, tmp_path: Path
+    classroom: Classroom, address: str, tmp_path: Path
 ) -> None:
     here = tmp_path / "here"
     here.mkdir()
     classroom.submit(ann=f"engine {here}", bob=f"engine {here}")
-    tasks = [a_task(classroom, name) for name in ("ann", "bob")]
+    tasks = [grading_task(classroom, name) for name in ("ann", "bob")]
     with closing(ClusterScheduler(address).run(tasks)) as outcomes:
         reports = [outcome.report for outcome in outcomes]
     assert {report.checks[0].seen for report in reports if report} == {f"engine {name}" for name in ENGINES}
 
 
-def test_named_engine_is_used_by_all_workers(classroom: Room, address: str) -> None:
+def test_named_engine_is_used_by_all_workers(classroom: Classroom, address: str) -> None:
     classroom.submit(ann="engine", bob="engine")
-    tasks = [replace(a_task(classroom, name), engine="tcp://third.example:1") for name in ("ann", "bob")]
+    tasks = [
+        replace(grading_task(classroom, name), engine="tcp://third.example:1") for name in ("ann", "bob")
+    ]
     with closing(ClusterScheduler(address).run(tasks)) as outcomes:
         seen = {outcome.report.checks[0].seen for outcome in outcomes if outcome.report}
     assert seen == {"engine tcp://third.example:1"}
 
 
-def test_closing_a_cluster_run_interrupts_its_tasks(classroom: Room, address: str, tmp_path: Path) -> None:
-    before = kernels()
+def test_closing_a_cluster_run_interrupts_its_tasks(
+    classroom: Classroom, address: str, tmp_path: Path
+) -> None:
+    before = kernel_pids()
     mark = tmp_path / "mark"
     classroom.submit(ann="right", bob=f"wait {mark}")
-    tasks = [a_task(classroom, "ann"), a_task(classroom, "bob")]
+    tasks = [grading_task(classroom, "ann"), grading_task(classroom, "bob")]
     with closing(ClusterScheduler(address).run(tasks)) as outcomes:
         assert next(outcomes).learner == "ann"
         until(mark.exists, "bob's grading")
     until(lambda: mark.read_text() == "cleaned", "the interrupt")
-    until(lambda: kernels() <= before, "the end of the workers' kernels")
+    until(lambda: kernel_pids() <= before, "the end of the workers' kernels")
 
 
-def test_runs_on_one_cluster_do_not_end_each_others_kernels(classroom: Room, address: str) -> None:
+def test_runs_on_one_cluster_do_not_end_each_others_kernels(classroom: Classroom, address: str) -> None:
     names = [f"l{count}" for count in range(6)]
     classroom.submit(**dict.fromkeys(names, "right"))
-    tasks = [a_task(classroom, name) for name in names]
+    tasks = [grading_task(classroom, name) for name in names]
     with closing(ClusterScheduler(address).run(tasks)) as first:
         outcomes = [next(first)]
         with closing(ClusterScheduler(address).run(tasks[:1])) as second:
@@ -167,35 +178,37 @@ def test_runs_on_one_cluster_do_not_end_each_others_kernels(classroom: Room, add
 
 
 def test_worker_shutdown_at_the_end_of_a_run_does_not_affect_results(
-    classroom: Room, address: str, monkeypatch: pytest.MonkeyPatch
+    classroom: Classroom, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    end, ended = Client.unregister_worker_plugin, list[str]()
+    unregister, unregistered = Client.unregister_worker_plugin, list[str]()
 
-    def gone(client: Client, name: str) -> None:
-        end(client, name)
-        ended.append(name)
+    def unregister_and_fail(client: Client, name: str) -> None:
+        unregister(client, name)
+        unregistered.append(name)
         raise CommClosedError("a worker's connection is closed")
 
-    monkeypatch.setattr(Client, "unregister_worker_plugin", gone)
+    monkeypatch.setattr(Client, "unregister_worker_plugin", unregister_and_fail)
     classroom.submit(ann="right")
     run(classroom, address)
-    assert (classroom.results()["ann"]["earned"], len(ended)) == (2.0, 1)
+    assert (classroom.results()["ann"]["earned"], len(unregistered)) == (2.0, 1)
 
 
 def test_missing_scheduler_is_reported_with_the_command_to_start_one(
-    classroom: Room, monkeypatch: pytest.MonkeyPatch
+    classroom: Classroom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster_scheduler, "CONNECT_SECONDS", 1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        nobody = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        unused = f"tcp://127.0.0.1:{free.getsockname()[1]}"
         classroom.submit(ann="right")
         with pytest.raises(ClusterFailed, match="does not answer") as failure:
-            run(classroom, nobody)
+            run(classroom, unused)
     assert "dask scheduler" in str(failure.value)
 
 
-def test_silent_server_is_reported_as_not_answering(classroom: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_server_is_reported_as_not_answering(
+    classroom: Classroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cluster_scheduler, "CONNECT_SECONDS", 1)
     classroom.submit(ann="right")
     with (
@@ -207,9 +220,9 @@ def test_silent_server_is_reported_as_not_answering(classroom: Room, monkeypatch
 
 @pytest.mark.parametrize("address", ["foo", "tcp://", "docker://host:8786", "tcp://host:port"])
 def test_invalid_scheduler_address_is_reported_at_once(
-    classroom: Room, address: str, monkeypatch: pytest.MonkeyPatch
+    classroom: Classroom, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Nothing may be waited for: this would fail in another way.
+    # The address must be rejected before any connection attempt, which would fail with another error.
     monkeypatch.setattr(cluster_scheduler, "CONNECT_SECONDS", -1)
     classroom.submit(ann="right")
     with pytest.raises(ClusterFailed, match="not one of a Dask scheduler"):

@@ -1,4 +1,4 @@
-"""`stagelens grade` as an instructor calls it."""
+"""The command `stagelens grade`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 import pytest
 from click.testing import CliRunner
+from stagelens_testing.classroom import Classroom
 from stagelens_testing.held import until
 
 from stagelens.engine import Engine
@@ -25,46 +26,37 @@ from stagelens_course.grading import load_exercise
 NAME = "multi-stage-go"
 
 
-class Room(Protocol):
-    submissions: Path
-    out: Path
-    notebook: str
-
-    def submit(self, **words: str) -> None: ...
-    def results(self) -> dict[str, dict[str, Any]]: ...
-
-
-def called(room: Room, *more: str) -> Any:
-    arguments = ["grade", str(room.submissions), "--exercise", NAME, "--out", str(room.out), *more]
-    return CliRunner().invoke(app, arguments)
+def grade(classroom: Classroom, *options: str) -> Any:
+    folders = [str(classroom.submissions), "--exercise", NAME, "--out", str(classroom.out)]
+    return CliRunner().invoke(app, ["grade", *folders, *options])
 
 
 def test_grade_command_writes_all_files_and_prints_what_has_no_grade(
-    classroom: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classroom: Classroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As people name a folder: from where they are.
+    # With a relative path, as people type it.
     monkeypatch.chdir(classroom.out.parent)
     classroom.out = Path(classroom.out.name)
-    own = tmp_path / "own.ipynb"
-    own.write_text(classroom.notebook)
+    notebook = tmp_path / "grading.ipynb"
+    notebook.write_text(classroom.notebook)
     classroom.submit(ann="right", bob="raise")
     (classroom.submissions / "notes.txt").write_text("x")
-    said = called(classroom, "--notebook", str(own), "--workers", "2")
-    assert said.exit_code == 2, said.output
-    assert "2 submissions: 1 graded, 1 error" in said.stdout
-    assert "bob: error: The grading notebook failed: ValueError" in said.stderr
-    assert "ignored, belongs to no learner: notes.txt" in said.stderr
+    result = grade(classroom, "--notebook", str(notebook), "--workers", "2")
+    assert result.exit_code == 2, result.output
+    assert "2 submissions: 1 graded, 1 error" in result.stdout
+    assert "bob: error: The grading notebook failed: ValueError" in result.stderr
+    assert "ignored, belongs to no learner: notes.txt" in result.stderr
     names = {path.name for path in classroom.out.iterdir()}
     assert names >= {"index.html", "results.json", "grades.csv", "grades-canvas.csv", "junit.xml", "learners"}
     classroom.submit(bob="wrong")
-    said = called(classroom, "--notebook", str(own))
-    assert said.exit_code == 0, said.output
-    assert "ann: 2/2 (reused)" in said.stderr
+    result = grade(classroom, "--notebook", str(notebook))
+    assert result.exit_code == 0, result.output
+    assert "ann: 2/2 (reused)" in result.stderr
 
 
 @pytest.fixture
 def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever looks for an engine fails otherwise than the test expects."""
+    """Make every search for an engine fail, with another error than the tests expect."""
     monkeypatch.setenv("DOCKER_HOST", "tcp://no-such.invalid:1")
 
 
@@ -77,31 +69,35 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--scheduler", "nobody"], "not one of a Dask scheduler"),
     ],
 )
-def test_usage_error_is_reported_before_grading(classroom: Room, arguments: list[str], words: str) -> None:
+def test_usage_error_is_reported_before_grading(
+    classroom: Classroom, arguments: list[str], words: str
+) -> None:
     classroom.submit(ann="right")
-    said = called(classroom, *arguments)
-    assert said.exit_code == 1
-    assert words in str(said.exception)
+    result = grade(classroom, *arguments)
+    assert result.exit_code == 1
+    assert words in str(result.exception)
     assert not (classroom.out / "learners").exists()
 
 
 @pytest.mark.usefixtures("no_engine")
 @pytest.mark.parametrize("empty", [False, True])
-def test_missing_submissions_are_reported_before_an_engine_is_needed(classroom: Room, empty: bool) -> None:
+def test_missing_submissions_are_reported_before_an_engine_is_needed(
+    classroom: Classroom, empty: bool
+) -> None:
     if empty:
         classroom.submissions.mkdir()
-    said = called(classroom)
-    assert said.exit_code == 1
-    assert "No submissions found" in str(said.exception)
+    result = grade(classroom)
+    assert result.exit_code == 1
+    assert "No submissions found" in str(result.exception)
     assert not classroom.out.exists()
 
 
 def test_grading_processes_do_not_compile_the_address_grammar(tmp_path: Path) -> None:
     arguments = ["grade", str(tmp_path / "none"), "--exercise", NAME, "--out", str(tmp_path / "out")]
     plugins = [plugin for plugin in PLUGINS if not plugin.startswith("no:")]
-    for code, more in ((CALL, arguments), (f"import {', '.join(plugins)}", [])):
+    for code, options in ((PROGRAM, arguments), (f"import {', '.join(plugins)}", [])):
         done = subprocess.run(
-            [sys.executable, "-X", "importtime", "-c", code, *more],
+            [sys.executable, "-X", "importtime", "-c", code, *options],
             capture_output=True,
             text=True,
             check=False,
@@ -111,8 +107,8 @@ def test_grading_processes_do_not_compile_the_address_grammar(tmp_path: Path) ->
         assert "lark" not in imported
 
 
-def running(command: str) -> bool:
-    """Whether a process with that command line is there; a build step's is, on a local engine."""
+def is_running(command: str) -> bool:
+    """Whether a process with that command line runs; with a local engine, build steps are such processes."""
     for process in psutil.process_iter(["cmdline"]):
         if " ".join(process.info["cmdline"] or []) == command:
             return True
@@ -120,14 +116,16 @@ def running(command: str) -> bool:
 
 
 @pytest.mark.engine
-def test_ctrl_c_stops_the_build_and_leaves_no_files(classroom: Room, engine: Engine, tmp_path: Path) -> None:
+def test_ctrl_c_stops_the_build_and_leaves_no_files(
+    classroom: Classroom, engine: Engine, tmp_path: Path
+) -> None:
     shutil.copytree(load_exercise(NAME).folder, classroom.submissions / "slow")
     step = f"sleep 600.{secrets.randbelow(10**9):09}"
     (classroom.submissions / "slow" / "Dockerfile").write_text(f"FROM diamol/base\nRUN {step}\n")
     (tmp_path / "tmp").mkdir()
     with subprocess.Popen(
         [
-            *(sys.executable, "-c", CALL, "grade", str(classroom.submissions), "--exercise", NAME),
+            *(sys.executable, "-c", PROGRAM, "grade", str(classroom.submissions), "--exercise", NAME),
             *("--out", str(classroom.out), "--engine", engine.address),
         ],
         env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
@@ -135,19 +133,19 @@ def test_ctrl_c_stops_the_build_and_leaves_no_files(classroom: Room, engine: Eng
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        until(lambda: running(step) or process.poll() is not None, "the build")
+        until(lambda: is_running(step) or process.poll() is not None, "the build")
         process.send_signal(signal.SIGINT)
-        said = process.communicate()[0]
-    assert process.returncode == 130, said
-    assert "run the same command again" in said
-    until(lambda: not running(step), "the end of the build")
+        output = process.communicate()[0]
+    assert process.returncode == 130, output
+    assert "run the same command again" in output
+    until(lambda: not is_running(step), "the end of the build")
     assert list((tmp_path / "tmp").iterdir()) == []
     assert not (classroom.out / ".work").exists()
     assert list((classroom.out / "learners").glob("*")) == []
 
 
-# A shell may have left the interrupt ignored for what it starts in the background.
-CALL = """
+# A shell ignores interrupts for processes that it starts in the background.
+PROGRAM = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from stagelens_course.cli import main
@@ -157,7 +155,7 @@ main()
 
 @pytest.mark.engine
 def test_default_notebook_grades_real_submissions(
-    classroom: Room, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    classroom: Classroom, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = load_exercise(NAME)
     for learner in ("right", "start", "broken"):
@@ -165,8 +163,8 @@ def test_default_notebook_grades_real_submissions(
     shutil.copy(task.solution / "Dockerfile", classroom.submissions / "right" / "Dockerfile")
     (classroom.submissions / "broken" / "Dockerfile").write_text("FROM diamol/golang\nRUN exit 3\n")
     monkeypatch.setenv("DOCKER_HOST", os.environ.get("DOCKER_HOST", engine.address))
-    said = called(classroom, "--engine", engine.address, "--workers", "2")
-    assert said.exit_code == 0, said.output
+    result = grade(classroom, "--engine", engine.address, "--workers", "2")
+    assert result.exit_code == 0, result.output
     earned = {name: (row["earned"], row["points"]) for name, row in classroom.results().items()}
     assert earned["right"] == (task.points, task.points)
     assert earned["broken"] == (0.0, task.points)

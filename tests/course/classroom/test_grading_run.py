@@ -1,4 +1,4 @@
-"""A class from its submissions to its results, by the instructor's notebook in warm kernels."""
+"""Grading runs with the instructor's notebook in warm kernels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import nbformat
 import psutil
 import pytest
 from filelock import FileLock
-from stagelens_testing.classroom import Room, a_task, kernels
+from stagelens_testing.classroom import Classroom, grading_task, kernel_pids
 from stagelens_testing.held import PATIENCE, children, ended, nothing_new, until
 
 from stagelens.errors import StagelensError
@@ -33,17 +33,17 @@ from stagelens_course.classroom.runner.validation import validate_notebooks
 from stagelens_course.classroom.runner.warm_kernel import WarmKernel
 
 
-class Heard(ProgressListener):
+class RecordingListener(ProgressListener):
     def __init__(self) -> None:
-        self.fresh: list[str] = []
+        self.graded: list[str] = []
         self.reused: list[str] = []
 
     def result_ready(self, result: LearnerResult, *, reused: bool) -> None:
-        (self.reused if reused else self.fresh).append(result.learner)
+        (self.reused if reused else self.graded).append(result.learner)
 
 
-class OneKernel:
-    """A scheduler that keeps its kernel from run to run, for tests that are about something else."""
+class SharedKernelScheduler:
+    """A scheduler whose kernel is shared by all runs, for tests that do not depend on kernels."""
 
     def __init__(self) -> None:
         self.kernel = WarmKernel()
@@ -54,22 +54,27 @@ class OneKernel:
 
 
 @pytest.fixture(scope="module")
-def one_kernel() -> Iterator[OneKernel]:
-    scheduler = OneKernel()
+def shared_scheduler() -> Iterator[SharedKernelScheduler]:
+    scheduler = SharedKernelScheduler()
     yield scheduler
     scheduler.kernel.close()
 
 
-def run(room: Room, scheduler: Any) -> Heard:
-    heard = Heard()
-    GradingRun(room.submissions, room.exercise, room.out, scheduler, room.notebook, seconds=PATIENCE).run(
-        heard
-    )
-    return heard
+def run(classroom: Classroom, scheduler: Any) -> RecordingListener:
+    listener = RecordingListener()
+    GradingRun(
+        classroom.submissions,
+        classroom.exercise,
+        classroom.out,
+        scheduler,
+        classroom.notebook,
+        seconds=PATIENCE,
+    ).run(listener)
+    return listener
 
 
-def test_failing_submissions_do_not_affect_other_results(classroom: Room) -> None:
-    before = kernels()
+def test_failing_submissions_do_not_affect_other_results(classroom: Classroom) -> None:
+    before = kernel_pids()
     classroom.submit(ann="right", bob="wrong", cid="raise", dan="crash", eve="right answer")
     (classroom.submissions / "fay.zip").write_bytes(b"PK\x03\x04 no zip at all")
     run(classroom, LocalScheduler(2))
@@ -94,14 +99,14 @@ def test_failing_submissions_do_not_affect_other_results(classroom: Room) -> Non
     assert "kernel ended" in found["dan"]["error"]
     assert "damaged" in found["fay"]["error"]
     assert [found[name]["validated"] for name in ("ann", "bob", "eve")] == [True, True, True]
-    until(lambda: kernels() <= before, "the end of the kernels")
+    until(lambda: kernel_pids() <= before, "the end of the kernels")
 
 
 def test_learner_folder_has_feedback_and_the_executed_notebook(
-    classroom: Room, one_kernel: OneKernel
+    classroom: Classroom, shared_scheduler: SharedKernelScheduler
 ) -> None:
     classroom.submit(ann="wrong <script>alert(1)</script>", bob="raise")
-    run(classroom, one_kernel)
+    run(classroom, shared_scheduler)
     folder = classroom.out / "learners" / "ann"
     feedback = (folder / "feedback.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)" in feedback
@@ -114,48 +119,54 @@ def test_learner_folder_has_feedback_and_the_executed_notebook(
     assert "ValueError" in names
 
 
-def test_second_run_reuses_grades_and_retries_errors(classroom: Room, one_kernel: OneKernel) -> None:
+def test_second_run_reuses_grades_and_retries_errors(
+    classroom: Classroom, shared_scheduler: SharedKernelScheduler
+) -> None:
     classroom.submit(ann="right", bob="wrong", cid="raise")
-    assert sorted(run(classroom, one_kernel).fresh) == ["ann", "bob", "cid"]
+    assert sorted(run(classroom, shared_scheduler).graded) == ["ann", "bob", "cid"]
     before = classroom.results()
-    again = run(classroom, one_kernel)
-    assert (sorted(again.reused), again.fresh) == (["ann", "bob"], ["cid"])
+    again = run(classroom, shared_scheduler)
+    assert (sorted(again.reused), again.graded) == (["ann", "bob"], ["cid"])
     assert classroom.results()["ann"] == before["ann"]
 
 
-def test_changed_files_exercise_or_notebook_are_graded_again(classroom: Room, one_kernel: OneKernel) -> None:
+def test_changed_files_exercise_or_notebook_are_graded_again(
+    classroom: Classroom, shared_scheduler: SharedKernelScheduler
+) -> None:
     classroom.submit(ann="right", bob="wrong")
-    run(classroom, one_kernel)
+    run(classroom, shared_scheduler)
     classroom.submit(bob="right now")
-    assert run(classroom, one_kernel).fresh == ["bob"]
+    assert run(classroom, shared_scheduler).graded == ["bob"]
     assert classroom.results()["bob"]["earned"] == 2.0
     (classroom.exercise.folder / "main.go").write_text("package other\n")
-    assert sorted(run(classroom, one_kernel).fresh) == ["ann", "bob"]
+    assert sorted(run(classroom, shared_scheduler).graded) == ["ann", "bob"]
     classroom.notebook = classroom.notebook.replace("2.0 if", "1.0 if")
-    assert sorted(run(classroom, one_kernel).fresh) == ["ann", "bob"]
+    assert sorted(run(classroom, shared_scheduler).graded) == ["ann", "bob"]
     assert classroom.results()["ann"]["earned"] == 1.0
 
 
-def test_truncated_result_file_is_graded_again(classroom: Room, one_kernel: OneKernel) -> None:
+def test_truncated_result_file_is_graded_again(
+    classroom: Classroom, shared_scheduler: SharedKernelScheduler
+) -> None:
     classroom.submit(ann="right")
-    run(classroom, one_kernel)
+    run(classroom, shared_scheduler)
     record = classroom.out / "learners" / "ann" / "result.json"
     record.write_text(record.read_text(encoding="utf-8")[:100], encoding="utf-8")
-    assert run(classroom, one_kernel).fresh == ["ann"]
+    assert run(classroom, shared_scheduler).graded == ["ann"]
     assert classroom.results()["ann"]["earned"] == 2.0
 
 
 def test_validation_detects_a_notebook_that_differs_from_its_result(
-    classroom: Room, one_kernel: OneKernel
+    classroom: Classroom, shared_scheduler: SharedKernelScheduler
 ) -> None:
     classroom.submit(ann="right", bob="right too")
-    run(classroom, one_kernel)
+    run(classroom, shared_scheduler)
     record = classroom.out / "learners" / "ann" / "result.json"
     changed = json.loads(record.read_text(encoding="utf-8"))
     changed["validated"] = None
     changed["report"]["checks"][0]["earned"] = changed["report"]["earned"] = 1.0
     record.write_text(json.dumps(changed), encoding="utf-8")
-    run(classroom, one_kernel)
+    run(classroom, shared_scheduler)
     found = classroom.results()
     assert found["ann"]["status"] == "error"
     assert "does not show the same" in found["ann"]["error"]
@@ -163,10 +174,10 @@ def test_validation_detects_a_notebook_that_differs_from_its_result(
 
 
 def test_closing_the_validation_ends_its_processes(
-    classroom: Room, one_kernel: OneKernel, tmp_path: Path
+    classroom: Classroom, shared_scheduler: SharedKernelScheduler, tmp_path: Path
 ) -> None:
     classroom.submit(ann="right", bob="right")
-    run(classroom, one_kernel)
+    run(classroom, shared_scheduler)
     notebooks = sorted(classroom.out.glob("learners/*/grading.ipynb"))
     slow = notebooks[1].read_text(encoding="utf-8").replace("import os, time", "import time; time.sleep(600)")
     notebooks[1].write_text(slow, encoding="utf-8")
@@ -176,81 +187,87 @@ def test_closing_the_validation_ends_its_processes(
         verdicts.close()
 
 
-def test_timeout_interrupts_a_submission_which_cleans_up(classroom: Room, tmp_path: Path) -> None:
+def test_timeout_interrupts_a_submission_which_cleans_up(classroom: Classroom, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     classroom.submit(ann="right", bob=f"wait {mark}", cid="right")
     with closing(WarmKernel()) as kernel:
-        before = run_task(a_task(classroom, "ann"), kernel)
-        for seconds in (3, 30):  # a loaded machine may not even have begun after the first
-            slow = run_task(replace(a_task(classroom, "bob"), seconds=seconds), kernel)
+        before = run_task(grading_task(classroom, "ann"), kernel)
+        for seconds in (3, 30):  # on a busy machine, the cell may not start within the first limit
+            slow = run_task(replace(grading_task(classroom, "bob"), seconds=seconds), kernel)
             if mark.exists():
                 break
-        after = run_task(a_task(classroom, "cid"), kernel)
+        after = run_task(grading_task(classroom, "cid"), kernel)
     assert slow.error == f"The grader was stopped after {seconds} s."
     assert slow.report is None
     assert mark.read_text() == "cleaned"
     assert [found.report.earned for found in (before, after) if found.report] == [2.0, 2.0]
 
 
-def test_second_run_in_the_same_folder_is_rejected(classroom: Room, one_kernel: OneKernel) -> None:
+def test_second_run_in_the_same_folder_is_rejected(
+    classroom: Classroom, shared_scheduler: SharedKernelScheduler
+) -> None:
     classroom.submit(ann="right")
     classroom.out.mkdir()
     with FileLock(classroom.out / ".lock"), pytest.raises(StagelensError, match="Another run"):
-        run(classroom, one_kernel)
+        run(classroom, shared_scheduler)
     assert not (classroom.out / "learners").exists()
 
 
-def test_report_folder_inside_the_submissions_is_rejected(classroom: Room, one_kernel: OneKernel) -> None:
+def test_report_folder_inside_the_submissions_is_rejected(
+    classroom: Classroom, shared_scheduler: SharedKernelScheduler
+) -> None:
     classroom.submit(ann="right")
     for out in (classroom.submissions, classroom.submissions / "report"):
         classroom.out = out
         with pytest.raises(StagelensError, match="cannot be inside the folder of submissions"):
-            run(classroom, one_kernel)
+            run(classroom, shared_scheduler)
     assert [path.name for path in classroom.submissions.iterdir()] == ["ann"]
 
 
-def test_write_error_is_reported_and_finished_results_stay(classroom: Room, one_kernel: OneKernel) -> None:
+def test_write_error_is_reported_and_finished_results_stay(
+    classroom: Classroom, shared_scheduler: SharedKernelScheduler
+) -> None:
     classroom.submit(ann="right", bob="right")
     classroom.out.write_text("in the way")
     with pytest.raises(StagelensError, match=r"cannot be written[\s\S]*File exists[\s\S]*resume"):
-        run(classroom, one_kernel)
+        run(classroom, shared_scheduler)
     classroom.out.unlink()
     (classroom.out / "learners").mkdir(parents=True)
     (classroom.out / "learners/bob").write_text("in the way")
     with pytest.raises(StagelensError, match=r"cannot be written[\s\S]*learners/bob"):
-        run(classroom, one_kernel)
+        run(classroom, shared_scheduler)
     (classroom.out / "learners/bob").unlink()
-    assert run(classroom, one_kernel).reused == ["ann"]
+    assert run(classroom, shared_scheduler).reused == ["ann"]
 
 
-def test_closing_a_local_run_interrupts_tasks_and_ends_kernels(classroom: Room, tmp_path: Path) -> None:
-    before = kernels()
+def test_closing_a_local_run_interrupts_tasks_and_ends_kernels(classroom: Classroom, tmp_path: Path) -> None:
+    before = kernel_pids()
     mark = tmp_path / "mark"
     classroom.submit(ann="right", bob=f"wait {mark}", cid="right")
-    tasks = (a_task(classroom, name) for name in ("ann", "bob", "cid"))
+    tasks = (grading_task(classroom, name) for name in ("ann", "bob", "cid"))
     with closing(LocalScheduler(2).run(tasks)) as outcomes:
         assert next(outcomes).learner in ("ann", "cid")
         until(mark.exists, "the long one")
     assert mark.read_text() == "cleaned"
-    until(lambda: kernels() <= before, "the end of the kernels")
+    until(lambda: kernel_pids() <= before, "the end of the kernels")
 
 
-def test_tasks_are_requested_only_as_workers_become_free(classroom: Room) -> None:
+def test_tasks_are_requested_only_as_workers_become_free(classroom: Classroom) -> None:
     classroom.submit(**{f"l{count}": "right" for count in range(6)})
-    taken: list[str] = []
+    requested: list[str] = []
 
     def tasks() -> Generator[GradingTask]:
         for count in range(6):
-            taken.append(f"l{count}")
-            yield a_task(classroom, f"l{count}")
+            requested.append(f"l{count}")
+            yield grading_task(classroom, f"l{count}")
 
     with closing(LocalScheduler(1).run(tasks())) as outcomes:
         next(outcomes)
-        assert len(taken) <= 3
+        assert len(requested) <= 3
 
 
-def test_warm_kernel_forgets_earlier_notebooks(classroom: Room, tmp_path: Path) -> None:
-    before = kernels()
+def test_warm_kernel_forgets_earlier_notebooks(classroom: Classroom, tmp_path: Path) -> None:
+    before = kernel_pids()
     kernel = WarmKernel()
     source = nbformat.reads(classroom.notebook, as_version=4)
     source.cells = [
@@ -269,10 +286,12 @@ def test_warm_kernel_forgets_earlier_notebooks(classroom: Room, tmp_path: Path) 
             shown.append(executed.cells[0].outputs[0].data["text/plain"])
     assert len(set(shown)) == 1
     assert shown[0].endswith("False)")
-    until(lambda: kernels() <= before, "the end of the kernels")
+    until(lambda: kernel_pids() <= before, "the end of the kernels")
 
 
-def test_notebooks_of_learners_are_never_run(classroom: Room, one_kernel: OneKernel, tmp_path: Path) -> None:
+def test_notebooks_of_learners_are_never_run(
+    classroom: Classroom, shared_scheduler: SharedKernelScheduler, tmp_path: Path
+) -> None:
     classroom.submit(ann="right")
     mark = tmp_path / "mark"
     evil = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"open({str(mark)!r}, 'w')")])
@@ -281,12 +300,12 @@ def test_notebooks_of_learners_are_never_run(classroom: Room, one_kernel: OneKer
     (classroom.submissions / "ann" / "result.json").write_text('{"report": {"earned": 99}}')
     (classroom.submissions / "ann" / "sitecustomize.py").write_text(f"open({str(mark)!r}, 'w')")
     (classroom.submissions / "ann" / "os.py").write_text(f"open({str(mark)!r}, 'w')")
-    run(classroom, one_kernel)
+    run(classroom, shared_scheduler)
     assert classroom.results()["ann"]["earned"] == 2.0
     assert not mark.exists()
 
 
-# As on a busy machine: what a cell shows is sent some time after its end, and not waited for.
+# Simulates a busy machine: the output of a cell is sent some time after its end.
 BUSY = """
 import sys, time
 sys.stdout.flush_timeout = sys.stderr.flush_timeout = 0
@@ -294,22 +313,24 @@ get_ipython().kernel.iopub_thread.schedule(lambda: time.sleep(6))
 """
 
 
-def test_delayed_output_is_not_lost(classroom: Room, one_kernel: OneKernel) -> None:
+def test_delayed_output_is_not_lost(classroom: Classroom, shared_scheduler: SharedKernelScheduler) -> None:
     classroom.submit(ann="right")
     source = nbformat.reads(classroom.notebook, as_version=4)
     source.cells[-1].source = BUSY + source.cells[-1].source
     classroom.notebook = nbformat.writes(source)
-    run(classroom, one_kernel)
+    run(classroom, shared_scheduler)
     found = classroom.results()["ann"]
     assert (found["status"], found["error"]) == ("graded", None)
 
 
-def test_notebook_without_a_report_is_an_error(classroom: Room, one_kernel: OneKernel) -> None:
+def test_notebook_without_a_report_is_an_error(
+    classroom: Classroom, shared_scheduler: SharedKernelScheduler
+) -> None:
     classroom.submit(ann="right")
     source = nbformat.reads(classroom.notebook, as_version=4)
     source.cells = source.cells[:1]
     classroom.notebook = nbformat.writes(source)
-    run(classroom, one_kernel)
+    run(classroom, shared_scheduler)
     assert "shows no report" in str(classroom.results()["ann"]["error"])
 
 
@@ -341,10 +362,10 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
-def test_interrupted_or_killed_run_resumes(classroom: Room, tmp_path: Path, end: signal.Signals) -> None:
+def test_interrupted_or_killed_run_resumes(classroom: Classroom, tmp_path: Path, end: signal.Signals) -> None:
     mark = tmp_path / "mark"
     classroom.submit(ann="right", bob=f"wait {mark}", cid="right", dan="wrong")
-    # An archive is unpacked: nothing of that stays in the system's folder, which the run's end looks at.
+    # An archive is extracted into a temporary folder, which has to be removed, too.
     classroom.submissions = Path(
         shutil.make_archive(str(classroom.submissions), "zip", classroom.submissions)
     )
@@ -354,7 +375,7 @@ def test_interrupted_or_killed_run_resumes(classroom: Room, tmp_path: Path, end:
     with subprocess.Popen(
         [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
-        # The second one begins while the first one's result is being written.
+        # The second submission starts while the first result is being written.
         reached = (mark, classroom.out / "learners/ann/result.json")
         until(
             lambda: all(path.exists() for path in reached) or process.poll() is not None,
@@ -362,23 +383,23 @@ def test_interrupted_or_killed_run_resumes(classroom: Room, tmp_path: Path, end:
         )
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(end)
-        said = process.communicate(timeout=PATIENCE)[0]
-    until(lambda: all(map(ended, children)), "the end")
+        output = process.communicate(timeout=PATIENCE)[0]
+    until(lambda: all(map(ended, children)), "the end of the processes")
     assert (classroom.out / "learners" / "ann" / "result.json").exists()
     assert not (classroom.out / "learners" / "bob" / "result.json").exists()
     if end == signal.SIGINT:
-        assert process.returncode == 130, said
+        assert process.returncode == 130, output
         assert mark.read_text() == "cleaned"
     for name in (".work", ".scratch"):
         assert (classroom.out / name).exists() == (end == signal.SIGKILL)
     (classroom.out / "learners/ann/.new-result.json").write_text("half of")
     (tmp_path / "mark-go").touch()
-    heard = run(classroom, LocalScheduler(1, classroom.out / ".work"))
+    listener = run(classroom, LocalScheduler(1, classroom.out / ".work"))
     assert not (classroom.out / ".work").exists()
     assert not (classroom.out / ".scratch").exists()
     assert not list(classroom.out.rglob(".new-*"))
-    assert "ann" in heard.reused
-    assert "bob" in heard.fresh
+    assert "ann" in listener.reused
+    assert "bob" in listener.graded
     assert {name: row["earned"] for name, row in classroom.results().items()} == {
         "ann": 2.0,
         "bob": 0.0,

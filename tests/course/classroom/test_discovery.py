@@ -1,4 +1,4 @@
-"""How a class is found: plain folders, downloads of Moodle and Canvas, nbgrader's tree, archives of them."""
+"""Discovery in plain folders, downloads of Moodle and Canvas, nbgrader's tree, and archives of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from stagelens_course.classroom.intake import (
 from stagelens_course.classroom.intake.lms_names import learner_key, parse_owner, strip_resubmission_number
 
 EXERCISE = "multi-stage-go"
-RECIPE = "FROM scratch\n"
+DOCKERFILE = "FROM scratch\n"
 
 
 def zipped(files: dict[str, str | bytes]) -> bytes:
@@ -37,10 +37,10 @@ def zipped(files: dict[str, str | bytes]) -> bytes:
     return body.getvalue()
 
 
-PROJECT = zipped({"Dockerfile": RECIPE})
+PROJECT = zipped({"Dockerfile": DOCKERFILE})
 
 
-def laid(folder: Path, files: dict[str, str | bytes]) -> Path:
+def write_files(folder: Path, files: dict[str, str | bytes]) -> Path:
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,31 +53,31 @@ def summary(found: FoundSubmissions) -> dict[str, tuple[str, dict[str, str]]]:
 
 
 MOODLE_FOLDERS: dict[str, str | bytes] = {
-    "Jane Doe_101_assignsubmission_file/Dockerfile": RECIPE,
+    "Jane Doe_101_assignsubmission_file/Dockerfile": DOCKERFILE,
     "김 하늘_102_assignsubmission_file_/work.zip": PROJECT,
     "Ann O'Hara_103_assignsubmission_onlinetext/onlinetext.html": "<p>see my file</p>",
-    "Ann O'Hara_103_assignsubmission_file/sub/Dockerfile": RECIPE,
+    "Ann O'Hara_103_assignsubmission_file/sub/Dockerfile": DOCKERFILE,
 }
 MOODLE_FILES: dict[str, str | bytes] = {
-    "Jane Doe_101_assignsubmission_file_Dockerfile": RECIPE,
+    "Jane Doe_101_assignsubmission_file_Dockerfile": DOCKERFILE,
     "Jane Doe_101_assignsubmission_file_main.go": "package main",
     "Participant_102_assignsubmission_file_work.zip": PROJECT,
 }
 CANVAS: dict[str, str | bytes] = {
     "doejane_4711_9001_work.zip": PROJECT,
     "kimhaneul_LATE_4712_9002_work-2.zip": PROJECT,
-    "ohara_mary_4713_9003_Dockerfile-1": RECIPE,
+    "ohara_mary_4713_9003_Dockerfile-1": DOCKERFILE,
     "ohara_mary_4713_9004_main-1.go": "package main",
     "anon_x1Y2z_9005_work.zip": PROJECT,
 }
 NBGRADER: dict[str, str | bytes] = {
-    "submitted/jane/multi-stage-go/Dockerfile": RECIPE,
+    "submitted/jane/multi-stage-go/Dockerfile": DOCKERFILE,
     "submitted/jane/multi-stage-go/timestamp.txt": "2026-01-01",
     "submitted/jane/other/notebook.ipynb": "{}",
     "submitted/kim/multi-stage-go/work.zip": PROJECT,
 }
 PLAIN: dict[str, str | bytes] = {
-    "jane/Dockerfile": RECIPE,
+    "jane/Dockerfile": DOCKERFILE,
     "kim.zip": PROJECT,
     "lee.tar.gz": b"\x1f\x8b damaged",
     "notes.txt": "not a submission",
@@ -124,7 +124,7 @@ def test_each_layout_is_recognized_as_folder_and_archive(
     expected: dict[str, tuple[str, dict[str, str]]],
     as_archive: str,
 ) -> None:
-    path = laid(tmp_path / "class", files)
+    path = write_files(tmp_path / "class", files)
     if as_archive == "zip":
         path = tmp_path / "class.zip"
         path.write_bytes(zipped(files))
@@ -146,7 +146,7 @@ def test_each_layout_is_recognized_as_folder_and_archive(
 
 
 def test_loose_files_get_their_original_names(tmp_path: Path) -> None:
-    with find_submissions(laid(tmp_path, {**CANVAS, **MOODLE_FILES}), EXERCISE) as found:
+    with find_submissions(write_files(tmp_path, {**CANVAS, **MOODLE_FILES}), EXERCISE) as found:
         loose = {s.learner: sorted(s.loose_files) for s in found.submissions if s.loose_files}
         late = [s.learner for s in found.submissions if s.late]
     assert loose == {
@@ -157,14 +157,14 @@ def test_loose_files_get_their_original_names(tmp_path: Path) -> None:
 
 
 def test_files_of_no_learner_are_listed(tmp_path: Path) -> None:
-    with find_submissions(laid(tmp_path, PLAIN), EXERCISE) as found:
+    with find_submissions(write_files(tmp_path, PLAIN), EXERCISE) as found:
         assert found.ignored == ("notes.txt",)
 
 
 def test_single_project_is_a_class_of_one(tmp_path: Path) -> None:
-    project = laid(tmp_path / "mine", {"Dockerfile": RECIPE})
+    project = write_files(tmp_path / "mine", {"Dockerfile": DOCKERFILE})
     archive = tmp_path / "yours.zip"
-    archive.write_bytes(zipped({"deep/Dockerfile": RECIPE}))
+    archive.write_bytes(zipped({"deep/Dockerfile": DOCKERFILE}))
     for path, learner in ((project, "mine"), (archive, "yours")):
         with find_submissions(path, EXERCISE) as found:
             assert [s.learner for s in found.submissions] == [learner]
@@ -174,7 +174,7 @@ def test_single_project_is_a_class_of_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"jane.zip": PROJECT, "jane/Dockerfile": RECIPE}, "several submissions"),
+        ({"jane.zip": PROJECT, "jane/Dockerfile": DOCKERFILE}, "several submissions"),
         ({"Jane_1_assignsubmission_onlinetext_text.html": "hi"}, "online text"),
         (
             {"doejane_1_2_a.zip": PROJECT, "doejane_1_3_b.zip": PROJECT},
@@ -186,14 +186,17 @@ def test_ambiguous_submission_is_rejected_with_the_reason(
     tmp_path: Path, files: dict[str, str | bytes], words: str
 ) -> None:
     with (
-        find_submissions(laid(tmp_path, files), EXERCISE) as found,
+        find_submissions(write_files(tmp_path, files), EXERCISE) as found,
         pytest.raises(SubmissionRejected, match=words),
     ):
         pack_submission(found.submissions[0])
 
 
 def test_learners_with_similar_names_get_distinct_stable_keys(tmp_path: Path) -> None:
-    laid(tmp_path, {"Jane Doe/Dockerfile": RECIPE, "jane-doe/Dockerfile": RECIPE, "kim/Dockerfile": RECIPE})
+    write_files(
+        tmp_path,
+        {"Jane Doe/Dockerfile": DOCKERFILE, "jane-doe/Dockerfile": DOCKERFILE, "kim/Dockerfile": DOCKERFILE},
+    )
     keys: list[list[str]] = []
     for _ in range(2):
         with find_submissions(tmp_path, EXERCISE) as found:
@@ -212,8 +215,8 @@ def test_unicode_normalization_does_not_change_a_key() -> None:
 
 
 def test_symlinks_in_a_class_folder_are_not_followed(tmp_path: Path) -> None:
-    outside = laid(tmp_path / "outside", {"Dockerfile": RECIPE})
-    folder = laid(tmp_path / "class", {"kim/Dockerfile": RECIPE})
+    outside = write_files(tmp_path / "outside", {"Dockerfile": DOCKERFILE})
+    folder = write_files(tmp_path / "class", {"kim/Dockerfile": DOCKERFILE})
     (folder / "jane").symlink_to(outside)
     with find_submissions(folder, EXERCISE) as found:
         problems = {s.learner: s.problem for s in found.submissions}
@@ -245,7 +248,7 @@ def test_bad_entry_of_a_class_archive_affects_only_its_learner(tmp_path: Path) -
     ("content", "words"),
     [
         (zipped({"../../evil": "x"}), "points outside"),
-        (zipped({"jane/Dockerfile": RECIPE})[:-30], "damaged"),
+        (zipped({"jane/Dockerfile": DOCKERFILE})[:-30], "damaged"),
         (b"just text", "not a zip or tar"),
     ],
 )
@@ -270,7 +273,7 @@ def test_error_for_no_submissions_says_what_to_give(tmp_path: Path) -> None:
 
 def test_extracted_class_archive_is_removed_after_an_error(tmp_path: Path) -> None:
     path = tmp_path / "class.zip"
-    path.write_bytes(zipped({"jane/Dockerfile": RECIPE, "kim/Dockerfile": RECIPE}))
+    path.write_bytes(zipped({"jane/Dockerfile": DOCKERFILE, "kim/Dockerfile": DOCKERFILE}))
     sources: list[Path] = []
     with suppress(ZeroDivisionError), find_submissions(path, EXERCISE) as found:
         sources += [s.source for s in found.submissions]
@@ -281,16 +284,16 @@ def test_extracted_class_archive_is_removed_after_an_error(tmp_path: Path) -> No
 
 def test_machine_error_does_not_reject_a_submission(tmp_path: Path) -> None:
     path = tmp_path / "class.zip"
-    path.write_bytes(zipped({"jane/Dockerfile": RECIPE, "kim/main.go": "x" * 5000}))
+    path.write_bytes(zipped({"jane/Dockerfile": DOCKERFILE, "kim/main.go": "x" * 5000}))
     full = limited(resource.RLIMIT_FSIZE, 1000)
     with (
         full,
-        pytest.raises(StagelensError, match="cannot be extracted") as told,
+        pytest.raises(StagelensError, match="cannot be extracted") as error,
         find_submissions(path, EXERCISE),
     ):
         pass
-    assert "File too large" in str(told.value)
-    assert not isinstance(told.value, SubmissionRejected)
+    assert "File too large" in str(error.value)
+    assert not isinstance(error.value, SubmissionRejected)
     with (
         find_submissions(path, EXERCISE) as found,
         limited(resource.RLIMIT_NOFILE, 0),
@@ -340,8 +343,8 @@ def test_canvas_names_are_parsed(name: str, number: int, late: bool, file: str) 
 
 
 @pytest.mark.parametrize(
-    ("given_name", "own"),
+    ("name", "original"),
     [("work-1.zip", "work.zip"), ("Dockerfile-12", "Dockerfile"), ("main.go", "main.go")],
 )
-def test_canvas_resubmission_number_is_stripped(given_name: str, own: str) -> None:
-    assert strip_resubmission_number(given_name) == own
+def test_canvas_resubmission_number_is_stripped(name: str, original: str) -> None:
+    assert strip_resubmission_number(name) == original
