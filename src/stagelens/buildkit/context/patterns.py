@@ -1,73 +1,100 @@
-"""The engine's file patterns (moby/patternmatcher): not gitignore's, not the shell's.
+"""The patterns of a .dockerignore file, as moby/patternmatcher reads them.
 
-A pattern is cleaned like a path; `*` and `?` stop at '/', `**` does not; `!` takes back what an earlier
-pattern matched; a match of a folder holds for what is below it. Patterns are tried in order, the last one
-that changes the answer wins. docs/decisions/0035-context-patterns.md says why no library does it.
+They differ from gitignore's and the shell's: a pattern is cleaned like a path; `*` and `?` stop at '/', `**`
+does not; `!` makes an exception to earlier patterns; a match of a folder covers its contents. Patterns are
+tried in order, and the last match wins. patternmatcher turns a pattern into a regular expression of Go and
+copies [classes] and backslashes unchanged, so `\\d` is a digit and `[[:alpha:]]` a letter. RE2 reads the same
+syntax as Go. docs/decisions/0035-context-patterns.md compares the libraries for such patterns.
+
+`compile_glob` is for a single name: the grammar of Go's path/filepath.Match. BuildKit checks each pattern
+against it first, and uses it for the wildcards in `followpaths`.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import posixpath
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
-from stagelens.buildkit.context.goregexp import GoSyntaxError, translate
 from stagelens.buildkit.errors import PatternError
 
-# What Go's unicode.IsSpace calls white; Python's strip() takes four control characters more.
+# The white space of Go's unicode.IsSpace; Python's strip() removes four control characters more.
 GO_WHITESPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
 _NOT_A_PREFIX = frozenset("*[]?^\\")
-# What patternmatcher escapes for Go's compiler. It means to escape |, { and } too, but its table has no
-# room for them: `a|b*` is two alternatives, and `*.{1}` counts.
+# The characters that patternmatcher escapes for Go's compiler. It does not escape |, { and }: `a|b*` is two
+# alternatives, and `*.{1}` counts.
 _ESCAPED = frozenset(".+()$")
-# Undecodable bytes of a name, as Python keeps them in a str; Go's patterns see U+FFFD for each of them.
+# Undecodable bytes of a name, as Python stores them in a str; Go's patterns see U+FFFD for each of them.
 _UNDECODABLE = re.compile("[\udc80-\udcff]")
+# RE2 has this escape for any byte, Go does not.
+_ANY_BYTE = re.compile(r"(?:[^\\]|\\[^C])*\\C", re.DOTALL)
+_MAX_RE2_BYTES = 64 * 1024 * 1024
 
 
 def clean_path(path: str) -> str:
-    """The shortest path of the same meaning, as Go's path.Clean: no `.`, no `//`, no slash at the end."""
+    """Return the shortest equivalent path, as Go's path.Clean does: no `.`, no `//`, no trailing slash."""
     cleaned = posixpath.normpath(path)
-    # POSIX lets two leading slashes have a meaning of their own, and Python keeps them.
+    # POSIX allows a special meaning for two leading slashes, and Python preserves them.
     return "/" + cleaned.lstrip("/") if cleaned.startswith("//") else cleaned
 
 
 def encode_path(text: str) -> bytes:
-    """Pattern or path as the bytes that a file system has."""
+    """Encode a pattern or path as the bytes of a file system."""
     return text.encode("utf-8", "surrogateescape")
 
 
-def decode_path(path: bytes) -> str:
-    """A path as the engine's expressions see it: U+FFFD for each byte that is not UTF-8."""
+def replace_invalid_utf8(text: str) -> str:
+    """Replace each undecodable byte by U+FFFD, as Go's matchers do."""
+    return _UNDECODABLE.sub("\ufffd", text)
+
+
+def _valid_utf8(path: bytes) -> bytes:
     try:
-        return path.decode()
+        path.decode()
     except UnicodeDecodeError:
-        return replace_invalid_utf8(path.decode("utf-8", "surrogateescape"))
+        return replace_invalid_utf8(path.decode("utf-8", "surrogateescape")).encode()
+    return path
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One pattern, cleaned: `text` is without the `!` that `negated` stands for."""
+    """A cleaned pattern; `negated` stands for a `!`, which `text` lacks."""
 
     text: str
     negated: bool
 
     @property
     def prefix(self) -> str | None:
-        """The path that its matches begin with (a `/**` or `/*` at the end left off), None where unclear."""
+        """The path that each match begins with (without a final `/**` or `/*`), None if there is none."""
         prefix = self.text.removesuffix("/**").removesuffix("/*")
         return None if _NOT_A_PREFIX & set(prefix) else prefix
 
 
 def parse_pattern(raw: str, *, windows: bool = os.name == "nt") -> Pattern | None:
-    """The pattern that `raw` stands for; None where it is blank. On Windows a backslash is a separator.
+    """Parse one line of patterns.
+
+    Parameters
+    ----------
+    raw
+        The pattern as written.
+    windows
+        Whether a backslash is a path separator.
+
+    Returns
+    -------
+    Pattern or None
+        None for a blank line.
 
     Raises
     ------
-    PatternError: the engine refuses it.
+    PatternError
+        If the engine rejects the pattern.
     """
     text = raw.strip(GO_WHITESPACE)
     if not text:
@@ -77,25 +104,24 @@ def parse_pattern(raw: str, *, windows: bool = os.name == "nt") -> Pattern | Non
     if negated:
         text = text[1:]
         if not text:
-            raise PatternError(raw, "a lone ! takes nothing back")
+            raise PatternError(raw, "a lone ! has nothing to except")
     compile_glob(text)
     return Pattern(text, negated)
 
 
 @dataclass(slots=True)
 class _PatternGroup:
-    """Neighbouring patterns of one kind (negated or not), asked as one: does any of them match?
+    """Adjacent patterns that are all negated or all not: the order within does not matter.
 
-    patternmatcher distinguishes matches of the whole text, of its beginning, of its end and of a regular
-    expression; the first three compare bytes.
+    Like patternmatcher, this distinguishes exact paths, prefixes, suffixes and regular expressions; the first
+    three compare bytes.
     """
 
     negated: bool
     exact: set[bytes] = field(default_factory=set[bytes])
     starts: tuple[bytes, ...] = ()
     ends: tuple[bytes, ...] = ()
-    expressions: list[str] = field(default_factory=list[str])
-    compiled: re.Pattern[str] | None = None
+    regexps: Any = None
 
     def add(self, text: str) -> None:
         simple = not set(text) & set("*?[]\\")
@@ -112,32 +138,53 @@ class _PatternGroup:
             self._add_expression(text)
 
     def _add_expression(self, text: str) -> None:
+        re2 = importlib.import_module("re2")  # many contexts do without its 20 ms
+        options = re2.Options()
+        options.log_errors = False
+        options.never_capture = True
+        options.max_mem = _MAX_RE2_BYTES
         # Go's scanner skips a byte order mark in front.
         expression = _go_expression(replace_invalid_utf8(text).removeprefix("\ufeff"))
+        if _ANY_BYTE.match(expression):
+            raise PatternError(text, r"invalid escape sequence: \C")
         try:
-            self.expressions.append(translate(expression))
-        except GoSyntaxError as error:
-            raise PatternError(text, str(error)) from error
+            re2.compile(expression, options)
+        except re2.error as error:
+            raise PatternError(text, error.args[0].decode()) from error
+        if self.regexps is None:
+            self.regexps = re2.Set.SearchSet(options)
+        self.regexps.Add(expression)
 
     def close(self) -> None:
-        if self.expressions:
-            self.compiled = re.compile("|".join(self.expressions))
+        if self.regexps is not None:
+            self.regexps.Compile()
 
     def matches(self, path: bytes) -> bool:
         if path in self.exact or path.startswith(self.starts) or path.endswith(self.ends):
             return True
-        return self.compiled is not None and self.compiled.match(decode_path(path)) is not None
+        return self.regexps is not None and bool(self.regexps.Match(_valid_utf8(path)))
 
 
 class Matcher:
-    """Patterns in order. `step` is for a walk, which knows the parent's answer; `matches` for a single path.
+    """Patterns in order: `step` is for a tree walk, `matches` for a single path.
 
-    The state that `step` hands on has a bit for each group of patterns of one kind. patternmatcher keeps one
-    for each pattern, which comes to the same: within a group only "any of them" changes an answer.
+    The state that `step` returns has one bit for each group of adjacent patterns of one kind. patternmatcher
+    has one for each pattern, with the same result: within a group, one match is as good as another.
+
+    Parameters
+    ----------
+    patterns
+        Patterns as in a .dockerignore file.
+    windows
+        Whether a backslash is a path separator.
+
+    Raises
+    ------
+    PatternError
+        If the engine rejects a pattern.
     """
 
     def __init__(self, patterns: Iterable[str], *, windows: bool = os.name == "nt") -> None:
-        """Compile. Raises PatternError where the engine refuses a pattern."""
         self.patterns = tuple(p for raw in patterns if (p := parse_pattern(raw, windows=windows)) is not None)
         groups: list[_PatternGroup] = []
         for pattern in self.patterns:
@@ -155,7 +202,20 @@ class Matcher:
         return tuple(known) if len(known) == len(prefixes) else None
 
     def step(self, path: bytes, parent: int = 0) -> tuple[bool, int]:
-        """Whether `path` matches, given its parent's state (0 at the top), and its own state."""
+        """Match `path` given its folder's state.
+
+        Parameters
+        ----------
+        path
+            A path relative to the context.
+        parent
+            The state of its folder, 0 for the context itself.
+
+        Returns
+        -------
+        tuple[bool, int]
+            Whether the path matches, and its state.
+        """
         matched = False
         state = 0
         for bit, negated, test in self._groups:
@@ -165,7 +225,7 @@ class Matcher:
         return matched, state
 
     def matches(self, path: bytes) -> bool:
-        """Whether `path` or what it lies in matches."""
+        """Return whether `path` or one of its folders matches."""
         state, at, matched = 0, -1, False
         while at < len(path):
             at = path.find(b"/", at + 1)
@@ -174,9 +234,16 @@ class Matcher:
         return matched
 
     def may_match_below(self, folder: bytes, *, negated: bool) -> bool:
-        """The engine's rule for looking into a folder that itself is out (fsutil's filter.go).
+        """Return whether a walk must enter a folder that is excluded itself (fsutil's filter.go).
 
-        False only where every pattern of that kind begins with a plain path that does not lead into it.
+        False only if every pattern of that kind begins with a plain path that leads elsewhere.
+
+        Parameters
+        ----------
+        folder
+            The folder's path.
+        negated
+            Which patterns to consider.
         """
         prefixes = self._below[negated]
         inside = folder + b"/"
@@ -184,7 +251,7 @@ class Matcher:
 
 
 def _go_expression(text: str) -> str:
-    """The expression that patternmatcher hands to Go's compiler."""
+    """Return the expression that patternmatcher passes to Go's compiler."""
     out = ["^"]
     index = 0
     while index < len(text):
@@ -205,22 +272,31 @@ def _go_expression(text: str) -> str:
     return "".join(out) + "$"
 
 
-def replace_invalid_utf8(text: str) -> str:
-    """`text` as Go's matchers see it: U+FFFD in place of each byte that is no UTF-8."""
-    return _UNDECODABLE.sub("\ufffd", text)
-
-
 def has_wildcards(pattern: str) -> bool:
-    """Whether an unescaped `*`, `?` or `[` is in it."""
+    """Return whether the pattern has an unescaped `*`, `?` or `[`."""
     return any(found[1] for found in re.finditer(r"\\.|([*?\[])", pattern, re.DOTALL))
 
 
 def compile_glob(pattern: str) -> re.Pattern[str]:
-    """A regular expression for `fullmatch` on one name, made readable before.
+    """Compile a pattern for one name, with the grammar of Go's path/filepath.Match.
+
+    Unlike in a shell, `^` and not `!` negates a [class], a class is never empty, and `-` or `]` in a class
+    needs a backslash.
+
+    Parameters
+    ----------
+    pattern
+        The pattern as written.
+
+    Returns
+    -------
+    re.Pattern[str]
+        An expression for `fullmatch` on the result of `replace_invalid_utf8`.
 
     Raises
     ------
-    PatternError: the pattern is not in the grammar.
+    PatternError
+        If the pattern is not in the grammar.
     """
     out: list[str] = []
     index = 0
@@ -235,7 +311,7 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
             index = _glob_class(pattern, index, out)
         elif character == "\\":
             if index == len(pattern):
-                raise PatternError(pattern, "nothing follows its last backslash")
+                raise PatternError(pattern, "its last backslash escapes nothing")
             out.append(re.escape(replace_invalid_utf8(pattern[index])))
             index += 1
         else:
@@ -244,7 +320,7 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
 
 
 def _glob_class(pattern: str, index: int, out: list[str]) -> int:
-    """Append the class that begins before `index`; the index after its `]`."""
+    """Append the class that begins before `index`; return the index after its `]`."""
     negated = pattern[index : index + 1] == "^"
     index += negated
     members: list[str] = []
@@ -253,7 +329,7 @@ def _glob_class(pattern: str, index: int, out: list[str]) -> int:
         high = low
         if pattern[index : index + 1] == "-":
             high, index = _class_member(pattern, index + 1)
-        # A range that runs backwards is valid and holds nothing.
+        # A reversed range is valid and matches nothing.
         members.append(f"{re.escape(low)}-{re.escape(high)}" if low <= high else "")
     inside = "".join(members)
     if inside:
@@ -265,11 +341,13 @@ def _glob_class(pattern: str, index: int, out: list[str]) -> int:
 
 def _class_member(pattern: str, index: int) -> tuple[str, int]:
     if pattern[index : index + 1] in ("-", "]"):
-        raise PatternError(pattern, f"{pattern[index]!r} in a [class] needs a backslash, a class a member")
+        raise PatternError(
+            pattern, f"{pattern[index]!r} in a [class] needs a backslash, and a class at least one member"
+        )
     if pattern[index : index + 1] == "\\":
         index += 1
     if index + 1 >= len(pattern):
-        raise PatternError(pattern, "a [ has no ]")
+        raise PatternError(pattern, "a [ lacks its ]")
     if _UNDECODABLE.match(pattern[index]):
-        raise PatternError(pattern, "a [class] holds a byte that is not UTF-8")
+        raise PatternError(pattern, "a [class] contains a byte that is not UTF-8")
     return pattern[index], index + 1
