@@ -342,7 +342,7 @@ def test_full_disk_is_reported_with_its_folder_and_a_start_with_space_succeeds(m
 
         machine.sh(fill)
         engine = machine.connect()
-        with pytest.raises(ReplicaFailed, match="next: see whether the engine has room and is well"):
+        with pytest.raises(ReplicaFailed, match="next: check the engine and its free space"):
             make_base(engine.api, "sltest-full", {})
         engine.api.close()
 

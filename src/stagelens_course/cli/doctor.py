@@ -80,11 +80,11 @@ def _images(engine: Engine) -> Iterator[Finding]:
 def _certificates(folder: Path) -> Iterator[Finding]:
     """Extra CAs: those of the host's local folder, and of the setting."""
     try:
-        certificates.extra(folder)
+        certificates.extra_certificates(folder)
     except images.ImagesError as error:
         yield Finding("extra CA", "problem", f"{error.what} {error.where}: {error.why}", error.remedy)
     setting = Settings().extra_ca
-    found = certificates.describe(folder)
+    found = certificates.inspect_certificates(folder)
     for each in found:
         if each.problem:
             ours = setting is not None and each.path.is_relative_to(setting)

@@ -1,13 +1,13 @@
-"""Base images of the chapter: present on the engine, else pulled, else made here as replicas."""
+"""Provide the base images of the course: present on the engine, else pulled, else made here as replicas."""
 
 from stagelens_course.images.errors import ImagesError, PullFailed, ReplicaFailed
-from stagelens_course.images.model import LABEL, LESSON_IMAGES, NAMES, BaseImage, ImageSource
-from stagelens_course.images.provide import describe, ensure
+from stagelens_course.images.model import LESSON_IMAGES, NAMES, REPLICA_LABEL, BaseImage, ImageSource
+from stagelens_course.images.provision import describe, ensure
 
 __all__ = [
-    "LABEL",
     "LESSON_IMAGES",
     "NAMES",
+    "REPLICA_LABEL",
     "BaseImage",
     "ImageSource",
     "ImagesError",

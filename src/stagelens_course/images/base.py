@@ -1,4 +1,4 @@
-"""diamol/base: a root file system of one static busybox, a few files of /etc, and CA certificates."""
+"""The replica of diamol/base: one static busybox, a few files in /etc, and CA certificates."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from stagelens.buildkit import Cancel
-from stagelens_course.images import host
+from stagelens_course.images import apt
 from stagelens_course.images.errors import ReplicaFailed
-from stagelens_course.images.process import run
+from stagelens_course.images.programs import run_program
 
-_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
-_MOST_BUNDLE_BYTES = 1 << 20
+_HOST_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+_MAX_BUNDLE_BYTES = 1 << 20
 _FOLDERS = (
     *("bin", "etc", "etc/ssl/certs", "home", "mnt", "opt", "root", "run", "sbin", "srv"),
     *("usr/bin", "usr/local/bin", "usr/sbin", "var/log", "var/tmp", "dev", "proc", "sys", "tmp"),
@@ -29,37 +29,57 @@ FILES = {
 
 
 def root_file_system(certificates: Mapping[str, bytes], cancel: Cancel | None = None) -> bytes:
-    """The image's files as a tar.
+    """Return the files of diamol/base as a tar.
+
+    Parameters
+    ----------
+    certificates
+        Extra certificate authorities by file name, in PEM form.
+    cancel
+        Stops a download when it is called.
 
     Raises
     ------
-    ReplicaFailed: no static busybox, neither here nor from the host's package archive.
+    ReplicaFailed
+        If neither this machine nor its package archive has a static busybox.
     """
     with tempfile.TemporaryDirectory(prefix="stagelens-base-") as folder:
-        program = _static_busybox(Path(folder), cancel)
-        applets = run([str(program), "--list-full"]).split()
-        files = FILES | {"etc/ssl/certs/ca-certificates.crt": bundle(certificates)}
-        return pack(program.read_bytes(), applets, files)
+        busybox = _static_busybox(Path(folder), cancel)
+        applets = run_program([str(busybox), "--list-full"]).split()
+        files = FILES | {"etc/ssl/certs/ca-certificates.crt": ca_bundle(certificates)}
+        return pack_root(busybox.read_bytes(), applets, files)
 
 
-def bundle(certificates: Mapping[str, bytes], host: Path = _BUNDLE) -> bytes:
-    """The host's CA bundle where it is there and small, followed by the extra certificates it lacks."""
-    known = host.read_bytes() if host.is_file() and host.stat().st_size <= _MOST_BUNDLE_BYTES else b""
+def ca_bundle(certificates: Mapping[str, bytes], host_bundle: Path = _HOST_BUNDLE) -> bytes:
+    """Return the host's CA bundle, if it has a small one, and the extra certificates that it lacks."""
+    usable = host_bundle.is_file() and host_bundle.stat().st_size <= _MAX_BUNDLE_BYTES
+    known = host_bundle.read_bytes() if usable else b""
     return known + b"".join(pem for pem in certificates.values() if pem.strip() not in known)
 
 
-def pack(busybox: bytes, applets: Iterable[str], files: Mapping[str, bytes]) -> bytes:
-    """A tar with busybox, a link to it for each applet, and `files`; owned by root, times at 0.
+def pack_root(busybox: bytes, applets: Iterable[str], files: Mapping[str, bytes]) -> bytes:
+    """Return a tar with busybox, a symlink to it for each applet, and further files.
 
-    `applets` are paths as `busybox --list-full` prints them, such as `usr/bin/[`.
+    Everything belongs to root, and all times are 0, so that the same input gives the same bytes.
+
+    Parameters
+    ----------
+    busybox
+        The program.
+    applets
+        Paths as `busybox --list-full` prints them, such as `usr/bin/[`.
+    files
+        The content of each further file by its path.
     """
     folders = dict.fromkeys(_FOLDERS)
     for path in (*applets, *files):
         folders |= dict.fromkeys(str(parent) for parent in PurePosixPath(path).parents if str(parent) != ".")
-    whole = {str(parent) for folder in folders for parent in PurePosixPath(folder).parents} | set(folders)
+    all_folders = {str(parent) for folder in folders for parent in PurePosixPath(folder).parents} | set(
+        folders
+    )
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for folder in sorted(whole - {"."}):
+        for folder in sorted(all_folders - {"."}):
             _add(tar, folder, tarfile.DIRTYPE, 0o1777 if folder in _STICKY else 0o755)
         _add(tar, "bin/busybox", tarfile.REGTYPE, 0o755, busybox)
         for path in sorted(set(applets) - {"bin/busybox"}):
@@ -78,25 +98,31 @@ def _add(
 
 
 def _static_busybox(folder: Path, cancel: Cancel | None) -> Path:
-    own = shutil.which("busybox", path="/usr/bin:/bin")
-    if own and is_static(Path(own).read_bytes()):
-        return Path(own)
-    # apt drops its rights to the user _apt for a download, who must be able to write here.
+    installed = shutil.which("busybox", path="/usr/bin:/bin")
+    if installed and is_static(Path(installed).read_bytes()):
+        return Path(installed)
+    # apt downloads as the user _apt, who must be able to write here.
     folder.chmod(0o777)
-    host.fetch_lists(cancel)
-    run(["apt-get", "download", "busybox-static"], cwd=folder, cancel=cancel)
+    apt.fetch_lists(cancel)
+    run_program(["apt-get", "download", "busybox-static"], cwd=folder, cancel=cancel)
     package = next(folder.glob("busybox-static_*.deb"), None)
     if package is None:
         raise ReplicaFailed(
-            "apt-get downloaded no busybox-static.",
+            "apt-get did not download busybox-static.",
             remedy="apt-get update && apt-get install -y busybox-static   then run this again",
         )
-    run(["dpkg-deb", "-x", str(package), str(folder / "x")])
-    return program(folder / "x")
+    run_program(["dpkg-deb", "-x", str(package), str(folder / "x")])
+    return find_static_busybox(folder / "x")
 
 
-def program(unpacked: Path) -> Path:
-    """The program in an unpacked package: other files, a hook of the initramfs say, bear its name too."""
+def find_static_busybox(unpacked: Path) -> Path:
+    """Return the program in an unpacked package, which has other files of that name, too.
+
+    Raises
+    ------
+    ReplicaFailed
+        If the package has no static busybox.
+    """
     for path in sorted(unpacked.rglob("busybox")):
         if path.is_file() and not path.is_symlink() and is_static(path.read_bytes()):
             return path
@@ -107,7 +133,7 @@ def program(unpacked: Path) -> Path:
 
 
 def is_static(program: bytes) -> bool:
-    """Whether an ELF file names no interpreter: no program header of type PT_INTERP (3), by elf(5)."""
+    """Return whether a file is a static ELF program: it has no program header PT_INTERP (3), see elf(5)."""
     if program[:4] != b"\x7fELF":
         return False
     order = "little" if program[5] == 1 else "big"

@@ -1,7 +1,7 @@
-"""Extra certificate authorities: where TLS is signed anew on the way, the replicas must trust who signs.
+"""Extra certificate authorities: where a proxy signs TLS again, the replicas must trust the proxy's CA.
 
-A .crt in /usr/local/share/ca-certificates must hold one certificate (update-ca-certificates(8)), so bundles
-are split.
+A .crt file in /usr/local/share/ca-certificates must hold one certificate (update-ca-certificates(8)), so
+bundles are split.
 """
 
 from __future__ import annotations
@@ -20,15 +20,24 @@ from stagelens.settings import Settings
 from stagelens_course.images.errors import ImagesError
 
 HOST_FOLDER = Path("/usr/local/share/ca-certificates")
-_MOST_BYTES = 4 << 20
+_MAX_BYTES = 4 << 20
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """One extra CA, or a file that should hold one; `expires` is in Unix seconds, None where nobody knows.
+    """An extra CA, or a file that should hold one.
 
-    `problem` says why whoever trusts it gains nothing.
+    Attributes
+    ----------
+    path
+        The file.
+    subject
+        The CA's name; "" where the file holds no readable certificate.
+    expires
+        Unix seconds; None where it is unknown.
+    problem
+        Why the certificate is useless; None where it is valid.
     """
 
     path: Path
@@ -37,23 +46,26 @@ class Certificate:
     problem: str | None = None
 
 
-def extra(host_folder: Path = HOST_FOLDER) -> dict[str, bytes]:
-    """Extra CAs as file name -> one PEM certificate: the host's local ones and STAGELENS_EXTRA_CA's.
+def extra_certificates(host_folder: Path = HOST_FOLDER) -> dict[str, bytes]:
+    """Return the extra CAs by file name, one PEM certificate each.
+
+    They are the host's local CAs and those that STAGELENS_EXTRA_CA names.
 
     Raises
     ------
-    ImagesError: STAGELENS_EXTRA_CA names something without a certificate.
+    ImagesError
+        If STAGELENS_EXTRA_CA names something without a certificate.
     """
     found: dict[str, bytes] = {}
     for path in _host_files(host_folder):
-        # Somebody else's folder: a file that may not be read is told of by describe().
+        # inspect_certificates() reports a file that cannot be read.
         with suppress(OSError):
-            found |= split([_read(path)])
+            found |= split_bundles([_read(path)])
     setting = Settings().extra_ca
     if setting is None:
         return found
     try:
-        given = split(_read(path) for path in _chosen_files(setting))
+        given = split_bundles(_read(path) for path in _configured_files(setting))
     except OSError as error:
         raise _unusable(setting, str(error)) from error
     if not given:
@@ -61,29 +73,29 @@ def extra(host_folder: Path = HOST_FOLDER) -> dict[str, bytes]:
     return found | given
 
 
-def describe(host_folder: Path = HOST_FOLDER) -> tuple[Certificate, ...]:
-    """Every certificate that `extra` finds, and every file that it gets none from, in the same order."""
+def inspect_certificates(host_folder: Path = HOST_FOLDER) -> tuple[Certificate, ...]:
+    """Return every extra certificate and every file that holds none, in the order of `extra_certificates`."""
     setting = Settings().extra_ca
     files = _host_files(host_folder)
     if setting is not None:
         try:
-            files += _chosen_files(setting)
+            files += _configured_files(setting)
         except OSError:
             files.append(setting)
-    return tuple(certificate for path in files for certificate in _describe(path))
+    return tuple(certificate for path in files for certificate in _inspect(path))
 
 
 def _host_files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.crt")) if folder.is_dir() else []
 
 
-def _chosen_files(setting: Path) -> list[Path]:
+def _configured_files(setting: Path) -> list[Path]:
     return sorted(p for p in setting.iterdir() if p.is_file()) if setting.is_dir() else [setting]
 
 
-def _describe(path: Path) -> Iterator[Certificate]:
+def _inspect(path: Path) -> Iterator[Certificate]:
     try:
-        texts = split([_read(path)]).values()
+        texts = split_bundles([_read(path)]).values()
     except OSError as error:
         yield Certificate(path, "", None, f"cannot be read: {error.strerror or error}")
         return
@@ -96,7 +108,7 @@ def _describe(path: Path) -> Iterator[Certificate]:
         except (ssl.SSLError, ValueError):
             yield Certificate(path, "", None, "holds a damaged certificate")
             continue
-        # OpenSSL lists those alone that may sign others.
+        # OpenSSL lists only certificates that may sign others.
         if rows := context.get_ca_certs():
             yield _certificate(path, rows[0])
         else:
@@ -111,12 +123,12 @@ def _certificate(path: Path, row: Mapping[str, Any]) -> Certificate:
     if expires < time.time():
         problem = f"expired on {row['notAfter']}"
     elif ssl.cert_time_to_seconds(row["notBefore"]) > time.time():
-        problem = f"holds only from {row['notBefore']} on; is this machine's clock right?"
+        problem = f"is not valid before {row['notBefore']}; is this machine's clock right?"
     return Certificate(path, subject, expires, problem)
 
 
-def split(bundles: Iterable[bytes]) -> dict[str, bytes]:
-    """Every certificate of the bundles once, under a name made from its digest."""
+def split_bundles(bundles: Iterable[bytes]) -> dict[str, bytes]:
+    """Return each certificate of the bundles once, under a file name made from its digest."""
     certificates: dict[str, bytes] = {}
     for bundle in bundles:
         for match in _PEM.finditer(bundle):
@@ -127,7 +139,7 @@ def split(bundles: Iterable[bytes]) -> dict[str, bytes]:
 
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(_MOST_BYTES)
+        return file.read(_MAX_BYTES)
 
 
 def _unusable(setting: Path, why: str) -> ImagesError:

@@ -1,4 +1,4 @@
-"""What can go wrong while base images are provided."""
+"""Errors of providing base images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class ImagesError(StagelensError):
 
 
 class PullFailed(ImagesError):
-    """The registry gave no image; `unreachable` is true where it did not answer at all."""
+    """An image could not be pulled; `unreachable` is true where the registry did not answer at all."""
 
     def __init__(self, name: str, why: str, *, unreachable: bool = False) -> None:
         self.unreachable = unreachable

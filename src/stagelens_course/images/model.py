@@ -1,4 +1,4 @@
-"""The base images of the chapter: their names, and what is known of each on an engine."""
+"""The base images of the course: their names, and the state of each on an engine."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Literal
 Origin = Literal["published", "replica", "missing"]
 ImageSource = Literal["auto", "pull", "replica"]
 
-LABEL = "org.stagelens.replica"
+REPLICA_LABEL = "org.stagelens.replica"
 NAMESPACE = "diamol"
 KINDS = ("base", "golang", "maven", "openjdk", "node")
 NAMES = tuple(f"{NAMESPACE}/{kind}" for kind in KINDS)
 
-# What each lesson's first build needs.
+# The images that each lesson needs for its first build.
 LESSON_IMAGES: dict[str, tuple[str, ...]] = {
     "01-multi-stage": ("diamol/base",),
     "02-java-image-of-the-day": ("diamol/base", "diamol/maven", "diamol/openjdk"),
@@ -29,9 +29,18 @@ LESSON_IMAGES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class BaseImage:
-    """A base image on an engine; `size` is in bytes, 0 where the image is missing.
+    """A base image on an engine.
 
-    `origin` is "replica" for an image that stagelens made here, "published" for any other of that name.
+    Attributes
+    ----------
+    name
+        The image's name, such as `diamol/base`.
+    image_id
+        The image's ID; None where it is missing.
+    origin
+        "replica" for an image that stagelens made, "published" for any other image of that name.
+    size
+        Bytes; 0 where the image is missing.
     """
 
     name: str
@@ -41,23 +50,25 @@ class BaseImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
-    """An image in the engine's list, and the recipe that its label names."""
+class PresentImage:
+    """An image in the engine's list, and the recipe that its label names (None: no replica)."""
 
     image: BaseImage
     recipe: str | None
 
 
-def index(rows: Iterable[Mapping[str, Any]]) -> dict[str, Present]:
-    """The rows of the engine's image list by name, for tags `latest` only."""
-    found: dict[str, Present] = {}
+def index_images(rows: Iterable[Mapping[str, Any]]) -> dict[str, PresentImage]:
+    """Return the rows of the engine's image list by name; only the tag `latest` counts."""
+    found: dict[str, PresentImage] = {}
     for row in rows:
-        recipe = (row.get("Labels") or {}).get(LABEL) or None
+        recipe = (row.get("Labels") or {}).get(REPLICA_LABEL) or None
         for tag in row.get("RepoTags") or ():
             name, _, version = str(tag).rpartition(":")
-            # Podman shows the registry's name, or localhost/, before the repository's.
+            # Podman puts the registry's name, or localhost/, before the repository's.
             short = "/".join(name.split("/")[-2:])
             if version == "latest":
                 origin: Origin = "replica" if recipe else "published"
-                found[short] = Present(BaseImage(short, str(row["Id"]), origin, int(row["Size"])), recipe)
+                found[short] = PresentImage(
+                    BaseImage(short, str(row["Id"]), origin, int(row["Size"])), recipe
+                )
     return found

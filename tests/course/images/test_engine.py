@@ -1,4 +1,4 @@
-"""diamol/base on a real engine, under names of the test's own."""
+"""Provide diamol/base on a real engine, in a separate namespace."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.engine import Engine
 from stagelens.paths import cache_dir
 from stagelens_course import images
-from stagelens_course.images import pull
-from stagelens_course.images.model import LABEL
+from stagelens_course.images import registry
+from stagelens_course.images.model import REPLICA_LABEL
 
 pytestmark = pytest.mark.engine
 needs_root = pytest.mark.skipif(
@@ -46,25 +46,25 @@ def in_container(engine: Engine, image: str, script: str, name: str) -> str:
     return output
 
 
-def test_describe_tells_what_is_missing_and_makes_nothing(engine: Engine, namespace: str) -> None:
+def test_describe_reports_missing_images_and_makes_none(engine: Engine, namespace: str) -> None:
     rows = images.describe(engine, namespace=namespace)
     assert [(row.origin, row.image_id, row.size) for row in rows] == [("missing", None, 0)] * 5
     assert images.describe(engine, namespace=namespace) == rows
 
 
 @needs_root
-def test_the_replica_is_small_labelled_and_reported_as_one(engine: Engine, namespace: str) -> None:
+def test_replica_is_small_labelled_and_reported_as_replica(engine: Engine, namespace: str) -> None:
     row = base(engine, namespace)
     assert row.origin == "replica"
     assert 0 < row.size <= 6_000_000
     config = engine.api.inspect_image(f"{namespace}/base")["Config"]
-    assert len(config["Labels"][LABEL]) == 64
+    assert len(config["Labels"][REPLICA_LABEL]) == 64
     assert config["Cmd"] == ["sh"]
     assert row in images.describe(engine, namespace=namespace)
 
 
 @needs_root
-def test_the_replica_runs_the_programs_of_a_small_system(engine: Engine, namespace: str) -> None:
+def test_replica_runs_the_programs_of_a_small_system(engine: Engine, namespace: str) -> None:
     base(engine, namespace)
     script = (
         "id -un && stat -c %a /tmp && echo hi | sed s/hi/ho/ && which wget && test -s /etc/ssl/certs/*.crt"
@@ -78,30 +78,30 @@ def test_the_replica_runs_the_programs_of_a_small_system(engine: Engine, namespa
 
 
 @needs_root
-def test_a_second_call_changes_nothing_and_says_nothing(engine: Engine, namespace: str) -> None:
+def test_second_call_changes_and_reports_nothing(engine: Engine, namespace: str) -> None:
     first = base(engine, namespace)
-    said: list[str] = []
-    second = images.ensure(engine, ["diamol/base"], "auto", said.append, namespace=namespace)
+    reports: list[str] = []
+    second = images.ensure(engine, ["diamol/base"], "auto", reports.append, namespace=namespace)
     assert second == (first,)
-    assert said == []
+    assert reports == []
 
 
 @needs_root
-def test_a_replica_of_another_recipe_is_made_again(engine: Engine, namespace: str) -> None:
+def test_replica_of_another_recipe_is_replaced(engine: Engine, namespace: str) -> None:
     first = base(engine, namespace)
-    relabel(engine, f"{namespace}/base", f"LABEL {LABEL}=0000")
+    relabel(engine, f"{namespace}/base", f"LABEL {REPLICA_LABEL}=0000")
     former = engine.api.inspect_image(f"{namespace}/base")["Id"]
     assert base(engine, namespace).image_id not in (None, first.image_id)
-    label = engine.api.inspect_image(f"{namespace}/base")["Config"]["Labels"][LABEL]
+    label = engine.api.inspect_image(f"{namespace}/base")["Config"]["Labels"][REPLICA_LABEL]
     assert label != "0000"
     with pytest.raises(ImageNotFound):
         engine.api.inspect_image(former)
 
 
 @needs_root
-def test_a_former_replica_that_has_another_name_stays(engine: Engine, namespace: str) -> None:
+def test_replaced_replica_with_another_name_stays(engine: Engine, namespace: str) -> None:
     base(engine, namespace)
-    relabel(engine, f"{namespace}/base", f"LABEL {LABEL}=0000")
+    relabel(engine, f"{namespace}/base", f"LABEL {REPLICA_LABEL}=0000")
     engine.api.tag(f"{namespace}/base", f"{namespace}/mine")
     former = engine.api.inspect_image(f"{namespace}/mine")["Id"]
     base(engine, namespace)
@@ -109,7 +109,7 @@ def test_a_former_replica_that_has_another_name_stays(engine: Engine, namespace:
 
 
 @pytest.mark.parametrize("source", ["auto", "pull", "replica"])
-def test_a_published_image_is_never_replaced(
+def test_published_image_is_never_replaced(
     engine: Engine, namespace: str, source: images.ImageSource
 ) -> None:
     engine.api.import_image_from_data(b"\0" * 1024, repository=f"{namespace}/base", tag="latest")
@@ -118,13 +118,13 @@ def test_a_published_image_is_never_replaced(
     assert (row.image_id, row.origin) == (published, "published")
 
 
-def test_a_registry_that_says_nothing_is_given_up(
+def test_silent_registry_is_unreachable(
     engine: Engine, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("STAGELENS_REGISTRY_MIRROR", f"127.0.0.1:{silent.getsockname()[1]}")
-        # The deadline, not a stopwatch: a loaded machine takes longer in all else.
-        assert pull.FIRST_EVENT_SECONDS <= 5
+        # Checks the deadline instead of the time that passed: a loaded machine takes longer.
+        assert registry.FIRST_EVENT_SECONDS <= 5
         with pytest.raises(images.PullFailed, match="STAGELENS_REGISTRY_MIRROR") as failure:
             base(engine, namespace, "pull")
     assert failure.value.unreachable
@@ -135,18 +135,18 @@ def test_a_registry_that_says_nothing_is_given_up(
 def mirror(
     engine: Engine, open_registry: Registry, unique: str, clean: object, monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """A mirror that has diamol/base, in a folder of this test's; returns the published image's id."""
+    """Set a mirror that has diamol/base in a separate folder; return the published image's ID."""
     engine.api.import_image_from_data(b"\0" * 1024, repository=f"{unique}-made", tag="latest")
     published = engine.api.inspect_image(f"{unique}-made")["Id"]
     open_registry.push(engine, f"{unique}-made", f"{unique}/diamol/base")
     open_registry.push(engine, f"{unique}-made", f"{unique}/diamol/base:of-before")
     engine.api.remove_image(f"{unique}-made")
     monkeypatch.setenv("STAGELENS_REGISTRY_MIRROR", f"{open_registry.address}/{unique}")
-    monkeypatch.setattr(pull, "FIRST_EVENT_SECONDS", PATIENCE)  # else it counts as unreachable
+    monkeypatch.setattr(registry, "FIRST_EVENT_SECONDS", PATIENCE)  # else it counts as unreachable
     return published
 
 
-def test_pulls_go_through_the_mirror_and_replace_a_replica_alone(
+def test_pulls_use_the_mirror_and_replace_only_replicas(
     engine: Engine, open_registry: Registry, mirror: str, namespace: str, unique: str
 ) -> None:
     if os.geteuid() == 0:
@@ -155,7 +155,7 @@ def test_pulls_go_through_the_mirror_and_replace_a_replica_alone(
     assert (pulled.origin, pulled.image_id) == ("published", mirror)
     ours = f"/v2/{unique}/diamol/base/"
     until(lambda: any(f"GET {ours}blobs/" in line for line in open_registry.requests()), "the pull")
-    # Only the latest is pulled, and the mirror's name for it is not kept.
+    # Only the tag latest is pulled, and the mirror's name for the image is removed.
     tags = engine.api.inspect_image(f"{namespace}/base")["RepoTags"]
     assert tags == [f"{namespace}/base:latest"]
     # A pull begins with a manifest; the blobs of the one above may still be on their way into the log.
@@ -164,7 +164,7 @@ def test_pulls_go_through_the_mirror_and_replace_a_replica_alone(
     assert [line for line in open_registry.requests() if f"{ours}manifests/" in line] == before
 
 
-def test_an_image_that_the_mirror_lacks_is_not_taken_for_a_dead_one(
+def test_image_missing_in_the_mirror_does_not_mean_unreachable(
     engine: Engine, mirror: str, namespace: str
 ) -> None:
     with pytest.raises(images.PullFailed) as failure:
@@ -173,28 +173,28 @@ def test_an_image_that_the_mirror_lacks_is_not_taken_for_a_dead_one(
 
 
 @needs_root
-def test_a_replica_that_is_cancelled_leaves_no_name_and_no_folder(
+def test_cancelled_replica_leaves_no_tag_and_no_folder(
     engine: Engine, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     cancel = Cancel()
 
-    def told(line: str) -> None:
+    def report(line: str) -> None:
         if line.startswith(f"building {namespace}/golang"):
             assert list(tmp_path.iterdir())
             cancel()
 
     with nothing_new(threads), pytest.raises(BuildCancelled):
-        images.ensure(engine, ["diamol/golang"], "replica", told, namespace=namespace, cancel=cancel)
+        images.ensure(engine, ["diamol/golang"], "replica", report, namespace=namespace, cancel=cancel)
     assert not list(tmp_path.iterdir())
     assert not engine.api.images(name=f"{namespace}/golang")
 
 
 @needs_root
-def test_a_program_that_is_cancelled_leaves_no_temporary_files(
+def test_cancelled_program_leaves_no_temporary_files(
     engine: Engine, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """pip unpacks thousands of files there before they have their place."""
+    """The program is pip or uv, which unpack thousands of files there before they move them."""
     (tmp_path / "uv").write_text(f"#!/bin/sh\nmktemp -d > {tmp_path}/made\nsleep 600\n")
     (tmp_path / "uv").chmod(0o755)
     (tmp_path / "tmp").mkdir()
@@ -215,7 +215,7 @@ def test_a_program_that_is_cancelled_leaves_no_temporary_files(
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_to_wait_for_another_program_that_provides_images_can_be_cancelled(
+def test_waiting_for_the_lock_can_be_cancelled(
     engine: Engine, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("STAGELENS_HOME", str(tmp_path))
@@ -226,7 +226,7 @@ def test_to_wait_for_another_program_that_provides_images_can_be_cancelled(
             images.ensure(engine, ["diamol/base"], namespace=namespace, cancel=cancel)
 
 
-def test_an_unknown_name_is_refused(engine: Engine) -> None:
+def test_unknown_name_is_refused(engine: Engine) -> None:
     with pytest.raises(images.ImagesError, match="diamol/base"):
         images.ensure(engine, ["diamol/nothing"])
 
@@ -237,11 +237,11 @@ def relabel(engine: Engine, name: str, change: str) -> None:
     engine.api.remove_container(container)
 
 
-def test_a_notebooks_stop_is_told_in_two_lines(engine: Engine, namespace: str) -> None:
+def test_interrupt_in_a_notebook_shows_two_lines(engine: Engine, namespace: str) -> None:
     def stop(_: str) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt) as told:
+    with pytest.raises(KeyboardInterrupt) as caught:
         images.ensure(engine, ["diamol/base"], report=stop, namespace=namespace)
-    assert "Stopped" in vars(told.value)["_render_traceback_"]()[-1]
+    assert "Stopped" in vars(caught.value)["_render_traceback_"]()[-1]
     assert images.describe(engine, namespace=namespace)[0].origin == "missing"

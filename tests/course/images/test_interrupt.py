@@ -1,4 +1,4 @@
-"""An interrupt while images are made leaves nothing behind: no tag, no folder, no program."""
+"""An interrupt while replicas are made leaves no tag, no folder and no program."""
 
 from __future__ import annotations
 
@@ -30,21 +30,25 @@ images.ensure(connect(start=False), [sys.argv[1]], "replica", report, namespace=
 """
 DEBIAN = """
 from stagelens_course.images import debian
-debian.tarball("0" * 64, lambda line: print(line, flush=True))
+debian.provide_tarball("0" * 64, lambda line: print(line, flush=True))
 """
 
 
 def interrupted(tmp_path: Path, at: str, code: str, *arguments: str) -> int:
     """Run `code` with its own home and temporary folder, and interrupt it when it prints `at`."""
     certificate = tmp_path / "ca.pem"
-    # A CA nobody has seen: the last steps of a build are not in any cache.
+    # With a new CA, the last steps of a build are in no cache.
     trustme.CA().cert_pem.write_to_path(str(certificate))
     for folder in ("home", "tmp"):
         (tmp_path / folder).mkdir()
-    own = {"STAGELENS_HOME": tmp_path / "home", "TMPDIR": tmp_path / "tmp", "STAGELENS_EXTRA_CA": certificate}
+    variables = {
+        "STAGELENS_HOME": tmp_path / "home",
+        "TMPDIR": tmp_path / "tmp",
+        "STAGELENS_EXTRA_CA": certificate,
+    }
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
-        env=os.environ | {name: str(path) for name, path in own.items()},
+        env=os.environ | {name: str(path) for name, path in variables.items()},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -71,7 +75,7 @@ def programs_in(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("image", "at"), [("diamol/golang", "RUN update-ca-certificates"), ("diamol/node", "downloading Node")]
 )
-def test_a_build_that_is_interrupted_tags_nothing(
+def test_interrupted_build_tags_nothing(
     engine: Engine, unique: str, clean: object, tmp_path: Path, image: str, at: str
 ) -> None:
     assert interrupted(tmp_path, at, IMAGE, image, unique) in (130, -signal.SIGINT)
@@ -80,7 +84,7 @@ def test_a_build_that_is_interrupted_tags_nothing(
     until(lambda: programs_in(tmp_path) == [], "the end of the programs")
 
 
-def test_a_debian_that_is_interrupted_leaves_no_folder_program_or_mount(tmp_path: Path) -> None:
+def test_interrupted_debian_leaves_no_folder_program_or_mount(tmp_path: Path) -> None:
     assert interrupted(tmp_path, "debootstrap", DEBIAN) in (130, -signal.SIGINT)
     assert list((tmp_path / "tmp").iterdir()) == []
     assert list((tmp_path / "home" / "cache").iterdir()) == []

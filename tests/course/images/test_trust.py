@@ -1,4 +1,4 @@
-"""A replica made with an extra CA trusts it: each against a TLS server whose certificate that CA signed.
+"""Replicas made with an extra CA trust a TLS server whose certificate that CA signed.
 
 Server and clients share one container's loopback, so nothing leaves the machine.
 """
@@ -30,7 +30,7 @@ pytestmark = [
         not hasattr(os, "geteuid") or os.geteuid() != 0, reason="replicas are made by root on Debian"
     ),
 ]
-NAMESPACE = f"sltest-trust-{secrets.token_hex(3)}"  # runs side by side have one each
+NAMESPACE = f"sltest-trust-{secrets.token_hex(3)}"  # parallel runs need different names
 SERVER = """
 const fs = require('fs');
 const options = {key: fs.readFileSync('/key.pem'), cert: fs.readFileSync('/cert.pem')};
@@ -108,22 +108,22 @@ def start(
     return container
 
 
-def test_node_trusts_it(run: Run) -> None:
+def test_node_trusts_the_extra_ca(run: Run) -> None:
     assert run(f"{NAMESPACE}/node", {}, ["node", "-e", NODE]) == (0, "trusted\n")
 
 
-def test_an_image_without_it_does_not(run: Run) -> None:
+def test_image_without_the_extra_ca_rejects_the_server(run: Run) -> None:
     code, output = run("diamol/node", {}, ["node", "-e", NODE])
     assert code == 1
     assert "UNABLE_TO_VERIFY_LEAF_SIGNATURE" in output or "SELF_SIGNED_CERT_IN_CHAIN" in output
 
 
-def test_java_trusts_it(run: Run) -> None:
+def test_java_trusts_the_extra_ca(run: Run) -> None:
     code, output = run(f"{NAMESPACE}/maven", {"Fetch.java": JAVA}, ["java", "/Fetch.java"])
     assert (code, output) == (0, "trusted\n")
 
 
-def test_the_java_run_time_has_it_in_its_trust_store(run: Run, authority: trustme.CA) -> None:
+def test_java_trust_store_holds_the_extra_ca(run: Run, authority: trustme.CA) -> None:
     file = "/etc/ssl/certs/java/cacerts"
     command = ["keytool", "-list", "-rfc", "-keystore", file, "-storepass", "changeit"]
     code, output = run(f"{NAMESPACE}/openjdk", {}, command)
@@ -132,13 +132,13 @@ def test_the_java_run_time_has_it_in_its_trust_store(run: Run, authority: trustm
 
 
 @pytest.mark.parametrize("kind", ["golang", "openjdk"])
-def test_programs_that_read_the_systems_bundle_trust_it(run: Run, kind: str) -> None:
+def test_programs_that_read_the_system_bundle_trust_the_extra_ca(run: Run, kind: str) -> None:
     code, output = run(f"{NAMESPACE}/{kind}", {}, ["sh", "-c", OPENSSL])
     assert code == 0
     assert output.endswith("trusted\n")
 
 
-def test_the_base_images_bundle_holds_it(run: Run, authority: trustme.CA) -> None:
+def test_bundle_of_the_base_image_holds_the_extra_ca(run: Run, authority: trustme.CA) -> None:
     code, output = run(f"{NAMESPACE}/base", {}, ["cat", "/etc/ssl/certs/ca-certificates.crt"])
     assert code == 0
     assert _body(authority) in _flat(output)

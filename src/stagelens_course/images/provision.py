@@ -1,4 +1,4 @@
-"""Providing base images: present, else pulled, else made here."""
+"""Provide base images: take those that are present, else pull them, else make replicas."""
 
 from __future__ import annotations
 
@@ -16,17 +16,25 @@ from stagelens.errors import short_traceback_on_interrupt
 from stagelens.paths import cache_dir
 from stagelens_course.images import certificates, replica
 from stagelens_course.images.errors import ImagesError, PullFailed
-from stagelens_course.images.model import KINDS, NAMES, NAMESPACE, BaseImage, ImageSource, Present, index
-from stagelens_course.images.pull import pull
+from stagelens_course.images.model import (
+    KINDS,
+    NAMES,
+    NAMESPACE,
+    BaseImage,
+    ImageSource,
+    PresentImage,
+    index_images,
+)
+from stagelens_course.images.registry import pull_image
 
-_AT_ONCE = 2
-_LOOK_SECONDS = 0.2
+_PARALLEL_BUILDS = 2
+_LOCK_POLL_SECONDS = 0.2
 
 
 def describe(engine: Engine, *, namespace: str = NAMESPACE) -> tuple[BaseImage, ...]:
-    """The five base images as they are on the engine; one call, and nothing is changed."""
-    present = index(engine.api.images())
-    return tuple(_row(f"{namespace}/{kind}", present) for kind in KINDS)
+    """Return the state of the five base images on the engine, in one call and without a change."""
+    present = index_images(engine.api.images())
+    return tuple(_base_image(f"{namespace}/{kind}", present) for kind in KINDS)
 
 
 @short_traceback_on_interrupt()
@@ -39,93 +47,110 @@ def ensure(
     namespace: str = NAMESPACE,
     cancel: Cancel | None = None,
 ) -> tuple[BaseImage, ...]:
-    """Provide base images and describe them, in the order asked for.
+    """Provide base images on an engine, and return their state in the order of the names.
 
-    An interrupt or `cancel` leaves no temporary folder, no program at work and no half of an image.
+    An interrupt or a cancel leaves no temporary folder, no running program and no incomplete image. Images
+    that were provided before an error stay.
 
     Parameters
     ----------
-    names: such as "diamol/base"; None for all five.
-    source: "auto" takes what is present, else pulls, else makes a replica; "pull" replaces replicas and
-        makes none; "replica" pulls nothing. A published image that is present is never replaced; a
+    engine
+        The engine that needs the images.
+    names
+        Names such as "diamol/base"; all five by default.
+    source
+        "auto" takes an image that is present, else pulls it, else makes a replica; "pull" replaces replicas
+        and makes none; "replica" pulls nothing. A published image that is present is never replaced; a
         replica whose recipe has changed is made again.
-    report: called, in the calling thread, with a line that says what is being done.
-    namespace: what the images are called by on the engine instead of diamol; for tests.
+    report
+        Called, in the calling thread, with a line that says what is being done.
+    namespace
+        The namespace of the images on the engine, for tests.
+    cancel
+        Stops the work when it is called.
 
     Raises
     ------
-    ImagesError: an unknown name; PullFailed; ReplicaFailed. What was provided before it stays.
-    BuildCancelled: `cancel` was called.
+    ImagesError
+        If a name is unknown.
+    PullFailed
+        If `source` is "pull" and an image could not be pulled.
+    ReplicaFailed
+        If a replica could not be made.
+    BuildCancelled
+        If `cancel` was called.
     """
     kinds = _kinds(names)
-    extra = certificates.extra()
+    extra = certificates.extra_certificates()
 
-    def lacking() -> list[str]:
-        present = index(engine.api.images())
-        rows.update({kind: _row(f"{namespace}/{kind}", present) for kind in kinds})
-        return [k for k in kinds if not _serves(present.get(f"{namespace}/{k}"), k, source, extra)]
+    def missing_kinds() -> list[str]:
+        present = index_images(engine.api.images())
+        rows.update({kind: _base_image(f"{namespace}/{kind}", present) for kind in kinds})
+        return [k for k in kinds if not _is_usable(present.get(f"{namespace}/{k}"), k, source, extra)]
 
     rows: dict[str, BaseImage] = {}
     stop = cancel or Cancel()
 
     def work(relay: CallbackRelay) -> None:
-        tell = relay.wrap(report)
-        with _alone(stop):
+        relayed = relay.wrap(report)
+        with _provision_lock(stop):
             # Another process may have made them while this one waited.
-            wanted = lacking()
+            wanted = missing_kinds()
             former = [row.image_id for row in rows.values() if row.image_id]
             try:
                 if source != "replica":
-                    wanted = _pull_all(engine, wanted, source, tell, namespace, stop)
-                _make_all(engine, wanted, extra, tell, namespace, stop)
+                    wanted = _pull_all(engine, wanted, source, relayed, namespace, stop)
+                _make_all(engine, wanted, extra, relayed, namespace, stop)
             except ImagesError:
-                _go_on(stop)
+                _raise_if_cancelled(stop)
                 raise
             finally:
                 _drop_untagged(engine, former)
 
-    if lacking():
+    if missing_kinds():
         run_cancellable(work, stop)
-        lacking()
+        missing_kinds()
     return tuple(rows[kind] for kind in kinds)
 
 
 @contextmanager
-def _alone(cancel: Cancel) -> Generator[None]:
-    """Be the one process that provides base images; to wait for another can be cancelled, too."""
+def _provision_lock(cancel: Cancel) -> Generator[None]:
+    """Hold the lock for providing base images; waiting for another process can be cancelled."""
     lock = FileLock(cache_dir() / "images.lock")
     while True:
-        _go_on(cancel)
-        with suppress(Timeout), lock.acquire(timeout=_LOOK_SECONDS):
+        _raise_if_cancelled(cancel)
+        with suppress(Timeout), lock.acquire(timeout=_LOCK_POLL_SECONDS):
             yield
             return
 
 
-def _go_on(cancel: Cancel) -> None:
+def _raise_if_cancelled(cancel: Cancel) -> None:
     if cancel.requested:
         raise BuildCancelled("Providing the base images was cancelled.")
 
 
 def _kinds(names: Iterable[str] | None) -> list[str]:
-    asked = list(dict.fromkeys(NAMES if names is None else names))
-    for name in asked:
+    requested = list(dict.fromkeys(NAMES if names is None else names))
+    for name in requested:
         if name not in NAMES:
             raise ImagesError(
                 f"{name!r} is not a base image of the course.", remedy=f"choose from: {', '.join(NAMES)}"
             )
-    return [name.partition("/")[2] for name in asked]
+    return [name.partition("/")[2] for name in requested]
 
 
-def _row(name: str, present: Mapping[str, Present]) -> BaseImage:
+def _base_image(name: str, present: Mapping[str, PresentImage]) -> BaseImage:
     return present[name].image if name in present else BaseImage(name, None, "missing", 0)
 
 
-def _serves(found: Present | None, kind: str, source: ImageSource, extra: Mapping[str, bytes]) -> bool:
+def _is_usable(
+    found: PresentImage | None, kind: str, source: ImageSource, extra: Mapping[str, bytes]
+) -> bool:
     if found is None:
         return False
     if found.recipe is None:
         return True
-    return source != "pull" and found.recipe == replica.recipe(kind, extra)
+    return source != "pull" and found.recipe == replica.recipe_digest(kind, extra)
 
 
 def _pull_all(
@@ -136,16 +161,16 @@ def _pull_all(
     namespace: str,
     cancel: Cancel,
 ) -> list[str]:
-    """Pull what can be pulled and return the rest; a registry that does not answer is asked once."""
+    """Pull what can be pulled, and return the rest; a registry that does not answer is tried only once."""
     for position, kind in enumerate(kinds):
         report(f"pulling {NAMESPACE}/{kind}")
         try:
-            pull(engine.api, f"{NAMESPACE}/{kind}", f"{namespace}/{kind}", report, cancel)
+            pull_image(engine.api, f"{NAMESPACE}/{kind}", f"{namespace}/{kind}", report, cancel)
         except PullFailed as failure:
-            _go_on(cancel)
+            _raise_if_cancelled(cancel)
             if source == "pull":
                 raise
-            report(f"{NAMESPACE}/{kind} cannot be pulled: a replica is made instead")
+            report(f"{NAMESPACE}/{kind} cannot be pulled, making a replica instead")
             if failure.unreachable:
                 return kinds[position:]
             return [kind, *_pull_all(engine, kinds[position + 1 :], source, report, namespace, cancel)]
@@ -167,12 +192,12 @@ def _make_all(
     if not built:
         return
     replica.make_debian(engine.api, report, cancel)
-    # Where one fails the others end as well.
-    own = Cancel()
-    cancel.on_request(own)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    # A failed build cancels the others.
+    stop = Cancel()
+    cancel.on_request(stop)
+    with ThreadPoolExecutor(_PARALLEL_BUILDS) as pool:
         jobs = [
-            pool.submit(replica.build, engine.api, kind, f"{namespace}/{kind}", extra, report, own)
+            pool.submit(replica.build_replica, engine.api, kind, f"{namespace}/{kind}", extra, report, stop)
             for kind in built
         ]
         done, waiting = wait(jobs, return_when=FIRST_EXCEPTION)
@@ -182,12 +207,12 @@ def _make_all(
         except Exception:
             for job in waiting:
                 job.cancel()
-            own()
+            stop()
             raise
 
 
 def _drop_untagged(engine: Engine, images: Iterable[str]) -> None:
-    """Remove former replicas whose last name went to a new one; those in use by a container stay."""
+    """Remove replicas that a new one replaced; those that a container uses stay."""
     for image in images:
         with suppress(APIError):
             if not engine.api.inspect_image(image)["RepoTags"]:

@@ -1,4 +1,4 @@
-"""What the host's own apt knows: the suite it follows, and where it gets packages from."""
+"""The host's apt: its release, and the sources that it installs packages from."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from dataclasses import dataclass
 
 from stagelens.buildkit import Cancel
 from stagelens_course.images.errors import ReplicaFailed
-from stagelens_course.images.process import PATH, run
+from stagelens_course.images.programs import PATH, run_program
 
 _COMPONENTS = frozenset({"main", "universe"})
 
 
 @dataclass(frozen=True, slots=True)
 class AptSource:
-    """One suite and component of an archive."""
+    """A suite and component of a package archive."""
 
     uri: str
     suite: str
     component: str
 
     def line(self) -> str:
-        """The source in sources.list(5)'s one-line form."""
+        """Return the source in the one-line form of sources.list(5)."""
         return f"deb {self.uri} {self.suite} {self.component}\n"
 
 
 def codename() -> str:
-    """The suite of the host's release ("bookworm"), or "" where it has none."""
+    """Return the suite of the host's release, such as "bookworm", or "" where it has none."""
     try:
         return platform.freedesktop_os_release().get("VERSION_CODENAME", "")
     except OSError:
@@ -37,42 +37,44 @@ def codename() -> str:
 
 
 def require_debian(*programs: str) -> None:
-    """Say what is missing for a replica, before anything is started.
+    """Refuse a host that cannot make replicas, before anything is started.
 
     Raises
     ------
-    ReplicaFailed: not Linux, not Debian or Ubuntu, not root, or a program is not installed.
+    ReplicaFailed
+        If this is not Debian or Ubuntu, the user is not root, or one of the programs is not installed.
     """
     elsewhere = "set STAGELENS_REGISTRY_MIRROR to a registry you can reach, then run: stagelens images"
     if sys.platform != "linux" or not shutil.which("apt-get", path=PATH) or not codename():
         raise ReplicaFailed(
-            "Local replicas of the base images are made on Debian or Ubuntu only.",
-            why="they are put together from the packages of the host's own release",
+            "Local replicas of the base images can only be made on Debian or Ubuntu.",
+            why="they are made from the packages of the host's release",
             remedy=elsewhere,
         )
     if os.geteuid() != 0:
         raise ReplicaFailed(
-            "Local replicas of the base images are made by root only.",
+            "Only root can make local replicas of the base images.",
             why="their files belong to root",
             remedy=f"sudo stagelens images --source replica   or {elsewhere}",
         )
-    lacking = [name for name in programs if not shutil.which(name, path=PATH)]
-    if lacking:
+    missing = [name for name in programs if not shutil.which(name, path=PATH)]
+    if missing:
         raise ReplicaFailed(
-            f"These programs are missing: {', '.join(lacking)}.",
-            remedy=f"apt-get install -y --no-install-recommends {' '.join(lacking)}   then run this again",
+            f"These programs are missing: {', '.join(missing)}.",
+            remedy=f"apt-get install -y --no-install-recommends {' '.join(missing)}   then run this again",
         )
 
 
-def apt_sources(cancel: Cancel | None = None) -> list[AptSource]:
-    """The host's sources of its own release; those of other vendors are left out.
+def release_sources(cancel: Cancel | None = None) -> list[AptSource]:
+    """Return the host's package sources of its release, without those of other vendors.
 
-    `apt-get indextargets` (apt's doc/acquire-additional-files.md) prints apt's own reading of every
-    sources file, in either format.
+    `apt-get indextargets` (apt's doc/acquire-additional-files.md) prints how apt reads every sources file, in
+    either format.
 
     Raises
     ------
-    ReplicaFailed: the release's main component is in no source.
+    ReplicaFailed
+        If no source has the release's main component.
     """
     fetch_lists(cancel)
     sources = parse_targets(_targets(), codename())
@@ -86,23 +88,24 @@ def apt_sources(cancel: Cancel | None = None) -> list[AptSource]:
 
 
 def fetch_lists(cancel: Cancel | None = None) -> None:
-    """Get apt's lists of packages where there are none: images for CI leave them out to be small.
+    """Download apt's package lists if there are none, as in small images for CI.
 
     Raises
     ------
-    ReplicaFailed: apt could not get them.
+    ReplicaFailed
+        If apt could not download them.
     """
     if not _targets():
-        run(["apt-get", "update"], cancel=cancel)
+        run_program(["apt-get", "update"], cancel=cancel)
 
 
 def _targets() -> str:
     wanted = ["--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)", "Created-By: Packages"]
-    return run(["apt-get", "indextargets", *wanted])
+    return run_program(["apt-get", "indextargets", *wanted])
 
 
 def parse_targets(text: str, suite: str) -> list[AptSource]:
-    """Lines of `uri|suite|component`, kept where the suite is `suite` or one that belongs to it."""
+    """Parse lines of `uri|suite|component`; keep the suite, its updates and its security updates."""
     suites = {suite, f"{suite}-updates", f"{suite}-security"}
     fields = (line.split("|") for line in text.splitlines() if line.count("|") == 2)
     sources = (AptSource(*parts) for parts in fields if parts[1] in suites and parts[2] in _COMPONENTS)

@@ -1,4 +1,4 @@
-"""Pulling a published image, and giving up soon where no registry answers."""
+"""Pull a published image; fail soon if no registry answers."""
 
 from __future__ import annotations
 
@@ -22,21 +22,35 @@ from stagelens_course.images.errors import PullFailed
 
 FIRST_EVENT_SECONDS = 5.0
 _NEXT_EVENT_SECONDS = 120.0
-_REFUSED = ("not found", "manifest unknown", "denied", "unauthorized", "no matching manifest")
+_REFUSALS = ("not found", "manifest unknown", "denied", "unauthorized", "no matching manifest")
 
 
-def pull(api: docker.APIClient, name: str, tag: str, report: Callable[[str], None], cancel: Cancel) -> None:
-    """Pull `name`, through STAGELENS_REGISTRY_MIRROR where it is set, and tag it `tag`.
+def pull_image(
+    api: docker.APIClient, name: str, tag: str, report: Callable[[str], None], cancel: Cancel
+) -> None:
+    """Pull an image, through STAGELENS_REGISTRY_MIRROR if it is set, and tag it.
 
-    Closing the connection, as `cancel` does, makes the engine stop.
+    Parameters
+    ----------
+    api
+        The engine's client.
+    name
+        The published image, without a tag.
+    tag
+        The name to give to the image on the engine.
+    report
+        Called with a line of progress.
+    cancel
+        Closes the connection when it is called, which makes the engine stop.
 
     Raises
     ------
-    PullFailed: no registry answered within five seconds, or it refused; or `cancel` was called.
+    PullFailed
+        If no registry answered within five seconds, it refused, or `cancel` was called.
     """
     mirror = Settings().registry_mirror
     repository = f"{mirror.rstrip('/')}/{name}" if mirror else name
-    _follow(api, repository, name, report, cancel)
+    _pull(api, repository, name, report, cancel)
     if repository != tag:
         try:
             api.tag(f"{repository}:latest", tag, "latest")
@@ -45,11 +59,11 @@ def pull(api: docker.APIClient, name: str, tag: str, report: Callable[[str], Non
             raise PullFailed(name, str(error)) from error
 
 
-def _follow(
+def _pull(
     api: docker.APIClient, repository: str, name: str, report: Callable[[str], None], cancel: Cancel
 ) -> None:
     query = {"fromImage": repository, "tag": "latest"}
-    silence = f"the registry gave no sign of life within {FIRST_EVENT_SECONDS:.0f} seconds"
+    silence = f"the registry did not answer within {FIRST_EVENT_SECONDS:.0f} seconds"
     started = time.monotonic()
     try:
         # The engine sends its first bytes, headers included, with the first progress event.
@@ -66,23 +80,23 @@ def _follow(
                 raise _refusal(name, response.text[:2000])
             with contextlib.suppress(AttributeError):
                 client._get_raw_response_socket(response).settimeout(_NEXT_EVENT_SECONDS)
-            cancel.on_request(partial(_end, response))
+            cancel.on_request(partial(_disconnect, response))
             for line in response.iter_lines():
-                _take(json.loads(line), name, report)
+                _handle_event(json.loads(line), name, report)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        late = time.monotonic() - started >= FIRST_EVENT_SECONDS
-        raise PullFailed(name, silence if late else str(error), unreachable=True) from error
+        timed_out = time.monotonic() - started >= FIRST_EVENT_SECONDS
+        raise PullFailed(name, silence if timed_out else str(error), unreachable=True) from error
     except (APIError, ValueError) as error:
         raise PullFailed(name, str(error)) from error
 
 
-def _end(response: requests.Response) -> None:
-    # It may have ended by itself.
+def _disconnect(response: requests.Response) -> None:
+    # The connection may be closed already.
     with contextlib.suppress(OSError, AttributeError):
         wake_reader(response)
 
 
-def _take(event: dict[str, Any], name: str, report: Callable[[str], None]) -> None:
+def _handle_event(event: dict[str, Any], name: str, report: Callable[[str], None]) -> None:
     if "error" in event:
         raise _refusal(name, str(event["error"]))
     report(f"pulling {name} ({event.get('id', '')} {event.get('status', '')} {event.get('progress', '')})")
@@ -91,7 +105,7 @@ def _take(event: dict[str, Any], name: str, report: Callable[[str], None]) -> No
 def _refusal(name: str, text: str) -> PullFailed:
     with contextlib.suppress(ValueError, KeyError, TypeError):
         text = str(json.loads(text)["message"])
-    return PullFailed(name, text, unreachable=not any(word in text.lower() for word in _REFUSED))
+    return PullFailed(name, text, unreachable=not any(word in text.lower() for word in _REFUSALS))
 
 
 def _credentials(api: docker.APIClient, repository: str) -> dict[str, str]:

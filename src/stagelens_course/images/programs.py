@@ -1,4 +1,4 @@
-"""Programs of the operating system, run so that an interrupt leaves none of them behind."""
+"""Run programs of the operating system so that an interrupt leaves none of them behind."""
 
 from __future__ import annotations
 
@@ -16,24 +16,36 @@ from stagelens_course.images.errors import ReplicaFailed
 PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 
 
-def run(
+def run_program(
     command: Sequence[str],
     *,
     cwd: Path | None = None,
     cancel: Cancel | None = None,
     temporary: Path | None = None,
 ) -> str:
-    """Run a program and return what it printed; its whole process group is killed by `cancel`, or with us.
+    """Run a program and return what it printed.
 
-    temporary: the folder for its temporary files, which it then has no time to remove.
+    A cancel or an interrupt kills the program's whole process group.
+
+    Parameters
+    ----------
+    command
+        The program and its arguments.
+    cwd
+        The working folder; by default this process's.
+    cancel
+        Kills the program when it is called.
+    temporary
+        The folder for the program's temporary files, which a killed program cannot remove.
 
     Raises
     ------
-    ReplicaFailed: it is not there or it failed; the error holds the last lines it printed.
+    ReplicaFailed
+        If the program does not exist or failed; the error holds the last lines that it printed.
     """
     cancel = cancel or Cancel()
-    # An interrupt can hit the main thread while the program is being started, and nobody would know of
-    # the program then. Another thread is never interrupted: it starts it, and ends it when told.
+    # An interrupt can hit the main thread while the program is being started, and nothing would end the
+    # program then. Another thread is never interrupted: it starts the program, and ends it on a cancel.
     return run_cancellable(lambda _: _run(command, cwd, cancel, temporary), cancel)
 
 
@@ -54,19 +66,19 @@ def _run(command: Sequence[str], cwd: Path | None, cancel: Cancel, temporary: Pa
         )
     except OSError as error:
         raise ReplicaFailed(f"{command[0]} could not be started.", why=str(error)) from error
-    cancel.on_request(lambda: _end(process))
+    cancel.on_request(lambda: _kill(process))
     output, _ = process.communicate()
     if process.returncode:
         raise ReplicaFailed(
             f"{command[0]} failed with exit code {process.returncode}.",
             where=" ".join(command),
             why="\n".join(output.splitlines()[-8:]),
-            remedy="mend what it says, then run: stagelens images --source replica",
+            remedy="fix what the message says, then run: stagelens images --source replica",
         )
     return output
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _kill(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
