@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -29,6 +30,16 @@ def test_bundles_load_nothing_from_elsewhere() -> None:
         assert "import(" not in text, bundle.name
         assert "@import" not in text, bundle.name
         assert "://" not in text.replace("http://www.w3.org/", ""), bundle.name
+
+
+def test_custom_properties_that_a_style_sheet_uses_are_defined() -> None:
+    sheets = list(STATIC.glob("*.css"))
+    assert sheets
+    for sheet in sheets:
+        text = sheet.read_text(encoding="utf-8")
+        used = set(re.findall(r"var\((--sl-[\w-]+)\)", text))
+        # Elements that belong to a stage set its color.
+        assert used <= {"--sl-stage", *re.findall(r"(--sl-[\w-]+):", text)}, sheet.name
 
 
 def test_sources_never_turn_text_into_markup(frontend: Path) -> None:

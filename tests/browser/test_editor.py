@@ -74,5 +74,5 @@ def test_a_widget_whose_kernel_has_ended_says_what_to_do(page: Page, lab: Lab) -
     view.get_by_role("textbox").wait_for()
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     view.get_by_role("button", name="Save").click()
-    expect(view.get_by_role("alert")).to_contain_text("The kernel that made this has ended.")
+    expect(view.get_by_role("alert")).to_contain_text("The kernel of this widget has stopped.")
     expect(view.get_by_role("alert")).to_contain_text("run its cell again")

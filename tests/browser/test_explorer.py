@@ -166,7 +166,7 @@ def test_a_file_is_read_and_followed_to_the_final_image(build: Locator) -> None:
     content = file.locator(".sl-content")
     expect(content).to_contain_text("Building...")
     expect(content.locator(".sl-plus")).to_contain_text("Testing <script>window.hacked=1</script>\\u{1b}[31m")
-    way = file.get_by_role("list", name="The way of this file").get_by_role("button")
+    way = file.get_by_role("list", name="Route of this file through the stages").get_by_role("button")
     expect(way).to_have_count(4)
     expect(way.first).to_contain_text("builder")
     expect(way.last).to_contain_text("final image")

@@ -75,7 +75,7 @@ def test_layers_are_walked_by_keyboard_with_what_they_store_and_remove(layers: L
     expect(chosen).to_contain_text("removes 1 path")
     expect(layers.get_by_role("treeitem").filter(has_text="big.bin")).to_contain_text("removed")
     expect(layers.get_by_role("treeitem").filter(has_text="version")).to_contain_text("changed")
-    layers.get_by_role("button", name="All up to it").click()
+    layers.get_by_role("button", name="Up to this layer").click()
     expect(layers.get_by_role("treeitem").filter(has_text="bin/").first).to_be_visible()
     assert page.evaluate("window.hacked") is None
 

@@ -1,5 +1,5 @@
-// Bundles each src/*.tsx to one ES module and one style sheet in ../static (or the folder given), and theme.css
-// for the static fallbacks.
+// Bundles each src/*.tsx to one ES module and one style sheet in ../static (or in the folder of the first argument),
+// and theme.css for the static fallbacks.
 import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -1,8 +1,17 @@
-// The application on its network, and a request on its way: see stagelens/views/app.py.
+// The services of an application on their network, and a traced request; see stagelens_course/apps/view.py.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { Call, duration, failed, type Hop, milliseconds, pace, slowness, usePlayed } from "./app/motion";
-import { Code, Problem } from "./lib/ui";
-import { useChannel, useTrait, useWords, widget } from "./lib/widget";
+import {
+  Call,
+  duration,
+  failed,
+  type Hop,
+  milliseconds,
+  slowness,
+  timing,
+  useAnimation,
+} from "./app/animation";
+import { Code, Problem, stageColor } from "./lib/components";
+import { useChannel, useTrait, useTranslation, widget } from "./lib/widget";
 import "./app_view.css";
 
 interface Service {
@@ -16,18 +25,18 @@ interface Service {
 }
 
 function AppView() {
-  const { t } = useWords();
+  const { t } = useTranslation();
   const channel = useChannel();
   const [network] = useTrait<string>("network");
   const [services] = useTrait<Service[]>("services");
   const [calls] = useTrait<[string, string][]>("calls");
   const [hops] = useTrait<Hop[]>("hops");
   const [request] = useTrait<string>("request_id");
-  const [chosen, choose] = useTrait<string>("chosen");
+  const [selected, select] = useTrait<string>("chosen");
   const [busy, setBusy] = useState("");
   const [problem, setProblem] = useState<Error>();
   const card = useRef<HTMLDivElement>(null);
-  const ask = (name: string) => {
+  const send = (name: string) => {
     if (busy) return;
     setBusy(name);
     setProblem(undefined);
@@ -38,7 +47,7 @@ function AppView() {
   };
   const close = () => {
     card.current?.querySelector<HTMLElement>(".sl-service [aria-pressed=true]")?.focus();
-    choose("");
+    select("");
   };
   const running = services.filter((service) => service.state === "running").length;
   return (
@@ -48,42 +57,54 @@ function AppView() {
         <span class="sl-soft sl-grow" role="status">
           {t("{n} of {all} running", { n: running, all: services.length })}
         </span>
-        {/* One that is off keeps the focus: who pressed it by the keyboard stays where they are. */}
-        <button type="button" class="sl-button" aria-disabled={!!busy} onClick={() => ask("refresh")}>
-          {busy === "refresh" ? t("Asking…") : t("Refresh")}
+        {/* aria-disabled instead of disabled: the button keeps the keyboard focus. */}
+        <button type="button" class="sl-button" aria-disabled={!!busy} onClick={() => send("refresh")}>
+          {busy === "refresh" ? t("Refreshing…") : t("Refresh")}
         </button>
-        <button type="button" class="sl-button sl-first" aria-disabled={!!busy} onClick={() => ask("trace")}>
-          {busy === "trace" ? t("Following…") : t("Trace a request")}
+        <button
+          type="button"
+          class="sl-button sl-primary"
+          aria-disabled={!!busy}
+          onClick={() => send("trace")}
+        >
+          {busy === "trace" ? t("Tracing…") : t("Trace a request")}
         </button>
       </div>
       {problem && <Problem error={problem} />}
-      <Net services={services} calls={calls} hops={hops} request={request} chosen={chosen} choose={choose} />
-      {hops.length > 0 && <Way hops={hops} request={request} services={services} />}
-      {chosen && <Log service={chosen} fresh={request} close={close} />}
+      <Network
+        services={services}
+        calls={calls}
+        hops={hops}
+        request={request}
+        selected={selected}
+        onSelect={select}
+      />
+      {hops.length > 0 && <Trace hops={hops} request={request} services={services} />}
+      {selected && <Log service={selected} request={request} onClose={close} />}
     </div>
   );
 }
 
-interface Drawn {
+interface NetworkProps {
   services: Service[];
   calls: [string, string][];
   hops: Hop[];
   request: string;
-  chosen: string;
-  choose(name: string): void;
+  selected: string;
+  onSelect(name: string): void;
 }
 
-/** Callers to the left of those they call; the learner's browser leftmost. */
-function Net(given: Drawn) {
-  const { services, calls, hops, request } = given;
-  const { t } = useWords();
+/** The browser on the left, then the services that it reaches, then the services that those call. */
+function Network(props: NetworkProps) {
+  const { services, calls, hops, request } = props;
+  const { t } = useTranslation();
   const called = new Set(calls.map(([, to]) => to));
   const callers = services.filter((service) => !called.has(service.name));
   const others = services.filter((service) => called.has(service.name));
-  const to = (name: string) => hops.filter((hop) => hop.service === name);
+  const hopsTo = (name: string) => hops.filter((hop) => hop.service === name);
   const columns = [callers, others].filter((column) => column.length);
   return (
-    <div class="sl-net">
+    <div class="sl-network">
       <div class="sl-column">
         <div class="sl-browser">
           <b>{t("Your browser")}</b>
@@ -94,8 +115,8 @@ function Net(given: Drawn) {
         <div class="sl-hop-column" key={index}>
           <div class="sl-column sl-arrows" aria-hidden="true">
             {column.map((service) => (
-              <span key={service.name} class={to(service.name).length ? "sl-way-on" : ""}>
-                {to(service.name).map((hop, n) => (
+              <span key={service.name} class={hopsTo(service.name).length ? "sl-used" : ""}>
+                {hopsTo(service.name).map((hop, n) => (
                   <Call key={n} hop={hop} hops={hops} request={request} />
                 ))}
               </span>
@@ -103,11 +124,13 @@ function Net(given: Drawn) {
           </div>
           <ul
             class="sl-column"
-            aria-label={index ? t("Called services") : t("Services that a browser reaches")}
+            aria-label={
+              index ? t("Services that other services call") : t("Services that the browser reaches")
+            }
           >
             {column.map((service) => (
               <li key={service.name}>
-                <Box service={service} {...given} />
+                <ServiceBox service={service} {...props} />
               </li>
             ))}
           </ul>
@@ -117,18 +140,18 @@ function Net(given: Drawn) {
   );
 }
 
-function Box({ service, hops, request, chosen, choose }: Drawn & { service: Service }) {
-  const { t } = useWords();
+function ServiceBox({ service, hops, request, selected, onSelect }: NetworkProps & { service: Service }) {
+  const { t } = useTranslation();
   const order = hops.findIndex((hop) => hop.service === service.name) + 1;
-  const box = usePlayed<HTMLDivElement>(request, (element) => {
+  const box = useAnimation<HTMLDivElement>(request, (element) => {
     for (const hop of hops.filter((each) => each.service === service.name && each.inside !== null)) {
-      const { arrive, leave } = pace(hop, hops);
+      const { arrive, leave } = timing(hop, hops);
       const ring = { boxShadow: "0 0 0 3px var(--sl-accent)" };
       element.animate([ring, ring], { delay: arrive, duration: leave - arrive });
     }
   });
-  const healths = { healthy: t("healthy"), unhealthy: t("unhealthy"), unknown: t("health unknown") };
-  const states: Record<string, string> = {
+  const healthLabels = { healthy: t("healthy"), unhealthy: t("unhealthy"), unknown: t("health unknown") };
+  const stateLabels: Record<string, string> = {
     created: t("created"),
     dead: t("dead"),
     exited: t("exited"),
@@ -146,8 +169,8 @@ function Box({ service, hops, request, chosen, choose }: Drawn & { service: Serv
         {order > 0 && <span class="sl-order">{order}</span>}
       </span>
       <span class="sl-soft">
-        {states[service.state] ?? service.state}
-        {service.state === "running" ? `, ${healths[service.health]}` : ""}
+        {stateLabels[service.state] ?? service.state}
+        {service.state === "running" ? `, ${healthLabels[service.health]}` : ""}
       </span>
       <Code>{service.image}</Code>
       {service.url && (
@@ -159,8 +182,8 @@ function Box({ service, hops, request, chosen, choose }: Drawn & { service: Serv
       <button
         type="button"
         class="sl-button"
-        aria-pressed={chosen === service.name}
-        onClick={() => choose(chosen === service.name ? "" : service.name)}
+        aria-pressed={selected === service.name}
+        onClick={() => onSelect(selected === service.name ? "" : service.name)}
       >
         {t("Log")} <span class="sl-hidden">{service.name}</span>
       </button>
@@ -168,26 +191,20 @@ function Box({ service, hops, request, chosen, choose }: Drawn & { service: Serv
   );
 }
 
-/** When each call began and how long it took, as its caller saw it and inside the service. */
-function Way({ hops, request, services }: { hops: Hop[]; request: string; services: Service[] }) {
-  const { t } = useWords();
-  const whole = duration(hops);
+/** When each call began, and how long its caller waited and its service worked. */
+function Trace({ hops, request, services }: { hops: Hop[]; request: string; services: Service[] }) {
+  const { t } = useTranslation();
+  const total = duration(hops);
   const slow = slowness(hops);
-  const colour = (name: string) =>
-    `var(--sl-stage-${
-      Math.max(
-        0,
-        services.findIndex((s) => s.name === name),
-      ) % 6
-    })`;
+  const indexOf = (name: string) => services.findIndex((service) => service.name === name);
   return (
     <section class="sl-request" aria-label={t("The traced request")}>
       <p>
-        {t("Request {id}", { id: request })} · {milliseconds(whole)}
+        {t("Request {id}", { id: request })} · {milliseconds(total)}
       </p>
       <ol>
         {hops.map((hop, index) => (
-          <li key={index} style={{ "--sl-stage": colour(hop.service) }}>
+          <li key={index} style={{ "--sl-stage": stageColor(Math.max(0, indexOf(hop.service))) }}>
             <b>
               {index + 1} {hop.service}
             </b>
@@ -201,8 +218,8 @@ function Way({ hops, request, services }: { hops: Hop[]; request: string; servic
             <span class="sl-track" aria-hidden="true">
               <span
                 style={{
-                  left: `${(100 * hop.start) / whole}%`,
-                  width: `max(3px, ${(100 * hop.seconds) / whole}%)`,
+                  left: `${(100 * hop.start) / total}%`,
+                  width: `max(3px, ${(100 * hop.seconds) / total}%)`,
                 }}
               >
                 {hop.inside !== null && (
@@ -214,9 +231,9 @@ function Way({ hops, request, services }: { hops: Hop[]; request: string; servic
         ))}
       </ol>
       <p class="sl-soft">
-        {t("Strong: the service itself worked on it. Faint: its caller waited.")}{" "}
+        {t("Solid: the service worked. Faint: its caller waited.")}{" "}
         {slow > 1.5 && (
-          <span class="sl-moving">
+          <span class="sl-animated">
             {t("The dots above move {n} times slower than the request did.", { n: Math.round(slow) })}
           </span>
         )}
@@ -225,8 +242,9 @@ function Way({ hops, request, services }: { hops: Hop[]; request: string; servic
   );
 }
 
-function Log({ service, fresh, close }: { service: string; fresh: string; close(): void }) {
-  const { t } = useWords();
+function Log(props: { service: string; request: string; onClose(): void }) {
+  const { service, request, onClose } = props;
+  const { t } = useTranslation();
   const channel = useChannel();
   const [lines, setLines] = useState<[number, string][]>();
   const [problem, setProblem] = useState<Error>();
@@ -241,16 +259,16 @@ function Log({ service, fresh, close }: { service: string; fresh: string; close(
     return () => {
       stale = true;
     };
-  }, [service, fresh]);
+  }, [service, request]);
   return (
     <section
       class="sl-app-log"
       aria-label={t("Log of {name}", { name: service })}
-      onKeyDown={(event) => event.key === "Escape" && close()}
+      onKeyDown={(event) => event.key === "Escape" && onClose()}
     >
       <div class="sl-app-log-head">
         <b class="sl-code">{t("Log of {name}", { name: service })}</b>
-        <button type="button" class="sl-button" onClick={close}>
+        <button type="button" class="sl-button" onClick={onClose}>
           {t("Close")}
         </button>
       </div>
@@ -259,7 +277,7 @@ function Log({ service, fresh, close }: { service: string; fresh: string; close(
       {lines && (
         <pre class="sl-code" role="group" tabIndex={0} aria-label={t("Log of {name}", { name: service })}>
           {lines.map(([, line], index) => (
-            <div key={index} class={fresh && line.includes(fresh) ? "sl-traced" : ""}>
+            <div key={index} class={request && line.includes(request) ? "sl-traced" : ""}>
               {line || " "}
             </div>
           ))}

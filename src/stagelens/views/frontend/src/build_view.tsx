@@ -1,66 +1,68 @@
-// A build while it runs and after it: see stagelens/views/build.py.
+// A build while it runs and after it; see stagelens/views/build.py.
 import { useEffect, useState } from "preact/hooks";
 import { Graph } from "./build/graph";
 import { Log } from "./build/log";
-import { type Outline, type Step, type Totals, useClock, useLog } from "./build/model";
+import { type Outline, type Step, type Totals, useLog } from "./build/model";
 import { Waterfall } from "./build/waterfall";
-import { Refused } from "./lib/channel";
+import { type ErrorInfo, RequestFailed } from "./lib/channel";
+import { useClock } from "./lib/clock";
+import { Problem } from "./lib/components";
 import { seconds, size } from "./lib/format";
-import { Problem } from "./lib/ui";
-import { useChannel, useTrait, useWords, widget } from "./lib/widget";
+import { useChannel, useTrait, useTranslation, widget } from "./lib/widget";
 import "./build_view.css";
 
-const PATIENCE = 3000;
+/** The milliseconds after which a cancel button without effect explains itself. */
+const CANCEL_HINT_DELAY = 3000;
 
 function BuildView() {
   const [phase] = useTrait<string>("phase");
   const [outline] = useTrait<Outline>("outline");
   const [steps] = useTrait<Step[]>("steps");
   const [totals] = useTrait<Totals>("totals");
-  const [problem] = useTrait<Record<string, string>>("problem");
-  const [chosen, setChosen] = useTrait<string>("chosen");
-  const [twin] = useTrait<string>("twin");
-  const runs = phase === "running" || phase === "cancelling";
-  const clock = useClock(totals.seconds ?? 0, runs);
-  const step = steps.find((each) => each.id === chosen) ?? telling(steps);
+  const [problem] = useTrait<ErrorInfo | Record<string, never>>("problem");
+  const [selected, select] = useTrait<string>("chosen");
+  const [fallback] = useTrait<string>("twin");
+  const active = phase === "running" || phase === "cancelling";
+  const clock = useClock(totals.seconds ?? 0, active);
+  const step = steps.find((each) => each.id === selected) ?? defaultStep(steps);
   const lines = useLog(step);
   const title =
     step && (outline.stages?.[step.stage ?? -1]?.steps[step.instruction ?? -1]?.text ?? step.name);
   return (
     <div class="sl-card sl-build">
-      {/* Here the widget lives: its twin, below for pages without a kernel, has nothing to add. */}
-      <style>{`.${twin} { display: none }`}</style>
+      {/* The static fallback, a separate output for pages without a kernel, would repeat the widget. */}
+      <style>{`.${fallback} { display: none }`}</style>
       <Head phase={phase} totals={totals} clock={clock} />
-      {problem.what && <Problem error={new Refused(problem as { what: string })} />}
+      {problem.what && <Problem error={new RequestFailed(problem as ErrorInfo)} />}
       <Graph outline={outline} steps={steps} />
       {steps.length > 0 && (
         <Waterfall
           outline={outline}
           steps={steps}
           clock={clock}
-          over={!runs}
-          chosen={step?.id}
-          choose={setChosen}
+          finished={!active}
+          selected={step?.id}
+          onSelect={select}
         />
       )}
-      {step && (step.lines > 0 || step.id === chosen) && <Log title={title ?? ""} lines={lines} />}
+      {step && (step.lines > 0 || step.id === selected) && <Log title={title ?? ""} lines={lines} />}
     </div>
   );
 }
 
-/** The step that a reader wants to see unasked: one that failed, else one that runs, else the last that spoke. */
-function telling(steps: Step[]): Step | undefined {
-  const spoke = steps.filter((step) => step.lines > 0);
+/** The step whose output is shown by default: the failed one, else a running one, else the last with output. */
+function defaultStep(steps: Step[]): Step | undefined {
+  const withOutput = steps.filter((step) => step.lines > 0);
   return (
     steps.find((step) => step.state === "failed") ??
-    [...spoke].reverse().find((step) => step.state === "running") ??
-    spoke[spoke.length - 1]
+    [...withOutput].reverse().find((step) => step.state === "running") ??
+    withOutput[withOutput.length - 1]
   );
 }
 
 function Head({ phase, totals, clock }: { phase: string; totals: Totals; clock: number }) {
-  const { t, tn } = useWords();
-  const words: Record<string, string> = {
+  const { t, tn } = useTranslation();
+  const phases: Record<string, string> = {
     waiting: t("No build yet"),
     running: t("Building"),
     cancelling: t("Stopping"),
@@ -84,7 +86,7 @@ function Head({ phase, totals, clock }: { phase: string; totals: Totals; clock: 
     <div class={`sl-head sl-phase-${phase}`}>
       <p class="sl-title" role="status" tabIndex={-1}>
         <span class="sl-lamp" aria-hidden="true" />
-        {words[phase]}
+        {phases[phase]}
       </p>
       <span class="sl-clock">{phase === "waiting" ? "" : seconds(clock)}</span>
       <span class="sl-soft sl-grow">{facts.filter(Boolean).join(" · ")}</span>
@@ -99,34 +101,36 @@ function Head({ phase, totals, clock }: { phase: string; totals: Totals; clock: 
 }
 
 function Cancel({ phase }: { phase: string }) {
-  const { t } = useWords();
+  const { t } = useTranslation();
   const channel = useChannel();
-  const [asked, setAsked] = useState(false);
-  const [late, setLate] = useState(false);
+  const [requested, setRequested] = useState(false);
+  const [unheard, setUnheard] = useState(false);
   useEffect(() => {
-    if (!asked || phase !== "running") return;
-    const timer = setTimeout(() => setLate(true), PATIENCE);
+    if (!requested || phase !== "running") return;
+    const timer = setTimeout(() => setUnheard(true), CANCEL_HINT_DELAY);
     return () => clearTimeout(timer);
-  }, [asked, phase]);
+  }, [requested, phase]);
   const cancel = (button: HTMLElement) => {
-    // The button is off from now on, and goes: the keyboard stays in this view.
+    // The button is disabled now and disappears later: keep the keyboard focus in this widget.
     button.closest(".sl-head")?.querySelector<HTMLElement>(".sl-title")?.focus();
-    setAsked(true);
-    channel.request("cancel").catch(() => setLate(true));
+    setRequested(true);
+    channel.request("cancel").catch(() => setUnheard(true));
   };
   return (
     <>
       <button
         type="button"
         class="sl-button sl-cancel"
-        disabled={asked}
+        disabled={requested}
         onClick={(event) => cancel(event.currentTarget)}
       >
-        {asked ? t("Stopping…") : t("Cancel")}
+        {requested ? t("Stopping…") : t("Cancel")}
       </button>
-      {late && phase === "running" && (
+      {unheard && phase === "running" && (
         <span class="sl-changed" role="alert">
-          {t("The kernel does not hear this button while its cell runs: use the notebook's stop button (■).")}
+          {t(
+            "The kernel cannot react to this button while its cell runs: use the notebook's stop button (■).",
+          )}
         </span>
       )}
     </>

@@ -1,41 +1,43 @@
-// A Dockerfile to write in: see stagelens/views/sheet.py. The text is a plain text area, so that keyboard,
-// input methods and screen readers work as everywhere; the colours lie behind it.
+// A Dockerfile editor; see stagelens/views/sheet.py. The text is in a plain text area, so that keyboard, input methods
+// and screen readers work as usual. The highlighted text is a layer behind it.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { useClock } from "./build/model";
-import { colour } from "./editor/colours";
+import { highlight } from "./editor/highlighter";
+import { useClock } from "./lib/clock";
+import { Problem } from "./lib/components";
 import { seconds } from "./lib/format";
-import { Problem } from "./lib/ui";
-import { useChannel, useTrait, useWords, widget } from "./lib/widget";
+import { useChannel, useTrait, useTranslation, widget } from "./lib/widget";
 import "./dockerfile_editor.css";
 
 /** line, level, message, rule */
 type Finding = [number, "error" | "warning" | "info", string, string];
 
-/** What is under way: a text, how many parts of it are done, of how many; or nothing. */
-type Doing = [string, number, number] | [];
+/** What is running: a text, how many of its parts are done, and how many there are; empty if nothing runs. */
+type Progress = [string, number, number] | [];
 
-const PAUSE = 250;
-const LINE = 20;
-const PATIENCE = 1500;
-/** What the text is written for; Ctrl+Enter does it, too. */
-const MAIN = ["build", "check"];
-/** What takes the text along: a trait's change may arrive later. */
-const WRITES = ["save", ...MAIN];
+/** The milliseconds without typing after which the text goes to the kernel. */
+const DEBOUNCE = 250;
+const LINE_HEIGHT = 20;
+/** The milliseconds after which a request counts as slow. */
+const SLOW_AFTER = 1500;
+/** The actions of Ctrl+Enter. */
+const PRIMARY_ACTIONS = ["build", "check"];
+/** Actions that send the text with the request, because a trait's change may arrive later. */
+const SAVING_ACTIONS = ["save", ...PRIMARY_ACTIONS];
 
 function DockerfileEditor() {
-  const { t, tn } = useWords();
+  const { t, tn } = useTranslation();
   const channel = useChannel();
   const [path] = useTrait<string>("path");
   const [source, setSource] = useTrait<string>("source");
   const [problems] = useTrait<Finding[]>("problems");
-  const [kept] = useTrait<string>("kept");
-  const [there] = useTrait<boolean>("there");
+  const [savedText] = useTrait<string>("kept");
+  const [exists] = useTrait<boolean>("there");
   const [actions] = useTrait<string[]>("actions");
-  const [off] = useTrait<string[]>("off");
+  const [disabled] = useTrait<string[]>("off");
   const [typed, setTyped] = useState(source);
-  const [refused, setRefused] = useState<Error>();
-  const [asked, setAsked] = useState(0);
-  const late = useLate(asked > 0);
+  const [error, setError] = useState<Error>();
+  const [pending, setPending] = useState(0);
+  const slow = useSlow(pending > 0);
   const area = useRef<HTMLTextAreaElement>(null);
   const timer = useRef(0);
   useEffect(() => setTyped(source), [source]);
@@ -43,20 +45,20 @@ function DockerfileEditor() {
   const edit = (text: string) => {
     setTyped(text);
     clearTimeout(timer.current);
-    timer.current = window.setTimeout(() => setSource(text), PAUSE);
+    timer.current = window.setTimeout(() => setSource(text), DEBOUNCE);
   };
-  const ask = (name: string) => {
-    if (!actions.includes(name) || off.includes(name)) return;
+  const run = (name: string) => {
+    if (!actions.includes(name) || disabled.includes(name)) return;
     clearTimeout(timer.current);
     setSource(typed);
-    setRefused(undefined);
-    setAsked((count) => count + 1);
+    setError(undefined);
+    setPending((count) => count + 1);
     channel
-      .request(name, WRITES.includes(name) ? { source: typed } : {})
-      .catch(setRefused)
-      .finally(() => setAsked((count) => count - 1));
+      .request(name, SAVING_ACTIONS.includes(name) ? { source: typed } : {})
+      .catch(setError)
+      .finally(() => setPending((count) => count - 1));
   };
-  const go = (line: number) => {
+  const goToLine = (line: number) => {
     const box = area.current;
     if (!box) return;
     const start =
@@ -67,10 +69,10 @@ function DockerfileEditor() {
     box.focus();
     box.setSelectionRange(start, start + (typed.split("\n")[line - 1]?.length ?? 0));
   };
-  const key = (event: KeyboardEvent) => {
+  const onKeyDown = (event: KeyboardEvent) => {
     if (!event.ctrlKey && !event.metaKey) return;
-    if (event.key === "Enter") MAIN.forEach(ask);
-    else if (event.key === "s") ask("save");
+    if (event.key === "Enter") PRIMARY_ACTIONS.forEach(run);
+    else if (event.key === "s") run("save");
     else return;
     event.preventDefault();
   };
@@ -79,14 +81,14 @@ function DockerfileEditor() {
       <div class="sl-head">
         <p class="sl-title sl-code sl-path">{path}</p>
         <span class="sl-soft sl-grow" role="status">
-          {there && typed === kept ? t("saved") : t("not saved yet")}
+          {exists && typed === savedText ? t("saved") : t("not saved yet")}
         </span>
-        <Buttons actions={actions} off={off} ask={ask} />
+        <Buttons actions={actions} disabled={disabled} onAction={run} />
       </div>
-      {refused && <Problem error={refused} />}
-      <News late={late} />
-      <div class="sl-sheet">
-        <Paper text={typed} problems={problems} />
+      {error && <Problem error={error} />}
+      <Status slow={slow} />
+      <div class="sl-source">
+        <HighlightLayer text={typed} problems={problems} />
         <textarea
           ref={area}
           class="sl-code"
@@ -95,9 +97,9 @@ function DockerfileEditor() {
           autocapitalize="off"
           wrap="off"
           value={typed}
-          style={{ height: `${Math.max(4, typed.split("\n").length) * LINE + 16}px` }}
+          style={{ height: `${Math.max(4, typed.split("\n").length) * LINE_HEIGHT + 16}px` }}
           onInput={(event) => edit(event.currentTarget.value)}
-          onKeyDown={key}
+          onKeyDown={onKeyDown}
         />
       </div>
       <div class="sl-problems" role="region" aria-label={t("Problems")}>
@@ -105,7 +107,7 @@ function DockerfileEditor() {
         <ul>
           {problems.map(([line, level, message, rule], index) => (
             <li key={index}>
-              <button type="button" class={`sl-level-${level}`} onClick={() => go(line)}>
+              <button type="button" class={`sl-level-${level}`} onClick={() => goToLine(line)}>
                 <b>{t("line {line}", { line })}</b> {rule && <span class="sl-badge">{rule}</span>} {message}
               </button>
             </li>
@@ -116,8 +118,16 @@ function DockerfileEditor() {
   );
 }
 
-function Buttons({ actions, off, ask }: { actions: string[]; off: string[]; ask(name: string): void }) {
-  const { t } = useWords();
+function Buttons({
+  actions,
+  disabled,
+  onAction,
+}: {
+  actions: string[];
+  disabled: string[];
+  onAction(name: string): void;
+}) {
+  const { t } = useTranslation();
   const labels: Record<string, string> = {
     save: t("Save"),
     build: t("Build"),
@@ -126,17 +136,17 @@ function Buttons({ actions, off, ask }: { actions: string[]; off: string[]; ask(
     hint: t("Hint"),
     reset: t("Start over"),
   };
-  // One that is off is still reached by Tab: who pressed it by the keyboard stays where they are.
+  // aria-disabled instead of disabled: a button keeps the keyboard focus.
   return (
     <div class="sl-buttons">
       {actions.map((name) => (
         <button
           key={name}
           type="button"
-          class={`sl-button ${MAIN.includes(name) ? "sl-main" : ""}`}
-          title={MAIN.includes(name) ? t("Ctrl+Enter") : undefined}
-          aria-disabled={off.includes(name)}
-          onClick={() => ask(name)}
+          class={`sl-button ${PRIMARY_ACTIONS.includes(name) ? "sl-primary" : ""}`}
+          title={PRIMARY_ACTIONS.includes(name) ? t("Ctrl+Enter") : undefined}
+          aria-disabled={disabled.includes(name)}
+          onClick={() => onAction(name)}
         >
           {labels[name]}
         </button>
@@ -145,29 +155,29 @@ function Buttons({ actions, off, ask }: { actions: string[]; off: string[]; ask(
   );
 }
 
-/** What is under way, and what the last button had to say. */
-function News({ late }: { late: boolean }) {
-  const { t } = useWords();
-  const [doing] = useTrait<Doing>("doing");
-  const [said] = useTrait<string>("said");
-  const [text = "", done = 0, all = 0] = doing;
-  const told = text || said;
+/** What is running, or the result of the last action. */
+function Status({ slow }: { slow: boolean }) {
+  const { t } = useTranslation();
+  const [progress] = useTrait<Progress>("doing");
+  const [message] = useTrait<string>("said");
+  const [text = "", done = 0, all = 0] = progress;
+  const shown = text || message;
   return (
     <>
-      {all > 0 && <Share label={text} done={done} all={all} />}
-      <div class={told || late ? "sl-news" : ""} role="status">
-        {told}
-        {late && <div class="sl-soft">{t("Waiting for the kernel…")}</div>}
+      {all > 0 && <TaskProgress label={text} done={done} all={all} />}
+      <div class={shown || slow ? "sl-status" : ""} role="status">
+        {shown}
+        {slow && <div class="sl-soft">{t("Waiting for the kernel…")}</div>}
       </div>
     </>
   );
 }
 
-/** How much is done, and for how long already: a part may take minutes. */
-function Share({ label, done, all }: { label: string; done: number; all: number }) {
+/** How much is done, and the time so far, because a part may take minutes. */
+function TaskProgress({ label, done, all }: { label: string; done: number; all: number }) {
   const clock = useClock(0, true);
   return (
-    <div class="sl-share">
+    <div class="sl-task">
       <progress aria-label={label} value={done} max={all} />
       <span class="sl-soft" aria-hidden="true">
         {seconds(Math.floor(clock)).replace(".0", "")}
@@ -176,26 +186,26 @@ function Share({ label, done, all }: { label: string; done: number; all: number 
   );
 }
 
-/** Whether it has taken so long that a reader wonders. */
-function useLate(waiting: boolean): boolean {
-  const [late, setLate] = useState(false);
+/** Whether the request takes longer than usual. */
+function useSlow(waiting: boolean): boolean {
+  const [slow, setSlow] = useState(false);
   useEffect(() => {
-    setLate(false);
+    setSlow(false);
     if (!waiting) return;
-    const timer = setTimeout(() => setLate(true), PATIENCE);
+    const timer = setTimeout(() => setSlow(true), SLOW_AFTER);
     return () => clearTimeout(timer);
   }, [waiting]);
-  return late;
+  return slow;
 }
 
-/** The lines in colours, with their numbers and marks; what is written on lies over it. */
-function Paper({ text, problems }: { text: string; problems: Finding[] }) {
-  const marked = new Map([...problems].reverse().map(([line, level]) => [line, level]));
+/** The highlighted lines with their numbers and problem markers, behind the text area. */
+function HighlightLayer({ text, problems }: { text: string; problems: Finding[] }) {
+  const levels = new Map([...problems].reverse().map(([line, level]) => [line, level]));
   return (
-    <div class="sl-paper sl-code" aria-hidden="true">
-      {colour(text).map((tokens, index) => (
-        <div key={index} class={marked.has(index + 1) ? `sl-at-${marked.get(index + 1)}` : ""}>
-          <span class="sl-no">{index + 1}</span>
+    <div class="sl-highlight sl-code" aria-hidden="true">
+      {highlight(text).map((tokens, index) => (
+        <div key={index} class={levels.has(index + 1) ? `sl-at-${levels.get(index + 1)}` : ""}>
+          <span class="sl-line-number">{index + 1}</span>
           {tokens.map(([part, kind], n) =>
             kind ? (
               <span key={n} class={`sl-is-${kind}`}>

@@ -1,9 +1,8 @@
-// An image's layers and their files: see stagelens/views/layers.py.
-
+// The layers of an image and their files; see stagelens/views/layers.py.
+import { Facts, Instruction } from "./lib/components";
 import { size } from "./lib/format";
 import { FileTree } from "./lib/tree/file_tree";
-import { Facts, Instruction } from "./lib/ui";
-import { useTrait, useWords, widget } from "./lib/widget";
+import { useTrait, useTranslation, widget } from "./lib/widget";
 import "./layer_explorer.css";
 
 interface Layer {
@@ -23,16 +22,16 @@ interface Summary {
   paths: number;
 }
 
-/** path, times, bytes */
+/** path, how many layers store it, bytes */
 type Wasted = [string, number, number];
 
 function LayerExplorer() {
-  const { t, tn } = useWords();
+  const { t, tn } = useTranslation();
   const [name] = useTrait<string>("name");
   const [layers] = useTrait<Layer[]>("layers");
   const [summary] = useTrait<Summary>("summary");
   const [wasted] = useTrait<Wasted[]>("wasted");
-  const [at, choose] = useTrait<number>("layer");
+  const [selected, select] = useTrait<number>("layer");
   if (!layers.length) return <p>{t("This image has no layers.")}</p>;
   const shared = layers.filter((layer) => layer.shared.length).reduce((sum, layer) => sum + layer.size, 0);
   const facts: [string, string, string][] = [
@@ -53,8 +52,8 @@ function LayerExplorer() {
         <Facts facts={facts} />
       </div>
       <div class="sl-columns">
-        <Stack layers={layers} at={at} choose={choose} />
-        <Files layer={layers[Math.min(at, layers.length - 1)]} />
+        <Stack layers={layers} selected={selected} onSelect={select} />
+        <Files layer={layers[Math.min(selected, layers.length - 1)]} />
       </div>
       {wasted.length > 0 && (
         <details class="sl-wasted">
@@ -80,29 +79,37 @@ function LayerExplorer() {
   );
 }
 
-/** The layers, the top one first, as they lie on one another. */
-function Stack({ layers, at, choose }: { layers: Layer[]; at: number; choose(index: number): void }) {
-  const { t, tn } = useWords();
+/** The layers, the top one first. */
+function Stack({
+  layers,
+  selected,
+  onSelect,
+}: {
+  layers: Layer[];
+  selected: number;
+  onSelect(index: number): void;
+}) {
+  const { t, tn } = useTranslation();
   const largest = Math.max(1, ...layers.map((layer) => layer.size));
-  const key = (event: KeyboardEvent) => {
+  const onKeyDown = (event: KeyboardEvent) => {
     const step = { ArrowUp: 1, ArrowDown: -1 }[event.key];
-    if (!step || !layers[at + step]) return;
+    if (!step || !layers[selected + step]) return;
     event.preventDefault();
-    choose(at + step);
+    onSelect(selected + step);
     const row = event.currentTarget as HTMLElement;
-    (row.querySelectorAll("[role=radio]")[layers.length - 1 - at - step] as HTMLElement).focus();
+    (row.querySelectorAll("[role=radio]")[layers.length - 1 - selected - step] as HTMLElement).focus();
   };
   return (
-    <div class="sl-stack" role="radiogroup" aria-label={t("Layers, the top one first")} onKeyDown={key}>
+    <div class="sl-stack" role="radiogroup" aria-label={t("Layers, top first")} onKeyDown={onKeyDown}>
       {[...layers].reverse().map((layer) => (
         <button
           key={layer.index}
           type="button"
           role="radio"
-          aria-checked={layer.index === at}
-          tabIndex={layer.index === at ? 0 : -1}
+          aria-checked={layer.index === selected}
+          tabIndex={layer.index === selected ? 0 : -1}
           class={layer.shared.length ? "sl-layer sl-shared" : "sl-layer"}
-          onClick={() => choose(layer.index)}
+          onClick={() => onSelect(layer.index)}
         >
           <span class="sl-layer-head">
             <b>{layer.index}</b>
@@ -112,7 +119,7 @@ function Stack({ layers, at, choose }: { layers: Layer[]; at: number; choose(ind
               <span class="sl-removed">{tn("removes {n} path", "removes {n} paths", layer.whiteouts)}</span>
             )}
           </span>
-          {layer.text ? <Instruction text={layer.text} /> : <span class="sl-soft">{t("not said")}</span>}
+          {layer.text ? <Instruction text={layer.text} /> : <span class="sl-soft">{t("not recorded")}</span>}
           <span class="sl-gauge" aria-hidden="true">
             <span style={{ width: `${(100 * layer.size) / largest}%` }} />
           </span>
@@ -126,7 +133,7 @@ function Stack({ layers, at, choose }: { layers: Layer[]; at: number; choose(ind
 }
 
 function Files({ layer }: { layer: Layer }) {
-  const { t } = useWords();
+  const { t } = useTranslation();
   const [mode, setMode] = useTrait<string>("mode");
   return (
     <FileTree
@@ -134,7 +141,7 @@ function Files({ layer }: { layer: Layer }) {
       shown={mode}
       options={[
         ["layer", t("This layer")],
-        ["upto", t("All up to it")],
+        ["upto", t("Up to this layer")],
       ]}
       onShow={setMode}
       height={360}

@@ -1,7 +1,7 @@
-// Marks before a build, and what came of them: see stagelens/views/predict.py.
+// Predictions of which steps come from the cache, and their results; see stagelens/views/predict.py.
+import { Instruction, stageColor } from "./lib/components";
 import { seconds } from "./lib/format";
-import { Instruction } from "./lib/ui";
-import { useTrait, useWords, widget } from "./lib/widget";
+import { useTrait, useTranslation, widget } from "./lib/widget";
 import "./predict_cache.css";
 
 interface Question {
@@ -20,98 +20,98 @@ interface Result extends Question {
 }
 
 function PredictCache() {
-  const { t } = useWords();
+  const { t } = useTranslation();
   const [questions] = useTrait<Question[]>("questions");
-  const [choices, choose] = useTrait<boolean[]>("choices");
+  const [choices, setChoices] = useTrait<boolean[]>("choices");
   const [result] = useTrait<Result[]>("result");
   const [score] = useTrait<number>("score");
-  const asking = score < 0;
+  const open = score < 0;
   const perfect = score === result.length;
   return (
     <div class="sl-card sl-predict">
       <div class="sl-head">
         <p class="sl-title" role="status">
-          {asking
+          {open
             ? t("Which steps will come from the cache?")
             : t("{right} of {all} right", { right: score, all: result.length })}
         </p>
-        {!asking && (
+        {!open && (
           <span class={`sl-score ${perfect ? "sl-added" : "sl-changed"}`} aria-hidden="true">
             {result.map((row) => (row.right ? "●" : "○")).join("")}
           </span>
         )}
       </div>
       <ol class="sl-marks">
-        {asking
+        {open
           ? questions.map((question, index) => (
-              <Ask
+              <QuestionRow
                 key={index}
                 question={question}
                 cached={choices[index]}
-                choose={(cached) => choose(choices.map((old, n) => (n === index ? cached : old)))}
+                onSelect={(cached) => setChoices(choices.map((old, n) => (n === index ? cached : old)))}
               />
             ))
-          : result.map((row, index) => <Answer key={index} row={row} />)}
+          : result.map((row, index) => <ResultRow key={index} row={row} />)}
       </ol>
     </div>
   );
 }
 
-function Where({ row }: { row: Question }) {
-  const { t } = useWords();
+function Step({ row }: { row: Question }) {
+  const { t } = useTranslation();
   return (
     <>
       <Instruction text={row.title} />
-      <span class="sl-soft sl-where">
+      <span class="sl-soft sl-location">
         <span class="sl-lane-label">{row.label}</span> {t("line {line}", { line: row.line })}
       </span>
     </>
   );
 }
 
-function Ask(given: { question: Question; cached: boolean; choose(cached: boolean): void }) {
-  const { t } = useWords();
-  const { question, cached, choose } = given;
-  const key = (event: KeyboardEvent) => {
+function QuestionRow(props: { question: Question; cached: boolean; onSelect(cached: boolean): void }) {
+  const { t } = useTranslation();
+  const { question, cached, onSelect } = props;
+  const onKeyDown = (event: KeyboardEvent) => {
     if (!["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"].includes(event.key)) return;
     event.preventDefault();
-    choose(!cached);
+    onSelect(!cached);
     const group = event.currentTarget as HTMLElement;
     group.querySelectorAll<HTMLElement>("[role=radio]")[cached ? 1 : 0].focus();
   };
-  const option = (value: boolean, word: string) => (
+  const option = (value: boolean, label: string) => (
     <button
       type="button"
       role="radio"
       aria-checked={cached === value}
       tabIndex={cached === value ? 0 : -1}
-      class={value ? "sl-says-cached" : "sl-says-runs"}
-      onClick={() => choose(value)}
+      class={value ? "sl-option-cached" : "sl-option-runs"}
+      onClick={() => onSelect(value)}
     >
-      {word}
+      {label}
     </button>
   );
   return (
-    <li class="sl-mark" style={{ "--sl-stage": `var(--sl-stage-${question.stage % 6})` }}>
-      <span class="sl-pair" role="radiogroup" aria-label={question.title} onKeyDown={key}>
+    <li class="sl-mark" style={{ "--sl-stage": stageColor(question.stage) }}>
+      <span class="sl-options" role="radiogroup" aria-label={question.title} onKeyDown={onKeyDown}>
         {option(true, "CACHED")}
         {option(false, t("runs"))}
       </span>
-      <span class="sl-what">
-        <Where row={question} />
+      <span class="sl-details">
+        <Step row={question} />
       </span>
     </li>
   );
 }
 
-function Answer({ row }: { row: Result }) {
-  const { t } = useWords();
+function ResultRow({ row }: { row: Result }) {
+  const { t } = useTranslation();
   const outcomes = { cached: "CACHED", ran: t("ran"), "not reached": t("not reached") };
-  const said = row.said === null ? t("no mark") : row.said ? "CACHED" : t("runs");
+  const prediction = row.said === null ? t("no mark") : row.said ? "CACHED" : t("runs");
   return (
     <li
       class={`sl-mark ${row.right ? "sl-right" : "sl-wrong"}`}
-      style={{ "--sl-stage": `var(--sl-stage-${row.stage % 6})` }}
+      style={{ "--sl-stage": stageColor(row.stage) }}
     >
       <span class="sl-verdict">
         <b class={row.right ? "sl-added" : "sl-removed"}>
@@ -123,10 +123,10 @@ function Answer({ row }: { row: Result }) {
         </span>
         {row.outcome === "ran" && row.seconds !== null && <span class="sl-soft">{seconds(row.seconds)}</span>}
       </span>
-      <span class="sl-what">
-        <Where row={row} />
-        <span class="sl-why">{row.why}</span>
-        {!row.right && <span class="sl-soft">{t("you said: {mark}", { mark: said })}</span>}
+      <span class="sl-details">
+        <Step row={row} />
+        <span class="sl-reason">{row.why}</span>
+        {!row.right && <span class="sl-soft">{t("you said: {mark}", { mark: prediction })}</span>}
       </span>
     </li>
   );

@@ -1,7 +1,7 @@
-// Stages and images side by side: see stagelens/views/sizes.py.
+// The sizes of stages and images side by side, by purpose; see stagelens/views/sizes.py.
 import { hierarchy, treemap, treemapSquarify } from "d3-hierarchy";
 import { size } from "./lib/format";
-import { useTrait, useWords, widget } from "./lib/widget";
+import { useTrait, useTranslation, widget } from "./lib/widget";
 import "./size_compare.css";
 
 type Category = "base" | "dependencies" | "tools" | "app";
@@ -23,8 +23,8 @@ const CATEGORIES: Category[] = ["base", "dependencies", "tools", "app"];
 const WIDTH = 1000;
 const HEIGHT = 300;
 
-function useCategories(): Record<Category, string> {
-  const { t } = useWords();
+function useCategoryLabels(): Record<Category, string> {
+  const { t } = useTranslation();
   return {
     base: t("base image"),
     dependencies: t("dependencies"),
@@ -34,39 +34,47 @@ function useCategories(): Record<Category, string> {
 }
 
 function SizeCompare() {
-  const { t } = useWords();
+  const { t } = useTranslation();
   const [subjects] = useTrait<Subject[]>("subjects");
-  const [chosen, choose] = useTrait<number>("chosen");
-  if (!subjects.length) return <p>{t("There is nothing to compare.")}</p>;
-  const at = Math.min(chosen, subjects.length - 1);
+  const [selected, select] = useTrait<number>("chosen");
+  if (!subjects.length) return <p>{t("Nothing to compare.")}</p>;
+  const index = Math.min(selected, subjects.length - 1);
   return (
     <div class="sl-card sl-sizes">
       <div class="sl-head">
-        <p class="sl-title">{t("Size, and what for")}</p>
+        <p class="sl-title">{t("Size by purpose")}</p>
         <Legend />
       </div>
-      <Bars subjects={subjects} at={at} choose={choose} />
-      <TreeMap subject={subjects[at]} />
+      <Bars subjects={subjects} selected={index} onSelect={select} />
+      <TreeMap subject={subjects[index]} />
     </div>
   );
 }
 
 function Legend() {
-  const words = useCategories();
+  const labels = useCategoryLabels();
   return (
     <ul class="sl-legend">
       {CATEGORIES.map((category) => (
         <li key={category}>
-          <span class={`sl-swatch sl-for-${category}`} aria-hidden="true" /> {words[category]}
+          <span class={`sl-swatch sl-for-${category}`} aria-hidden="true" /> {labels[category]}
         </li>
       ))}
     </ul>
   );
 }
 
-function Bars({ subjects, at, choose }: { subjects: Subject[]; at: number; choose(index: number): void }) {
-  const { t } = useWords();
-  const words = useCategories();
+function Bars({
+  subjects,
+  selected,
+  onSelect,
+}: {
+  subjects: Subject[];
+  selected: number;
+  onSelect(index: number): void;
+}) {
+  const { t } = useTranslation();
+  const labels = useCategoryLabels();
   const largest = Math.max(1, ...subjects.map((subject) => subject.size));
   const factor = (subject: Subject) => {
     const times = subject.size ? largest / subject.size : 0;
@@ -77,7 +85,7 @@ function Bars({ subjects, at, choose }: { subjects: Subject[]; at: number; choos
   return (
     <div class="sl-bars" role="group" aria-label={t("Stages and images")}>
       {subjects.map((subject, index) => (
-        <button key={index} type="button" aria-pressed={index === at} onClick={() => choose(index)}>
+        <button key={index} type="button" aria-pressed={index === selected} onClick={() => onSelect(index)}>
           <span class="sl-bar-name">
             <b>{subject.name}</b> {subject.final && <span class="sl-badge">{t("final image")}</span>}
           </span>
@@ -93,7 +101,7 @@ function Bars({ subjects, at, choose }: { subjects: Subject[]; at: number; choos
             <span class="sl-factor">{factor(subject)}</span>
           </span>
           <span class="sl-hidden">
-            {CATEGORIES.map((category) => `${words[category]} ${size(subject.sizes[category])}`).join(", ")}
+            {CATEGORIES.map((category) => `${labels[category]} ${size(subject.sizes[category])}`).join(", ")}
           </span>
         </button>
       ))}
@@ -106,10 +114,10 @@ interface Node {
   children?: Node[];
 }
 
-/** The folders of one subject as areas, those of a category side by side. */
+/** The folders of a subject as areas, grouped by category. */
 function TreeMap({ subject }: { subject: Subject }) {
-  const { t } = useWords();
-  const words = useCategories();
+  const { t } = useTranslation();
+  const labels = useCategoryLabels();
   const root: Node = {
     children: CATEGORIES.map((category) => ({
       children: subject.groups.filter((group) => group[0] === category).map((group) => ({ group })),
@@ -131,12 +139,12 @@ function TreeMap({ subject }: { subject: Subject }) {
       <div class="sl-areas" aria-hidden="true" style={{ height: `${HEIGHT}px` }}>
         {areas.map(({ x0, x1, y0, y1, data: { group } }, index) => {
           if (!group || x1 - x0 < 3 || y1 - y0 < 3) return null;
-          const wide = x1 - x0 > 70 && y1 - y0 > 32;
+          const hasRoom = x1 - x0 > 70 && y1 - y0 > 32;
           return (
             <div
               key={index}
               class={`sl-area sl-for-${group[0]}`}
-              title={`${folder(group)} · ${size(group[2])} · ${words[group[0]]}`}
+              title={`${folder(group)} · ${size(group[2])} · ${labels[group[0]]}`}
               style={{
                 left: `${(100 * x0) / WIDTH}%`,
                 top: `${y0}px`,
@@ -144,7 +152,7 @@ function TreeMap({ subject }: { subject: Subject }) {
                 height: `${y1 - y0}px`,
               }}
             >
-              {wide && (
+              {hasRoom && (
                 <>
                   <b class="sl-code">{folder(group)}</b>
                   <span>{size(group[2])}</span>
@@ -160,7 +168,7 @@ function TreeMap({ subject }: { subject: Subject }) {
           <thead>
             <tr>
               <th scope="col">{t("folder")}</th>
-              <th scope="col">{t("what for")}</th>
+              <th scope="col">{t("purpose")}</th>
               <th scope="col">{t("size")}</th>
               <th scope="col">{t("share")}</th>
             </tr>
@@ -171,7 +179,7 @@ function TreeMap({ subject }: { subject: Subject }) {
                 <td>
                   <code class="sl-code sl-path">{folder(group)}</code>
                 </td>
-                <td>{words[group[0]]}</td>
+                <td>{labels[group[0]]}</td>
                 <td class="sl-number">{size(group[2])}</td>
                 <td class="sl-number">{percent(group[2])}</td>
               </tr>

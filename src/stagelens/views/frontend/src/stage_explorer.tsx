@@ -1,6 +1,6 @@
-// The files of every stage after every instruction: see stagelens/views/explorer.py.
+// The files of every stage after every instruction; see stagelens/views/explorer.py.
 import { useRef } from "preact/hooks";
-import { useTrait, useWords, widget } from "./lib/widget";
+import { useTrait, useTranslation, widget } from "./lib/widget";
 import { Details } from "./stages/details";
 import { Files } from "./stages/files";
 import type { Build, Point } from "./stages/model";
@@ -8,7 +8,7 @@ import { Stages, Steps } from "./stages/steps";
 import "./stage_explorer.css";
 
 function StageExplorer() {
-  const { t } = useWords();
+  const { t } = useTranslation();
   const [builds] = useTrait<Build[]>("builds");
   const [point, setPoint] = useTrait<Point>("point");
   const [against, setAgainst] = useTrait<Point>("against");
@@ -16,8 +16,8 @@ function StageExplorer() {
   const card = useRef<HTMLDivElement>(null);
   const stage = builds[point[0]]?.stages[point[1]];
   if (!stage) return <p>{t("There are no stages to show.")}</p>;
-  const go = (to: Point, file: string) => {
-    setPoint(to);
+  const goTo = (target: Point, file: string) => {
+    setPoint(target);
     setPath(file);
   };
   const close = () => {
@@ -26,19 +26,19 @@ function StageExplorer() {
   };
   return (
     <div ref={card} class="sl-card sl-explorer">
-      <Stages builds={builds} point={point} choose={setPoint} />
+      <Stages builds={builds} point={point} onSelect={setPoint} />
       <div class="sl-columns">
-        <Steps stage={stage} point={point} choose={setPoint} />
+        <Steps stage={stage} point={point} onSelect={setPoint} />
         <Files
           builds={builds}
           point={point}
           against={against}
           path={path}
-          compare={setAgainst}
-          choose={setPath}
+          onCompare={setAgainst}
+          onSelect={setPath}
         />
       </div>
-      {path && <Details point={point} against={against} path={path} go={go} close={close} />}
+      {path && <Details point={point} against={against} path={path} onGo={goTo} onClose={close} />}
     </div>
   );
 }

@@ -1,42 +1,45 @@
-// What a step printed: followed while it grows, searched, its colours kept. Only the lines in view are in the page.
+// The output of a step, with its colors: it is followed while it grows, and can be searched. Only the visible lines
+// are in the page.
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { useTrait, useWords } from "../lib/widget";
+import { useTrait, useTranslation } from "../lib/widget";
 import type { Line } from "./model";
 
-const ROW = 18;
+const LINE_HEIGHT = 18;
 const HEIGHT = 252;
 
 export function Log({ title, lines }: { title: string; lines: Line[] }) {
-  const { t, tn } = useWords();
-  const box = useRef<HTMLDivElement>(null);
+  const { t, tn } = useTranslation();
+  const scroller = useRef<HTMLDivElement>(null);
   const [follow, setFollow] = useState(true);
   const [top, setTop] = useState(0);
   const [needle, setNeedle] = useTrait<string>("search");
-  const [at, setAt] = useState(-1);
-  const wanted = needle.toLowerCase();
-  const found = wanted ? lines.flatMap((line, n) => (line[1].toLowerCase().includes(wanted) ? [n] : [])) : [];
-  const first = Math.max(0, Math.floor(top / ROW) - 10);
-  const last = Math.min(lines.length, first + Math.ceil(HEIGHT / ROW) + 20);
-  const widest = lines.reduce((most, line) => Math.max(most, line[1].length), 0);
+  const [current, setCurrent] = useState(-1);
+  const lowered = needle.toLowerCase();
+  const matches = lowered
+    ? lines.flatMap((line, n) => (line[1].toLowerCase().includes(lowered) ? [n] : []))
+    : [];
+  const first = Math.max(0, Math.floor(top / LINE_HEIGHT) - 10);
+  const last = Math.min(lines.length, first + Math.ceil(HEIGHT / LINE_HEIGHT) + 20);
+  const columns = lines.reduce((most, line) => Math.max(most, line[1].length), 0);
 
   useLayoutEffect(() => {
-    if (follow && box.current) box.current.scrollTop = lines.length * ROW;
+    if (follow && scroller.current) scroller.current.scrollTop = lines.length * LINE_HEIGHT;
   }, [lines.length, follow, title]);
-  useEffect(() => setAt(-1), [needle, title]);
+  useEffect(() => setCurrent(-1), [needle, title]);
 
-  const next = (step: number) => {
-    if (!found.length) return;
-    const here = (at + step + found.length) % found.length;
-    setAt(here);
+  const goToMatch = (step: number) => {
+    if (!matches.length) return;
+    const target = (current + step + matches.length) % matches.length;
+    setCurrent(target);
     setFollow(false);
-    if (box.current) box.current.scrollTop = found[here] * ROW - HEIGHT / 2;
+    if (scroller.current) scroller.current.scrollTop = matches[target] * LINE_HEIGHT - HEIGHT / 2;
   };
   const count = !needle
     ? ""
-    : at < 0
-      ? tn("{n} match", "{n} matches", found.length)
-      : `${at + 1}/${found.length}`;
+    : current < 0
+      ? tn("{n} match", "{n} matches", matches.length)
+      : `${current + 1}/${matches.length}`;
   return (
     <section class="sl-log" aria-label={t("Output of the step")}>
       <div class="sl-log-head">
@@ -48,7 +51,7 @@ export function Log({ title, lines }: { title: string; lines: Line[] }) {
           aria-label={t("Search in the output")}
           value={needle}
           onInput={(event) => setNeedle(event.currentTarget.value)}
-          onKeyDown={(event) => event.key === "Enter" && next(event.shiftKey ? -1 : 1)}
+          onKeyDown={(event) => event.key === "Enter" && goToMatch(event.shiftKey ? -1 : 1)}
         />
         <span class="sl-soft" role="status">
           {count}
@@ -66,25 +69,25 @@ export function Log({ title, lines }: { title: string; lines: Line[] }) {
         <p class="sl-soft sl-pad">{t("This step printed nothing.")}</p>
       ) : (
         <div
-          ref={box}
+          ref={scroller}
           class="sl-lines sl-code"
           role="log"
           aria-live="off"
           tabIndex={0}
           aria-label={t("Output of the step")}
-          style={{ height: `${Math.min(HEIGHT, lines.length * ROW + 12)}px` }}
+          style={{ height: `${Math.min(HEIGHT, lines.length * LINE_HEIGHT + 12)}px` }}
           onScroll={(event) => setTop(event.currentTarget.scrollTop)}
           onWheel={(event) => event.deltaY < 0 && setFollow(false)}
         >
-          <div style={{ height: `${lines.length * ROW}px`, width: `calc(${widest}ch + 70px)` }}>
+          <div style={{ height: `${lines.length * LINE_HEIGHT}px`, width: `calc(${columns}ch + 70px)` }}>
             {lines.slice(first, last).map((line, index) => (
               <div
                 key={first + index}
-                class={found[at] === first + index ? "sl-found" : ""}
-                style={{ top: `${(first + index) * ROW}px` }}
+                class={matches[current] === first + index ? "sl-found" : ""}
+                style={{ top: `${(first + index) * LINE_HEIGHT}px` }}
               >
                 <span class="sl-line-number">{first + index + 1}</span>
-                <Coloured line={line} needle={wanted} />
+                <Colored line={line} needle={lowered} />
               </div>
             ))}
           </div>
@@ -94,8 +97,8 @@ export function Log({ title, lines }: { title: string; lines: Line[] }) {
   );
 }
 
-/** A line's parts in their colours, with what was searched for marked. */
-function Coloured({ line: [stream, text, spans], needle }: { line: Line; needle: string }) {
+/** A line in its colors, with the matches of the search marked. */
+function Colored({ line: [stream, text, spans], needle }: { line: Line; needle: string }) {
   const parts: ComponentChildren[] = [];
   let done = 0;
   for (const [start, end, style] of spans) {
@@ -114,7 +117,7 @@ function Coloured({ line: [stream, text, spans], needle }: { line: Line; needle:
 
 function Marked({ text, needle }: { text: string; needle: string }) {
   const lower = text.toLowerCase();
-  // A letter whose lower case is longer would shift what follows it: then nothing is marked.
+  // A letter whose lower case is longer shifts the positions after it: then nothing is marked.
   if (!needle || !lower.includes(needle) || lower.length !== text.length) return <>{text}</>;
   const parts: ComponentChildren[] = [];
   let done = 0;

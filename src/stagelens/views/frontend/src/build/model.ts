@@ -1,8 +1,9 @@
-// A build as the kernel tells it; see stagelens/views/progress.py.
+// A build as the kernel describes it; see stagelens/views/progress.py.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useChannel } from "../lib/widget";
 
-interface Planned {
+/** An instruction of the Dockerfile. */
+export interface PlannedStep {
   line: number;
   text: string;
   runs: boolean;
@@ -12,7 +13,7 @@ export interface Stage {
   label: string;
   base: string;
   needed: boolean;
-  steps: Planned[];
+  steps: PlannedStep[];
 }
 
 export interface Edge {
@@ -64,48 +65,35 @@ interface Chunk {
   total: number;
 }
 
-/** Seconds since the build began, going on between the kernel's messages while it runs. */
-export function useClock(told: number, runs: boolean): number {
-  const [, tick] = useState(0);
-  const at = useRef({ told: -1, when: 0 });
-  if (at.current.told !== told) at.current = { told, when: performance.now() };
-  useEffect(() => {
-    if (!runs) return;
-    const timer = setInterval(() => tick((n) => n + 1), 100);
-    return () => clearInterval(timer);
-  }, [runs]);
-  return runs ? told + (performance.now() - at.current.when) / 1000 : told;
-}
-
-/** The lines of the step's log: those that come while it runs, and the rest asked for. */
+/** The lines of the step's log: those that arrive while it runs, and the rest by request. */
 export function useLog(step: Step | undefined): Line[] {
   const channel = useChannel();
-  const kept = useRef(new Map<string, Line[]>());
+  const logs = useRef(new Map<string, Line[]>());
   const [, redraw] = useState(0);
-  const asking = useRef(new Set<string>());
+  const requested = useRef(new Set<string>());
 
-  const take = (chunk: Chunk) => {
-    const lines = kept.current.get(chunk.id) ?? [];
-    // Lines that do not join on were missed (a page that was opened later): they are asked for below.
+  const add = (chunk: Chunk) => {
+    const lines = logs.current.get(chunk.id) ?? [];
+    // After a gap (this page was opened later), the missing lines are requested below.
     if (chunk.start <= lines.length) {
-      kept.current.set(chunk.id, [...lines.slice(0, chunk.start), ...chunk.lines]);
+      logs.current.set(chunk.id, [...lines.slice(0, chunk.start), ...chunk.lines]);
       redraw((n) => n + 1);
     }
   };
-  useEffect(() => channel.listen("log", take), [channel]);
+  useEffect(() => channel.listen("log", add), [channel]);
 
-  const have = step ? (kept.current.get(step.id)?.length ?? 0) : 0;
+  const loaded = step ? (logs.current.get(step.id)?.length ?? 0) : 0;
   useEffect(() => {
-    if (!step || have >= step.lines || asking.current.has(step.id)) return;
-    asking.current.add(step.id);
+    if (!step || loaded >= step.lines || requested.current.has(step.id)) return;
+    requested.current.add(step.id);
     const { id } = step;
     channel
-      .request<Omit<Chunk, "id">>("log", { step: id, start: have })
+      .request<Omit<Chunk, "id">>("log", { step: id, start: loaded })
       .then((answer) => {
-        asking.current.delete(id);
-        take({ ...answer, id });
+        requested.current.delete(id);
+        add({ ...answer, id });
       })
-      .catch(() => asking.current.delete(id));
-  }, [step?.id, step?.lines, have]);
-  return (step && kept.current.get(step.id)) || [];
+      .catch(() => requested.current.delete(id));
+  }, [step?.id, step?.lines, loaded]);
+  return (step && logs.current.get(step.id)) || [];
 }

@@ -1,6 +1,6 @@
 import type { AnyModel } from "@anywidget/types";
 import { expect, test, vi } from "vitest";
-import { Channel, Gone, Refused } from "./channel";
+import { Channel, KernelGone, RequestFailed } from "./channel";
 
 /** A model whose kernel is the test: `sent` has the messages, `answer` delivers one from the kernel. */
 function connect(send?: () => void) {
@@ -33,15 +33,15 @@ test("a kernel's error rejects the request with its parts", async () => {
   const request = channel.request("list");
   const error = { what: "No such file.", where: "/app" };
   answer({ type: "answer", id: sent[0].id, error });
-  await expect(request).rejects.toBeInstanceOf(Refused);
-  await expect(request).rejects.toMatchObject({ message: "No such file.", told: error });
+  await expect(request).rejects.toBeInstanceOf(RequestFailed);
+  await expect(request).rejects.toMatchObject({ message: "No such file.", info: error });
 });
 
 test("a request without a kernel is rejected", async () => {
   const { channel } = connect(() => {
     throw new Error("the comm is closed");
   });
-  await expect(channel.request("list")).rejects.toBeInstanceOf(Gone);
+  await expect(channel.request("list")).rejects.toBeInstanceOf(KernelGone);
 });
 
 test("events reach their listener until it is removed", () => {

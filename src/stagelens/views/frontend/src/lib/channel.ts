@@ -1,72 +1,73 @@
 // Requests to the kernel and its answers; the other end is stagelens/views/base.py.
 import type { AnyModel } from "@anywidget/types";
 
-/** A StagelensError as the kernel tells it. */
-export interface Told {
+/** The parts of a StagelensError. */
+export interface ErrorInfo {
   what: string;
   where?: string;
   why?: string;
   remedy?: string;
 }
 
-export class Refused extends Error {
-  constructor(readonly told: Told) {
-    super(told.what);
+/** The kernel answered a request with an error. */
+export class RequestFailed extends Error {
+  constructor(readonly info: ErrorInfo) {
+    super(info.what);
   }
 }
 
-/** The kernel that made this widget has ended, or was restarted. */
-export class Gone extends Error {}
+/** The kernel of this widget has stopped or was restarted. */
+export class KernelGone extends Error {}
 
 type Message =
   | { type: "event"; name: string; value: unknown }
-  | { type: "answer"; id: number; value?: unknown; error?: Told };
+  | { type: "answer"; id: number; value?: unknown; error?: ErrorInfo };
 
-interface Waiting {
+interface PendingRequest {
   resolve(value: unknown): void;
   reject(error: Error): void;
 }
 
 export class Channel {
-  private waiting = new Map<number, Waiting>();
+  private pending = new Map<number, PendingRequest>();
   private listeners = new Map<string, (value: unknown) => void>();
-  // Views of one model share its messages: ids must not meet.
-  private next = Math.floor(Math.random() * 2 ** 40) * 1000;
+  // All views of a model receive its messages, so each view counts from a random number.
+  private nextId = Math.floor(Math.random() * 2 ** 40) * 1000;
 
   constructor(private model: AnyModel) {
-    model.on("msg:custom", this.take);
+    model.on("msg:custom", this.onMessage);
   }
 
-  request<T>(name: string, given: Record<string, unknown> = {}): Promise<T> {
-    const id = this.next++;
+  request<T>(name: string, args: Record<string, unknown> = {}): Promise<T> {
+    const id = this.nextId++;
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject });
+      this.pending.set(id, { resolve, reject });
       try {
-        this.model.send({ type: "request", id, name, arguments: given });
+        this.model.send({ type: "request", id, name, arguments: args });
       } catch {
-        this.waiting.delete(id);
-        reject(new Gone());
+        this.pending.delete(id);
+        reject(new KernelGone());
       }
     });
   }
 
-  /** Take the kernel's events of this name; one listener a name. */
+  /** Listen to the kernel's events of a name, which has one listener; returns a function that removes it. */
   listen<T>(name: string, listener: (value: T) => void): () => void {
     this.listeners.set(name, listener as (value: unknown) => void);
     return () => this.listeners.delete(name);
   }
 
   close(): void {
-    this.model.off("msg:custom", this.take);
-    this.waiting.clear();
+    this.model.off("msg:custom", this.onMessage);
+    this.pending.clear();
   }
 
-  private take = (message: Message | null): void => {
+  private onMessage = (message: Message | null): void => {
     if (message?.type === "event") this.listeners.get(message.name)?.(message.value);
     if (message?.type !== "answer") return;
-    const waiting = this.waiting.get(message.id);
-    this.waiting.delete(message.id);
-    if (message.error) waiting?.reject(new Refused(message.error));
-    else waiting?.resolve(message.value);
+    const request = this.pending.get(message.id);
+    this.pending.delete(message.id);
+    if (message.error) request?.reject(new RequestFailed(message.error));
+    else request?.resolve(message.value);
   };
 }

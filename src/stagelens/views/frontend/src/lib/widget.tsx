@@ -1,4 +1,4 @@
-// From a component to an anywidget module: theme, words, traits, and one channel a view.
+// Makes an anywidget module of a component: theme, translation, traits, and one channel for each view.
 import type { AnyModel, AnyWidget } from "@anywidget/types";
 import { type ComponentType, createContext, render } from "preact";
 import { useContext, useEffect, useState } from "preact/hooks";
@@ -6,51 +6,49 @@ import { Channel } from "./channel";
 import "../theme.css";
 import "./controls.css";
 
-interface Place {
+interface View {
   model: AnyModel;
   channel: Channel;
 }
 
-const Here = createContext<Place>(null as unknown as Place);
+const ViewContext = createContext<View>(null as unknown as View);
 
 export function useChannel(): Channel {
-  return useContext(Here).channel;
+  return useContext(ViewContext).channel;
 }
 
-/** A trait of the Python class, and a way to set it; both sides see each other's changes. */
+/** A trait of the Python class and its setter; each side sees the other's changes. */
 export function useTrait<T>(name: string): [T, (value: T) => void] {
-  const { model } = useContext(Here);
+  const { model } = useContext(ViewContext);
   const [value, setValue] = useState<T>(model.get(name));
   useEffect(() => {
-    const change = () => setValue(() => model.get(name));
-    change();
-    model.on(`change:${name}`, change);
-    return () => model.off(`change:${name}`, change);
+    const update = () => setValue(() => model.get(name));
+    update();
+    model.on(`change:${name}`, update);
+    return () => model.off(`change:${name}`, update);
   }, [model, name]);
-  return [
-    value,
-    (wanted: T) => {
-      model.set(name, wanted);
-      model.save_changes();
-    },
-  ];
+  const save = (newValue: T) => {
+    model.set(name, newValue);
+    model.save_changes();
+  };
+  return [value, save];
 }
 
-/** An id that no other element of the page has: each widget is a module of its own, and would count from 1. */
-export function useUnique(name: string): string {
+/** An element id that is unique in the page. A counter would not be: each widget is a module with its own. */
+export function useUniqueId(name: string): string {
   const [id] = useState(() => `${name}-${Math.random().toString(36).slice(2)}`);
   return id;
 }
 
-interface Words {
-  /** A text in the learner's language, its {names} filled in. */
+interface Translation {
+  /** Translate a text and fill in its {names}. */
   t(text: string, values?: Record<string, string | number>): string;
-  /** A text that depends on a number, which its {n} shows. */
+  /** Translate a text that depends on a number, and fill in {n}. */
   tn(one: string, many: string, count: number): string;
 }
 
-/** The words of the learner's language; English texts are the keys. */
-export function useWords(): Words {
+/** Translate into the widget's language; the English texts are the keys. */
+export function useTranslation(): Translation {
   const [strings] = useTrait<Record<string, string>>("strings");
   const [language] = useTrait<string>("language");
   const fill = (text: string, values: Record<string, string | number>) =>
@@ -62,30 +60,30 @@ export function useWords(): Words {
   };
 }
 
-/** An anywidget module that draws `App`. Its own rules begin with `.sl.sl-view-NAME`: several widgets are in one
- *  page, each with the shared rules, and what stands later must not win. */
+/** An anywidget module that renders `App`. A page may hold several widgets, each with the shared rules, so the
+ *  rules of one widget begin with `.sl.sl-view-NAME`: they win over shared rules that come later. */
 export function widget(App: ComponentType, name: string): AnyWidget {
   return {
     render({ model, el }) {
       const channel = new Channel(model);
-      const speak = () => el.setAttribute("lang", model.get("language"));
-      speak();
-      model.on("change:language", speak);
+      const updateLanguage = () => el.setAttribute("lang", model.get("language"));
+      updateLanguage();
+      model.on("change:language", updateLanguage);
       el.classList.add("sl", `sl-view-${name}`);
-      // JupyterLab's keys for cells (arrows; D, D deletes one) are not meant here. It looks at the focused
-      // element before any that holds it, so that one must say so itself.
-      const own = (event: FocusEvent) =>
+      // Keep JupyterLab's keyboard shortcuts for cells (arrows; D, D deletes a cell) out of the widget. JupyterLab
+      // checks the focused element before its ancestors, so the attribute must be on that element.
+      const suppressShortcuts = (event: FocusEvent) =>
         (event.target as HTMLElement).setAttribute("data-lm-suppress-shortcuts", "true");
-      el.addEventListener("focusin", own);
+      el.addEventListener("focusin", suppressShortcuts);
       render(
-        <Here.Provider value={{ model, channel }}>
+        <ViewContext.Provider value={{ model, channel }}>
           <App />
-        </Here.Provider>,
+        </ViewContext.Provider>,
         el,
       );
       return () => {
-        model.off("change:language", speak);
-        el.removeEventListener("focusin", own);
+        model.off("change:language", updateLanguage);
+        el.removeEventListener("focusin", suppressShortcuts);
         channel.close();
         render(null, el);
       };

@@ -1,8 +1,8 @@
-// One file: what is in it, where it came from and where it went.
+// The details of a file: its content, and its route through the stages.
 import { useEffect, useState } from "preact/hooks";
+import { Instruction, Problem, stageColor } from "../lib/components";
 import { size } from "../lib/format";
-import { Instruction, Problem } from "../lib/ui";
-import { useChannel, useWords } from "../lib/widget";
+import { useChannel, useTranslation } from "../lib/widget";
 import type { Point } from "./model";
 
 interface Content {
@@ -22,13 +22,13 @@ interface Stop {
   final: boolean;
 }
 
-interface Way {
+interface Route {
   from: Stop[];
   to: Stop[];
 }
 
-/** The answer to a request that is made anew when `given` changes; undefined while it is under way. */
-function useAnswer<T>(name: string, given: Record<string, unknown>): [T | undefined, Error | undefined] {
+/** The answer to a request, which is sent again when its arguments change; undefined until the answer arrives. */
+function useAnswer<T>(name: string, args: Record<string, unknown>): [T | undefined, Error | undefined] {
   const channel = useChannel();
   const [answer, setAnswer] = useState<T>();
   const [error, setError] = useState<Error>();
@@ -36,42 +36,42 @@ function useAnswer<T>(name: string, given: Record<string, unknown>): [T | undefi
     let stale = false;
     setAnswer(undefined);
     setError(undefined);
-    channel.request<T>(name, given).then(
+    channel.request<T>(name, args).then(
       (value) => stale || setAnswer(value),
       (problem) => stale || setError(problem),
     );
     return () => {
       stale = true;
     };
-  }, [JSON.stringify(given)]);
+  }, [JSON.stringify(args)]);
   return [answer, error];
 }
 
-export function Details(given: {
+export function Details(props: {
   point: Point;
   against: Point;
   path: string;
-  go(point: Point, path: string): void;
-  close(): void;
+  onGo(point: Point, path: string): void;
+  onClose(): void;
 }) {
-  const { t } = useWords();
-  const against = given.against.length ? given.against : null;
-  const [content, problem] = useAnswer<Content>("content", { point: given.point, against, path: given.path });
-  const [way] = useAnswer<Way>("way", { point: given.point, path: given.path });
+  const { t } = useTranslation();
+  const against = props.against.length ? props.against : null;
+  const [content, problem] = useAnswer<Content>("content", { point: props.point, against, path: props.path });
+  const [route] = useAnswer<Route>("way", { point: props.point, path: props.path });
   return (
     <section
       class="sl-details"
       aria-label={t("File")}
-      onKeyDown={(event) => event.key === "Escape" && given.close()}
+      onKeyDown={(event) => event.key === "Escape" && props.onClose()}
     >
       <div class="sl-details-head">
-        <b class="sl-code sl-path">/{given.path}</b>
+        <b class="sl-code sl-path">/{props.path}</b>
         {content && <span class="sl-soft">{size(content.size)}</span>}
-        <button type="button" class="sl-close" aria-label={t("Close the file")} onClick={given.close}>
+        <button type="button" class="sl-close" aria-label={t("Close the file")} onClick={props.onClose}>
           ×
         </button>
       </div>
-      {way && way.from.length + way.to.length > 0 && <Route way={way} {...given} />}
+      {route && route.from.length + route.to.length > 0 && <RouteList route={route} {...props} />}
       {problem && <Problem error={problem} />}
       {!content && !problem && <p class="sl-soft sl-pad">{t("Reading the file from the build cache…")}</p>}
       {content?.binary && <p class="sl-soft sl-pad">{t("This file is not text.")}</p>}
@@ -93,27 +93,26 @@ export function Details(given: {
   );
 }
 
-function Route({
-  way,
-  point,
-  path,
-  go,
-}: {
-  way: Way;
+function RouteList(props: {
+  route: Route;
   point: Point;
   path: string;
-  go(point: Point, path: string): void;
+  onGo(point: Point, path: string): void;
 }) {
-  const { t } = useWords();
-  const stops = [...way.from, ...way.to.filter((stop) => !way.from.some((other) => same(other, stop)))];
+  const { route, point, path, onGo } = props;
+  const { t } = useTranslation();
+  const stops = [
+    ...route.from,
+    ...route.to.filter((stop) => !route.from.some((other) => isSame(other, stop))),
+  ];
   return (
-    <ol class="sl-route" aria-label={t("The way of this file")}>
+    <ol class="sl-route" aria-label={t("Route of this file through the stages")}>
       {stops.map((stop, index) => (
-        <li key={index} style={{ "--sl-stage": `var(--sl-stage-${stop.point[1] % 6})` }}>
+        <li key={index} style={{ "--sl-stage": stageColor(stop.point[1]) }}>
           <button
             type="button"
             aria-current={String(stop.point) === String(point) && stop.path === path ? "location" : undefined}
-            onClick={() => go(stop.point, stop.path)}
+            onClick={() => onGo(stop.point, stop.path)}
           >
             <span class="sl-route-stage">
               <b>{stop.stage}</b> <span class="sl-soft">{t("line {line}", { line: stop.line })}</span>
@@ -130,6 +129,6 @@ function Route({
   );
 }
 
-function same(a: Stop, b: Stop): boolean {
+function isSame(a: Stop, b: Stop): boolean {
   return String(a.point) === String(b.point) && a.path === b.path;
 }

@@ -1,23 +1,23 @@
-// The compared tree with its switches.
+// The file tree of a point, compared with another point.
 import { useState } from "preact/hooks";
 import { FileTree } from "../lib/tree/file_tree";
-import { useWords } from "../lib/widget";
+import { useTranslation } from "../lib/widget";
 import type { Build, Point } from "./model";
 
-interface Given {
+interface Props {
   builds: Build[];
   point: Point;
   against: Point;
   path: string;
-  compare(point: Point): void;
-  choose(path: string): void;
+  onCompare(point: Point): void;
+  onSelect(path: string): void;
 }
 
-export function Files(given: Given) {
-  const { t } = useWords();
+export function Files(props: Props) {
+  const { t } = useTranslation();
   const [show, setShow] = useState("all");
-  const final = given.builds[given.point[0]].stages[given.point[1]].final;
-  // Nothing of the final image is left behind: the choice is offered for the other stages alone.
+  const final = props.builds[props.point[0]].stages[props.point[1]].final;
+  // The final image leaves nothing behind: the choice is offered for the other stages only.
   const shown = show === "left" && final ? "all" : show;
   const options: [string, string][] = [
     ["all", t("All files")],
@@ -26,7 +26,7 @@ export function Files(given: Given) {
   if (!final) options.push(["left", t("Left behind")]);
   return (
     <FileTree
-      query={{ point: given.point, against: given.against.length ? given.against : null, show: shown }}
+      query={{ point: props.point, against: props.against.length ? props.against : null, show: shown }}
       shown={shown}
       options={options}
       onShow={setShow}
@@ -34,26 +34,28 @@ export function Files(given: Given) {
       summary={(totals) =>
         shown === "left" ? t("Not in the final image: {summary}", { summary: totals }) : totals
       }
-      path={given.path}
-      onSelect={given.choose}
+      path={props.path}
+      onSelect={props.onSelect}
     >
-      <Against {...given} />
+      <CompareWith {...props} />
     </FileTree>
   );
 }
 
-/** What the chosen point is compared with: the instruction before it, or any point of any build. */
-function Against({ builds, point, against, compare }: Given) {
-  const { t } = useWords();
+/** Selects what the point is compared with: the previous instruction, or any point of any build. */
+function CompareWith({ builds, point, against, onCompare }: Props) {
+  const { t } = useTranslation();
   return (
     <label class="sl-against">
       <span class="sl-soft">{t("Compare with")}</span>
       <select
         class="sl-input"
         value={against.length ? JSON.stringify(against) : ""}
-        onChange={(event) => compare(event.currentTarget.value ? JSON.parse(event.currentTarget.value) : [])}
+        onChange={(event) =>
+          onCompare(event.currentTarget.value ? JSON.parse(event.currentTarget.value) : [])
+        }
       >
-        <option value="">{t("the instruction before")}</option>
+        <option value="">{t("the previous instruction")}</option>
         {builds.map((build, b) =>
           build.stages.map((stage, s) => (
             <optgroup

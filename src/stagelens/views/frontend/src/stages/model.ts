@@ -1,4 +1,4 @@
-// What the kernel says of builds; see stagelens/views/points.py.
+// Builds with their stages and instructions; see stagelens/views/points.py.
 
 export interface Step {
   line: number;

@@ -1,11 +1,11 @@
 // The cells of a file's row: its mark, name, permissions and size.
+import { SIGNS } from "../components";
 import { mode, size } from "../format";
-import { SIGNS } from "../ui";
-import { useWords } from "../widget";
+import { useTranslation } from "../widget";
 import type { FileRow } from "./model";
 
 export function FileCells({ row, largest }: { row: FileRow; largest: number }) {
-  const { t, tn } = useWords();
+  const { t, tn } = useTranslation();
   const hasSize = row.kind === "file" || row.kind === "dir";
   const marks: Record<string, string> = { added: t("added"), changed: t("changed"), removed: t("removed") };
   // Shown in place of a size.
@@ -28,7 +28,7 @@ export function FileCells({ row, largest }: { row: FileRow; largest: number }) {
         {row.target !== null && <span class="sl-soft"> → {row.target}</span>}
       </span>
       {row.kind === "dir" && row.changes > 0 && !row.mark && (
-        <span class="sl-inside sl-changed">{tn("{n} change", "{n} changes", row.changes)}</span>
+        <span class="sl-changes sl-changed">{tn("{n} change", "{n} changes", row.changes)}</span>
       )}
       <span class="sl-mode sl-code sl-soft">{row.mode === null ? "" : mode(row.mode)}</span>
       <span class={hasSize ? "sl-gauge" : "sl-gauge sl-none"} aria-hidden="true">

@@ -1,9 +1,9 @@
 // A file tree with a toolbar: what to show, a filter, the sort order; see stagelens/views/tree.py.
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { Choices, Problem } from "../components";
 import { size } from "../format";
-import { Choices, Problem } from "../ui";
-import { useWords } from "../widget";
+import { useTranslation } from "../widget";
 import { FileCells } from "./file_row";
 import { useFolders } from "./folders";
 import { VirtualTree } from "./virtual_tree";
@@ -28,7 +28,7 @@ interface Props {
 const DEBOUNCE = 200;
 
 export function FileTree(props: Props) {
-  const { t, tn } = useWords();
+  const { t, tn } = useTranslation();
   const [typed, setTyped] = useState("");
   const [sort, setSort] = useState("name");
   const needle = useDebounced(typed, DEBOUNCE);
@@ -38,7 +38,7 @@ export function FileTree(props: Props) {
   return (
     <div class="sl-files">
       <div class="sl-bar">
-        <Choices label={t("Show")} value={props.shown} options={props.options} choose={props.onShow} />
+        <Choices label={t("Show")} value={props.shown} options={props.options} onSelect={props.onShow} />
         <input
           class="sl-input sl-filter"
           type="search"
@@ -54,7 +54,7 @@ export function FileTree(props: Props) {
             ["name", t("Name")],
             ["size", t("Size")],
           ]}
-          choose={setSort}
+          onSelect={setSort}
         />
         {props.children}
       </div>

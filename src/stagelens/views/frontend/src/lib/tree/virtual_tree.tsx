@@ -2,7 +2,7 @@
 // current row (ARIA's activedescendant pattern), so that a row that scrolls out of view does not take it away.
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { useUnique } from "../widget";
+import { useUniqueId } from "../widget";
 import type { TreeRow } from "./model";
 import "./tree.css";
 
@@ -29,7 +29,7 @@ const MAX_QUEUED_KEYS = 50;
 export function VirtualTree<R extends TreeRow>(props: Props<R>) {
   const { rows } = props;
   const tree = useRef<HTMLDivElement>(null);
-  const name = useUnique("sl-tree");
+  const name = useUniqueId("sl-tree");
   const [top, setTop] = useState(0);
   const [lastCursor, setCursor] = useState(0);
   // Keys are handled one per render, because each acts on the rows that the previous one left behind.
@@ -101,7 +101,7 @@ export function VirtualTree<R extends TreeRow>(props: Props<R>) {
         if (row.open !== undefined) props.onToggle(row);
       }}
     >
-      <span class="sl-twist" aria-hidden="true">
+      <span class="sl-toggle" aria-hidden="true">
         {row.open === undefined ? "" : row.open ? "▾" : "▸"}
       </span>
       {props.renderRow(row)}

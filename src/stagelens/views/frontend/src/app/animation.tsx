@@ -1,4 +1,4 @@
-// A traced request on its way, at the pace that was measured and slowed down for the eye.
+// The animation of a traced request: as it was measured, but slower, so that it can be followed.
 import { useLayoutEffect, useRef } from "preact/hooks";
 
 export interface Hop {
@@ -12,16 +12,18 @@ export interface Hop {
   error: string;
 }
 
-/** Milliseconds since the request began, as they are played. */
-interface Pace {
+/** When a call is sent, reaches its service, leaves it and returns: in milliseconds of the animation. */
+interface Timing {
   begin: number;
   arrive: number;
   leave: number;
   end: number;
 }
 
-const PLAYED = 4000;
-const SEEN = 150;
+/** The milliseconds that the whole animation takes. */
+const DURATION = 4000;
+/** The milliseconds that a dot travels at least: less is not visible. */
+const MIN_TRAVEL = 150;
 
 export const failed = (hop: Hop) => hop.status === null || hop.status >= 400;
 
@@ -29,33 +31,33 @@ export function duration(hops: Hop[]): number {
   return Math.max(0.001, ...hops.map((hop) => hop.start + hop.seconds));
 }
 
-/** How many times slower than it was a request is played. */
+/** How many times slower the animation is than the request was. */
 export function slowness(hops: Hop[]): number {
-  return PLAYED / 1000 / duration(hops);
+  return DURATION / 1000 / duration(hops);
 }
 
-/** When a call is played. What its service did not work was spent on the way, half of it each; of a call that
- *  was over too soon to be followed, a third. */
-export function pace(hop: Hop, hops: Hop[]): Pace {
+/** The timing of a call. The time that its service did not work was spent on the network, half of it in each
+ *  direction. A call that is too short to be followed travels for a third of its time in each. */
+export function timing(hop: Hop, hops: Hop[]): Timing {
   const scale = 1000 * slowness(hops);
   const begin = hop.start * scale;
-  const length = Math.max(3 * SEEN, hop.seconds * scale);
-  const way = ((hop.seconds - (hop.inside ?? 0)) * scale) / 2;
-  const travel = Math.min(length / 3, Math.max(SEEN, way));
+  const length = Math.max(3 * MIN_TRAVEL, hop.seconds * scale);
+  const network = ((hop.seconds - (hop.inside ?? 0)) * scale) / 2;
+  const travel = Math.min(length / 3, Math.max(MIN_TRAVEL, network));
   return { begin, arrive: begin + travel, leave: begin + length - travel, end: begin + length };
 }
 
-function still(): boolean {
+function prefersReducedMotion(): boolean {
   return matchMedia("(prefers-reduced-motion: reduce)").matches;
 }
 
-/** Plays an element's animations once for each request; none where the reader wants no motion. */
-export function usePlayed<E extends Element>(request: string, play: (element: E) => void) {
+/** Animate an element once for each request, unless the user prefers reduced motion. */
+export function useAnimation<E extends Element>(request: string, animate: (element: E) => void) {
   const ref = useRef<E>(null);
   useLayoutEffect(() => {
-    if (!request || !ref.current || still()) return;
+    if (!request || !ref.current || prefersReducedMotion()) return;
     const element = ref.current;
-    play(element);
+    animate(element);
     return () => {
       for (const animation of element.getAnimations()) animation.cancel();
     };
@@ -63,11 +65,11 @@ export function usePlayed<E extends Element>(request: string, play: (element: E)
   return ref;
 }
 
-/** A call on its arrow: a dot that goes, waits while the service works and comes back, then what it brought. */
+/** A call on its arrow: a dot goes to the service, waits while it works and returns; then the result appears. */
 export function Call({ hop, hops, request }: { hop: Hop; hops: Hop[]; request: string }) {
-  const { begin, arrive, leave, end } = pace(hop, hops);
+  const { begin, arrive, leave, end } = timing(hop, hops);
   const length = end - begin;
-  const dot = usePlayed<HTMLElement>(request, (element) => {
+  const dot = useAnimation<HTMLElement>(request, (element) => {
     const back = hop.status === null ? "100%" : "0%";
     element.animate(
       [
@@ -79,14 +81,14 @@ export function Call({ hop, hops, request }: { hop: Hop; hops: Hop[]; request: s
       { delay: begin, duration: length },
     );
   });
-  const told = usePlayed<HTMLElement>(request, (element) => {
+  const result = useAnimation<HTMLElement>(request, (element) => {
     element.animate([{ opacity: 0 }, { opacity: 0 }], { duration: end });
   });
   const tone = failed(hop) ? "sl-removed" : "sl-added";
   return (
     <>
       <i ref={dot} class={tone} />
-      <b ref={told} class={tone}>
+      <b ref={result} class={tone}>
         {hop.status ?? "✕"} <span class="sl-soft">{milliseconds(hop.seconds)}</span>
       </b>
     </>

@@ -1,4 +1,4 @@
-// A Dockerfile's parts for the eye. The kernel's parser says what is right; this says only what looks like what.
+// Syntax highlighting of a Dockerfile. It only colors the text; the kernel's parser finds the problems.
 
 type Token = [text: string, kind: "" | "comment" | "keyword" | "flag" | "string" | "variable" | "heredoc"];
 
@@ -7,20 +7,20 @@ const KEYWORDS =
 const PART =
   /(--[a-z][\w-]*(?==|\s|$))|("(?:[^"\\]|\\.)*"?|'[^']*'?)|(\$\{[^}]*\}?|\$\w+)|(\s+AS\s+)|([^\s"'$-]+|\s+|.)/gi;
 
-/** Tokens line by line; continuation lines and here-documents go on with what began above. */
-export function colour(source: string): Token[][] {
-  let goesOn = false;
-  let waiting: string[] = [];
+/** The tokens of each line; continuation lines and here-documents belong to the instruction above. */
+export function highlight(source: string): Token[][] {
+  let continued = false;
+  let delimiters: string[] = [];
   return source.split("\n").map((line) => {
-    if (waiting.length) {
-      if (line.trim() === waiting[0]) waiting.shift();
+    if (delimiters.length) {
+      if (line.trim() === delimiters[0]) delimiters.shift();
       return [[line, "heredoc"]];
     }
     if (/^\s*#/.test(line)) return [[line, "comment"]];
-    const tokens = goesOn ? parts(line) : instruction(line);
-    const words = [...line.matchAll(/<<-?\s*["']?(\w+)["']?/g)].map((match) => match[1]);
-    if (/^\s*(RUN|COPY|ADD)\b/i.test(line)) waiting = words;
-    goesOn = /\\\s*$/.test(line);
+    const tokens = continued ? parts(line) : instruction(line);
+    const opened = [...line.matchAll(/<<-?\s*["']?(\w+)["']?/g)].map((match) => match[1]);
+    if (/^\s*(RUN|COPY|ADD)\b/i.test(line)) delimiters = opened;
+    continued = /\\\s*$/.test(line);
     return tokens;
   });
 }
