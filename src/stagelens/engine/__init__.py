@@ -5,19 +5,15 @@ from __future__ import annotations
 from stagelens.engine.discovery import connect
 from stagelens.engine.errors import EngineLost, EngineNotFound, EngineStartFailed
 from stagelens.engine.model import Engine, EngineInfo, ProgressCallback, RejectedCandidate
-from stagelens.engine.private import (
-    LEASE_VARIABLE,
-    EngineLimits,
+from stagelens.engine.private.leases import LEASE_VARIABLE, lease, release
+from stagelens.engine.private.lifecycle import start_blocker, start_private, stop_private
+from stagelens.engine.private.limits import EngineLimits
+from stagelens.engine.private.model import (
     PrivateEngine,
     grading_engine,
     grading_engines,
     is_grading_engine,
-    lease,
     private_engine,
-    release,
-    start_blocker,
-    start_private,
-    stop_private,
 )
 from stagelens.engine.removal import remove_container, remove_network
 

@@ -16,7 +16,9 @@ from docker.utils import kwargs_from_env
 from stagelens.engine.client import Candidate, probe
 from stagelens.engine.errors import EngineNotFound
 from stagelens.engine.model import Engine, ProgressCallback, RejectedCandidate
-from stagelens.engine.private import private_engine, release, start_blocker, start_private
+from stagelens.engine.private.leases import release
+from stagelens.engine.private.lifecycle import start_blocker, start_private
+from stagelens.engine.private.model import private_engine
 from stagelens.errors import short_traceback_on_interrupt
 
 PRIVATE_ORIGIN = "private engine"

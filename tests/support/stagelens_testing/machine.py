@@ -13,8 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stagelens.engine import LEASE_VARIABLE, Engine, connect
-from stagelens.engine.private import PrivateEngine
+from stagelens.engine import LEASE_VARIABLE, Engine, PrivateEngine, connect
 
 
 class Machine:
