@@ -14,11 +14,11 @@ PLATFORMS = {
     "arm": "arm-linux-musleabi",
     "arm64": "aarch64-linux-musl",
     "ppc64le": "powerpc64le-linux-musl",
+    "riscv64": "riscv64-linux-musl",
     "s390x": "s390x-linux-musl",
 }
 _ALIASES = {
     "aarch64": "arm64",
-    "armv6l": "arm",
     "armv7l": "arm",
     "i386": "386",
     "i686": "386",
