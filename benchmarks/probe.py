@@ -135,7 +135,7 @@ class Bench:
         self.write(name, "one")
         trace = stagelens.build(self.context, engine=self.engine, tags=[tag])
         self.timed("save", lambda: [len(chunk) for chunk in self.engine.api.get_image(tag)])
-        explored = {"keep": self.keep}
+        explored = {"cache_folder": self.keep}
         shutil.rmtree(self.keep, ignore_errors=True)
         self.timed("first", lambda: explore(self.engine, self.context, trace, **explored))
         again = stagelens.build(self.context, engine=self.engine, tags=[tag])

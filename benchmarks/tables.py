@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from stagelens.snapshot.diff import diff
+from stagelens.snapshot.changes import diff
 from stagelens.snapshot.listing import Rows, read_rows
 from stagelens.snapshot.table import FileTable
 from stagelens.snapshot.tools import binary_path

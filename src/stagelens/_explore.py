@@ -7,8 +7,7 @@ from pathlib import Path
 
 from stagelens import snapshot
 from stagelens.buildkit import Cancel
-from stagelens.builds import BuildTrace, build
-from stagelens.builds.run import OnVertex
+from stagelens.builds import BuildTrace, OnVertex, build
 from stagelens.engine import Engine, connect
 from stagelens.errors import short_traceback_on_interrupt
 from stagelens.snapshot import Exploration
@@ -60,7 +59,7 @@ def explore(
         If `cancel` was called.
     EngineNotFound
         If no engine answers.
-    ProbeFailed
+    ExplorationFailed
         If the files cannot be listed, for example because the context has changed since the build.
     """
     found = engine or connect()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import tarfile
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from stagelens.buildkit import (
     retry_transient,
     solve,
 )
-from stagelens.builds import Backend, BuildTrace, LogLine, Vertex
+from stagelens.builds import Backend, BuildTrace, LogLine, Vertex, builder
 from stagelens.engine import Engine
 from stagelens.views import BuildView
 
@@ -38,8 +37,6 @@ FAULTS = (
     'failed to prepare extraction snapshot "extract-1": parent snapshot sha256:e6 does not exist: not found',
 )
 MADE, LATE = (0, 2), (0, 3)
-# `stagelens.builds.run` is the function of that name.
-RUN = importlib.import_module("stagelens.builds.run")
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +120,7 @@ def gives_up(monkeypatch: pytest.MonkeyPatch, switch: Path) -> Callable[[int], N
                 solve(*given, **options)
             raise BuildError(BUSY)
 
-        monkeypatch.setattr(RUN, "solve", giving_up)
+        monkeypatch.setattr(builder, "solve", giving_up)
 
     return arrange
 
@@ -219,7 +216,7 @@ def gives_up_at_the_end(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             raise BuildError(BUSY)
         return image
 
-    monkeypatch.setattr(RUN, "solve", giving_up)
+    monkeypatch.setattr(builder, "solve", giving_up)
     return made
 
 

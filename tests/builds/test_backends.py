@@ -119,7 +119,7 @@ def test_behind_a_proxy_that_knows_no_upgrade_contexts_are_uploaded_and_the_doct
         client = connect(address, start=False)
         trace = stagelens.build(tmp_path, engine=client, tags=[f"{unique}:x"])
         assert trace.backend == "upload"
-        assert any("secrets" in line for line in trace.missing)
+        assert any("secrets" in line for line in trace.limitations)
         with pytest.raises(StagelensError, match="does not offer a BuildKit session"):
             stagelens.build(tmp_path, engine=client, secrets={"x": b"value"})
         client.api.close()

@@ -16,7 +16,7 @@ from stagelens_testing.held import grown_by, nothing_new, threads
 
 import stagelens
 from stagelens.buildkit import BuildCancelled, Cancel
-from stagelens.builds import Backend, BuildFailed, BuildTrace, LogLine, Vertex
+from stagelens.builds import Backend, BuildFailed, BuildTrace, LogLine, Vertex, builder
 from stagelens.builds.logs import MAX_LINES, plain_line
 from stagelens.dockerfile import DockerfileError, parse
 from stagelens.engine import Engine, connect
@@ -171,8 +171,7 @@ def test_an_interrupt_comes_when_the_engine_is_through_with_the_build(
     """It may just be giving the image its name: whoever removes that then must not be too early."""
     context = project(tmp_path, f"FROM diamol/base\nRUN echo {unique}; sleep 600\n")
     ends: list[str] = []
-    module = sys.modules["stagelens.builds.run"]
-    solve = module.solve
+    solve = builder.solve
 
     def heard_out(*given: Any, **named: Any) -> str | None:
         try:
@@ -184,7 +183,7 @@ def test_an_interrupt_comes_when_the_engine_is_through_with_the_build(
         if lines:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(module, "solve", heard_out)
+    monkeypatch.setattr(builder, "solve", heard_out)
     with nothing_new(threads), pytest.raises(KeyboardInterrupt):
         stagelens.build(context, engine=engine, tags=[f"{unique}:x"], on_vertex=watch)
     assert ends == ["BuildCancelled"]

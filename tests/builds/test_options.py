@@ -29,7 +29,7 @@ from stagelens.buildkit import (
 )
 from stagelens.buildkit.grpc import Client, Server
 from stagelens.buildkit.proto.buildkit_pb2 import BytesMessage, CheckAgentRequest, Empty, GetSecretRequest
-from stagelens.builds import Backend, BuildFailed, BuildTrace, Job
+from stagelens.builds import Backend, BuildFailed, BuildSpec, BuildTrace
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 
@@ -140,7 +140,7 @@ def test_an_ignore_file_that_leads_out_of_its_folder_is_not_read(tmp_path: Path)
     (tmp_path / "private").write_text("of the machine")
     context = project(tmp_path / "c", "FROM scratch\n")
     (context / "Dockerfile.dockerignore").symlink_to("../private")
-    job = Job(context, BuildRequest(dockerfile="Dockerfile"), "FROM scratch\n")
+    job = BuildSpec(context, BuildRequest(dockerfile="Dockerfile"), "FROM scratch\n")
     assert set(job.dockerfile_tree().files) == {"Dockerfile"}
     (context / "private").write_text("of the project")
     assert set(job.dockerfile_tree().files) == {"Dockerfile", "Dockerfile.dockerignore"}

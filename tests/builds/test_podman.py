@@ -100,7 +100,7 @@ def test_steps_are_tied_to_stages_and_instructions(serve: Serve, tmp_path: Path)
     ]
     assert [[line.text for line in v.logs] for v in trace.vertices] == [[], ["one"], [], [], []]
     assert len({v.digest for v in trace.vertices}) == 5
-    assert any("cannot be looked into" in line for line in trace.missing)
+    assert any("cannot be looked into" in line for line in trace.limitations)
 
 
 def test_a_failing_run_has_line_stage_and_exit_code(serve: Serve, tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds import Backend, BuildFailed, BuildTrace
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
+from stagelens.snapshot.exploration import explore, read_file
 from stagelens.snapshot.file_lister import FileLister
 from stagelens.snapshot.layers import read_layers
 from stagelens.snapshot.listing import Rows
-from stagelens.snapshot.probe import explore, read_file
 
 pytestmark = pytest.mark.engine
 
@@ -262,7 +262,7 @@ def test_layers_on_this_machine_are_read_without_the_file_lister(
         return trees(lister, number, folders)
 
     monkeypatch.setattr(FileLister, "trees", noted)
-    assert explore(engine, context, trace, keep=tmp_path / "keep").stage().final.get("w/a/f")
+    assert explore(engine, context, trace, cache_folder=tmp_path / "keep").stage().final.get("w/a/f")
     assert not asked
 
 

@@ -14,8 +14,8 @@ from stagelens_testing.cli import docker
 
 import stagelens
 from stagelens.engine import Engine
-from stagelens.snapshot.entry import Entry
 from stagelens.snapshot.layers import ImageLayers, read_layers
+from stagelens.snapshot.table import Entry
 
 pytestmark = pytest.mark.engine
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagelens.snapshot.diff import Diff, diff
-from stagelens.snapshot.entry import Entry
-from stagelens.snapshot.table import FileTable
+from stagelens.snapshot.changes import Diff, diff
+from stagelens.snapshot.table import Entry, FileTable
 
 ENTRIES = st.builds(
     Entry,

@@ -9,11 +9,10 @@ import pytest
 from stagelens_testing.tars import index, member, tar
 
 from stagelens.engine import Engine
-from stagelens.snapshot import layercache
-from stagelens.snapshot.archive import LayerError
-from stagelens.snapshot.entry import Entry
+from stagelens.snapshot import layer_cache
 from stagelens.snapshot.layers import read_layers
-from stagelens.snapshot.table import FileTable
+from stagelens.snapshot.saved_image import LayerError
+from stagelens.snapshot.table import Entry, FileTable
 
 DOCKERFILE = """\
 FROM diamol/base
@@ -81,7 +80,7 @@ def test_a_damaged_kept_layer_is_read_again(engine: Engine, built: str, tmp_path
     for file in tmp_path.iterdir():
         file.write_bytes(file.read_bytes()[:-1])
     assert read_layers(engine.api, built, tmp_path) == first
-    assert layercache.load(tmp_path, first.layers[0].diff_id) is not None
+    assert layer_cache.load_layer(tmp_path, first.layers[0].diff_id) is not None
 
 
 @pytest.mark.engine

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagelens.snapshot.entry import Entry, Kind
 from stagelens.snapshot.listing import Folder, ListingError, read_rows
-from stagelens.snapshot.table import FileTable, is_clean, path_key
+from stagelens.snapshot.table import Entry, FileTable, Kind, is_clean, path_key
 
 FORMATS: dict[Kind, int] = {
     "file": stat.S_IFREG,

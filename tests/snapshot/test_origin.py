@@ -10,8 +10,8 @@ import pytest
 
 import stagelens
 from stagelens.engine import Engine
-from stagelens.snapshot import Entry, Exploration, Step, history, journey, left_behind
-from stagelens.snapshot.points import Copied, Point
+from stagelens.snapshot import Entry, Exploration, FileStep, destinations, history, left_behind
+from stagelens.snapshot.points import CopyPaths, Point
 
 DOCKERFILE = """\
 FROM base AS builder
@@ -37,12 +37,12 @@ def build(explored: Callable[..., Exploration]) -> Exploration:
 
 
 def test_a_file_is_followed_under_the_name_it_gets(build: Exploration) -> None:
-    assert journey(build, "builder", "out/app") == (Step(1, 0, "out/app"), Step(2, 1, "server"))
+    assert destinations(build, "builder", "out/app") == (FileStep(1, 0, "out/app"), FileStep(2, 1, "server"))
 
 
 def test_a_file_is_followed_through_a_stage_that_begins_with_another(build: Exploration) -> None:
-    steps = journey(build, "builder", "/out/notes.txt")
-    assert steps == (Step(1, 0, "out/notes.txt"), Step(2, 2, "doc/notes.txt"))
+    steps = destinations(build, "builder", "/out/notes.txt")
+    assert steps == (FileStep(1, 0, "out/notes.txt"), FileStep(2, 2, "doc/notes.txt"))
 
 
 def test_a_copy_from_the_cache_may_have_other_times(explored: Callable[..., Exploration]) -> None:
@@ -50,13 +50,13 @@ def test_a_copy_from_the_cache_may_have_other_times(explored: Callable[..., Expl
     build = explored(
         text, [[], [Entry("n", "file", size=1, mtime=9)]], [[], [Entry("m", "file", size=1, mtime=5)]]
     )
-    assert history(build, 1, "m") == (Step(1, 1, "m"), Step(0, 1, "n"))
-    assert journey(build, "one", "n") == (Step(1, 1, "m"),)
+    assert history(build, 1, "m") == (FileStep(1, 1, "m"), FileStep(0, 1, "n"))
+    assert destinations(build, "one", "n") == (FileStep(1, 1, "m"),)
 
 
 def test_a_file_that_nobody_takes_goes_nowhere(build: Exploration) -> None:
-    assert journey(build, "tested", "out/app.o") == ()
-    assert journey(build, "builder", "no/such/file") == ()
+    assert destinations(build, "tested", "out/app.o") == ()
+    assert destinations(build, "builder", "no/such/file") == ()
 
 
 def test_left_behind_is_what_no_copy_took(build: Exploration) -> None:
@@ -109,8 +109,8 @@ def test_the_words_of_a_copy_tell_which_of_many_files_alike_it_took(
     unchanged = [list[Entry]()] * copy.count("\n")
     build = explored(text, [[], MADE], [[], *unchanged, [file(here)]])
     last = copy.count("\n") + 1
-    assert history(build, 1, here) == (Step(1, last, here), Step(0, 1, there))
-    assert journey(build, "one", there) == (Step(1, last, here),)
+    assert history(build, 1, here) == (FileStep(1, last, here), FileStep(0, 1, there))
+    assert destinations(build, "one", there) == (FileStep(1, last, here),)
 
 
 def test_of_several_sources_the_one_of_that_name_was_taken(explored: Callable[..., Exploration]) -> None:
@@ -124,15 +124,18 @@ def test_what_the_engine_told_of_a_copy_counts_more_than_its_words(
 ) -> None:
     text = "FROM base AS one\nRUN make\nFROM base\nCOPY --from=one $OUT .\n"
     build = explored(text, [[], MADE], [[], [file("home/index.js")]])
-    build = replace(build, copies={Point(1, 1): Copied(("/out/b",), "/home/")})
-    assert history(build, 1, "home/index.js") == (Step(1, 1, "home/index.js"), Step(0, 1, "out/b/index.js"))
+    build = replace(build, copies={Point(1, 1): CopyPaths(("/out/b",), "/home/")})
+    assert history(build, 1, "home/index.js") == (
+        FileStep(1, 1, "home/index.js"),
+        FileStep(0, 1, "out/b/index.js"),
+    )
 
 
 def test_each_run_that_changed_a_file_is_on_its_way(explored: Callable[..., Exploration]) -> None:
     text = "FROM a AS one\nRUN w\nFROM a\nCOPY --from=one /n /n\nRUN w\nRUN w\nRUN other\n"
     states = [[Entry("n", "file", size=size)] for size in (1, 2, 3)]
     build = explored(text, [[], states[0]], [[], *states, states[2]])
-    way = (Step(1, 3, "n"), Step(1, 2, "n"), Step(1, 1, "n"), Step(0, 1, "n"))
+    way = (FileStep(1, 3, "n"), FileStep(1, 2, "n"), FileStep(1, 1, "n"), FileStep(0, 1, "n"))
     assert history(build, 1, "n") == way
 
 
@@ -153,11 +156,11 @@ def test_a_base_image_s_folder_and_variables_count_in_a_copy(
         (folder / "Dockerfile").write_text(text)
     stagelens.build(base, engine=engine, tags=[f"{unique}-base"])
     trace = stagelens.build(project, engine=engine, tags=[f"{unique}:x"])
-    way = (Step(1, 1, "home/app/lib/x"), Step(0, 1, "out/b/x"))
+    way = (FileStep(1, 1, "home/app/lib/x"), FileStep(0, 1, "out/b/x"))
     for _ in range(2):  # asked, then known
-        found = stagelens.explore(project, trace, engine=engine, keep=tmp_path / "kept")
+        found = stagelens.explore(project, trace, engine=engine, cache_folder=tmp_path / "kept")
         assert history(found, 1, "home/app/lib/x") == way
-        assert journey(found, "one", "out/a/x") == ()
+        assert destinations(found, "one", "out/a/x") == ()
 
 
 def test_where_a_base_image_says_the_folder_a_name_that_is_there_once_will_do(
@@ -165,5 +168,5 @@ def test_where_a_base_image_says_the_folder_a_name_that_is_there_once_will_do(
 ) -> None:
     text = "FROM base AS one\nRUN make\nFROM base\nCOPY --from=one /out .\n"
     build = explored(text, [[], [file("out/app"), *MADE]], [[], [file("home/app"), file("home/index.js")]])
-    assert history(build, 1, "home/app") == (Step(1, 1, "home/app"), Step(0, 1, "out/app"))
-    assert history(build, 1, "home/index.js") == (Step(1, 1, "home/index.js"),)
+    assert history(build, 1, "home/app") == (FileStep(1, 1, "home/app"), FileStep(0, 1, "out/app"))
+    assert history(build, 1, "home/index.js") == (FileStep(1, 1, "home/index.js"),)

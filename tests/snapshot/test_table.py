@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagelens.snapshot.entry import Entry
-from stagelens.snapshot.table import KINDS, FileTable
+from stagelens.snapshot.table import KINDS, Entry, FileTable
 
 # Few names, so that paths share folders; among them what sorts around the separator, and a name that is
 # not UTF-8.

@@ -1,20 +1,20 @@
 """Context to BuildTrace: real builds, tied to the lines of the Dockerfile."""
 
-from stagelens.builds.errors import BuildFailed
-from stagelens.builds.job import Job
-from stagelens.builds.run import build, run
-from stagelens.builds.timing import critical_path, work_seconds
-from stagelens.builds.trace import Backend, BuildTrace, LogLine, Vertex
+from stagelens.builds.build_spec import BuildSpec
+from stagelens.builds.builder import build, run_build
+from stagelens.builds.failure import BuildFailed
+from stagelens.builds.trace import Backend, BuildTrace, LogLine, OnVertex, Vertex, critical_path, work_seconds
 
 __all__ = [
     "Backend",
     "BuildFailed",
+    "BuildSpec",
     "BuildTrace",
-    "Job",
     "LogLine",
+    "OnVertex",
     "Vertex",
     "build",
     "critical_path",
-    "run",
+    "run_build",
     "work_seconds",
 ]

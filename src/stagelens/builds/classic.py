@@ -18,12 +18,12 @@ from stagelens.builds.logs import plain_line, styled
 from stagelens.builds.trace import LogLine, Vertex
 from stagelens.dockerfile import Dockerfile
 
-MISSING = (
+LIMITATIONS = (
     "the classic builder runs one step after the other: there is no graph and no parallel run",
     "it has no RUN --mount, no here-documents, no COPY --link and no # syntax=",
     "it builds stages that the target does not need",
 )
-PODMAN_MISSING = (
+PODMAN_LIMITATIONS = (
     "Podman's builder runs one step after the other: there is no graph and no parallel run",
     "stages cannot be looked into, and there are no secrets, no ssh and no results other than images",
     "it builds stages that the target does not need",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -58,15 +59,35 @@ class Vertex:
         return self.completed - self.started
 
 
+OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
+
+
 @dataclass(frozen=True, slots=True)
 class BuildTrace:
-    """A finished build: its Dockerfile, its vertices and what came out.
+    """A finished build: its Dockerfile, its vertices and its result.
 
-    `vertices` begins with BuildKit's own ones; the Dockerfile's instructions follow in its order.
-    `missing` lists in plain words what the chosen backend could not tell (the classic builder knows no
-    graph, say). `context_bytes` counts the content of context files sent to the engine for this build;
-    `context_digest` stands for their paths, modes, sizes and times, None where nobody knows them.
-    `request` is what was asked of the engine: build arguments, network, platform.
+    Attributes
+    ----------
+    dockerfile
+        The Dockerfile as it was built.
+    vertices
+        BuildKit's own vertices, then those of the instructions in the order of the Dockerfile.
+    backend
+        How the build was run: "session", "upload" or "classic".
+    image_id
+        The image that was made; None if there is none.
+    tags, target
+        The names of the image, and the stage that was built; None for the last one.
+    started, completed
+        Unix seconds.
+    context_bytes
+        The bytes of context files that this build sent to the engine.
+    context_digest
+        A digest of the paths, modes, sizes and times of the context; None if it is unknown.
+    limitations
+        What the backend cannot report, in sentences.
+    request
+        What was asked of the engine: build arguments, network, platform and so on.
     """
 
     dockerfile: Dockerfile
@@ -79,7 +100,7 @@ class BuildTrace:
     completed: float = 0.0
     context_bytes: int = 0
     context_digest: str | None = None
-    missing: tuple[str, ...] = field(default=())
+    limitations: tuple[str, ...] = field(default=())
     request: BuildRequest = field(default_factory=BuildRequest)
 
     @property
@@ -95,3 +116,29 @@ class BuildTrace:
             if vertex.stage == stage_index and vertex.instruction == instruction_index:
                 return vertex
         return None
+
+
+def critical_path(vertices: Sequence[Vertex]) -> tuple[str, ...]:
+    """Digests of the chain of steps that the build waited for, first to last.
+
+    From the instruction that ended last back to the input that each of them waited for longest; making any
+    other step faster would not have made the build faster. What comes after the last instruction (storing the
+    image) names no inputs and is left out.
+    """
+    known = {vertex.digest: vertex for vertex in vertices if vertex.completed is not None}
+    own = (vertex for vertex in known.values() if vertex.instruction is not None)
+    step = max(own, key=_end, default=None)
+    path: list[str] = []
+    while step is not None and step.digest not in path:
+        path.append(step.digest)
+        step = max((known[digest] for digest in step.inputs if digest in known), key=_end, default=None)
+    return tuple(reversed(path))
+
+
+def work_seconds(vertices: Iterable[Vertex]) -> float:
+    """The seconds that all steps ran, added up; more than the build took where some ran side by side."""
+    return sum(vertex.seconds or 0.0 for vertex in vertices if not vertex.cached)
+
+
+def _end(vertex: Vertex) -> float:
+    return vertex.completed or 0.0

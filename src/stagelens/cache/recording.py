@@ -14,9 +14,8 @@ from docker.errors import APIError, NotFound
 
 from stagelens import engine as engines
 from stagelens.buildkit import Cancel, Output
-from stagelens.builds import Backend, BuildTrace, build
-from stagelens.builds.job import Secret
-from stagelens.builds.run import OnVertex
+from stagelens.builds import Backend, BuildTrace, OnVertex, build
+from stagelens.builds.build_spec import Secret
 from stagelens.cache.context_files import read_context_files
 from stagelens.cache.model import BuildInputs, BuildRecord, InputImage
 from stagelens.cache.steps import context_sources, image_names

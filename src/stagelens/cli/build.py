@@ -183,7 +183,7 @@ def _print_trace(trace: BuildTrace, console: Console, *, steps: bool = True) -> 
     sent = format_size(trace.context_bytes)
     summary = f"{trace.image_id or 'no image'}  {trace.seconds:.1f} s, {cached} cached, {sent} sent"
     console.print(summary, soft_wrap=True)
-    for line in trace.missing:
+    for line in trace.limitations:
         err.print(f"note: {line}", style="yellow", markup=False, soft_wrap=True)
 
 
@@ -193,7 +193,7 @@ def _trace_json(trace: BuildTrace) -> dict[str, object]:
         "backend": trace.backend,
         "seconds": round(trace.seconds, 3),
         "context_bytes": trace.context_bytes,
-        "missing": list(trace.missing),
+        "limitations": list(trace.limitations),
         "steps": [
             {
                 "stage": trace.dockerfile.stages[v.stage].label,

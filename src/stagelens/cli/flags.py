@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from stagelens.buildkit import Env, FileSend, LocalFolder, Output, TarFile
-from stagelens.builds.job import Secret
+from stagelens.builds.build_spec import Secret
 
 # The grammar of github.com/distribution/reference, without digests, which an image does not get by name.
 _PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"

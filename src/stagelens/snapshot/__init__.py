@@ -1,29 +1,27 @@
 """Files of every stage after every instruction, their changes and origins, and the final image's layers."""
 
-from stagelens.snapshot.compare import Comparison, compare
-from stagelens.snapshot.diff import Diff, diff
-from stagelens.snapshot.entry import Entry, Kind
-from stagelens.snapshot.origin import Step, history, journey, left_behind
-from stagelens.snapshot.probe import Exploration, FileContent, StageFiles, explore, read_file
-from stagelens.snapshot.prober import ProbeFailed
-from stagelens.snapshot.table import FileTable
+from stagelens.snapshot.changes import Diff, TableComparison, compare_tables, diff
+from stagelens.snapshot.exploration import Exploration, FileContent, StageFiles, explore, read_file
+from stagelens.snapshot.inspection import ExplorationFailed
+from stagelens.snapshot.origin import FileStep, destinations, history, left_behind
+from stagelens.snapshot.table import Entry, FileTable, Kind
 
 __all__ = [
-    "Comparison",
     "Diff",
     "Entry",
     "Exploration",
+    "ExplorationFailed",
     "FileContent",
+    "FileStep",
     "FileTable",
     "Kind",
-    "ProbeFailed",
     "StageFiles",
-    "Step",
-    "compare",
+    "TableComparison",
+    "compare_tables",
+    "destinations",
     "diff",
     "explore",
     "history",
-    "journey",
     "left_behind",
     "read_file",
 ]

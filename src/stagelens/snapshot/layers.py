@@ -14,9 +14,9 @@ from docker.errors import APIError, ImageNotFound
 from requests.exceptions import RequestException
 
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
-from stagelens.snapshot import layercache
-from stagelens.snapshot.archive import LayerError, LayerFiles, Saved, read_saved
-from stagelens.snapshot.stack import Efficiency, Stack, Waste, efficiency, waste
+from stagelens.snapshot import layer_cache
+from stagelens.snapshot.layer_stack import Efficiency, LayerStack, WastedPath, compute_efficiency, find_waste
+from stagelens.snapshot.saved_image import LayerError, LayerFiles, SavedImage, read_saved_image
 from stagelens.snapshot.table import FileTable
 
 if TYPE_CHECKING:
@@ -58,29 +58,29 @@ class ImageLayers:
         """
         if not 0 <= index < len(self.layers):
             raise IndexError(f"layer {index} of {len(self.layers)}")
-        stack = Stack()
+        stack = LayerStack()
         for layer in self.layers[: index + 1]:
             stack.apply(layer)
         return stack.table()
 
     @property
     def wasted(self) -> int:
-        """Bytes of paths that are in more than one layer (see `stack.Efficiency`)."""
+        """Bytes of paths that are in more than one layer (see `layer_stack.Efficiency`)."""
         return self._efficiency.wasted
 
     @property
     def efficiency(self) -> float:
-        """From 0 to 1: 1 where no layer repeats or removes what another holds (see `stack.Efficiency`)."""
+        """The score, 0 to 1; 1 if no layer repeats or removes a file of another (see `Efficiency`)."""
         return self._efficiency.score
 
     @cached_property
-    def waste(self) -> tuple[Waste, ...]:
+    def waste(self) -> tuple[WastedPath, ...]:
         """The paths that make up `wasted`, largest first."""
-        return waste(self.layers)
+        return find_waste(self.layers)
 
     @cached_property
     def _efficiency(self) -> Efficiency:
-        return efficiency(self.layers)
+        return compute_efficiency(self.layers)
 
 
 @short_traceback_on_interrupt()
@@ -102,7 +102,7 @@ def read_layers(
     try:
         info = cast("dict[str, Any]", api.inspect_image(image))
         image_id, diff_ids = info["Id"], _diff_ids(info, image)
-        kept = {d: layercache.load(cache_dir, d) for d in diff_ids} if cache_dir else {}
+        kept = {d: layer_cache.load_layer(cache_dir, d) for d in diff_ids} if cache_dir else {}
         layers = {diff_id: layer for diff_id, layer in kept.items() if layer is not None}
         names = (
             _names_by_size(api.history(image_id), len(diff_ids)) if layers.keys() >= set(diff_ids) else None
@@ -110,7 +110,7 @@ def read_layers(
         if names is None:
             chunks = cast("Generator[bytes]", api.get_image(image_id))
             with closing(chunks):
-                saved = read_saved(chunks, progress)
+                saved = read_saved_image(chunks, progress)
             layers |= _wanted(saved, diff_ids, image, skip=layers.keys(), cache_dir=cache_dir)
             names = _names_in_config(saved, diff_ids)
     except ImageNotFound as error:
@@ -151,7 +151,7 @@ def _diff_ids(info: dict[str, Any], image: str) -> list[str]:
 
 
 def _wanted(
-    saved: Saved, diff_ids: list[str], image: str, skip: Iterable[str], cache_dir: Path | None
+    saved: SavedImage, diff_ids: list[str], image: str, skip: Iterable[str], cache_dir: Path | None
 ) -> dict[str, LayerFiles]:
     """The image's layers that were not kept yet, kept now."""
     found: dict[str, LayerFiles] = {}
@@ -166,11 +166,11 @@ def _wanted(
             )
         found[diff_id] = layer
         if cache_dir is not None:
-            layercache.store(cache_dir, layer)
+            layer_cache.store_layer(cache_dir, layer)
     return found
 
 
-def _names_in_config(saved: Saved, diff_ids: list[str]) -> list[str]:
+def _names_in_config(saved: SavedImage, diff_ids: list[str]) -> list[str]:
     """What made each layer, from the config that names these layers; empty strings where it does not say."""
     for config in saved.configs:
         rootfs, history = config["rootfs"], config.get("history")

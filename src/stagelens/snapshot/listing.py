@@ -10,8 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from stagelens.errors import StagelensError
-from stagelens.snapshot.entry import Kind
-from stagelens.snapshot.table import FileTable, pack_kind
+from stagelens.snapshot.table import FileTable, Kind, pack_kind
 
 _KINDS: dict[int, Kind] = {
     stat.S_IFREG: "file",

@@ -11,14 +11,13 @@ from functools import cached_property
 
 from stagelens.dockerfile import Instruction, Stage, StageEdge, copy_paths
 from stagelens.errors import short_traceback_on_interrupt
-from stagelens.snapshot.entry import Entry
-from stagelens.snapshot.points import Copied, Point
-from stagelens.snapshot.probe import Exploration, StageFiles
-from stagelens.snapshot.table import FileTable
+from stagelens.snapshot.exploration import Exploration, StageFiles
+from stagelens.snapshot.points import CopyPaths, Point
+from stagelens.snapshot.table import Entry, FileTable
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FileStep:
     """One place on a file's way: the instruction (of the stage) that wrote or copied `path` there."""
 
     stage: int
@@ -27,13 +26,13 @@ class Step:
 
 
 @short_traceback_on_interrupt()
-def history(exploration: Exploration, stage: str | int, path: str) -> tuple[Step, ...]:
+def history(exploration: Exploration, stage: str | int, path: str) -> tuple[FileStep, ...]:
     """The way of a file of a stage's final state, last step first.
 
     Empty where the file is not there. The way ends at an instruction that wrote the file, at a base image
     (a step at a FROM), at the build context, or at another image.
     """
-    steps: list[Step] = []
+    steps: list[FileStep] = []
     files = exploration.stage(stage)
     wanted: str | None = path.strip("/")
     limit = len(files.tables)
@@ -41,7 +40,7 @@ def history(exploration: Exploration, stage: str | int, path: str) -> tuple[Step
         index = _last_change(files, wanted, limit)
         if index is None:
             break
-        steps.append(Step(files.stage.index, index, wanted))
+        steps.append(FileStep(files.stage.index, index, wanted))
         instruction = files.stage.instructions[index]
         if instruction.keyword == "RUN" and files.tables[index - 1].get(wanted) is not None:
             limit = index  # changed here, made earlier
@@ -58,12 +57,12 @@ def history(exploration: Exploration, stage: str | int, path: str) -> tuple[Step
     return tuple(steps)
 
 
-def journey(exploration: Exploration, stage: str | int, path: str) -> tuple[Step, ...]:
+def destinations(exploration: Exploration, stage: str | int, path: str) -> tuple[FileStep, ...]:
     """Where later stages took over a file of a stage's final state, in order of the Dockerfile.
 
     A step for each FROM or COPY that brought it (under whatever name) into a stage whose final state has it.
     """
-    found: list[Step] = []
+    found: list[FileStep] = []
     waiting = [(exploration.stage(stage).stage.index, path.strip("/"))]
     while waiting:
         source, wanted = waiting.pop(0)
@@ -75,7 +74,7 @@ def journey(exploration: Exploration, stage: str | int, path: str) -> tuple[Step
             ):
                 continue
             arrived = (here for path, here in _carried(exploration, edge) if path == wanted)
-            for step in (Step(edge.target, edge.instruction, here) for here in arrived):
+            for step in (FileStep(edge.target, edge.instruction, here) for here in arrived):
                 if step not in found:
                     found.append(step)
                     waiting.append((step.stage, step.path))
@@ -161,7 +160,7 @@ class _Copy:
         copied = exploration.copies.get(Point(stage.index, instruction.index))
         if copied is None:
             # The engine did not tell: a base image's folder and variables are not known then.
-            copied = Copied(*copy_paths(exploration.trace.dockerfile, stage, instruction))
+            copied = CopyPaths(*copy_paths(exploration.trace.dockerfile, stage, instruction))
         self._sources, self._destination = copied.sources, copied.destination
         self._parents = instruction.flag("parents") is not None
         self._source = source

@@ -7,12 +7,38 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from operator import attrgetter
-from typing import NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
-from stagelens.snapshot.entry import Entry, Kind
+Kind = Literal["file", "dir", "symlink", "char", "block", "fifo", "socket"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of one file without its content.
+
+    `path` is separated by `/` and has no slash at either end; bytes that are not UTF-8 are kept by
+    surrogateescape. `mode` holds the permission bits, 0 to 0o7777; `size` is in bytes, `mtime` in whole
+    seconds since 1970. `link_target` is set for symlinks alone.
+    """
+
+    path: str
+    kind: Kind
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    mtime: int = 0
+    link_target: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _DIR, _FILE = KINDS.index("dir"), KINDS.index("file")

@@ -10,7 +10,7 @@ import traitlets as t
 from stagelens import text
 from stagelens.humanize import format_size
 from stagelens.snapshot import Exploration
-from stagelens.snapshot.compare import ADDED, CHANGED, REMOVED
+from stagelens.snapshot.changes import ADDED, CHANGED, REMOVED
 from stagelens.snapshot.table import FileTable
 from stagelens.views.base import STATIC, Handler, View
 from stagelens.views.points import Builds, Point

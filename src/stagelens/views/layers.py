@@ -13,8 +13,8 @@ import traitlets as t
 from stagelens import text
 from stagelens.errors import StagelensError
 from stagelens.humanize import format_size
-from stagelens.snapshot import Comparison, Entry, FileTable, compare
-from stagelens.snapshot.compare import ADDED, CHANGED, SAME
+from stagelens.snapshot import Entry, FileTable, TableComparison, compare_tables
+from stagelens.snapshot.changes import ADDED, CHANGED, SAME
 from stagelens.snapshot.layers import ImageLayers, Layer
 from stagelens.views.base import STATIC, Handler, View
 from stagelens.views.templating import TEMPLATES
@@ -29,7 +29,7 @@ _NOTHING = FileTable.from_entries(())
 class LayerExplorer(View):
     """Choose a layer; see its files, or all files up to it, and what whiteouts remove.
 
-    Efficiency and wasted bytes are defined as dive defines them (see `stagelens.snapshot.stack`).
+    Efficiency and wasted bytes are defined as dive defines them (see `stagelens.snapshot.layer_stack`).
 
     Traits
     ------
@@ -103,7 +103,7 @@ class LayerExplorer(View):
             key = (index, mode, needle)
             if key not in self._trees:
                 below = self._image.files_at(index - 1) if index else _NOTHING
-                seen = compare(below, self._image.files_at(index))
+                seen = compare_tables(below, self._image.files_at(index))
                 found = seen if mode == "upto" else _stored(self._image.layers[index], seen)
                 self._trees[key] = Tree(found, "all" if mode == "upto" else "changes", needle)
             self._trees.move_to_end(key)
@@ -147,10 +147,10 @@ def _row(layer: Layer, shared: list[str]) -> dict[str, Any]:
     }
 
 
-def _stored(layer: Layer, seen: Comparison) -> Comparison:
+def _stored(layer: Layer, seen: TableComparison) -> TableComparison:
     """What a layer holds itself: its own rows, new or stored again, and those that it removes."""
     marks = bytes(_mark(entry, seen.before.get(entry.path)) for entry in layer.table)
-    return Comparison(seen.before, layer.table, marks, seen.gone)
+    return TableComparison(seen.before, layer.table, marks, seen.gone)
 
 
 def _mark(entry: Entry, below: Entry | None) -> int:

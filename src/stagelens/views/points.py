@@ -12,19 +12,19 @@ from stagelens import text
 from stagelens.errors import StagelensError
 from stagelens.humanize import instruction_title
 from stagelens.snapshot import (
-    Comparison,
     Exploration,
     FileContent,
+    FileStep,
     FileTable,
     StageFiles,
-    Step,
-    compare,
+    TableComparison,
+    compare_tables,
+    destinations,
     history,
-    journey,
     left_behind,
     read_file,
 )
-from stagelens.snapshot.compare import ADDED, CHANGED, REMOVED
+from stagelens.snapshot.changes import ADDED, CHANGED, REMOVED
 from stagelens.views.tree import Show, Tree
 
 # [build, stage, instruction], each counting from 0; an empty list is a tree without files.
@@ -67,9 +67,9 @@ class Builds:
         _, files, instruction = self.files(point)
         return files.tables[instruction]
 
-    def compare(self, against: Point, point: Point) -> Comparison:
+    def compare(self, against: Point, point: Point) -> TableComparison:
         """What differs between two points."""
-        return compare(self.table(against), self.table(point))
+        return compare_tables(self.table(against), self.table(point))
 
     def tree(self, against: Point, point: Point, show: Show, needle: str) -> Tree:
         """The tree to page through."""
@@ -111,13 +111,13 @@ class Builds:
         exploration, files, _ = self.files(point)
         number = files.stage.index
         back = history(exploration, number, path)[::-1]
-        onward = journey(exploration, number, path)
+        onward = destinations(exploration, number, path)
         return {
             "from": [self._step(point[0], exploration, step) for step in back],
             "to": [self._step(point[0], exploration, step) for step in onward],
         }
 
-    def _step(self, build: int, exploration: Exploration, step: Step) -> dict[str, Any]:
+    def _step(self, build: int, exploration: Exploration, step: FileStep) -> dict[str, Any]:
         stages = [files.stage.index for files in exploration.stages]
         files = exploration.stage(step.stage)
         instruction = files.stage.instructions[step.instruction]
@@ -156,7 +156,7 @@ def _stage(files: StageFiles, exploration: Exploration) -> dict[str, Any]:
 
 def _instruction(files: StageFiles, index: int) -> dict[str, Any]:
     instruction = files.stage.instructions[index]
-    found = compare(files.tables[index - 1] if index else _NOTHING, files.tables[index])
+    found = compare_tables(files.tables[index - 1] if index else _NOTHING, files.tables[index])
     return {
         "line": instruction.start_line,
         "text": text.inline(instruction_title(instruction, 100)),

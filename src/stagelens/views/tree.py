@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from stagelens import text
 from stagelens.snapshot import FileTable
-from stagelens.snapshot.compare import ADDED, CHANGED, REMOVED, Comparison, Selection
+from stagelens.snapshot.changes import ADDED, CHANGED, REMOVED, RowSelection, TableComparison
 from stagelens.snapshot.table import Span, key_path
 
 Show = Literal["all", "changes", "left"]
@@ -39,7 +39,7 @@ class Tree:
     """
 
     def __init__(
-        self, comparison: Comparison, show: Show = "all", needle: str = "", left: bytes | None = None
+        self, comparison: TableComparison, show: Show = "all", needle: str = "", left: bytes | None = None
     ) -> None:
         """`needle` selects paths that contain it, in any letter case; with `*` or `?` it is a glob."""
         self._after, self._before = comparison.after, comparison.before
@@ -49,10 +49,10 @@ class Tree:
         marks, gone = self._marks, self._gone
         chosen = _rows(self._after, matches, lambda row: _shown(show, marks[row], left[row] if left else 0))
         removed = _rows(self._before, matches, lambda row: bool(gone[row]) and show != "left")
-        self._here = Selection(self._after, chosen)
-        self._lost = Selection(self._before, removed)
-        self._differ = Selection(self._after, map(bool, marks))
-        self._missing = Selection(self._before, map(bool, gone))
+        self._here = RowSelection(self._after, chosen)
+        self._lost = RowSelection(self._before, removed)
+        self._differ = RowSelection(self._after, map(bool, marks))
+        self._missing = RowSelection(self._before, map(bool, gone))
 
     def totals(self) -> dict[str, int]:
         """How many rows are shown, and the bytes of the regular files among them (not of removed ones)."""

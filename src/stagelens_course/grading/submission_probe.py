@@ -23,7 +23,7 @@ from stagelens.dockerfile import DockerfileError
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.snapshot import FileTable
-from stagelens.snapshot.prober import list_image
+from stagelens.snapshot.inspection import list_image
 from stagelens.text import block
 from stagelens_course.grading import container, policy, staging
 from stagelens_course.grading.container import ContainerResponse

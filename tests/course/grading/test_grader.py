@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,7 +56,7 @@ def test_a_fault_of_the_engines_is_not_held_against_a_learner(
     def give_up(*_: object, **__: object) -> None:
         raise BuildError("flightcontrol: exceeded retry timeout")
 
-    monkeypatch.setattr(importlib.import_module("stagelens.builds.run"), "solve", give_up)
+    monkeypatch.setattr("stagelens.builds.builder.solve", give_up)
     monkeypatch.setattr(engine_faults, "_PAUSES", ())
     report = grading.grade_folder(GO, GO.solution, engine=engine)
     assert "nothing is wrong with the Dockerfile" in (report.error or "")

@@ -6,7 +6,7 @@ import hashlib
 import io
 import tarfile
 
-from stagelens.snapshot.archive import LayerFiles, index_layer
+from stagelens.snapshot.saved_image import LayerFiles, index_layer
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, content: bytes = b"", link: str = "") -> tuple:

@@ -20,7 +20,7 @@ from typing import IO, Any, cast
 
 import zstandard
 
-from stagelens.snapshot.forward import Forward, members
+from stagelens.snapshot.saved_image import ForwardReader, tar_members
 from stagelens_course.classroom.intake.submission import SubmissionRejected
 
 _CHUNK = 1 << 16
@@ -210,7 +210,7 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[ArchiveMember]:
         yield ArchiveMember(path, kind, stat.S_IMODE(mode) or 0o644, target, chunks)
 
 
-class _TarReader(Forward):
+class _TarReader(ForwardReader):
     """A forward reader that remembers the block that it read last."""
 
     last_block = b""
@@ -222,7 +222,7 @@ class _TarReader(Forward):
 
 def _tar_members(stream: IO[bytes]) -> Iterator[ArchiveMember]:
     reader = _TarReader(stream.read)
-    for archive, info in members(reader):
+    for archive, info in tar_members(reader):
         kind = _TAR_KINDS.get(info.type, "file" if info.isreg() else "device")
         if info.issparse():
             kind = "sparse file"

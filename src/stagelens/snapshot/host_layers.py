@@ -16,16 +16,17 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from stagelens.engine.mountinfo import visible_path
-from stagelens.snapshot import scan
+from stagelens.snapshot import layer_scan
 from stagelens.snapshot.file_lister import Mounted
+from stagelens.snapshot.layer_scan import Columns, TooMany, UnreadableLayer, scan_layers
 from stagelens.snapshot.listing import Folder, Rows, pack_mode
-from stagelens.snapshot.walk import Lister
+from stagelens.snapshot.snapshot_walk import Lister
 
-# A tree of more entries is read by a program of its own (see `scan`), whose start costs about as much.
+# A tree of more entries is read by a program of its own (see `layer_scan`), whose start costs about as much.
 _ENTRIES_HERE = 1500
 
 
-def stack(mounted: Mounted) -> Sequence[bytes]:
+def layer_folders(mounted: Mounted) -> Sequence[bytes]:
     """A mounted tree's layers, uppermost first, as folders of this machine if the engine is on it."""
     if mounted.overlay:
         # Newer engines mount an image's layer below a directory of the mount's own, which is empty.
@@ -48,7 +49,7 @@ def _is_empty(folder: bytes) -> bool:
 class HostLayers:
     """Lists as `shells` do, and itself what it can read here.
 
-    `stacks` are snapshots' layers, as `stack` tells them.
+    `stacks` are snapshots' layers, as `layer_folders` tells them.
     """
 
     def __init__(self, shells: Lister, stacks: Mapping[int, Sequence[bytes]]) -> None:
@@ -115,29 +116,29 @@ def _is(path: bytes, seen: Folder) -> bool:
     return path.startswith(b"/") and (here.st_ino, here[stat.ST_CTIME]) == (seen.inode, seen.changed)
 
 
-def _scan(folders: Sequence[bytes]) -> scan.Columns | None:
+def _scan(folders: Sequence[bytes]) -> Columns | None:
     """All below a folder of layers; None where there is none, or it cannot be read here."""
     if not folders:
         return None
     try:
-        return scan.scan(folders, _ENTRIES_HERE)
-    except scan.TooMany:
+        return scan_layers(folders, _ENTRIES_HERE)
+    except TooMany:
         return _apart(folders)
-    except (OSError, AttributeError, scan.Unclear):  # no right, gone meanwhile, or not Linux
+    except (OSError, AttributeError, UnreadableLayer):  # no right, gone meanwhile, or not Linux
         return None
 
 
-def _apart(folders: Sequence[bytes]) -> scan.Columns | None:
+def _apart(folders: Sequence[bytes]) -> Columns | None:
     """A scan by another process, so that two go on at once."""
-    command = [sys.executable, "-I", "-S", scan.__file__, *folders]
+    command = [sys.executable, "-I", "-S", layer_scan.__file__, *folders]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True)
         return marshal.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError, EOFError):
-        return None  # what `scan` raises, or this is an application with an interpreter inside
+        return None  # what `scan_layers` raises, or this is an application with an interpreter inside
 
 
-def _rows(columns: scan.Columns, start: bytes) -> Rows:
+def _rows(columns: Columns, start: bytes) -> Rows:
     """Columns as rows, with keys that begin with `start`."""
     keys, modes, uids, gids, sizes, mtimes, targets = columns
     kinds = {mode: pack_mode(mode) for mode in set(modes)}

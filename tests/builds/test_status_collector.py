@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse, Vertex, VertexLog
-from stagelens.builds.collect import Collector
+from stagelens.builds.status_collector import StatusCollector
 from stagelens.dockerfile import parse
 
 DOCKERFILE = parse("FROM a AS one\nRUN first\nRUN second\nFROM b\nCOPY --from=one /x /x\n")
@@ -25,7 +25,7 @@ def at(seconds: int) -> Timestamp:
 
 
 def test_vertices_stand_in_the_dockerfiles_order_however_they_were_told() -> None:
-    collector = Collector(DOCKERFILE, str)
+    collector = StatusCollector(DOCKERFILE, str)
     for name in reversed(NAMES):
         collector.take(StatusResponse(vertexes=[Vertex(digest=name, name=name)]))
     assert tuple(vertex.name for vertex in collector.vertices()) == NAMES
@@ -33,7 +33,7 @@ def test_vertices_stand_in_the_dockerfiles_order_however_they_were_told() -> Non
 
 def test_a_further_attempt_tells_of_the_same_vertices_although_the_engine_names_them_anew() -> None:
     """Digests hold the session's number where a step takes files of the context."""
-    collector = Collector(DOCKERFILE, str)
+    collector = StatusCollector(DOCKERFILE, str)
     first = Vertex(digest="f1", name=FIRST, started=at(10), completed=at(12))
     second = Vertex(digest="s1", name=SECOND, inputs=["f1"], started=at(12), completed=at(13), error="busy")
     logs = [VertexLog(vertex="f1", timestamp=at(11), msg=b"one\n"), VertexLog(vertex="s1", msg=b"half")]

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stagelens.snapshot import host
-from stagelens.snapshot.host import HostLayers
+from stagelens.snapshot import host_layers
+from stagelens.snapshot.host_layers import HostLayers
+from stagelens.snapshot.layer_scan import scan_layers
 from stagelens.snapshot.listing import Folder, Rows
-from stagelens.snapshot.scan import scan
 from stagelens.snapshot.table import FileTable
 
 NONE = FileTable.from_entries(())
@@ -130,7 +130,7 @@ def test_a_large_tree_is_read_by_a_program_of_its_own_and_the_same(
     ours = {3: [os.fsencode(layer)]}
     top = {"a": seen(layer / "a")}
     here = [read(b"a\0b", seen(layer / "a/b"), ours), read(b"", None, ours, top)]
-    monkeypatch.setattr(host, "_ENTRIES_HERE", 1)
+    monkeypatch.setattr(host_layers, "_ENTRIES_HERE", 1)
     assert [read(b"a\0b", seen(layer / "a/b"), ours), read(b"", None, ours, top)] == here
     monkeypatch.setattr(sys, "executable", "/not/there")
     assert read(b"", None, ours, top) == (NONE, 1)
@@ -196,5 +196,5 @@ def test_layers_are_read_as_the_kernel_shows_them(layers: list[Mapping[str, Any]
             }
         finally:
             subprocess.run(["umount", place], check=True)
-        keys, modes, _, _, sizes, mtimes, _ = scan([os.fsencode(folder) for folder in folders])
+        keys, modes, _, _, sizes, mtimes, _ = scan_layers([os.fsencode(folder) for folder in folders])
     assert dict(zip(keys, zip(modes, sizes, mtimes, strict=True), strict=True)) == shown

@@ -33,24 +33,23 @@ from stagelens.buildkit.gateway import Gateway, ProcessEnded
 from stagelens.buildkit.image_build import OnStatus
 from stagelens.buildkit.llb import LlbGraph, OpOutput, image_definition
 from stagelens.buildkit.proto.buildkit_pb2 import Definition, StatusResponse
-from stagelens.builds import Job
-from stagelens.builds.collect import Collector
-from stagelens.builds.run import OnVertex, target_name
+from stagelens.builds import BuildSpec, OnVertex
+from stagelens.builds.builder import target_name
+from stagelens.builds.status_collector import StatusCollector
 from stagelens.dockerfile import Dockerfile, normalize_image_name
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
-from stagelens.snapshot.edges import Place, point_edges
 from stagelens.snapshot.file_lister import FileLister, Mounted, open_container
-from stagelens.snapshot.host import HostLayers, stack
-from stagelens.snapshot.known import Explored, Known, Snapshot
-from stagelens.snapshot.points import Copied, Point, points
+from stagelens.snapshot.host_layers import HostLayers, layer_folders
+from stagelens.snapshot.points import CopyPaths, Point, PointOutput, locate_points, stage_points
+from stagelens.snapshot.snapshot_cache import BuildSnapshots, Snapshot, SnapshotCache
+from stagelens.snapshot.snapshot_walk import make_tables, walk_snapshots
 from stagelens.snapshot.table import FileTable
-from stagelens.snapshot.walk import make_tables, walk
 
 _WORKERS = 2
 
 
-class ProbeFailed(StagelensError):
+class ExplorationFailed(StagelensError):
     """The engine could not show what is in the stages."""
 
     def __init__(self, why: str) -> None:
@@ -70,7 +69,7 @@ class Project:
     request: BuildRequest
 
 
-class Prober:
+class StageInspector:
     """Looks into a project's stages."""
 
     def __init__(
@@ -84,7 +83,7 @@ class Prober:
         self._project = project
         self._on_vertex = on_vertex
         self._cancel = cancel
-        self._collector = Collector(project.dockerfile, str)
+        self._collector = StatusCollector(project.dockerfile, str)
 
     @property
     def time(self) -> float:
@@ -95,19 +94,22 @@ class Prober:
         self,
         stages: Sequence[int],
         sources: Mapping[Point, Point | None],
-        known: Known,
-    ) -> Explored:
+        cache: SnapshotCache,
+    ) -> BuildSnapshots:
         """The snapshots at the points that are listed, each as the engine has it now, and what COPYs do.
 
         Raises
         ------
-        ProbeFailed, EngineFault, BuildCancelled, ConnectionLost; ContextError: the context cannot be read.
+        ExplorationFailed, EngineFault, BuildCancelled, ConnectionLost
+            If the engine cannot show the files.
+        ContextError
+            If the build context cannot be read.
         """
-        return retry_transient(lambda: self._explored(stages, sources, known), self._cancel)
+        return retry_transient(lambda: self._explored(stages, sources, cache), self._cancel)
 
     def _explored(
-        self, stages: Sequence[int], sources: Mapping[Point, Point | None], known: Known
-    ) -> Explored:
+        self, stages: Sequence[int], sources: Mapping[Point, Point | None], cache: SnapshotCache
+    ) -> BuildSnapshots:
         listed = list(dict.fromkeys(source for source in sources.values() if source is not None))
         with self._gateway() as gateway:
             places = self._places(gateway, stages)
@@ -115,22 +117,22 @@ class Prober:
             numbers = {edge: number for number, edge in enumerate(trees)}
             before = self._before(stages, sources, places, numbers)
             cuts = [graph.definition_of(edge) for edge, graph in trees.items()]
-            made = self._tables(gateway, cuts, before, known)
+            made = self._tables(gateway, cuts, before, cache)
         found = {point: made[numbers[places[point][1]]] for point in listed if point in places}
         # A stage upon scratch has no files before its first step.
-        nothing = known.keep(None, FileTable.from_entries(()))
-        return Explored({point: found.get(point, nothing) for point in listed}, self._copies(places))
+        nothing = cache.store(None, FileTable.from_entries(()))
+        return BuildSnapshots({point: found.get(point, nothing) for point in listed}, self._copies(places))
 
-    def _copies(self, places: Mapping[Point, Place]) -> dict[Point, Copied]:
+    def _copies(self, places: Mapping[Point, PointOutput]) -> dict[Point, CopyPaths]:
         """Of each COPY with a source of its own what the graph says, where base images' settings count."""
         edges = self._project.dockerfile.edges
         wanted = [Point(edge.target, edge.instruction) for edge in edges if edge.kind == "copy"]
         found = {
             at: graph.copy_paths(edge.digest) for at in wanted if at in places for graph, edge in [places[at]]
         }
-        return {at: Copied(*copied) for at, copied in found.items() if copied is not None}
+        return {at: CopyPaths(*copied) for at, copied in found.items() if copied is not None}
 
-    def _places(self, gateway: Gateway, stages: Sequence[int]) -> dict[Point, Place]:
+    def _places(self, gateway: Gateway, stages: Sequence[int]) -> dict[Point, PointOutput]:
         dockerfile, request = self._project.dockerfile, self._project.request
 
         def of_stage(index: int) -> LlbGraph:
@@ -138,20 +140,20 @@ class Prober:
             asked = replace(request, dockerfile=Path(request.dockerfile).name, target=target)
             return gateway.dockerfile_graph(asked.frontend_attributes())
 
-        return point_edges(dockerfile, stages[-1], stages, of_stage)
+        return locate_points(dockerfile, stages[-1], stages, of_stage)
 
     def _before(
         self,
         stages: Sequence[int],
         sources: Mapping[Point, Point | None],
-        places: Mapping[Point, Place],
+        places: Mapping[Point, PointOutput],
         numbers: Mapping[OpOutput, int],
     ) -> dict[int, int | None]:
         """For each snapshot the one that it was made upon, if that is among them; those come earlier."""
         found: dict[int, int | None] = {}
         for index in stages:
             last: int | None = None
-            for point in points(self._project.dockerfile.stages[index]):
+            for point in stage_points(self._project.dockerfile.stages[index]):
                 source = sources[point]
                 number = numbers[places[source][1]] if source is not None and source in places else None
                 if number is not None and number != last:
@@ -164,14 +166,14 @@ class Prober:
         gateway: Gateway,
         trees: Sequence[Definition],
         before: Mapping[int, int | None],
-        known: Known,
+        cache: SnapshotCache,
     ) -> list[Snapshot]:
         with _lister(gateway, self._engine, trees) as lister:
             mounted = lister.mounted(len(trees))
             identities = [self._identity(one) for one in mounted]
             found: dict[int, Snapshot] = {}
             for number, identity in enumerate(identities):
-                if identity is not None and (snapshot := known.snapshot(identity)) is not None:
+                if identity is not None and (snapshot := cache.load(identity)) is not None:
                     found[number] = snapshot
             wanted = {
                 number: last if mounted[number].overlay else None
@@ -179,10 +181,10 @@ class Prober:
                 if number not in found
             }
             uppers = [number for number, one in enumerate(mounted) if one.upper]
-            stacks = {number: stack(one) for number, one in enumerate(mounted)}
+            stacks = {number: layer_folders(one) for number, one in enumerate(mounted)}
             tables = {number: one.table for number, one in found.items()}
             tables = _walk(lister, stacks, wanted, tables, uppers)
-        found |= {number: known.keep(identities[number], table) for number, table in tables.items()}
+        found |= {number: cache.store(identities[number], table) for number, table in tables.items()}
         return [found[number] for number in range(len(trees))]
 
     def _identity(self, mounted: Mounted) -> str | None:
@@ -211,7 +213,7 @@ class Prober:
     @contextmanager
     def _gateway(self) -> Generator[Gateway]:
         project = self._project
-        job = Job(project.context, project.request, project.dockerfile.text)
+        job = BuildSpec(project.context, project.request, project.dockerfile.text)
         load_ignore(job.context, job.dockerfile)
         sync = FileSync({"context": FolderSource(job.context), "dockerfile": job.dockerfile_tree()})
         key = shared_key(job.context)
@@ -229,7 +231,7 @@ def list_image(engine: Engine, image: str, cancel: Cancel | None = None) -> File
 
     Raises
     ------
-    ProbeFailed, EngineFault: the engine could not show them. BuildCancelled: `cancel` was called.
+    ExplorationFailed, EngineFault: the engine could not show them. BuildCancelled: `cancel` was called.
     ConnectionLost.
     """
 
@@ -250,9 +252,9 @@ def _walk(
     known: Mapping[int, FileTable],
     uppers: Container[int] = (),
 ) -> dict[int, FileTable]:
-    """See `walk`. The container ends while tables are made."""
+    """See `walk_snapshots`. The container ends while tables are made."""
     with ThreadPoolExecutor(_WORKERS) as workers:
-        listed = walk(HostLayers(lister, stacks), workers, wanted, uppers)
+        listed = walk_snapshots(HostLayers(lister, stacks), workers, wanted, uppers)
         ended = workers.submit(lister.end)
         tables = make_tables(listed, wanted, known)
         ended.result()
@@ -284,4 +286,4 @@ def _gateway(
                 raise session.errors[0] from None
             if isinstance(error, BuildError) and transient_fault(error):
                 raise
-            raise ProbeFailed(str(error)) from error
+            raise ExplorationFailed(str(error)) from error

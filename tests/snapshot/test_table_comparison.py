@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagelens.snapshot import Entry, FileTable, compare, diff
-from stagelens.snapshot.compare import ADDED, CHANGED, REMOVED, Comparison, Selection
+from stagelens.snapshot import Entry, FileTable, compare_tables, diff
+from stagelens.snapshot.changes import ADDED, CHANGED, REMOVED, RowSelection, TableComparison
 
 names = st.sampled_from(["a", "b", "a/x", "a/y", "a-b", "a/x/deep", "c\n", "é"])
 entries = st.builds(
@@ -15,14 +15,14 @@ entries = st.builds(
 trees = st.lists(entries, max_size=8).map(FileTable.from_entries)
 
 
-def marked(found: Comparison, mark: int) -> list[Entry]:
+def marked(found: TableComparison, mark: int) -> list[Entry]:
     table, marks = (found.before, found.gone) if mark == REMOVED else (found.after, found.marks)
     return [table.entry(row) for row, value in enumerate(marks) if value == mark]
 
 
 @given(trees, trees)
 def test_a_comparison_marks_what_a_diff_lists(before: FileTable, after: FileTable) -> None:
-    found, expected = compare(before, after), diff(before, after)
+    found, expected = compare_tables(before, after), diff(before, after)
     assert marked(found, ADDED) == list(expected.added)
     assert marked(found, REMOVED) == list(expected.removed)
     assert marked(found, CHANGED) == [new for _, new in expected.changed]
@@ -38,7 +38,7 @@ def test_differences_are_found_beyond_long_runs_of_equal_rows() -> None:
     after = FileTable.from_entries(
         [*fewer[:4000], Entry("f04001", "file", size=1), *fewer[4001:], Entry("e", "dir")]
     )
-    found = compare(before, after)
+    found = compare_tables(before, after)
     assert [e.path for e in marked(found, ADDED)] == ["e"]
     assert [e.path for e in marked(found, CHANGED)] == ["f04001"]
     assert [e.path for e in marked(found, REMOVED)] == ["f01700", "g"]
@@ -46,7 +46,7 @@ def test_differences_are_found_beyond_long_runs_of_equal_rows() -> None:
 
 @given(trees, st.sets(st.integers(0, 8)))
 def test_a_selections_totals_are_sums_over_its_rows(table: FileTable, chosen: set[int]) -> None:
-    selection = Selection(table, [row in chosen for row in range(len(table))])
+    selection = RowSelection(table, [row in chosen for row in range(len(table))])
     for start in range(len(table) + 1):
         rows = [row for row in range(start, len(table)) if row in chosen]
         assert selection.count(start, len(table)) == len(rows)

@@ -1,8 +1,4 @@
-"""Two tables compared row by row, in a few bytes a row: what the views page through.
-
-A `Diff` holds an `Entry` for each difference; for a base image's 100,000 files that is
-a hundred times as much.
-"""
+"""Differences between two file tables: as a `Diff` of entries, or as marks in a few bytes a row."""
 
 from __future__ import annotations
 
@@ -11,14 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 
-from stagelens.snapshot.table import FileTable
+from stagelens.snapshot.table import Entry, FileTable
 
 SAME, ADDED, CHANGED, REMOVED = range(4)
 _BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class TableComparison:
     """How `after` differs from `before`.
 
     `marks`: for each row of `after` SAME, ADDED or CHANGED. `gone`: for each row of `before` REMOVED where
@@ -40,10 +36,10 @@ class Comparison:
         return sum(table.size(row) for row, found in enumerate(marks) if found == mark)
 
 
-def compare(before: FileTable, after: FileTable) -> Comparison:
+def compare_tables(before: FileTable, after: FileTable) -> TableComparison:
     """Compare two tables in one pass; a folder whose time or size alone differs has not changed."""
     if before is after:
-        return Comparison(before, after, bytes(len(after)), bytes(len(before)))
+        return TableComparison(before, after, bytes(len(after)), bytes(len(before)))
     marks, gone = bytearray(len(after)), bytearray(len(before))
     left = right = 0
     while left < len(before) and right < len(after):
@@ -53,7 +49,7 @@ def compare(before: FileTable, after: FileTable) -> Comparison:
         left, right = _walk(before, after, left, right, marks, gone)
     gone[left:] = bytes([REMOVED]) * (len(before) - left)
     marks[right:] = bytes([ADDED]) * (len(after) - right)
-    return Comparison(before, after, bytes(marks), bytes(gone))
+    return TableComparison(before, after, bytes(marks), bytes(gone))
 
 
 def _walk(
@@ -76,7 +72,7 @@ def _walk(
     return left, right
 
 
-class Selection:
+class RowSelection:
     """Some rows of a table, with running totals: what a folder holds of them is one subtraction."""
 
     def __init__(self, table: FileTable, chosen: Iterable[bool]) -> None:
@@ -94,3 +90,66 @@ class Selection:
     def bytes(self, start: int, stop: int) -> int:
         """The bytes of the selected regular files among these rows."""
         return self._bytes[stop] - self._bytes[start]
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """Entries only in the second table, only in the first, and (first, second) of those that changed.
+
+    Each is in the order of the tables.
+    """
+
+    added: tuple[Entry, ...] = ()
+    removed: tuple[Entry, ...] = ()
+    changed: tuple[tuple[Entry, Entry], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+    @property
+    def bytes_added(self) -> int:
+        """Bytes of the regular files that are new."""
+        return _bytes(self.added)
+
+    @property
+    def bytes_removed(self) -> int:
+        """Bytes of the regular files that are gone."""
+        return _bytes(self.removed)
+
+    @property
+    def bytes_changed(self) -> int:
+        """Bytes that changed regular files have now: what a layer must store of them."""
+        return _bytes(new for _, new in self.changed)
+
+    @property
+    def growth(self) -> int:
+        """By how many bytes the tree grew; negative where it shrank."""
+        before = _bytes(old for old, _ in self.changed)
+        return self.bytes_added + self.bytes_changed - self.bytes_removed - before
+
+
+def _bytes(entries: Iterable[Entry]) -> int:
+    return sum(entry.size for entry in entries if entry.kind == "file")
+
+
+def diff(a: FileTable, b: FileTable) -> Diff:
+    """Compare two tables in one pass; a folder whose time or size alone differs has not changed."""
+    added: list[Entry] = []
+    removed: list[Entry] = []
+    changed: list[tuple[Entry, Entry]] = []
+    left = right = 0
+    while left < len(a) and right < len(b):
+        left_key, right_key = a.key(left), b.key(right)
+        if left_key < right_key:
+            removed.append(a.entry(left))
+            left += 1
+        elif left_key > right_key:
+            added.append(b.entry(right))
+            right += 1
+        else:
+            if a.stamp(left) != b.stamp(right):
+                changed.append((a.entry(left), b.entry(right)))
+            left, right = left + 1, right + 1
+    removed.extend(map(a.entry, range(left, len(a))))
+    added.extend(map(b.entry, range(right, len(b))))
+    return Diff(tuple(added), tuple(removed), tuple(changed))

@@ -15,11 +15,10 @@ import pytest
 
 from stagelens.builds import BuildTrace, Vertex
 from stagelens.dockerfile import parse
-from stagelens.snapshot import known as room
-from stagelens.snapshot.entry import Entry
-from stagelens.snapshot.known import BuildKey, Explored, Known
-from stagelens.snapshot.points import Copied, Point
-from stagelens.snapshot.table import FileTable
+from stagelens.snapshot import snapshot_cache as module
+from stagelens.snapshot.points import CopyPaths, Point
+from stagelens.snapshot.snapshot_cache import BuildKey, BuildSnapshots, SnapshotCache
+from stagelens.snapshot.table import Entry, FileTable
 
 TRACE = BuildTrace(parse("FROM a\nRUN b\n"), (), "session", "sha256:0")
 KEY = BuildKey("project", "build")
@@ -33,19 +32,19 @@ def table(name: str) -> FileTable:
 @pytest.fixture(autouse=True)
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a process of its own: what is known is on disk alone."""
-    monkeypatch.setattr(room, "_MAX_TABLES", 0)
-    monkeypatch.setattr(room, "_recent", room._Recent())  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(module, "_MAX_TABLES", 0)
+    monkeypatch.setattr(module, "_recent", module._Recent())  # pyright: ignore[reportPrivateUsage]
 
 
 def test_a_build_comes_back_from_disk_with_the_files_of_its_points(tmp_path: Path) -> None:
-    known = Known(tmp_path)
-    files = {Point(0, 0): known.keep(ONE, table("a")), Point(0, 1): known.keep(OTHER, table("b"))}
-    made = Explored(files, {Point(0, 1): Copied(("/a", "/b"), "/app/")})
-    known.keep_build(KEY, 10.0, made)
-    assert Known(tmp_path).build(KEY, TRACE) == made
-    assert Known(tmp_path).build(replace(KEY, build="other"), TRACE) is None
-    assert Known(tmp_path).build(replace(KEY, build=None), TRACE) is None
-    assert Known(tmp_path).build(replace(KEY, project="other"), TRACE) is None
+    cache = SnapshotCache(tmp_path)
+    files = {Point(0, 0): cache.store(ONE, table("a")), Point(0, 1): cache.store(OTHER, table("b"))}
+    made = BuildSnapshots(files, {Point(0, 1): CopyPaths(("/a", "/b"), "/app/")})
+    cache.store_build(KEY, 10.0, made)
+    assert SnapshotCache(tmp_path).load_build(KEY, TRACE) == made
+    assert SnapshotCache(tmp_path).load_build(replace(KEY, build="other"), TRACE) is None
+    assert SnapshotCache(tmp_path).load_build(replace(KEY, build=None), TRACE) is None
+    assert SnapshotCache(tmp_path).load_build(replace(KEY, project="other"), TRACE) is None
 
 
 @pytest.mark.parametrize(
@@ -54,43 +53,43 @@ def test_a_build_comes_back_from_disk_with_the_files_of_its_points(tmp_path: Pat
 def test_a_step_that_ran_since_is_a_reason_to_ask_the_engine(
     tmp_path: Path, cached: bool, completed: float, told: bool
 ) -> None:
-    known = Known(tmp_path)
-    known.keep_build(KEY, 10.0, Explored({Point(0, 0): known.keep(ONE, table("a"))}, {}))
+    cache = SnapshotCache(tmp_path)
+    cache.store_build(KEY, 10.0, BuildSnapshots({Point(0, 0): cache.store(ONE, table("a"))}, {}))
     step = Vertex("sha256:1", "RUN b", cached=cached, completed=completed, stage=0, instruction=1)
-    assert (known.build(KEY, replace(TRACE, vertices=(step,))) is not None) == told
+    assert (cache.load_build(KEY, replace(TRACE, vertices=(step,))) is not None) == told
 
 
 def test_only_a_project_s_last_exploration_is_known(tmp_path: Path) -> None:
-    known = Known(tmp_path)
+    cache = SnapshotCache(tmp_path)
     for build in ("build", "of another target"):
         key = replace(KEY, build=build)
-        known.keep_build(key, 10.0, Explored({Point(0, 0): known.keep(ONE, table("a"))}, {}))
-    assert known.build(KEY, TRACE) is None
+        cache.store_build(key, 10.0, BuildSnapshots({Point(0, 0): cache.store(ONE, table("a"))}, {}))
+    assert cache.load_build(KEY, TRACE) is None
 
 
 def test_damaged_files_are_as_none(tmp_path: Path) -> None:
-    known = Known(tmp_path)
-    known.keep_build(KEY, 10.0, Explored({Point(0, 0): known.keep(ONE, table("a"))}, {}))
+    cache = SnapshotCache(tmp_path)
+    cache.store_build(KEY, 10.0, BuildSnapshots({Point(0, 0): cache.store(ONE, table("a"))}, {}))
     for file in tmp_path.iterdir():
         good = file.read_bytes()
         for bad in (b"", b"[]", b"1", good[:-1], good[: len(good) // 2]):
             file.write_bytes(bad)
-            assert known.build(KEY, TRACE) is None
+            assert cache.load_build(KEY, TRACE) is None
         file.write_bytes(good)
-    assert known.build(KEY, TRACE) is not None
+    assert cache.load_build(KEY, TRACE) is not None
 
 
 @pytest.mark.parametrize("bad", [["a"], {}, None, "../x", "\0"])
 def test_an_index_of_the_right_form_with_wrong_values_is_as_none(tmp_path: Path, bad: object) -> None:
-    known = Known(tmp_path)
-    known.keep_build(KEY, 10.0, Explored({Point(0, 0): known.keep(ONE, table("a"))}, {}))
+    cache = SnapshotCache(tmp_path)
+    cache.store_build(KEY, 10.0, BuildSnapshots({Point(0, 0): cache.store(ONE, table("a"))}, {}))
     (file,) = tmp_path.glob("*.build")
     facts = json.loads(file.read_bytes())
     for column in range(3):
         point = [*facts["points"][0]]
         point[column] = bad
         file.write_text(json.dumps(facts | {"points": [point]}))
-        assert known.build(KEY, TRACE) is None
+        assert cache.load_build(KEY, TRACE) is None
 
 
 @pytest.mark.parametrize(
@@ -106,24 +105,24 @@ def test_an_index_of_the_right_form_with_wrong_values_is_as_none(tmp_path: Path,
     ],
 )
 def test_copies_of_another_form_are_as_none(tmp_path: Path, bad: object) -> None:
-    known = Known(tmp_path)
-    copies = {Point(0, 1): Copied(("/a",), "/app/")}
-    known.keep_build(KEY, 10.0, Explored({Point(0, 0): known.keep(ONE, table("a"))}, copies))
+    cache = SnapshotCache(tmp_path)
+    copies = {Point(0, 1): CopyPaths(("/a",), "/app/")}
+    cache.store_build(KEY, 10.0, BuildSnapshots({Point(0, 0): cache.store(ONE, table("a"))}, copies))
     (file,) = tmp_path.glob("*.build")
     facts = json.loads(file.read_bytes())
-    assert known.build(KEY, TRACE) is not None
+    assert cache.load_build(KEY, TRACE) is not None
     file.write_text(json.dumps(facts | {"copies": [bad]}))
-    assert known.build(KEY, TRACE) is None
+    assert cache.load_build(KEY, TRACE) is None
 
 
 def test_a_snapshot_is_found_by_its_identity_and_files_without_one_by_themselves(tmp_path: Path) -> None:
-    known = Known(tmp_path)
-    made = known.keep(ONE, table("a"))
-    assert Known(tmp_path).snapshot(ONE) == made
-    assert known.snapshot(OTHER) is None
-    nameless = [known.keep(None, table(name)) for name in ("a", "b", "a")]
+    cache = SnapshotCache(tmp_path)
+    made = cache.store(ONE, table("a"))
+    assert SnapshotCache(tmp_path).load(ONE) == made
+    assert cache.load(OTHER) is None
+    nameless = [cache.store(None, table(name)) for name in ("a", "b", "a")]
     assert nameless[0] == nameless[2] != nameless[1]
-    assert Known(tmp_path).snapshot(nameless[1].identity) == nameless[1]
+    assert SnapshotCache(tmp_path).load(nameless[1].identity) == nameless[1]
 
 
 @contextmanager
@@ -140,10 +139,10 @@ def no_room(size: int) -> Generator[None]:
 
 
 def test_on_a_full_disk_nothing_is_kept_and_nothing_is_left(tmp_path: Path) -> None:
-    known = Known(tmp_path)
+    cache = SnapshotCache(tmp_path)
     with no_room(20):
-        made = {Point(0, 0): known.keep(ONE, table("a"))}
-        known.keep_build(KEY, 10.0, Explored(made, {}))
+        made = {Point(0, 0): cache.store(ONE, table("a"))}
+        cache.store_build(KEY, 10.0, BuildSnapshots(made, {}))
     assert made[Point(0, 0)].table.get("a")
     assert list(tmp_path.iterdir()) == []
-    assert known.build(KEY, TRACE) is None
+    assert cache.load_build(KEY, TRACE) is None

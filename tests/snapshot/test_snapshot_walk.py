@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagelens.snapshot.entry import Entry
 from stagelens.snapshot.listing import Folder, ListingError, Rows
-from stagelens.snapshot.table import FileTable, pack_kind
-from stagelens.snapshot.walk import make_tables, walk
+from stagelens.snapshot.snapshot_walk import make_tables, walk_snapshots
+from stagelens.snapshot.table import Entry, FileTable, pack_kind
 
 # A layer: paths with what it has there: a folder, one that hides what is below ("opaque"), a file of a size,
 # or nothing (None), which hides what lower layers have.
@@ -23,7 +22,7 @@ NAMES = ("a", "b", "c")
 
 @dataclass
 class Overlays:
-    """Snapshots of layers as the kernel shows them (see `walk`); each layer has inodes of its own."""
+    """Snapshots of layers as the kernel shows them (see `snapshot_walk`); each layer has its own inodes."""
 
     layers: Sequence[Layer]
     uppers: frozenset[int] = frozenset()
@@ -85,7 +84,7 @@ class Overlays:
         """Each snapshot listed as a whole."""
         with ThreadPoolExecutor(1) as workers:
             wanted = dict.fromkeys(range(len(self.layers)))
-            return make_tables(walk(self, workers, wanted), wanted, {})
+            return make_tables(walk_snapshots(self, workers, wanted), wanted, {})
 
 
 @st.composite
@@ -111,7 +110,7 @@ def test_every_snapshot_is_as_if_listed_as_a_whole(
     before = {number: number - 1 if number else None for number in range(known, len(stack))}
     done = {number: expected[number] for number in range(min(known, len(stack)))}
     with ThreadPoolExecutor(2) as workers:
-        found = make_tables(walk(overlays, workers, before, uppers), before, done)
+        found = make_tables(walk_snapshots(overlays, workers, before, uppers), before, done)
     assert found == {number: expected[number] for number in before}
 
 
@@ -120,7 +119,7 @@ def test_what_a_layer_leaves_alone_is_not_listed() -> None:
     overlays = Overlays([below, {("b",): 2}, {("c",): "dir", ("c", "b"): 3}, {("b",): 5}])
     with ThreadPoolExecutor(1) as workers:
         wanted = {0: None, 1: 0, 2: 1, 3: 2}
-        tables = make_tables(walk(overlays, workers, wanted), wanted, {})
+        tables = make_tables(walk_snapshots(overlays, workers, wanted), wanted, {})
     deep = {(number, path) for number, path in overlays.listed if number and "/" in path}
     assert deep == {(1, "c/a"), (2, "c/a"), (2, "c/b")}, "the folder that a layer has changed, and no other"
     assert [entry.path for entry in tables[3]] == ["a", "a/b", "b", "c", "c/a", "c/b"]
@@ -132,7 +131,7 @@ def test_a_listing_of_another_snapshot_is_refused() -> None:
             return super().trees(number + 1, folders)
 
     with ThreadPoolExecutor(1) as workers, pytest.raises(ListingError, match="another snapshot"):
-        walk(Wrong([{("a",): 1}, {("a",): 1}]), workers, {0: None})
+        walk_snapshots(Wrong([{("a",): 1}, {("a",): 1}]), workers, {0: None})
 
 
 def test_rows_come_in_the_order_of_a_table_whatever_is_taken_over() -> None:

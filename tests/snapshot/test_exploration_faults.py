@@ -15,9 +15,9 @@ from stagelens.buildkit import BuildError, ConnectionLost, EngineFault, Gateway,
 from stagelens.buildkit.gateway import GatewayContainer
 from stagelens.engine import Engine, connect
 from stagelens.errors import StagelensError
-from stagelens.snapshot import ProbeFailed, explore, prober
-from stagelens.snapshot.walk import Listed
-from stagelens.snapshot.walk import walk as real_walk
+from stagelens.snapshot import ExplorationFailed, explore, inspection
+from stagelens.snapshot.snapshot_walk import SnapshotListing
+from stagelens.snapshot.snapshot_walk import walk_snapshots as real_walk
 
 
 @pytest.mark.engine
@@ -28,7 +28,7 @@ def test_a_probe_that_fails_says_so_and_not_that_the_dockerfile_is_wrong(
     (tmp_path / "x").write_text(unique)
     trace = stagelens.build(tmp_path, engine=engine)
     (tmp_path / "x").unlink()
-    with pytest.raises(ProbeFailed, match="build the project again"):
+    with pytest.raises(ExplorationFailed, match="build the project again"):
         explore(engine, tmp_path, trace)
 
 
@@ -48,11 +48,11 @@ def test_a_look_that_the_engine_gave_up_is_taken_again_and_only_so_often(
 
     monkeypatch.setattr(Gateway, "new_container", give_up)
     monkeypatch.setattr(engine_faults, "_PAUSES", (0.0,) * 3)
-    assert explore(engine, tmp_path, trace, keep=tmp_path / "keep").stages[0].final.get("f")
+    assert explore(engine, tmp_path, trace, cache_folder=tmp_path / "keep").stages[0].final.get("f")
     assert len(asked) == 4
     tries = 99
     with pytest.raises(EngineFault, match="too busy"):
-        explore(engine, tmp_path, trace, keep=tmp_path / "other")
+        explore(engine, tmp_path, trace, cache_folder=tmp_path / "other")
     assert len(asked) == 8
 
 
@@ -66,23 +66,23 @@ def test_an_engine_that_is_gone_in_the_midst_of_a_probe_is_told_and_nothing_kept
     cutter = Cutter(tmp_path / "s", engine.address.removeprefix("unix://"))
     cut = connect(f"unix://{tmp_path}/s", start=False)
 
-    def stop(*given: object) -> dict[int, Listed]:
+    def stop(*given: object) -> dict[int, SnapshotListing]:
         cutter.cut()
         return real_walk(*given)  # pyright: ignore[reportArgumentType]
 
     try:
         trace = stagelens.build(context, engine=cut)
         with monkeypatch.context() as patched:
-            patched.setattr(prober, "walk", stop)
+            patched.setattr(inspection, "walk_snapshots", stop)
             with pytest.raises(ConnectionLost, match=r"engine (broke|closed the connection)"):
-                explore(cut, context, trace, keep=keep)
+                explore(cut, context, trace, cache_folder=keep)
         assert not keep.exists()
         with pytest.raises(StagelensError):
-            explore(cut, context, trace, keep=keep)  # nor does the engine come back
+            explore(cut, context, trace, cache_folder=keep)  # nor does the engine come back
     finally:
         cut.api.close()
         cutter.close()
-    assert explore(engine, context, trace, keep=keep).stages[-1].final.get("f")
+    assert explore(engine, context, trace, cache_folder=keep).stages[-1].final.get("f")
 
 
 def told_as_nobody(work: Callable[[], object]) -> str:
@@ -127,7 +127,7 @@ def test_a_context_that_the_user_may_not_read_is_told_with_its_path(engine: Engi
             user.api.close()
 
             def work() -> object:
-                return explore(user, context, trace, keep=root / "keep")
+                return explore(user, context, trace, cache_folder=root / "keep")
 
             assert told_as_nobody(work) == "fine", "no right but to read is needed"
             (context / "hidden").chmod(0o700)

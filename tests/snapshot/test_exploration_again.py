@@ -13,10 +13,10 @@ import pytest
 
 import stagelens
 from stagelens.engine import Engine
-from stagelens.snapshot import explore, known, prober, read_file
+from stagelens.snapshot import explore, inspection, read_file, snapshot_cache
+from stagelens.snapshot.snapshot_walk import Lister, SnapshotListing, make_tables
+from stagelens.snapshot.snapshot_walk import walk_snapshots as real_walk
 from stagelens.snapshot.table import FileTable
-from stagelens.snapshot.walk import Listed, Lister, make_tables
-from stagelens.snapshot.walk import walk as real_walk
 
 
 @pytest.mark.engine
@@ -60,17 +60,17 @@ def test_steps_that_somebody_ran_again_without_the_cache_are_listed_anew(
 @pytest.fixture
 def walked(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[int, int | None]]:
     """What each probe has to list: snapshots, each with the one before it. Nothing is known but from disk."""
-    monkeypatch.setattr(known, "_MAX_TABLES", 0)
-    monkeypatch.setattr(known, "_recent", known._Recent())  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(snapshot_cache, "_MAX_TABLES", 0)
+    monkeypatch.setattr(snapshot_cache, "_recent", snapshot_cache._Recent())  # pyright: ignore[reportPrivateUsage]
     seen: list[Mapping[int, int | None]] = []
 
     def walk(
         lister: Lister, workers: Executor, wanted: Mapping[int, int | None], *rest: Any
-    ) -> dict[int, Listed]:
+    ) -> dict[int, SnapshotListing]:
         seen.append(wanted)
         return real_walk(lister, workers, wanted, *rest)
 
-    monkeypatch.setattr(prober, "walk", walk)
+    monkeypatch.setattr(inspection, "walk_snapshots", walk)
     return seen
 
 
@@ -87,7 +87,7 @@ def test_what_has_not_changed_is_not_listed_again(
     def listed() -> int | None:
         """How many snapshots were listed; None where the engine was not asked for any."""
         walked.clear()
-        explore(engine, context, stagelens.build(context, engine=engine), keep=keep)
+        explore(engine, context, stagelens.build(context, engine=engine), cache_folder=keep)
         return sum(map(len, walked)) if walked else None
 
     assert listed() == 4
@@ -126,22 +126,26 @@ def test_what_a_step_left_alone_is_taken_from_the_snapshot_before_and_is_right(
     """Against listings of every snapshot as a whole, by the engine's shells and from layers on this machine;
     folders are moved, replaced, emptied and made again.
     """
-    monkeypatch.setattr(known, "_MAX_TABLES", 0)
+    monkeypatch.setattr(snapshot_cache, "_MAX_TABLES", 0)
     (tmp_path / "Dockerfile").write_text(NASTY.replace("echo 1", f"echo {unique}"))
     trace = stagelens.build(tmp_path, engine=engine)
-    quick = explore(engine, tmp_path, trace, keep=tmp_path / "quick").stages
+    quick = explore(engine, tmp_path, trace, cache_folder=tmp_path / "quick").stages
 
-    def walk(lister: Lister, workers: Executor, wanted: Iterable[int], *_: object) -> dict[int, Listed]:
+    def walk(
+        lister: Lister, workers: Executor, wanted: Iterable[int], *_: object
+    ) -> dict[int, SnapshotListing]:
         return real_walk(lister, workers, dict.fromkeys(wanted))
 
-    def tables(listed: Mapping[int, Listed], wanted: Iterable[int], _: object) -> dict[int, FileTable]:
+    def tables(
+        listed: Mapping[int, SnapshotListing], wanted: Iterable[int], _: object
+    ) -> dict[int, FileTable]:
         return make_tables(listed, dict.fromkeys(wanted), {})
 
-    monkeypatch.setattr(prober, "walk", walk)
-    monkeypatch.setattr(prober, "make_tables", tables)
-    here = explore(engine, tmp_path, trace, keep=tmp_path / "here").stages
-    monkeypatch.setattr(prober, "HostLayers", lambda shells, _: shells)  # pyright: ignore[reportUnknownLambdaType]
-    there = explore(engine, tmp_path, trace, keep=tmp_path / "there").stages
+    monkeypatch.setattr(inspection, "walk_snapshots", walk)
+    monkeypatch.setattr(inspection, "make_tables", tables)
+    here = explore(engine, tmp_path, trace, cache_folder=tmp_path / "here").stages
+    monkeypatch.setattr(inspection, "HostLayers", lambda shells, _: shells)  # pyright: ignore[reportUnknownLambdaType]
+    there = explore(engine, tmp_path, trace, cache_folder=tmp_path / "there").stages
     for one, *others in zip(quick, here, there, strict=True):
         assert [one.tables] * 2 == [other.tables for other in others]
 

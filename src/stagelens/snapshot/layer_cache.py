@@ -10,8 +10,8 @@ import json
 import struct
 from pathlib import Path
 
-from stagelens.snapshot.archive import LayerFiles
-from stagelens.snapshot.keep import Keep
+from stagelens.snapshot.file_cache import LruFileCache
+from stagelens.snapshot.saved_image import LayerFiles
 from stagelens.snapshot.table import FileTable
 
 _MAGIC = b"stagelens-layer\x01"
@@ -20,7 +20,7 @@ _LENGTH = struct.Struct("<Q")
 MAX_BYTES = 256 << 20  # some three million files
 
 
-def load(folder: Path, diff_id: str) -> LayerFiles | None:
+def load_layer(folder: Path, diff_id: str) -> LayerFiles | None:
     """The kept layer, or None where there is none or its file is damaged or of another version."""
     data = _keep(folder).load(_name(diff_id))
     try:
@@ -29,13 +29,13 @@ def load(folder: Path, diff_id: str) -> LayerFiles | None:
         return None
 
 
-def store(folder: Path, layer: LayerFiles) -> None:
-    """Keep a layer. The file appears whole or not at all; where it can't be written, nothing is kept."""
+def store_layer(folder: Path, layer: LayerFiles) -> None:
+    """Store a layer; a file that cannot be written is left out."""
     _keep(folder).store(_name(layer.diff_id), [_encode(layer)])
 
 
-def _keep(folder: Path) -> Keep:
-    return Keep(folder, ".layer", MAX_BYTES)
+def _keep(folder: Path) -> LruFileCache:
+    return LruFileCache(folder, ".layer", MAX_BYTES)
 
 
 def _name(diff_id: str) -> str:

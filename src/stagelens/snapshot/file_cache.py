@@ -12,7 +12,7 @@ from stagelens.paths import replacing
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class LruFileCache:
     """A folder of files that can be made again; they stay below `max_bytes` together.
 
     Nothing here raises: what cannot be read is not there, and what cannot be written is not kept.
@@ -33,7 +33,7 @@ class Keep:
         return data
 
     def store(self, name: str, parts: Iterable[bytes]) -> None:
-        """Keep bytes under a name."""
+        """Store bytes under a name."""
         with contextlib.suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             with replacing(self.folder / f"{name}{self.suffix}") as file:

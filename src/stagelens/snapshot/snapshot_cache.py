@@ -24,8 +24,8 @@ from requests.exceptions import RequestException
 from stagelens.buildkit import BuildRequest
 from stagelens.builds import BuildTrace
 from stagelens.engine import Engine
-from stagelens.snapshot.keep import Keep
-from stagelens.snapshot.points import Copied, Point
+from stagelens.snapshot.file_cache import LruFileCache
+from stagelens.snapshot.points import CopyPaths, Point
 from stagelens.snapshot.table import FileTable
 
 MAX_BYTES = 256 << 20  # some three million files
@@ -44,11 +44,11 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Explored:
+class BuildSnapshots:
     """What is known of a build: the files at its points, and what its COPYs do."""
 
     snapshots: Mapping[Point, Snapshot]
-    copies: Mapping[Point, Copied]
+    copies: Mapping[Point, CopyPaths]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,38 +59,38 @@ class BuildKey:
     build: str | None
 
 
-class Known:
+class SnapshotCache:
     """Snapshots of earlier probes, those used last in memory and all that there is room for in `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        self._files = Keep(folder, ".files", MAX_BYTES)
-        self._builds = Keep(folder, ".build", _MAX_INDEX_BYTES)
+        self._files = LruFileCache(folder, ".files", MAX_BYTES)
+        self._builds = LruFileCache(folder, ".build", _MAX_INDEX_BYTES)
 
-    def snapshot(self, identity: str) -> Snapshot | None:
+    def load(self, identity: str) -> Snapshot | None:
         """The snapshot of that identity, if it is known."""
         table = self._table(identity)
         return Snapshot(table, identity) if table is not None else None
 
-    def keep(self, identity: str | None, table: FileTable) -> Snapshot:
-        """Keep the files of a snapshot; without an identity, they stand for themselves."""
+    def store(self, identity: str | None, table: FileTable) -> Snapshot:
+        """Store the files of a snapshot; without an identity, they stand for themselves."""
         data = table.to_bytes()
         identity = identity or hashlib.sha256(data).hexdigest()
         self._files.store(identity, [data])
         _recent.put(identity, table)
         return Snapshot(table, identity)
 
-    def build(self, key: BuildKey, trace: BuildTrace) -> Explored | None:
+    def load_build(self, key: BuildKey, trace: BuildTrace) -> BuildSnapshots | None:
         """A build that was explored last and after its steps last ran, else None."""
         kept = self._kept(key)
         if key.build is None or kept["build"] != key.build or kept["time"] < _last_run(trace):
             return None
         found: dict[Point, Snapshot] = {}
         for stage, instruction, identity in kept["points"]:
-            if (snapshot := self.snapshot(identity)) is None:
+            if (snapshot := self.load(identity)) is None:
                 return None
             found[Point(stage, instruction)] = snapshot
-        copies = {Point(*at): Copied(tuple(sources), place) for at, sources, place in kept["copies"]}
-        return Explored(found, copies)
+        copies = {Point(*at): CopyPaths(tuple(sources), place) for at, sources, place in kept["copies"]}
+        return BuildSnapshots(found, copies)
 
     def _kept(self, key: BuildKey) -> dict[str, Any]:
         """What was kept of a project's last build; of none where it is damaged or of another version."""
@@ -109,8 +109,8 @@ class Known:
             return nothing
         return kept if sound else nothing
 
-    def keep_build(self, key: BuildKey, time: float, found: Explored) -> None:
-        """Keep what a build was at a time of the engine's clock (Unix seconds)."""
+    def store_build(self, key: BuildKey, time: float, found: BuildSnapshots) -> None:
+        """Store what a build was at a time of the engine's clock (Unix seconds)."""
         points = [(at.stage, at.instruction, snapshot.identity) for at, snapshot in found.snapshots.items()]
         copies = [((at.stage, at.instruction), c.sources, c.destination) for at, c in found.copies.items()]
         facts = {"build": key.build, "time": time, "points": points, "copies": copies}

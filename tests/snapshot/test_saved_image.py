@@ -12,9 +12,9 @@ import pytest
 import zstandard
 from stagelens_testing.tars import FIRST, FOLDER, SECOND, diff_id, index, member, tar
 
-from stagelens.snapshot import archive
-from stagelens.snapshot.archive import LayerError, read_saved
-from stagelens.snapshot.entry import Entry
+from stagelens.snapshot import saved_image
+from stagelens.snapshot.saved_image import LayerError, read_saved_image
+from stagelens.snapshot.table import Entry
 
 MiB = 1 << 20
 CONFIG = json.dumps({"rootfs": {"diff_ids": [diff_id(FIRST), diff_id(SECOND)]}, "history": []}).encode()
@@ -95,7 +95,7 @@ def test_of_two_members_with_one_name_the_later_counts() -> None:
 
 
 def test_too_many_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "MAX_FILES", 3)
+    monkeypatch.setattr(saved_image, "MAX_FILES", 3)
     with pytest.raises(LayerError, match="more than 3"):
         index(tar(*(member(str(i)) for i in range(4))))
 
@@ -114,13 +114,13 @@ def test_a_name_beyond_the_bound_is_refused() -> None:
 def test_a_hostile_header_is_an_error_and_not_a_crash(kind: bytes, content: bytes) -> None:
     layer = tar(member("header", kind, content), member("a"))
     with pytest.raises(LayerError):
-        read_saved([tar(member("layer.tar", content=layer))])
+        read_saved_image([tar(member("layer.tar", content=layer))])
 
 
 def test_a_layer_that_ends_early_is_an_error() -> None:
     layer = tar(member("big", content=b"x" * 9000))[:5000]
     with pytest.raises(LayerError, match="can't be read"):
-        read_saved([tar(member("layer.tar", content=layer))])
+        read_saved_image([tar(member("layer.tar", content=layer))])
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_layer_that_ends_early_is_an_error() -> None:
 )
 def test_a_stream_that_is_no_whole_archive_is_an_error(data: bytes) -> None:
     with pytest.raises(LayerError, match="can't be read"):
-        read_saved(in_chunks(data))
+        read_saved_image(in_chunks(data))
 
 
 # --- the archive of `docker save` -----------------------------------------------------------------------
@@ -164,18 +164,18 @@ def oci(*blobs: bytes) -> bytes:
 )
 @pytest.mark.parametrize("size", [1, 511, 1 << 30])
 def test_both_layouts_give_the_same_layers(data: bytes, size: int) -> None:
-    saved = read_saved(in_chunks(data, size))
+    saved = read_saved_image(in_chunks(data, size))
     assert saved.layers == {diff_id(FIRST): index(FIRST), diff_id(SECOND): index(SECOND)}
     assert saved.configs == [json.loads(CONFIG)]
 
 
 def test_an_empty_layer_is_a_layer() -> None:
     empty = bytes(1024)
-    layer = read_saved([oci(empty)]).layers[diff_id(empty)]
+    layer = read_saved_image([oci(empty)]).layers[diff_id(empty)]
     assert (len(layer.table), layer.size) == (0, 0)
 
 
 def test_progress_counts_every_byte_that_arrives() -> None:
     data, seen = classic(), []
-    read_saved(in_chunks(data), seen.append)
+    read_saved_image(in_chunks(data), seen.append)
     assert sum(seen) == len(data)

@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stagelens_testing.tars import FIRST, index
 
-from stagelens.snapshot import stack
-from stagelens.snapshot.archive import LayerFiles
-from stagelens.snapshot.entry import Entry
+from stagelens.snapshot import layer_stack
 from stagelens.snapshot.layers import ImageLayers, Layer
-from stagelens.snapshot.table import FileTable
+from stagelens.snapshot.saved_image import LayerFiles
+from stagelens.snapshot.table import Entry, FileTable
 
 
 def image(*layers: LayerFiles) -> ImageLayers:
@@ -117,12 +116,12 @@ def test_thousands_of_whiteouts_are_no_burden() -> None:
 
 
 def lines_run(work: Callable[[], object]) -> int:
-    """How many lines of stack.py run: a measure of work that no busy machine changes."""
+    """How many lines of layer_stack.py run: a measure of work that no busy machine changes."""
     count = 0
 
     def trace(frame: FrameType, event: str, arg: object) -> Callable[..., object] | None:
         nonlocal count
-        if frame.f_code.co_filename != stack.__file__:
+        if frame.f_code.co_filename != layer_stack.__file__:
             return None
         count += event == "line"
         return trace

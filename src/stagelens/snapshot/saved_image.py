@@ -14,16 +14,20 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import zstandard
 
 from stagelens.errors import StagelensError
-from stagelens.snapshot.entry import Entry, Kind
-from stagelens.snapshot.forward import CHUNK, Forward, members
-from stagelens.snapshot.table import FileTable, is_clean
+from stagelens.snapshot.table import Entry, FileTable, Kind, is_clean
+
+CHUNK = 1 << 20
+# The most that one header may take; tarfile reads extended headers in one piece.
+_HEADER = 128 << 10
+_DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
+_DIGIT_RUN = b"0" * 4097
 
 # Bounds on what an archive can make us hold or do; real images stay far below them.
 MAX_FILES = 1_000_000
@@ -77,22 +81,79 @@ class LayerFiles:
 
 
 @dataclass(slots=True)
-class Saved:
+class SavedImage:
     """What was found in an archive: layers by diff_id, and the image configs."""
 
     layers: dict[str, LayerFiles] = field(default_factory=lambda: {})
     configs: list[dict[str, Any]] = field(default_factory=lambda: [])
 
 
-class _Layer(Forward):
+class ForwardReader:
+    """Reads from `source`, a file's `read`. headers: whether only headers are read, not contents."""
+
+    def __init__(self, source: Callable[[int], bytes], *, headers: bool = True) -> None:
+        self._source = source
+        self._position = 0
+        self._headers = headers
+
+    def read(self, size: int) -> bytes:
+        """The next bytes.
+
+        Raises
+        ------
+        ValueError: a header is too large, or holds what takes tarfile endless time.
+        """
+        if not 0 <= size <= (_HEADER if self._headers else CHUNK):
+            raise ValueError("a header of the archive is too large")
+        data = self.read_unchecked(size)
+        # tarfile searches extended headers in time quadratic in a run of digits (CVE-2024-6232).
+        if self._headers and size > tarfile.BLOCKSIZE and _DIGIT_RUN in data.translate(_DIGITS):
+            raise ValueError("a header of the archive holds an endless number")
+        return data
+
+    def read_unchecked(self, size: int) -> bytes:
+        """The next bytes, whatever they are; all that is read comes this way."""
+        data = self._source(size)
+        self._position += len(data)
+        return data
+
+    def tell(self) -> int:
+        """How many bytes have passed."""
+        return self._position
+
+    def seek(self, position: int) -> int:
+        """Read on to `position`. Raises tarfile.ReadError: the stream ends before, or is past it."""
+        while self._position < position and self.read_unchecked(min(CHUNK, position - self._position)):
+            pass
+        if self._position != position:
+            raise tarfile.ReadError("the archive is cut short")
+        return position
+
+    def drain(self) -> None:
+        """Read to the end."""
+        while self.read_unchecked(CHUNK):
+            pass
+
+
+def tar_members(stream: ForwardReader) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """The members of a tar, none of them kept (tarfile's own iteration keeps them all)."""
+    archive = tarfile.TarFile(
+        fileobj=cast("IO[bytes]", stream), mode="r", encoding="utf-8", errors="surrogateescape"
+    )
+    while (member := archive.next()) is not None:
+        archive.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
+        yield archive, member
+
+
+class _Layer(ForwardReader):
     """A layer's tar, hashed as it passes."""
 
     def __init__(self, source: Callable[[int], bytes]) -> None:
         super().__init__(source)
         self._hash = hashlib.sha256()
 
-    def pass_on(self, size: int) -> bytes:
-        data = super().pass_on(size)
+    def read_unchecked(self, size: int) -> bytes:
+        data = super().read_unchecked(size)
         self._hash.update(data)
         if self.tell() > MAX_LAYER:
             raise ValueError("the layer is too large")
@@ -128,7 +189,9 @@ class _Chunks(io.RawIOBase):
         return count
 
 
-def read_saved(chunks: Iterable[bytes], progress: Callable[[int], None] = lambda count: None) -> Saved:
+def read_saved_image(
+    chunks: Iterable[bytes], progress: Callable[[int], None] = lambda count: None
+) -> SavedImage:
     """Index what `docker save` sends; nothing is written to disk and no file's content is kept.
 
     `progress` is called with the length of each chunk, in bytes.
@@ -137,10 +200,10 @@ def read_saved(chunks: Iterable[bytes], progress: Callable[[int], None] = lambda
     ------
     LayerError: the stream is no tar, is cut short, or passes a bound.
     """
-    saved = Saved()
-    stream = Forward(io.BufferedReader(_Chunks(chunks, progress), CHUNK).read, headers=False)
+    saved = SavedImage()
+    stream = ForwardReader(io.BufferedReader(_Chunks(chunks, progress), CHUNK).read, headers=False)
     try:
-        for archive, member in members(stream):
+        for archive, member in tar_members(stream):
             content = archive.extractfile(member) if member.isreg() else None
             if content is not None:
                 _take(saved, cast("io.BufferedReader", content), member.size)
@@ -154,7 +217,7 @@ def read_saved(chunks: Iterable[bytes], progress: Callable[[int], None] = lambda
     return saved
 
 
-def _take(saved: Saved, content: io.BufferedReader, size: int) -> None:
+def _take(saved: SavedImage, content: io.BufferedReader, size: int) -> None:
     """Keep a member if it is a layer or an image's config."""
     plain = _uncompressed(content)
     head = plain.peek(512)[:512]
@@ -196,7 +259,7 @@ def index_layer(read: Callable[[int], bytes]) -> LayerFiles:
     removed: dict[str, None] = {}
     opaque: dict[str, None] = {}
     count = 0
-    for _, member in members(stream):
+    for _, member in tar_members(stream):
         count += 1
         if count > MAX_FILES:
             raise LayerError(f"A layer holds more than {MAX_FILES} files.")

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from stagelens.snapshot.archive import LayerFiles
-from stagelens.snapshot.entry import Entry
-from stagelens.snapshot.table import FileTable
+from stagelens.snapshot.saved_image import LayerFiles
+from stagelens.snapshot.table import Entry, FileTable
 
 
 class _Node:
@@ -25,7 +24,7 @@ class _Node:
         self.children: dict[str, _Node] | None = {} if entry.kind == "dir" else None
 
 
-class Stack:
+class LayerStack:
     """A tree that layers are applied to, lowest first."""
 
     def __init__(self) -> None:
@@ -107,7 +106,7 @@ class Efficiency:
 
 
 @dataclass(frozen=True, slots=True)
-class Waste:
+class WastedPath:
     """A path that is in more than one layer: how often, and the stored bytes of all its copies."""
 
     path: str
@@ -115,7 +114,7 @@ class Waste:
     size: int
 
 
-def efficiency(layers: Sequence[LayerFiles]) -> Efficiency:
+def compute_efficiency(layers: Sequence[LayerFiles]) -> Efficiency:
     """How much of the layers' bytes reaches the image (see `Efficiency`)."""
     counts = _counts(layers).values()
     total = sum(total for _, total, _ in counts)
@@ -124,15 +123,17 @@ def efficiency(layers: Sequence[LayerFiles]) -> Efficiency:
     return Efficiency(least / total if total else 1.0, wasted)
 
 
-def waste(layers: Sequence[LayerFiles]) -> tuple[Waste, ...]:
+def find_waste(layers: Sequence[LayerFiles]) -> tuple[WastedPath, ...]:
     """The paths that `Efficiency.wasted` adds up, largest first."""
-    found = [Waste(path, times, total) for path, (times, total, _) in _counts(layers).items() if times > 1]
+    found = [
+        WastedPath(path, times, total) for path, (times, total, _) in _counts(layers).items() if times > 1
+    ]
     return tuple(sorted(found, key=lambda each: (-each.size, each.path)))
 
 
 def _counts(layers: Sequence[LayerFiles]) -> dict[str, tuple[int, int, int]]:
     """For each path that is a leaf of a layer: in how many it is, their bytes, and the fewest bytes."""
-    stack = Stack()
+    stack = LayerStack()
     counts: dict[str, tuple[int, int, int]] = {}
 
     def count(path: str, size: int) -> None:

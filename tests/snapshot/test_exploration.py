@@ -213,7 +213,7 @@ def test_engine_of_an_unknown_platform_is_a_clear_error(engine: Engine, tmp_path
     trace = stagelens.build(tmp_path, engine=engine)
     strange = replace(engine, info=replace(engine.info, architecture="loong64"))
     with pytest.raises(StagelensError, match="platform is linux/loong64"):
-        explore(strange, tmp_path, trace, keep=tmp_path / "keep")
+        explore(strange, tmp_path, trace, cache_folder=tmp_path / "keep")
 
 
 @pytest.mark.engine
@@ -228,7 +228,7 @@ def test_exploring_leaves_no_image_and_no_container(engine: Engine, tmp_path: Pa
 
     for number in range(20):
         before = things()
-        read_file(explore(engine, tmp_path, trace, keep=tmp_path / str(number)), 0, None, "x/a")
+        read_file(explore(engine, tmp_path, trace, cache_folder=tmp_path / str(number)), 0, None, "x/a")
         if things() <= before:
             return  # on a shared engine others make things now and then, but not each time
     pytest.fail("exploring leaves something")

@@ -31,21 +31,19 @@ from stagelens.buildkit import (
 from stagelens.buildkit.context import load_ignore
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.buildkit.services import SessionService
-from stagelens.builds.blame import blame
-from stagelens.builds.classic import MISSING as CLASSIC_MISSING
-from stagelens.builds.classic import PODMAN_MISSING, ClassicBuild
-from stagelens.builds.collect import Collector
-from stagelens.builds.errors import BuildFailed
-from stagelens.builds.job import Job, Secret, archived_text
-from stagelens.builds.trace import Backend, BuildTrace, LogLine, Vertex
+from stagelens.builds.build_spec import BuildSpec, Secret, archived_text
+from stagelens.builds.classic import LIMITATIONS as CLASSIC_LIMITATIONS
+from stagelens.builds.classic import PODMAN_LIMITATIONS, ClassicBuild
+from stagelens.builds.failure import BuildFailed, locate_failure
+from stagelens.builds.status_collector import StatusCollector
+from stagelens.builds.trace import Backend, BuildTrace, LogLine, OnVertex, Vertex
 from stagelens.concurrency import CallbackRelay, run_cancellable
 from stagelens.dockerfile import Dockerfile, load, parse
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
 
-OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
 # What an engine says that looks for an uploaded context on the network (moby/moby#47717).
 _UNREADABLE_UPLOAD = "failed to read downloaded context"
-UPLOAD_MISSING = (
+UPLOAD_LIMITATIONS = (
     "without a session the engine cannot pull through our credentials, and there is no # syntax=, "
     "no secrets and no ssh; the whole context is sent each time",
 )
@@ -109,13 +107,13 @@ def build(
         network=network,
         platform=platform,
     )
-    job = Job(place, request, parsed.text, dict(secrets or {}), dict(ssh or {}), output)
-    return run(engine or engines.connect(), job, parsed, on_vertex, cancel, backend)
+    job = BuildSpec(place, request, parsed.text, dict(secrets or {}), dict(ssh or {}), output)
+    return run_build(engine or engines.connect(), job, parsed, on_vertex, cancel, backend)
 
 
-def run(
+def run_build(
     engine: engines.Engine,
-    job: Job,
+    job: BuildSpec,
     dockerfile: Dockerfile,
     on_vertex: OnVertex | None = None,
     cancel: Cancel | None = None,
@@ -137,7 +135,7 @@ def run(
 
 def _run(
     engine: engines.Engine,
-    job: Job,
+    job: BuildSpec,
     dockerfile: Dockerfile,
     on_vertex: OnVertex,
     cancel: Cancel,
@@ -165,7 +163,7 @@ class _Build:
     def __init__(
         self,
         engine: engines.Engine,
-        job: Job,
+        job: BuildSpec,
         dockerfile: Dockerfile,
         on_vertex: OnVertex,
         cancel: Cancel,
@@ -177,7 +175,7 @@ class _Build:
         self._on_vertex = on_vertex
         self._cancel = cancel
         self._secrets = Secrets(job.secrets)
-        self._collector = Collector(dockerfile, self._secrets.mask)
+        self._collector = StatusCollector(dockerfile, self._secrets.mask)
         self._started = time.time()
         # Bytes of context, in all attempts.
         self._sent = 0
@@ -237,7 +235,7 @@ class _Build:
             if _UNREADABLE_UPLOAD in str(error):
                 raise _upload_refused(error) from error
             raise
-        return self._trace("upload", image, UPLOAD_MISSING)
+        return self._trace("upload", image, UPLOAD_LIMITATIONS)
 
     def classic(self) -> BuildTrace:
         build = ClassicBuild(self._dockerfile, self._on_vertex)
@@ -246,9 +244,9 @@ class _Build:
         request = replace(self._job.request, dockerfile=name)
 
         def trace(image: str | None) -> BuildTrace:
-            missing = PODMAN_MISSING if self._podman else CLASSIC_MISSING
+            limitations = PODMAN_LIMITATIONS if self._podman else CLASSIC_LIMITATIONS
             self._sent = counted.count
-            return self._trace("classic", image, missing, tuple(build.vertices))
+            return self._trace("classic", image, limitations, tuple(build.vertices))
 
         try:
             return trace(build.run(self._api, request, iter(counted), self._cancel))
@@ -295,13 +293,13 @@ class _Build:
             self._sent += sent()
 
     def _failed(self, error: BuildError, trace: BuildTrace) -> BuildFailed:
-        return blame(self._secrets.mask(error.what), trace)
+        return locate_failure(self._secrets.mask(error.what), trace)
 
     def _trace(
         self,
         backend: Backend,
         image: str | None,
-        missing: tuple[str, ...] = (),
+        limitations: tuple[str, ...] = (),
         vertices: tuple[Vertex, ...] | None = None,
     ) -> BuildTrace:
         return BuildTrace(
@@ -314,7 +312,7 @@ class _Build:
             started=self._started,
             completed=time.time(),
             context_bytes=self._sent,
-            missing=missing,
+            limitations=limitations,
             request=self._job.request,
         )
 

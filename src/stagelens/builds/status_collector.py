@@ -37,7 +37,7 @@ class _Log:
         return (*self.first, *left_out, *self.last)
 
 
-class Collector:
+class StatusCollector:
     """Takes status messages in; `vertices` is what is known by now. `mask` hides what nobody may see.
 
     Where a build takes several attempts (see `again`), a vertex goes by the digest that it had in the first.

@@ -40,19 +40,19 @@ class Lister(Protocol):
 
 
 @dataclass(slots=True)
-class Listed:
+class SnapshotListing:
     """What is known of one snapshot: rows listed, and keys of folders that are as in the one before."""
 
     rows: Rows = field(default_factory=Rows)
     same: list[bytes] = field(default_factory=list[bytes])
 
 
-def walk(
+def walk_snapshots(
     lister: Lister,
     workers: Executor,
     wanted: Mapping[int, int | None],
     uppers: Container[int] = (),
-) -> dict[int, Listed]:
+) -> dict[int, SnapshotListing]:
     """List the snapshots `wanted`, each beside the one before it (None: that is not known).
 
     `uppers` are mounted with their own layer as the upper directory.
@@ -61,7 +61,7 @@ def walk(
     ------
     ListingError: what the lister says does not fit together.
     """
-    found = {number: Listed() for number in wanted}
+    found = {number: SnapshotListing() for number in wanted}
     jobs: list[tuple[int, Future[Rows]]] = []
     whole = {number: {b"": None} for number, before in wanted.items() if before is None}
     frontier = [(number, b"") for number, before in wanted.items() if before is not None]
@@ -75,7 +75,7 @@ def walk(
 
 
 def make_tables(
-    listed: Mapping[int, Listed], wanted: Mapping[int, int | None], known: Mapping[int, FileTable]
+    listed: Mapping[int, SnapshotListing], wanted: Mapping[int, int | None], known: Mapping[int, FileTable]
 ) -> dict[int, FileTable]:
     """The tables of snapshots that were listed. The one before is listed too, and comes earlier, or `known`.
 
@@ -93,7 +93,7 @@ def make_tables(
 def _step(
     lister: Lister,
     wanted: Mapping[int, int | None],
-    found: Mapping[int, Listed],
+    found: Mapping[int, SnapshotListing],
     frontier: Sequence[tuple[int, bytes]],
     uppers: Container[int],
 ) -> tuple[dict[int, dict[bytes, Folder | None]], list[tuple[int, bytes]]]:
@@ -140,7 +140,7 @@ def _jobs(
     return jobs
 
 
-def _take_in(found: Mapping[int, Listed], jobs: Iterable[tuple[int, Future[Rows]]]) -> None:
+def _take_in(found: Mapping[int, SnapshotListing], jobs: Iterable[tuple[int, Future[Rows]]]) -> None:
     for number, job in jobs:
         rows = job.result()
         prefix = b"%d\0" % number

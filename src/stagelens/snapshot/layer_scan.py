@@ -1,8 +1,8 @@
 """All that is below a folder of an overlay's layers on this machine, in columns.
 
-A program as well, `python scan.py LAYER...`, which prints the columns by marshal: a scan holds Python's lock
-most of its time, so that threads gain nothing by a second core. It starts in some ms, since it imports
-nothing but what the interpreter has.
+The module is a program too: `python layer_scan.py LAYER...` prints the columns with marshal. A scan holds
+Python's lock most of its time, so threads gain nothing from a second core. The program starts in some ms,
+since it imports only what the interpreter has loaded.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class TooMany(Exception):
     """There are more entries than were asked for."""
 
 
-class Unclear(Exception):
+class UnreadableLayer(Exception):
     """A layer has what is read elsewhere too: a renamed folder, which others add to, or newer marks."""
 
 
-def scan(layers: Sequence[bytes], most: int = sys.maxsize) -> Columns:
+def scan_layers(layers: Sequence[bytes], most: int = sys.maxsize) -> Columns:
     """All below a folder, given as it is in each layer that has it, the uppermost first.
 
     Layers are read as the kernel shows them (overlayfs.rst, fs/overlayfs/readdir.c): what is in an upper one
@@ -36,7 +36,7 @@ def scan(layers: Sequence[bytes], most: int = sys.maxsize) -> Columns:
 
     Raises
     ------
-    TooMany: there are more than `most` entries. Unclear. OSError, AttributeError: not on Linux.
+    TooMany: there are more than `most` entries. UnreadableLayer. OSError, AttributeError: not on Linux.
     """
     keys: list[bytes] = []
     found: list[os.stat_result] = []
@@ -97,7 +97,7 @@ def _shown(folders: Sequence[bytes]) -> Sequence[bytes]:
             if owner not in ("trusted", "user") or mark not in ("redirect", "opaque"):
                 continue
             if mark == "redirect" or os.getxattr(folder, name, follow_symlinks=False) != b"y":
-                raise Unclear
+                raise UnreadableLayer
             return folders[: place + 1]
     return folders
 
@@ -105,4 +105,4 @@ def _shown(folders: Sequence[bytes]) -> Sequence[bytes]:
 if __name__ == "__main__":
     import marshal
 
-    marshal.dump(scan([os.fsencode(layer) for layer in sys.argv[1:]]), sys.stdout.buffer)
+    marshal.dump(scan_layers([os.fsencode(layer) for layer in sys.argv[1:]]), sys.stdout.buffer)

@@ -19,8 +19,7 @@ from stagelens.buildkit.proto.buildkit_pb2 import (
     SourceOp,
 )
 from stagelens.dockerfile import parse
-from stagelens.snapshot.edges import point_edges
-from stagelens.snapshot.points import Point, listed_points
+from stagelens.snapshot.points import Point, listed_points, locate_points
 
 
 class Maker:
@@ -78,7 +77,7 @@ def found(text: str, graphs: dict[int, LlbGraph]) -> tuple[dict[tuple[int, int],
         return graphs[index]
 
     target = dockerfile.stages[-1].index
-    places = point_edges(dockerfile, target, dockerfile.needed_stages(target), of_stage)
+    places = locate_points(dockerfile, target, dockerfile.needed_stages(target), of_stage)
     listed = {
         point for point in listed_points(dockerfile, dockerfile.needed_stages(target)).values() if point
     }

@@ -18,7 +18,7 @@ Secret = bytes | Path | Env
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class BuildSpec:
     """A build: made by `build`, and by the snapshot room for its probes.
 
     `context` is a folder or a tar; `request.dockerfile` a path from there, or an absolute one that may be

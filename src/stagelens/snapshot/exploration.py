@@ -11,17 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagelens.buildkit import BuildRequest, Cancel
-from stagelens.builds import BuildTrace
-from stagelens.builds.run import OnVertex
+from stagelens.builds import BuildTrace, OnVertex
 from stagelens.concurrency import CallbackRelay, run_cancellable
 from stagelens.dockerfile import Instruction, Stage, StageNotFound
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
 from stagelens.paths import cache_dir
-from stagelens.snapshot.diff import Diff, diff
-from stagelens.snapshot.known import Explored, Known, build_key
-from stagelens.snapshot.points import Copied, Point, listed_points, points, source_point
-from stagelens.snapshot.prober import Prober, Project
+from stagelens.snapshot.changes import Diff, diff
+from stagelens.snapshot.inspection import Project, StageInspector
+from stagelens.snapshot.points import CopyPaths, Point, listed_points, source_point, stage_points
+from stagelens.snapshot.snapshot_cache import BuildSnapshots, SnapshotCache, build_key
 from stagelens.snapshot.table import FileTable, path_key
 
 CONTENT_BYTES = 64 * 1024
@@ -61,7 +60,7 @@ class Exploration:
     context: Path
     request: BuildRequest
     engine: Engine
-    copies: Mapping[Point, Copied] = field(default_factory=dict[Point, Copied])
+    copies: Mapping[Point, CopyPaths] = field(default_factory=dict[Point, CopyPaths])
 
     def stage(self, reference: str | int | None = None) -> StageFiles:
         """The files of the stage with that name or index; the target's without one.
@@ -118,7 +117,7 @@ def explore(
 
     Raises
     ------
-    ProbeFailed: the probe's build failed, for example since the context changed meanwhile and its build
+    ExplorationFailed: the probe's build failed, for example since the context changed meanwhile and its build
         fails now. StagelensError: the engine has no BuildKit, or one older than 0.8.
     """
     _check(trace, Path(context))
@@ -130,18 +129,18 @@ def explore(
         platform=platform,
     )
     needed = dockerfile.needed_stages(trace.target)
-    known = Known(keep or cache_dir() / "stages")
+    cache = SnapshotCache(keep or cache_dir() / "stages")
     key = build_key(engine, trace, request, Path(context))
     sources = listed_points(dockerfile, needed)
-    found = known.build(key, trace)
+    found = cache.load_build(key, trace)
     if found is None or {point for point in sources.values() if point} - found.snapshots.keys():
         stop = cancel or Cancel()
 
-        def look(relay: CallbackRelay) -> Explored:
+        def look(relay: CallbackRelay) -> BuildSnapshots:
             project = Project(dockerfile, Path(context), request)
-            probe = Prober(engine, project, relay.wrap(on_vertex), stop)
-            seen = probe.explored(needed, sources, known)
-            known.keep_build(key, probe.time, seen)
+            probe = StageInspector(engine, project, relay.wrap(on_vertex), stop)
+            seen = probe.explored(needed, sources, cache)
+            cache.store_build(key, probe.time, seen)
             return seen
 
         found = run_cancellable(look, stop)
@@ -192,13 +191,13 @@ def read_file(exploration: Exploration, stage: str | int, instruction: int | Non
     if entry.kind != "file":
         raise StagelensError(f"{path!r} is a {entry.kind}, it has no content.", where=place)
     dockerfile = exploration.trace.dockerfile
-    last = max((p for p in points(files.stage) if p.instruction <= index), key=lambda p: p.instruction)
+    last = max((p for p in stage_points(files.stage) if p.instruction <= index), key=lambda p: p.instruction)
     point = source_point(dockerfile, last)
     if point is None:
         raise StagelensError(f"There is no file {path!r} there.", where=place)
     stop = Cancel()
     project = Project(dockerfile, exploration.context, exploration.request)
-    probe = Prober(exploration.engine, project, cancel=stop)
+    probe = StageInspector(exploration.engine, project, cancel=stop)
     needed, key = dockerfile.needed_stages(exploration.trace.target), path_key(entry.path)
     data = run_cancellable(lambda _: probe.content(needed, point, key, CONTENT_BYTES), stop)
     return FileContent(data, entry.size, _is_binary(data))
