@@ -54,7 +54,7 @@ def test_a_command_that_is_shown_is_there_with_its_options(shown: str) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("page", ["README.md", "docs/buildkit.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/buildkit.md"])
 def test_the_examples_in_python_run_one_after_the_other(
     engine: Engine,
     tmp_path: Path,

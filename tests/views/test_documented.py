@@ -1,4 +1,4 @@
-"""docs/widgets.md tells of every widget what it has, and its examples run as they stand there.
+"""docs/reference/widgets.md tells of every widget what it has, and its examples run as they stand there.
 
 Each example's widget has the three forms that front ends choose from: a page without a widget manager takes
 the HTML, and what has no HTML the plain text. Its module is whole: VS Code loads it into a page of its own.
@@ -19,7 +19,7 @@ from stagelens_course.apps.view import AppView
 ROOT = Path(__file__).parents[2]
 SECTIONS = dict(
     re.findall(
-        r"^## (\w+)\n(.*?)(?=^## |\Z)", (ROOT / "docs/widgets.md").read_text(), re.DOTALL | re.MULTILINE
+        r"^## (\w+)\n(.*?)(?=^## |\Z)", (ROOT / "docs/reference/widgets.md").read_text(), re.DOTALL | re.MULTILINE
     )
 )
 VIEWS: list[type[View]] = [
@@ -55,7 +55,7 @@ def test_its_example_runs_and_has_every_form(
     assert example.endswith("\nview")
     monkeypatch.chdir(ROOT)
     space: dict[str, Any] = {}
-    exec(compile(example.replace("lesson:1", unique), f"docs/widgets.md {name}", "exec"), space)
+    exec(compile(example.replace("lesson:1", unique), f"docs/reference/widgets.md {name}", "exec"), space)
     view: View = space["view"]
     assert type(view).__name__ == name
     forms, _ = view._repr_mimebundle_()

@@ -1,6 +1,6 @@
 """BuildKit for Python: build sessions, the Control API and the gateway on docker-py's own connection.
 
-Usable without the rest of stagelens; docs/buildkit.md describes the protocol.
+Usable without the rest of stagelens; docs/reference/buildkit.md describes the protocol.
 """
 
 from stagelens.buildkit.control import CacheRecord, Control

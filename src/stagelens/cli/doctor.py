@@ -28,7 +28,7 @@ _FULL_BYTES = 200 * 1000**2
 
 @click.command()
 @click.option("--fix", is_flag=True, help="Mend what can be mended safely.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, as docs/doctor.md describes it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, as docs/reference/doctor.md describes it.")
 def doctor(fix: bool, as_json: bool) -> None:
     """Check that builds can run here; exit 0 only if they can.
 
@@ -45,7 +45,7 @@ def report(findings: Sequence[Finding], as_json: bool) -> NoReturn:
     findings
         What was found, in the order to print it.
     as_json
-        Whether to print JSON, as docs/doctor.md describes it.
+        Whether to print JSON, as docs/reference/doctor.md describes it.
     """
     findings = [replace(finding, remedy=finding.remedy and as_typed(finding.remedy)) for finding in findings]
     well = all(finding.state != "problem" for finding in findings)

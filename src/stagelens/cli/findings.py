@@ -17,7 +17,7 @@ _COLOURS: dict[State, str] = {"ok": "green", "note": "yellow", "problem": "red"}
 class Finding:
     """One thing looked at: a `problem` keeps builds from running, a `note` does not.
 
-    `facts` are what `text` was made from, as JSON; docs/doctor.md lists them.
+    `facts` are what `text` was made from, as JSON; docs/reference/doctor.md lists them.
     """
 
     name: str

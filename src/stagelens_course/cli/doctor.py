@@ -26,7 +26,7 @@ from stagelens_course.images import certificates
 
 @click.command()
 @click.option("--fix", is_flag=True, help="Fix what can be fixed safely.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, as docs/doctor.md describes it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, as docs/reference/doctor.md describes it.")
 def doctor(fix: bool, as_json: bool) -> None:
     """Check that lessons can run here; exit 0 only if they can.
 

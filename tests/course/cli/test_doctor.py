@@ -134,7 +134,7 @@ def test_a_port_that_a_container_has_is_told_by_name(
 
 @pytest.mark.engine
 def test_the_facts_are_those_that_the_documentation_lists(engine: Engine, here: Path) -> None:
-    rows = (Path(__file__).parents[3] / "docs/doctor.md").read_text().splitlines()
+    rows = (Path(__file__).parents[3] / "docs/reference/doctor.md").read_text().splitlines()
     cells = [row.strip("|").split(" | ", 1) for row in rows if row.startswith("| `")]
     documented = {re.findall(r"`([^`]+)`", names)[0]: facts for names, facts in cells}
     # With what the host's own folder of CAs holds, the findings are others; names are not.

@@ -4,7 +4,7 @@ They differ from gitignore's and the shell's: a pattern is cleaned like a path; 
 does not; `!` makes an exception to earlier patterns; a match of a folder covers its contents. Patterns are
 tried in order, and the last match wins. patternmatcher turns a pattern into a regular expression of Go and
 copies [classes] and backslashes unchanged, so `\\d` is a digit and `[[:alpha:]]` a letter. RE2 reads the same
-syntax as Go. docs/decisions/0035-context-patterns.md compares the libraries for such patterns.
+syntax as Go. docs/explanation/buildkit-session.md compares the libraries.
 
 `compile_glob` is for a single name: the grammar of Go's path/filepath.Match. BuildKit checks each pattern
 against it first, and uses it for the wildcards in `followpaths`.

@@ -69,7 +69,7 @@ class LearnerResult:
         return self.report.points if self.status == "graded" and self.report else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values in the format `learner` of docs/results.schema.json."""
+        """Return plain values in the format `learner` of docs/reference/results.schema.json."""
         names = [name for name in self.__slots__ if name not in ("ids", "report")]
         values = {name: getattr(self, name) for name in names}
         report = self.report.to_json() if self.report else None

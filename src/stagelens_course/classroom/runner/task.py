@@ -144,7 +144,7 @@ def _last_report(executed: Path) -> GradeReport:
     if not found:
         raise StagelensError(
             "The grading notebook shows no report.",
-            remedy="end it with a cell that shows `grade_submission(...)`; see docs/grading.md",
+            remedy="end it with a cell that shows `grade_submission(...)`; see docs/reference/grading.md",
         )
     return GradeReport.from_json(found[-1])
 

@@ -1,7 +1,7 @@
 """A Jupyter kernel that stays warm, and a papermill engine that runs notebooks in it one after the other.
 
 Only the instructor's notebook runs here. Starting a kernel and importing modules takes seconds; resetting a
-kernel takes a few milliseconds. docs/scaling.md has the figures.
+kernel takes a few milliseconds. docs/explanation/scaling.md has the figures.
 """
 
 from __future__ import annotations
