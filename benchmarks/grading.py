@@ -264,7 +264,7 @@ def print_ratios(each: dict[str, float]) -> None:
 
 
 def print_model(one: float, two: float) -> None:
-    """Print the table of docs/explanation/scaling.md from the seconds for each submission with one and two workers."""
+    """Print the table of docs/explanation/scaling.md, from seconds by one worker and by two."""
     print("| class | 1 machine, 2 workers | 10 workers | 50 workers |\n|---|---|---|---|")
     for size in (40, 1_000, 10_000):
         minutes = [size * (INTAKE_SECONDS + each) / 60 for each in (two, one / 10, one / 50)]

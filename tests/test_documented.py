@@ -13,7 +13,7 @@ from stagelens.engine import Engine
 from stagelens_course.cli import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DOCKERFILE = """\
 FROM diamol/base AS builder
 COPY src /src

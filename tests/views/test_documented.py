@@ -17,11 +17,8 @@ from stagelens.views.base import View
 from stagelens_course.apps.view import AppView
 
 ROOT = Path(__file__).parents[2]
-SECTIONS = dict(
-    re.findall(
-        r"^## (\w+)\n(.*?)(?=^## |\Z)", (ROOT / "docs/reference/widgets.md").read_text(), re.DOTALL | re.MULTILINE
-    )
-)
+PAGE = ROOT / "docs/reference/widgets.md"
+SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.DOTALL | re.MULTILINE))
 VIEWS: list[type[View]] = [
     AppView,
     *(getattr(views, name) for name in views.__all__ if isinstance(getattr(views, name), type(View))),
@@ -42,8 +39,8 @@ def test_its_traits_and_requests_and_picture_are_those_that_it_has(view: type[Vi
     requests = set(view.__new__(view).handlers())
     told = text[text.index("equest") :]
     assert all(f"`{name}`" in told for name in requests)
-    (picture,) = re.findall(r"\]\((img/.+)\)", text)
-    assert (ROOT / "docs" / picture).is_file()
+    (picture,) = re.findall(r"\]\((\.\./img/.+)\)", text)
+    assert (PAGE.parent / picture).is_file()
 
 
 @pytest.mark.engine

@@ -31,7 +31,7 @@ from stagelens_course.exercises.display import Comparison
 from stagelens_course.grading import Check, CheckResult, Exercise, GradeReport
 from stagelens_course.grading.notebook import GradeDisplay
 
-SCHEMA = Path(__file__).parents[3] / "docs" / "results.schema.json"
+SCHEMA = Path(__file__).parents[3] / "docs/reference/results.schema.json"
 EVIL = "<script>alert('x')</script><img src=https://evil.example/x onerror=go()>\x1b[31m\u202e&amp;"
 CHECKS = (
     Check("builds", "builds", "The image <builds>", 1.0, "read the log", "01-multi-stage"),
