@@ -19,6 +19,7 @@ COMMANDS = {
     "engine": cli.COMMANDS["engine"],
     "doctor": "stagelens_course.cli.doctor:doctor",
     "test": "stagelens_course.cli.testing:test",
+    "docs": "stagelens_course.cli.documentation:docs_command",
 }
 app = cli.command_line(COMMANDS)
 
