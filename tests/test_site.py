@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+BROKEN = 'def f() -> None:\n    """Do *this.\n\n    - one\n      two\n    three\n    """\n'
+_FILE = re.compile(r"`((?:src|tests|docs|benchmarks)/[\w./-]+)`")
 
 
 def sphinx(source: Path, out: Path) -> subprocess.CompletedProcess[str]:
