@@ -9,15 +9,15 @@ from stagelens.errors import short_traceback_on_interrupt
 from stagelens.views.i18n import language
 
 if TYPE_CHECKING:
-    from stagelens.views.build import BuildView
-    from stagelens.views.editor import DockerfileEditor
-    from stagelens.views.explorer import StageExplorer
-    from stagelens.views.layers import LayerExplorer
-    from stagelens.views.line import StatusLine
-    from stagelens.views.measure import image_measure
-    from stagelens.views.predict import PredictCache
-    from stagelens.views.sizes import SizeCompare
-    from stagelens.views.why import WhyView
+    from stagelens.views.build_view import BuildView
+    from stagelens.views.dockerfile_editor import DockerfileEditor
+    from stagelens.views.layer_explorer import LayerExplorer
+    from stagelens.views.predict_cache import PredictCache
+    from stagelens.views.size_breakdown import image_breakdown
+    from stagelens.views.size_compare import SizeCompare
+    from stagelens.views.stage_explorer import StageExplorer
+    from stagelens.views.status_line import StatusLine
+    from stagelens.views.why_view import WhyView
 
 __all__ = [
     "BuildView",
@@ -28,20 +28,20 @@ __all__ = [
     "StageExplorer",
     "StatusLine",
     "WhyView",
-    "image_measure",
+    "image_breakdown",
     "language",
 ]
 
 _MODULES = {
-    "BuildView": "build",
-    "DockerfileEditor": "editor",
-    "LayerExplorer": "layers",
-    "PredictCache": "predict",
-    "SizeCompare": "sizes",
-    "StageExplorer": "explorer",
-    "StatusLine": "line",
-    "WhyView": "why",
-    "image_measure": "measure",
+    "BuildView": "build_view",
+    "DockerfileEditor": "dockerfile_editor",
+    "LayerExplorer": "layer_explorer",
+    "PredictCache": "predict_cache",
+    "SizeCompare": "size_compare",
+    "StageExplorer": "stage_explorer",
+    "StatusLine": "status_line",
+    "WhyView": "why_view",
+    "image_breakdown": "size_breakdown",
 }
 
 

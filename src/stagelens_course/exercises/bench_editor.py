@@ -13,7 +13,7 @@ from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.concurrency import defer_signals
 from stagelens.errors import StagelensError
 from stagelens.views.base import Handler
-from stagelens.views.sheet import Sheet
+from stagelens.views.editor_base import EditorBase
 from stagelens_course.exercises.display import CheckProgress
 from stagelens_course.grading.cards import error_card, report_card
 from stagelens_course.grading.model import GradeReport
@@ -25,7 +25,7 @@ _GOODBYE_SECONDS = 4  # Jupyter kills a kernel 5 s after it was asked to end
 _IDLE, _CHECKING = ["cancel"], ["check", "reset"]
 
 
-class ExerciseEditor(Sheet):
+class ExerciseEditor(EditorBase):
     """The Dockerfile to edit, with Save, Check, Cancel, Hint and Start over.
 
     `report` is what the last check found, None before; `shown`, below the text, tells it.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stagelens.views.line import StatusLine
+from stagelens.views.status_line import StatusLine
 from stagelens.views.templating import render
 from stagelens_course.grading.model import Exercise
 

@@ -12,7 +12,7 @@ from stagelens.engine import Engine
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
 from stagelens.humanize import format_size
 from stagelens.paths import write_whole
-from stagelens.views.line import StatusLine
+from stagelens.views.status_line import StatusLine
 from stagelens_course import images
 from stagelens_course.exercises import learner_copy
 from stagelens_course.exercises.bench_editor import ExerciseEditor

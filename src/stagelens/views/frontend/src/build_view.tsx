@@ -1,4 +1,4 @@
-// A build while it runs and after it; see stagelens/views/build.py.
+// A build while it runs and after it; see stagelens/views/build_view.py.
 import { useEffect, useState } from "preact/hooks";
 import { Graph } from "./build/graph";
 import { Log } from "./build/log";

@@ -1,4 +1,4 @@
-// A Dockerfile editor; see stagelens/views/sheet.py. The text is in a plain text area, so that keyboard, input methods
+// A Dockerfile editor; see stagelens/views/editor_base.py. The text is in a plain text area, so that keyboard, input methods
 // and screen readers work as usual. The highlighted text is a layer behind it.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { highlight } from "./editor/highlighter";

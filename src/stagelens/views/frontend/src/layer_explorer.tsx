@@ -1,4 +1,4 @@
-// The layers of an image and their files; see stagelens/views/layers.py.
+// The layers of an image and their files; see stagelens/views/layer_explorer.py.
 import { Facts, Instruction } from "./lib/components";
 import { size } from "./lib/format";
 import { FileTree } from "./lib/tree/file_tree";

@@ -1,4 +1,4 @@
-// Predictions of which steps come from the cache, and their results; see stagelens/views/predict.py.
+// Predictions of which steps come from the cache, and their results; see stagelens/views/predict_cache.py.
 import { Instruction, stageColor } from "./lib/components";
 import { seconds } from "./lib/format";
 import { useTrait, useTranslation, widget } from "./lib/widget";

@@ -1,4 +1,4 @@
-// The sizes of stages and images side by side, by purpose; see stagelens/views/sizes.py.
+// The sizes of stages and images side by side, by purpose; see stagelens/views/size_compare.py.
 import { hierarchy, treemap, treemapSquarify } from "d3-hierarchy";
 import { size } from "./lib/format";
 import { useTrait, useTranslation, widget } from "./lib/widget";

@@ -1,4 +1,4 @@
-// The files of every stage after every instruction; see stagelens/views/explorer.py.
+// The files of every stage after every instruction; see stagelens/views/stage_explorer.py.
 import { useRef } from "preact/hooks";
 import { useTrait, useTranslation, widget } from "./lib/widget";
 import { Details } from "./stages/details";

@@ -1,4 +1,4 @@
-// A build as the kernel describes it; see stagelens/views/progress.py.
+// A build as the kernel describes it; see stagelens/views/build_model.py.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useChannel } from "../lib/widget";
 

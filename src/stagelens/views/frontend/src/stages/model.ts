@@ -1,4 +1,4 @@
-// Builds with their stages and instructions; see stagelens/views/points.py.
+// Builds with their stages and instructions; see stagelens/views/explorer_model.py.
 
 export interface Step {
   line: number;

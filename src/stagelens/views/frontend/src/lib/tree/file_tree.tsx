@@ -1,4 +1,4 @@
-// A file tree with a toolbar: what to show, a filter, the sort order; see stagelens/views/tree.py.
+// A file tree with a toolbar: what to show, a filter, the sort order; see stagelens/views/file_tree.py.
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Choices, Problem } from "../components";

@@ -1,4 +1,4 @@
-// Folders are requested when the user opens them; see stagelens/views/tree.py.
+// Folders are requested when the user opens them; see stagelens/views/file_tree.py.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useChannel } from "../widget";
 import {

@@ -1,4 +1,4 @@
-// The rows of a file tree and the folders that they come from; see stagelens/views/tree.py.
+// The rows of a file tree and the folders that they come from; see stagelens/views/file_tree.py.
 
 type Mark = "" | "added" | "changed" | "removed";
 

@@ -18,7 +18,7 @@ from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds import BuildTrace, LogLine, Vertex, build
 from stagelens.dockerfile import load
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
-from stagelens.views import progress
+from stagelens.views import build_model
 from stagelens.views.base import STATIC, Handler, View
 from stagelens.views.templating import TEMPLATES
 
@@ -98,7 +98,7 @@ class BuildView(View):
         """
         path = Path(options.get("dockerfile") or Path(context) / "Dockerfile")
         given = {k: v for k, v in (options.get("build_args") or {}).items() if v is not None}
-        outline = progress.outline(load(path, given), options.get("target"))
+        outline = build_model.outline(load(path, given), options.get("target"))
         with self._lock:
             if self.phase in ("running", "cancelling"):
                 what = "This view shows a build already."
@@ -187,10 +187,10 @@ class BuildView(View):
             now = self._over if ended else time.time()
             with self.hold_sync():
                 stopped = self.phase in ("cancelled", "failed")
-                self.steps = progress.steps(vertices, now, self._begun, stopped)
+                self.steps = build_model.steps(vertices, now, self._begun, stopped)
                 sent = self.trace.context_bytes if self.trace else 0
                 clock = {"seconds": round(now - self._begun, 2), "sent": sent}
-                self.totals = progress.totals(vertices, stopped) | clock
+                self.totals = build_model.totals(vertices, stopped) | clock
             for vertex in vertices:
                 self._tell(vertex)
 
@@ -216,7 +216,7 @@ class BuildView(View):
             self.trace = trace
             self._begun, self._over = trace.started, trace.completed
             self.vertices = {vertex.digest: vertex for vertex in trace.vertices}
-            self.outline = progress.outline(trace.dockerfile, trace.target)
+            self.outline = build_model.outline(trace.dockerfile, trace.target)
             self.phase = "done"
             self.flush()
 
@@ -244,14 +244,14 @@ class BuildView(View):
         if len(vertex.logs) < told:
             told = 0  # it runs once more, and its log begins again
         if len(vertex.logs) > told:
-            found = progress.log(vertex.logs[: told + _LINES_AT_ONCE], told)
+            found = build_model.log(vertex.logs[: told + _LINES_AT_ONCE], told)
             self._told[vertex.digest] = len(vertex.logs)
             self.emit("log", found | {"id": vertex.digest[-16:], "total": len(vertex.logs)})
 
     def _log(self, step: str, start: int) -> dict[str, Any]:
         for vertex in self.vertices.values():
             if vertex.digest[-16:] == step:
-                return progress.log(vertex.logs, max(0, start))
+                return build_model.log(vertex.logs, max(0, start))
         raise StagelensError("There is no such step.", where=ascii(step))
 
     def _repr_html_(self) -> str:
@@ -287,7 +287,7 @@ class BuildView(View):
     def __str__(self) -> str:
         steps = [v for v in self.vertices.values() if v.instruction is not None]
         cached = sum(v.cached for v in steps)
-        failed = sum(progress.state(v) == "failed" for v in steps)
+        failed = sum(build_model.state(v) == "failed" for v in steps)
         count = self.count("{n} step", "{n} steps", len(steps))
         numbers = {"count": count, "cached": cached, "failed": failed}
         return self.say("{count}, {cached} from the cache, {failed} failed", **numbers)

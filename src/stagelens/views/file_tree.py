@@ -32,7 +32,7 @@ class _Pair(NamedTuple):
     before: Span | None
 
 
-class Tree:
+class FileTree:
     """What a comparison shows: every row of both tables, or those that differ, match or were left behind.
 
     `left` has a 1 for each row of the second table that was left behind (for `show="left"`).

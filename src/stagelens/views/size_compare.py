@@ -10,7 +10,7 @@ from stagelens import text
 from stagelens.humanize import format_size
 from stagelens.snapshot import Exploration
 from stagelens.views.base import STATIC, View
-from stagelens.views.measure import Category, Measure, stage_measures
+from stagelens.views.size_breakdown import Category, SizeBreakdown, stage_breakdowns
 from stagelens.views.templating import TEMPLATES
 
 _FILLS: dict[Category, str] = {
@@ -22,7 +22,7 @@ _FILLS: dict[Category, str] = {
 
 
 class SizeCompare(View):
-    """Bars of one scale, and a map of the chosen one's folders; `stagelens.views.measure` has the rules.
+    """Bars of one scale, and a map of the selected one's folders; see `stagelens.views.size_breakdown`.
 
     Traits
     ------
@@ -36,12 +36,12 @@ class SizeCompare(View):
     subjects = t.List().tag(sync=True)
     chosen = t.Int().tag(sync=True)
 
-    def __init__(self, *subjects: Exploration | Measure, **traits: Any) -> None:
-        """`subjects`: explored builds, each for all its stages, and measures (`image_measure` makes one)."""
-        found: list[Measure] = []
+    def __init__(self, *subjects: Exploration | SizeBreakdown, **traits: Any) -> None:
+        """`subjects`: explored builds, each for all its stages, and results of `image_breakdown`."""
+        found: list[SizeBreakdown] = []
         for subject in subjects:
-            found += [subject] if isinstance(subject, Measure) else stage_measures(subject)
-        super().__init__(subjects=[_row(measure) for measure in found], **traits)
+            found += [subject] if isinstance(subject, SizeBreakdown) else stage_breakdowns(subject)
+        super().__init__(subjects=[_row(breakdown) for breakdown in found], **traits)
 
     def words(self) -> dict[str, str]:
         """The names of the categories."""
@@ -66,13 +66,13 @@ class SizeCompare(View):
         return "\n".join(lines)
 
 
-def _row(measure: Measure) -> dict[str, Any]:
+def _row(found: SizeBreakdown) -> dict[str, Any]:
     return {
-        "name": text.inline(measure.name, 60),
-        "size": measure.size,
-        "files": measure.files,
-        "sizes": measure.sizes,
-        "groups": [[g.category, text.inline(text.file_name(g.folder), 200), g.size] for g in measure.groups],
-        "stage": measure.stage,
-        "final": measure.final,
+        "name": text.inline(found.name, 60),
+        "size": found.size,
+        "files": found.files,
+        "sizes": found.sizes,
+        "groups": [[g.category, text.inline(text.file_name(g.folder), 200), g.size] for g in found.groups],
+        "stage": found.stage,
+        "final": found.final,
     }

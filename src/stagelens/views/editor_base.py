@@ -14,7 +14,7 @@ from stagelens.views.base import STATIC, View
 from stagelens.views.templating import TEMPLATES
 
 
-class Sheet(View):
+class EditorBase(View):
     """A Dockerfile to write in with a row of buttons; whoever inherits says what they do, by `handlers`.
 
     Traits
@@ -80,7 +80,7 @@ class Sheet(View):
             (number, line, [f"{p.rule} {p.message}".strip() for p in found if p.line == number])
             for number, line in enumerate(self.source.splitlines(), 1)
         ]
-        return self._render(TEMPLATES / "editor.html", lines=lines, summary=self._told())
+        return self._render(TEMPLATES / "dockerfile_editor.html", lines=lines, summary=self._told())
 
     def _told(self) -> str:
         return self.count("{n} problem", "{n} problems", len(self.problems))

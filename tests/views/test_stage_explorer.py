@@ -12,7 +12,7 @@ import pytest
 from stagelens.errors import StagelensError
 from stagelens.snapshot import Entry, Exploration, FileContent
 from stagelens.views import StageExplorer
-from stagelens.views.points import _lines, line_changes
+from stagelens.views.explorer_model import _lines, line_changes
 
 DOCKERFILE = """\
 FROM base AS builder

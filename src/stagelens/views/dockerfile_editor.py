@@ -13,16 +13,16 @@ from stagelens.dockerfile import DockerfileError
 from stagelens.errors import StagelensError
 from stagelens.views import i18n
 from stagelens.views.base import Handler
-from stagelens.views.build import BuildView
-from stagelens.views.sheet import Sheet
+from stagelens.views.build_view import BuildView
+from stagelens.views.editor_base import EditorBase
 
 _MAX = 1 << 20
 
 
-class DockerfileEditor(Sheet):
+class DockerfileEditor(EditorBase):
     """Edit a context's Dockerfile; Build saves and builds it, and `view` below shows how that goes.
 
-    Its traits are those of `Sheet`.
+    Its traits are those of `EditorBase`.
     """
 
     def __init__(

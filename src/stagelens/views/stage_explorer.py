@@ -13,9 +13,9 @@ from stagelens.snapshot import Exploration
 from stagelens.snapshot.changes import ADDED, CHANGED, REMOVED
 from stagelens.snapshot.table import FileTable
 from stagelens.views.base import STATIC, Handler, View
-from stagelens.views.points import Builds, Point
+from stagelens.views.explorer_model import ExplorerModel, PointIndex
+from stagelens.views.file_tree import Show, Sort
 from stagelens.views.templating import TEMPLATES
-from stagelens.views.tree import Show, Sort
 
 _LISTED = 40
 
@@ -51,7 +51,7 @@ class StageExplorer(View):
         `stage` is shown first: its name or index, the target's unless told.
         """
         labels = [*names, *(f"build {n + 1}" for n in range(len(names), len(explorations)))]
-        self._builds = Builds(explorations, labels)
+        self._builds = ExplorerModel(explorations, labels)
         files = explorations[0].stage(stage)
         last = max(
             n for n, _ in enumerate(files.tables) if n == 0 or files.tables[n - 1] is not files.tables[n]
@@ -65,8 +65,8 @@ class StageExplorer(View):
 
     def _list(
         self,
-        point: Point,
-        against: Point | None,
+        point: PointIndex,
+        against: PointIndex | None,
         paths: list[str] | None,
         show: Show = "all",
         needle: str = "",
@@ -81,13 +81,13 @@ class StageExplorer(View):
             }
         return {"folders": tree.opened(sort), "totals": tree.totals()}
 
-    def _content(self, point: Point, against: Point | None, path: str) -> dict[str, Any]:
+    def _content(self, point: PointIndex, against: PointIndex | None, path: str) -> dict[str, Any]:
         return self._builds.content(self._other(point, against), point, text.parse_file_name(path))
 
-    def _way(self, point: Point, path: str) -> dict[str, Any]:
+    def _way(self, point: PointIndex, path: str) -> dict[str, Any]:
         return self._builds.way(point, text.parse_file_name(path))
 
-    def _other(self, point: Point, against: Point | None) -> Point:
+    def _other(self, point: PointIndex, against: PointIndex | None) -> PointIndex:
         return against or self._builds.before(point)
 
     def _repr_html_(self) -> str:
@@ -131,7 +131,7 @@ class StageExplorer(View):
             ],
         }
 
-    def _static_row(self, point: Point, facts: dict[str, Any]) -> dict[str, Any]:
+    def _static_row(self, point: PointIndex, facts: dict[str, Any]) -> dict[str, Any]:
         count = facts["added"] + facts["changed"] + facts["removed"]
         files: list[tuple[str, str, str, str]] = []
         if count:

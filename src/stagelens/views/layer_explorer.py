@@ -17,8 +17,8 @@ from stagelens.snapshot import Entry, FileTable, TableComparison, compare_tables
 from stagelens.snapshot.changes import ADDED, CHANGED, SAME
 from stagelens.snapshot.layers import ImageLayers, Layer
 from stagelens.views.base import STATIC, Handler, View
+from stagelens.views.file_tree import FileTree, Sort
 from stagelens.views.templating import TEMPLATES
-from stagelens.views.tree import Sort, Tree
 
 Mode = Literal["layer", "upto"]
 _TREES = 2
@@ -56,7 +56,7 @@ class LayerExplorer(View):
     ) -> None:
         """`shared`: other images by name; layers that they have, too, are marked."""
         self._image = image
-        self._trees: OrderedDict[tuple[Any, ...], Tree] = OrderedDict()
+        self._trees: OrderedDict[tuple[Any, ...], FileTree] = OrderedDict()
         self._lock = threading.Lock()
         owners = {
             layer.diff_id: [text.inline(n, 60) for n, other in (shared or {}).items() if _has(other, layer)]
@@ -96,7 +96,7 @@ class LayerExplorer(View):
             }
         return {"folders": tree.opened(sort), "totals": tree.totals()}
 
-    def _tree(self, index: int, mode: Mode, needle: str) -> Tree:
+    def _tree(self, index: int, mode: Mode, needle: str) -> FileTree:
         if not 0 <= index < len(self._image.layers):
             raise StagelensError("There is no such layer.", where=str(index))
         with self._lock:
@@ -105,7 +105,7 @@ class LayerExplorer(View):
                 below = self._image.files_at(index - 1) if index else _NOTHING
                 seen = compare_tables(below, self._image.files_at(index))
                 found = seen if mode == "upto" else _stored(self._image.layers[index], seen)
-                self._trees[key] = Tree(found, "all" if mode == "upto" else "changes", needle)
+                self._trees[key] = FileTree(found, "all" if mode == "upto" else "changes", needle)
             self._trees.move_to_end(key)
             while len(self._trees) > _TREES:
                 self._trees.popitem(last=False)

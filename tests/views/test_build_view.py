@@ -12,7 +12,7 @@ from stagelens.buildkit import BuildCancelled
 from stagelens.builds import BuildFailed, BuildTrace, LogLine, Vertex
 from stagelens.dockerfile import parse
 from stagelens.errors import StagelensError
-from stagelens.views import BuildView, progress
+from stagelens.views import BuildView, build_model
 
 DOCKERFILE = """\
 FROM base AS builder
@@ -40,7 +40,7 @@ def done() -> BuildView:
 
 
 def test_the_outline_says_what_flows_between_the_stages() -> None:
-    found = progress.outline(TRACE.dockerfile, None)
+    found = build_model.outline(TRACE.dockerfile, None)
     assert [(s["label"], s["needed"]) for s in found["stages"]] == [
         ("builder", True),
         ("unused", False),
@@ -54,9 +54,9 @@ def test_the_outline_says_what_flows_between_the_stages() -> None:
 
 
 def test_a_running_step_has_a_clock_and_no_end() -> None:
-    (row,) = progress.steps([MAKE], now=11.5, begun=9.0)
+    (row,) = build_model.steps([MAKE], now=11.5, begun=9.0)
     assert (row["state"], row["start"], row["seconds"]) == ("running", 1.0, 1.5)
-    (row,) = progress.steps([MAKE], now=11.5, begun=9.0, over=True)
+    (row,) = build_model.steps([MAKE], now=11.5, begun=9.0, over=True)
     assert row["state"] == "stopped"
 
 
@@ -72,9 +72,9 @@ def test_the_last_state_has_totals_and_the_critical_path(done: BuildView) -> Non
 
 def test_a_base_image_that_is_looked_up_is_no_step_that_ran() -> None:
     found = Vertex("c" * 64, "[builder 1/2] FROM", started=9.0, completed=10.0, stage=0, instruction=0)
-    assert progress.totals([found, COPY])["steps"] == 1
-    assert progress.totals([found, COPY])["done"] == 0
-    assert progress.totals([replace(found, error="no such image")])["failed"] == 1
+    assert build_model.totals([found, COPY])["steps"] == 1
+    assert build_model.totals([found, COPY])["done"] == 0
+    assert build_model.totals([replace(found, error="no such image")])["failed"] == 1
 
 
 def test_a_cancelled_build_took_until_it_was_cancelled() -> None:
@@ -91,9 +91,9 @@ def test_a_cancelled_build_took_until_it_was_cancelled() -> None:
 
 def test_nothing_runs_or_waits_in_a_build_that_is_over() -> None:
     waits = replace(MAKE, digest="c" * 64, started=None)
-    told = progress.totals([MAKE, waits])
+    told = build_model.totals([MAKE, waits])
     assert (told["running"], told["waiting"]) == (1, 1)
-    told = progress.totals([MAKE, waits], over=True)
+    told = build_model.totals([MAKE, waits], over=True)
     assert (told["steps"], told["running"], told["waiting"]) == (2, 0, 0)
 
 
@@ -106,11 +106,11 @@ def test_a_log_is_told_from_any_line_on(done: BuildView) -> None:
 
 
 def test_a_long_log_is_told_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "MAX_LOG", 1000)
+    monkeypatch.setattr(build_model, "MAX_LOG", 1000)
     lines = [LogLine(0.0, 1, f"{n}" * 60) for n in range(100)]
     seen = 0
     while seen < 100:
-        answer = progress.log(lines, seen)
+        answer = build_model.log(lines, seen)
         assert answer["total"] == 100
         assert len(json.dumps(answer)) < 2000
         seen += len(answer["lines"])

@@ -24,7 +24,7 @@ class WhyView:
 
     def _repr_html_(self) -> str:
         rows = [row(step, self._language) for step in self._steps]
-        return templating.render(TEMPLATES / "why.html", language=self._language, rows=rows)
+        return templating.render(TEMPLATES / "why_view.html", language=self._language, rows=rows)
 
     def __str__(self) -> str:
         return "\n".join(line(step, self._language) for step in self._steps)

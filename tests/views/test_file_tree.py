@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from stagelens.snapshot import Entry, FileTable, compare_tables
-from stagelens.views import tree as trees
-from stagelens.views.tree import Tree
+from stagelens.views import file_tree as trees
+from stagelens.views.file_tree import FileTree
 
 
 def table(*entries: Entry) -> FileTable:
@@ -45,7 +45,7 @@ def rows(folder: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
 
 
 def test_a_folder_shows_both_sides_with_marks_and_sizes() -> None:
-    found = Tree(compare_tables(BEFORE, AFTER))
+    found = FileTree(compare_tables(BEFORE, AFTER))
     assert rows(found.folder("app")) == {
         "list.txt": (9, "changed", 1),
         "new.jar": (50, "added", 1),
@@ -63,7 +63,7 @@ def test_a_folder_shows_both_sides_with_marks_and_sizes() -> None:
 
 
 def test_only_changes_leaves_out_the_rest_and_their_sizes() -> None:
-    found = Tree(compare_tables(BEFORE, AFTER), "changes")
+    found = FileTree(compare_tables(BEFORE, AFTER), "changes")
     assert set(rows(found.folder(""))) == {"app", "lib", "link", "tmp"}
     assert rows(found.folder(""))["app"] == (59, "", 3)
     assert set(found.opened()) == {"", "app", "lib", "lib/deep", "tmp"}
@@ -71,7 +71,7 @@ def test_only_changes_leaves_out_the_rest_and_their_sizes() -> None:
 
 def test_left_behind_shows_the_marked_rows_alone() -> None:
     left = bytes(AFTER.entry(row).path == "app/new.jar" for row in range(len(AFTER)))
-    found = Tree(compare_tables(BEFORE, AFTER), "left", left=left)
+    found = FileTree(compare_tables(BEFORE, AFTER), "left", left=left)
     assert rows(found.folder("")) == {"app": (50, "", 3)}
     assert found.totals() == {"rows": 1, "bytes": 50}
 
@@ -87,7 +87,7 @@ def test_left_behind_shows_the_marked_rows_alone() -> None:
     ],
 )
 def test_a_filter_keeps_matching_paths_and_their_folders(needle: str, paths: set[str]) -> None:
-    folders = Tree(compare_tables(BEFORE, AFTER), needle=needle).opened()
+    folders = FileTree(compare_tables(BEFORE, AFTER), needle=needle).opened()
     shown = {
         f"{path}/{row[0]}".lstrip("/") for path, f in folders.items() for row in f["rows"] if row[1] != "dir"
     }
@@ -95,13 +95,13 @@ def test_a_filter_keeps_matching_paths_and_their_folders(needle: str, paths: set
 
 
 def test_rows_sort_by_size() -> None:
-    folder = Tree(compare_tables(BEFORE, AFTER)).folder("app", sort="size")
+    folder = FileTree(compare_tables(BEFORE, AFTER)).folder("app", sort="size")
     assert [row[0] for row in folder["rows"]] == ["new.jar", "list.txt", "old.txt", "same.txt"]
 
 
 def test_names_and_targets_are_shown_as_text() -> None:
     hostile = table(Entry("a\n<b>\u202e", "symlink", link_target="\x1b[31m"))
-    (row,) = Tree(compare_tables(hostile, hostile)).folder("")["rows"]
+    (row,) = FileTree(compare_tables(hostile, hostile)).folder("")["rows"]
     assert row[0] == "a\\u{a}<b>\\u{202e}"
     assert row[6] == "\\u{1b}[31m"
 
@@ -109,7 +109,7 @@ def test_names_and_targets_are_shown_as_text() -> None:
 def test_a_folder_too_large_for_one_answer_goes_on_from_an_offset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trees, "MAX_BYTES", 100 * 1000)
     long = table(*(Entry(f"{n:03}" + "x" * 4093, "file") for n in range(60)))
-    found = Tree(compare_tables(long, long))
+    found = FileTree(compare_tables(long, long))
     seen: list[str] = []
     while len(seen) < 60:
         folder = found.folder("", offset=len(seen))
@@ -128,7 +128,7 @@ def large() -> FileTable:
 
 
 def test_a_large_tree_opens_with_a_small_answer_and_a_wide_folder_with_one(large: FileTable) -> None:
-    found = Tree(compare_tables(large, large))
+    found = FileTree(compare_tables(large, large))
     assert len(json.dumps(found.opened())) < 1000
     wide = found.folder("wide")
     assert len(wide["rows"]) == wide["total"] == 50_000
@@ -136,7 +136,7 @@ def test_a_large_tree_opens_with_a_small_answer_and_a_wide_folder_with_one(large
 
 
 def test_a_filter_over_a_large_tree_sends_what_a_screen_shows(large: FileTable) -> None:
-    found = Tree(compare_tables(large, large), needle=".c")
+    found = FileTree(compare_tables(large, large), needle=".c")
     assert found.totals()["rows"] == 50_000
     assert len(json.dumps(found.opened())) < 64 * 1024
 
@@ -145,7 +145,7 @@ def test_a_tree_keeps_at_most_200_bytes_a_file(large: FileTable) -> None:
     tracemalloc.start()
     try:
         copy = FileTable.from_bytes(large.to_bytes())
-        found = [Tree(compare_tables(copy, copy)), Tree(compare_tables(copy, copy), "changes")]
+        found = [FileTree(compare_tables(copy, copy)), FileTree(compare_tables(copy, copy), "changes")]
         for each in found:
             each.folder("wide")
             copy.usage("wide")
@@ -159,8 +159,10 @@ def test_a_tree_keeps_at_most_200_bytes_a_file(large: FileTable) -> None:
 def test_where_very_much_differs_only_the_top_folder_is_opened() -> None:
     names = [f"d/{number}" for number in range(trees.MAX_OPENED + 1)]
     many = table(Entry("d", "dir"), *(Entry(name, "file") for name in names))
-    assert list(Tree(compare_tables(table(), many)).opened()) == [""]
-    assert list(Tree(compare_tables(table(), table(Entry("d", "dir"), Entry("d/1", "file")))).opened()) == [
+    assert list(FileTree(compare_tables(table(), many)).opened()) == [""]
+    assert list(
+        FileTree(compare_tables(table(), table(Entry("d", "dir"), Entry("d/1", "file")))).opened()
+    ) == [
         "",
         "d",
     ]

@@ -18,7 +18,7 @@ from stagelens.cache import (
     mark_prediction,
     predictable_steps,
 )
-from stagelens.views import i18n, why
+from stagelens.views import i18n, why_view
 from stagelens.views.base import STATIC, View
 from stagelens.views.templating import TEMPLATES
 
@@ -70,9 +70,9 @@ class PredictCache(View):
         fits = self._marked is None and len(value) == len(self._asked)
         return value if fits else self.choices
 
-    def hint(self) -> why.WhyView:
+    def hint(self) -> why_view.WhyView:
         """What stagelens itself expects."""
-        return why.WhyView(forecast(self._before, self._now), language=self.language)
+        return why_view.WhyView(forecast(self._before, self._now), language=self.language)
 
     @property
     def marked(self) -> MarkedPrediction | None:
@@ -101,7 +101,7 @@ class PredictCache(View):
             marks = [(self._said(cached), question) for question, cached in pairs]
             return self._render(TEMPLATES / "predict_cache.html", marks=marks, rows=None)
         rows = [
-            why.row(row.report, self.language) | {"right": row.right, "note": self._note(row)}
+            why_view.row(row.report, self.language) | {"right": row.right, "note": self._note(row)}
             for row in self._marked.rows
         ]
         return self._render(TEMPLATES / "predict_cache.html", rows=rows, score=self._score(self._marked))
@@ -125,7 +125,7 @@ class PredictCache(View):
 
     def _told(self, row: MarkedStep) -> str:
         sign = self.say("right") if row.right else self.say("wrong")
-        return f"{sign}, {self._note(row)}\n{why.line(row.report, self.language)}"
+        return f"{sign}, {self._note(row)}\n{why_view.line(row.report, self.language)}"
 
     def _score(self, marked: MarkedPrediction) -> str:
         return self.say("{right} of {all} right", right=marked.score, all=marked.total)

@@ -25,26 +25,26 @@ from stagelens.snapshot import (
     read_file,
 )
 from stagelens.snapshot.changes import ADDED, CHANGED, REMOVED
-from stagelens.views.tree import Show, Tree
+from stagelens.views.file_tree import FileTree, Show
 
 # [build, stage, instruction], each counting from 0; an empty list is a tree without files.
-Point = Sequence[int]
+PointIndex = Sequence[int]
 _NOTHING = FileTable.from_entries(())
 _TREES = 2
 _DIFF_LINES = 2000
 
 
-class Builds:
+class ExplorerModel:
     """One or more explored builds, and the trees that compare two points of them (the last few are kept)."""
 
     def __init__(self, explorations: Sequence[Exploration], names: Sequence[str]) -> None:
         self.explorations = tuple(explorations)
         self.names = tuple(names)
-        self._trees: OrderedDict[tuple[Any, ...], Tree] = OrderedDict()
+        self._trees: OrderedDict[tuple[Any, ...], FileTree] = OrderedDict()
         # JupyterLab sends each widget's requests to a thread of the kernel.
         self._lock = threading.Lock()
 
-    def files(self, point: Point) -> tuple[Exploration, StageFiles, int]:
+    def files(self, point: PointIndex) -> tuple[Exploration, StageFiles, int]:
         """The build, stage and instruction's index. Raises StagelensError for a strange point."""
         try:
             build, stage, instruction = point
@@ -56,22 +56,22 @@ class Builds:
             raise StagelensError("There is no such stage or instruction.", where=ascii(point)) from error
         return exploration, files, instruction
 
-    def before(self, point: Point) -> Point:
+    def before(self, point: PointIndex) -> PointIndex:
         """The point an instruction starts from: the one before it; for a FROM a tree without files."""
         return [*point[:2], point[2] - 1] if point[2] else []
 
-    def table(self, point: Point) -> FileTable:
+    def table(self, point: PointIndex) -> FileTable:
         """The files at a point."""
         if not point:
             return _NOTHING
         _, files, instruction = self.files(point)
         return files.tables[instruction]
 
-    def compare(self, against: Point, point: Point) -> TableComparison:
+    def compare(self, against: PointIndex, point: PointIndex) -> TableComparison:
         """What differs between two points."""
         return compare_tables(self.table(against), self.table(point))
 
-    def tree(self, against: Point, point: Point, show: Show, needle: str) -> Tree:
+    def tree(self, against: PointIndex, point: PointIndex, show: Show, needle: str) -> FileTree:
         """The tree to page through."""
         key = (tuple(against), tuple(point), show, needle)
         with self._lock:
@@ -80,7 +80,7 @@ class Builds:
                 if show == "left":
                     exploration, files, instruction = self.files(point)
                     left = left_behind(exploration, files.stage.index, instruction)
-                self._trees[key] = Tree(self.compare(against, point), show, needle, left)
+                self._trees[key] = FileTree(self.compare(against, point), show, needle, left)
             self._trees.move_to_end(key)
             while len(self._trees) > _TREES:
                 self._trees.popitem(last=False)
@@ -96,7 +96,7 @@ class Builds:
             for name, exploration in zip(self.names, self.explorations, strict=True)
         ]
 
-    def content(self, against: Point, point: Point, path: str) -> dict[str, Any]:
+    def content(self, against: PointIndex, point: PointIndex, path: str) -> dict[str, Any]:
         """The first 64 KiB of a file as lines: (sign, line), with `diff`'s signs where it changed."""
         old, new = (self._read(place, path) for place in (against, point))
         found = new or old
@@ -106,7 +106,7 @@ class Builds:
         lines = [] if found.binary else _lines(old, new)
         return facts | {"lines": [[sign, text.block(line)] for sign, line in lines]}
 
-    def way(self, point: Point, path: str) -> dict[str, list[dict[str, Any]]]:
+    def way(self, point: PointIndex, path: str) -> dict[str, list[dict[str, Any]]]:
         """Where the file of a stage's final state came from (first step first) and where it went."""
         exploration, files, _ = self.files(point)
         number = files.stage.index
@@ -132,7 +132,7 @@ class Builds:
             "final": files is exploration.stage(),
         }
 
-    def _read(self, point: Point, path: str) -> FileContent | None:
+    def _read(self, point: PointIndex, path: str) -> FileContent | None:
         if not point:
             return None
         exploration, files, instruction = self.files(point)

@@ -8,8 +8,8 @@ import pytest
 
 from stagelens.snapshot import Entry, Exploration, FileTable
 from stagelens.snapshot.layers import ImageLayers, Layer
-from stagelens.views import SizeCompare, image_measure
-from stagelens.views.measure import stage_measures
+from stagelens.views import SizeCompare, image_breakdown
+from stagelens.views.size_breakdown import stage_breakdowns
 
 DOCKERFILE = """\
 FROM jdk AS builder
@@ -42,7 +42,7 @@ def build(explored: Callable[..., Exploration]) -> Exploration:
 
 
 def test_a_builders_bytes_are_told_apart(build: Exploration) -> None:
-    builder, tested, final = stage_measures(build)
+    builder, tested, final = stage_breakdowns(build)
     assert builder.sizes == {"base": 10, "dependencies": 300, "tools": 547, "app": 63}
     assert tested.sizes == builder.sizes
     assert final.sizes == {"base": 10, "dependencies": 5, "tools": 0, "app": 60}
@@ -52,23 +52,23 @@ def test_a_builders_bytes_are_told_apart(build: Exploration) -> None:
 def test_a_base_is_known_through_however_many_stages(explored: Callable[..., Exploration]) -> None:
     count = 1100
     chain = "".join(f"FROM s{number} AS s{number + 1}\n" for number in range(count))
-    measures = stage_measures(explored(f"FROM base AS s0\n{chain}", [JDK], *[[JDK]] * count))
-    assert measures[-1].sizes == {"base": 510, "dependencies": 0, "tools": 0, "app": 0}
+    breakdowns = stage_breakdowns(explored(f"FROM base AS s0\n{chain}", [JDK], *[[JDK]] * count))
+    assert breakdowns[-1].sizes == {"base": 510, "dependencies": 0, "tools": 0, "app": 0}
 
 
 def test_groups_add_up_to_the_whole(build: Exploration) -> None:
-    for measure in stage_measures(build):
-        for category, size in measure.sizes.items():
-            assert sum(g.size for g in measure.groups if g.category == category) == size
+    for breakdown in stage_breakdowns(build):
+        for category, size in breakdown.sizes.items():
+            assert sum(g.size for g in breakdown.groups if g.category == category) == size
 
 
 def test_many_folders_are_told_as_the_largest_and_a_rest(explored: Callable[..., Exploration]) -> None:
     many = [Entry(f"srv/d{n}/f", "file", size=n + 1) for n in range(100)]
-    (measure,) = stage_measures(explored("FROM base\nRUN x\n", [[], many]))
-    assert len(measure.groups) == 25
-    assert measure.groups[0].size == 100
-    assert measure.groups[-1].folder == ""
-    assert sum(group.size for group in measure.groups) == measure.size == 5050
+    (breakdown,) = stage_breakdowns(explored("FROM base\nRUN x\n", [[], many]))
+    assert len(breakdown.groups) == 25
+    assert breakdown.groups[0].size == 100
+    assert breakdown.groups[-1].folder == ""
+    assert sum(group.size for group in breakdown.groups) == breakdown.size == 5050
 
 
 def layer(index: int, *entries: Entry) -> Layer:
@@ -78,9 +78,9 @@ def layer(index: int, *entries: Entry) -> Layer:
 def test_what_an_image_shares_with_its_base_is_base() -> None:
     base = ImageLayers("base", (layer(0, LIBC),))
     image = ImageLayers("image", (*base.layers, layer(1, Entry("app", "file", size=9))))
-    assert image_measure("app", image, base).sizes == {"base": 10, "dependencies": 0, "tools": 0, "app": 9}
-    assert image_measure("app", image).sizes["base"] == 0
-    assert image_measure("none", ImageLayers("none", ())).size == 0
+    assert image_breakdown("app", image, base).sizes == {"base": 10, "dependencies": 0, "tools": 0, "app": 9}
+    assert image_breakdown("app", image).sizes["base"] == 0
+    assert image_breakdown("none", ImageLayers("none", ())).size == 0
 
 
 def test_the_still_picture_and_the_text_say_the_same(build: Exploration) -> None:
@@ -100,6 +100,6 @@ def test_folders_are_no_files_and_a_cache_of_the_base_image_is_base(
     explored: Callable[..., Exploration],
 ) -> None:
     base = [Entry("var", "dir"), Entry("var/cache", "dir"), Entry("var/cache/x", "file", size=8)]
-    (measure,) = stage_measures(explored("FROM jre\nRUN x\n", [base, [*base, Entry("l", "symlink")]]))
-    assert measure.files == 2
-    assert measure.sizes == {"base": 8, "dependencies": 0, "tools": 0, "app": 0}
+    (breakdown,) = stage_breakdowns(explored("FROM jre\nRUN x\n", [base, [*base, Entry("l", "symlink")]]))
+    assert breakdown.files == 2
+    assert breakdown.sizes == {"base": 8, "dependencies": 0, "tools": 0, "app": 0}

@@ -43,7 +43,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class SizeBreakdown:
     """A stage or an image: bytes by category, and its largest folders (the rest as folder "")."""
 
     name: str
@@ -59,29 +59,29 @@ class Measure:
         return sum(self.sizes.values())
 
 
-def stage_measures(exploration: Exploration) -> tuple[Measure, ...]:
-    """A measure for each stage of a build, in order."""
+def stage_breakdowns(exploration: Exploration) -> tuple[SizeBreakdown, ...]:
+    """A breakdown for each stage of a build, in order."""
     target = exploration.stage()
-    found: list[Measure] = []
+    found: list[SizeBreakdown] = []
     # By stage, the files of the image that it began with, be it by way of other stages.
     bases: dict[int | None, FileTable] = {}
     for number, files in enumerate(exploration.stages):
         base = bases[files.stage.index] = bases.get(files.stage.base_stage, files.tables[0])
         rule = _rule(base, None if files is target else target.final)
         name = files.stage.label
-        found.append(_measure(name, files.final, rule, stage=number, final=files is target))
+        found.append(_breakdown(name, files.final, rule, stage=number, final=files is target))
     return tuple(found)
 
 
-def image_measure(name: str, image: ImageLayers, base: ImageLayers | None = None) -> Measure:
-    """The measure of an image; what the layers that it shares with `base` hold is base."""
+def image_breakdown(name: str, image: ImageLayers, base: ImageLayers | None = None) -> SizeBreakdown:
+    """The breakdown of an image; what the layers that it shares with `base` hold is base."""
     shared = 0
     if base is not None:
         pairs = zip(image.layers, base.layers, strict=False)
         shared = next((n for n, (a, b) in enumerate(pairs) if a.diff_id != b.diff_id), len(base.layers))
     below = image.files_at(shared - 1) if shared else FileTable.from_entries(())
     whole = image.files_at(len(image.layers) - 1) if image.layers else below
-    return _measure(name, whole, _rule(below, None), final=True)
+    return _breakdown(name, whole, _rule(below, None), final=True)
 
 
 def _rule(base: FileTable, target: FileTable | None) -> Callable[[Entry], Category]:
@@ -98,13 +98,13 @@ def _rule(base: FileTable, target: FileTable | None) -> Callable[[Entry], Catego
     return category
 
 
-def _measure(
+def _breakdown(
     name: str,
     table: FileTable,
     rule: Callable[[Entry], Category],
     stage: int | None = None,
     final: bool = False,
-) -> Measure:
+) -> SizeBreakdown:
     sizes: dict[Category, int] = dict.fromkeys(CATEGORIES, 0)
     folders: Counter[tuple[Category, str]] = Counter()
     files = 0
@@ -116,7 +116,7 @@ def _measure(
         category = rule(entry)
         sizes[category] += entry.size
         folders[category, "/".join(entry.path.split("/")[:_DEPTH])] += entry.size
-    return Measure(name, sizes, _groups(sizes, folders), files, stage, final)
+    return SizeBreakdown(name, sizes, _groups(sizes, folders), files, stage, final)
 
 
 def _groups(sizes: dict[Category, int], folders: Counter[tuple[Category, str]]) -> tuple[Group, ...]:
