@@ -16,7 +16,7 @@ _TEMPLATE = Path(__file__).parent / "templates" / "comparison.html"
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class AnswerComparison:
     """Rows of plain texts below a head, as a cell's result."""
 
     head: Sequence[str]

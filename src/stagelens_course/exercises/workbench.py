@@ -16,7 +16,7 @@ from stagelens.views.status_line import StatusLine
 from stagelens_course import images
 from stagelens_course.exercises import learner_copy
 from stagelens_course.exercises.bench_editor import ExerciseEditor
-from stagelens_course.exercises.display import Comparison, show_progress
+from stagelens_course.exercises.display import AnswerComparison, show_progress
 from stagelens_course.folder import learner_folder
 from stagelens_course.grading.catalog import load_exercise
 from stagelens_course.grading.grader import Progress, check_folder, required_images
@@ -147,7 +147,7 @@ class Workbench:
         raise NotSolved("The answer is not right yet.", why=report.error or failed)
 
     @short_traceback_on_interrupt()
-    def compare(self, edit: str) -> Comparison:
+    def compare(self, edit: str) -> AnswerComparison:
         """The project as given, beside the answer once it was begun: size, files, what an edit runs again."""
         found = engines.connect()
         try:
@@ -158,7 +158,7 @@ class Workbench:
             found.api.close()
         file = self.exercise.edits[edit].file
         head = ["", "size of the image", "files in it", f"RUN steps that run again after a change of {file}"]
-        return Comparison(head, rows)
+        return AnswerComparison(head, rows)
 
     def editor(self) -> ExerciseEditor:
         """The Dockerfile to edit, with buttons that save and check it."""

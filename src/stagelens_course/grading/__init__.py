@@ -1,9 +1,9 @@
 """Exercises, their checks by behaviour, and the grading of one submission."""
 
 from stagelens_course.grading.catalog import load_exercise, load_exercises
+from stagelens_course.grading.checks import Check
 from stagelens_course.grading.grader import check_folder, grade_folder, required_images
 from stagelens_course.grading.model import (
-    Check,
     CheckResult,
     Edit,
     Exercise,

@@ -1,213 +1,444 @@
-"""Kinds of check: each takes a SubmissionProbe and the options, and says what it expects and saw."""
+"""The kinds of check: each is a dataclass with its options, and examines one submission."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar, NewType
 
-from stagelens.builds import Vertex
 from stagelens.humanize import format_size
 from stagelens.text import inline
-from stagelens_course.grading.page_text import excerpt
-from stagelens_course.grading.submission_probe import BuildOutcome, SubmissionProbe
 
-Options = Mapping[str, Any]
-_SHOWN = 5
+if TYPE_CHECKING:
+    from stagelens.builds import Vertex
+    from stagelens.errors import StagelensError
+    from stagelens_course.grading.submission_probe import BuildOutcome, SubmissionProbe
+
+EditName = NewType("EditName", str)  # a key of the exercise's edits
+_MAX_LISTED = 5
+_MARKUP = re.compile(r"<style.*?</style>|<[^<>]*>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What a check found."""
+class CheckFinding:
+    """The outcome of one check: what it expected and what it saw, in words for the learner."""
 
     passed: bool
     expected: str
     seen: str
 
 
-Way = Callable[[SubmissionProbe, Options], Seen]
+@dataclass(frozen=True, slots=True)
+class Check(ABC):
+    """A requirement that a submission must meet; each subclass is a kind of check, with its options.
 
-
-def builds(probe: SubmissionProbe, options: Options) -> Seen:
-    """The submission builds."""
-    problem = probe.first.problem
-    return Seen(problem is None, "the image builds", probe.explain(problem) if problem else "it builds")
-
-
-def own_base(probe: SubmissionProbe, options: Options) -> Seen:
-    """The image does not begin with the toolchain image's layers."""
-    toolchain = probe.exercise.images[0]
-    theirs = tuple(probe.engine.api.inspect_image(toolchain)["RootFS"]["Layers"])
-    ours = tuple(probe.image["RootFS"].get("Layers") or ())
-    inside = ours[: len(theirs)] == theirs
-    return Seen(
-        not inside,
-        f"an image that does not begin with {toolchain}",
-        f"it begins with all {len(theirs)} layers of {toolchain}" if inside else "another base",
-    )
-
-
-def without(probe: SubmissionProbe, options: Options) -> Seen:
-    """The image holds none of the `programs` (executable, by name) and none of the `files` (patterns)."""
-    programs, patterns = options.get("programs", ()), options.get("files", ())
-    found: list[str] = []
-    for entry in probe.files:
-        if entry.kind not in ("file", "symlink"):
-            continue
-        program = entry.name in programs and bool(entry.mode & 0o111)
-        if program or any(fnmatchcase(entry.path if "/" in p else entry.name, p) for p in patterns):
-            found.append("/" + entry.path)
-    shown = ", ".join(inline(path) for path in found[:_SHOWN])
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return Seen(
-        not found, f"none of: {', '.join((*programs, *patterns))}", f"{shown}{more}" if found else "none"
-    )
-
-
-def smaller(probe: SubmissionProbe, options: Options) -> Seen:
-    """The image's size is at most `share` of the toolchain image's; every single-stage image exceeds that."""
-    toolchain, share = probe.exercise.images[0], float(options["share"])
-    before = int(probe.engine.api.inspect_image(toolchain)["Size"])
-    now = int(probe.image["Size"])
-    limit = format_size(int(share * before))
-    return Seen(
-        now <= share * before,
-        f"at most {share:.0%} of a single-stage image: {limit}, "
-        f"since {toolchain} alone has {format_size(before)}",
-        f"{format_size(now)}, {now / before:.1%}",
-    )
-
-
-def exposes(probe: SubmissionProbe, options: Options) -> Seen:
-    """The image says which port it serves."""
-    port = f"{options['port']}/tcp"
-    ports = sorted(probe.config.get("ExposedPorts") or {})
-    return Seen(port in ports, f"EXPOSE {options['port']}", inline(", ".join(ports)) or "no port")
-
-
-def variable(probe: SubmissionProbe, options: Options) -> Seen:
-    """The image sets an environment variable."""
-    wanted = f"{options['name']}={options['value']}"
-    found = [v for v in probe.config.get("Env") or () if v.startswith(f"{options['name']}=")]
-    return Seen(found == [wanted], wanted, inline(", ".join(found)) or f"{options['name']} is not set")
-
-
-def starts(probe: SubmissionProbe, options: Options) -> Seen:
-    """The container starts a program by itself, which keeps running."""
-    command = [*(probe.config.get("Entrypoint") or ()), *(probe.config.get("Cmd") or ())]
-    answer = probe.answer("first")
-    seen = answer.why if answer.ended else f"it runs: {inline(' '.join(command))}"
-    return Seen(not answer.ended, "the container starts a program that keeps running", seen)
-
-
-def beside(probe: SubmissionProbe, options: Options) -> Seen:
-    """The working directory holds a file that the program reads."""
-    folder = (probe.config.get("WorkingDir") or "/").strip("/")
-    there = probe.files.get(f"{folder}/{options['file']}".lstrip("/")) is not None
-    seen = f"WORKDIR /{folder}" + ("" if there else f" without {options['file']}")
-    return Seen(there, f"a working directory that holds {options['file']}", inline(seen))
-
-
-def answers(probe: SubmissionProbe, options: Options) -> Seen:
-    """The container answers with `text`; or, where `variable` is given, with a value that only we know."""
-    port, name = int(options.get("port", 80)), options.get("variable")
-    wanted = str(options["text"])
-    made_up = name is not None
-    if made_up:
-        wanted = probe.token
-    answer = probe.answer("first", None, port)
-    if made_up and answer.body is not None:
-        answer = probe.answer("first", {name: wanted}, port)
-    expected = f"port {port} answers with {inline(wanted)!r}" + (f" where {name}={wanted}" if made_up else "")
-    if answer.body is None:
-        return Seen(False, expected, answer.why)
-    if answer.local_only:
-        return Seen(False, expected, f"port {port} is open for the container itself only (127.0.0.1)")
-    stale = made_up and str(options["text"]) in answer.body
-    return Seen(wanted in answer.body and not stale, expected, excerpt(answer.body, wanted))
-
-
-def spared(probe: SubmissionProbe, options: Options) -> Seen:
-    """After the edit `edit` the step that the edit `breaks` makes fail comes from the cache."""
-    edit = probe.exercise.edits[options["edit"]]
-    expected = f"{edit.file} changes: {options['step']} comes from the cache"
-    outcome = probe.edited(options["edit"])
-    if outcome.problem is not None:
-        return Seen(False, expected, f"the build fails after the edit: {probe.explain(outcome.problem)}")
-    # Most right answers run nothing again, and nothing has to be found out then.
-    if not outcome.ran:
-        return Seen(True, expected, "no RUN ran again")
-    step = failing_step(probe.edited(options["breaks"]))
-    if step is None:
-        return Seen(False, expected, f"no step fails where {options['step']} must fail: it does not happen")
-    again = [v for v in outcome.ran if (v.stage, v.instruction) == step]
-    return Seen(not again, expected, _steps(again or outcome.ran))
-
-
-def repeated(probe: SubmissionProbe, options: Options) -> Seen:
-    """After the edit `edit` the step that the edit `breaks` makes fail runs again."""
-    edit = probe.exercise.edits[options["edit"]]
-    expected = f"{edit.file} changes: {options['step']} runs again"
-    step = failing_step(probe.edited(options["breaks"]))
-    if step is None:
-        return Seen(False, expected, f"no step fails where {options['step']} must fail: it does not happen")
-    outcome = probe.edited(options["edit"])
-    if outcome.problem is not None:
-        return Seen(False, expected, f"the build fails after the edit: {probe.explain(outcome.problem)}")
-    again = [v for v in outcome.ran if (v.stage, v.instruction) == step]
-    return Seen(bool(again), expected, _steps(again or outcome.ran))
-
-
-def renewed(probe: SubmissionProbe, options: Options) -> Seen:
-    """After the edit `edit` the container answers with what the edit put there.
-
-    With a `step` a RUN has to run for that, too.
+    Attributes
+    ----------
+    kind
+        The name of the kind in exercise.toml.
+    id
+        A name that is unique in the exercise.
+    title
+        One line that says what a right answer does.
+    points
+        The points that a submission earns if it passes.
+    hint
+        A sentence or two for a learner whose submission fails.
+    lesson
+        The notebook to read again.
     """
-    edit, step = probe.exercise.edits[options["edit"]], options.get("step")
-    expected = f"{edit.file} changes: " + (f"{step} runs again, and " if step else "") + "the page shows it"
-    port = int(options.get("port", 80))
-    before = probe.answer("first", None, port)
-    if before.body is None:
-        return Seen(False, expected, before.why)
-    outcome = probe.edited(options["edit"])
-    if outcome.problem is not None:
-        return Seen(False, expected, f"the build fails after the edit: {probe.explain(outcome.problem)}")
-    if step and not outcome.ran:
-        return Seen(False, expected, "no RUN ran again")
-    answer = probe.answer(options["edit"], None, port)
-    if answer.body is None:
-        return Seen(False, expected, answer.why)
-    fresh = probe.token in answer.body
-    return Seen(fresh, expected, _steps(outcome.ran) if fresh else "the page still shows the text of before")
+
+    kind: ClassVar[str]
+    id: str
+    title: str
+    points: float
+    hint: str
+    lesson: str
+
+    @abstractmethod
+    def examine(self, probe: SubmissionProbe) -> CheckFinding:
+        """Examine a submission that builds."""
 
 
-def _steps(ran: Sequence[Vertex]) -> str:
-    return "ran again: " + (", ".join(inline(v.name) for v in ran) or "no RUN")
+@dataclass(frozen=True, slots=True)
+class BuildSucceeds(Check):
+    """The submission builds."""
+
+    kind = "builds"
+
+    def examine(self, probe: SubmissionProbe) -> CheckFinding:
+        """Report the build's error, if any."""
+        problem = probe.first.problem
+        seen = probe.explain(problem) if problem else "it builds"
+        return CheckFinding(problem is None, "the image builds", seen)
 
 
-WAYS: Mapping[str, Way] = {
-    way.__name__.replace("_", "-"): way
-    for way in (
-        builds,
-        own_base,
-        without,
-        smaller,
-        exposes,
-        variable,
-        starts,
-        beside,
-        answers,
-        spared,
-        repeated,
-        renewed,
+@dataclass(frozen=True, slots=True)
+class BaseDiffers(Check):
+    """The image does not begin with the layers of the toolchain's image."""
+
+    kind = "base-differs"
+
+    def examine(self, probe: SubmissionProbe) -> CheckFinding:
+        """Compare the first layers of both images."""
+        toolchain = probe.exercise.images[0]
+        base = tuple(probe.engine.api.inspect_image(toolchain)["RootFS"]["Layers"])
+        layers = tuple(probe.image["RootFS"].get("Layers") or ())
+        same = layers[: len(base)] == base
+        return CheckFinding(
+            not same,
+            f"an image that does not begin with {toolchain}",
+            f"it begins with all {len(base)} layers of {toolchain}" if same else "another base",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excludes(Check):
+    """The image contains no file that matches.
+
+    Attributes
+    ----------
+    programs
+        Names of executable files.
+    files
+        Patterns of file names, or of paths where they contain a slash.
+    """
+
+    kind = "excludes"
+    programs: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    def examine(self, probe: SubmissionProbe) -> CheckFinding:
+        """Search the image's files."""
+        found: list[str] = []
+        for entry in probe.files:
+            if entry.kind not in ("file", "symlink"):
+                continue
+            program = entry.name in self.programs and bool(entry.mode & 0o111)
+            if program or any(fnmatchcase(entry.path if "/" in p else entry.name, p) for p in self.files):
+                found.append("/" + entry.path)
+        listed = ", ".join(inline(path) for path in found[:_MAX_LISTED])
+        more = f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
+        expected = f"none of: {', '.join((*self.programs, *self.files))}"
+        return CheckFinding(not found, expected, f"{listed}{more}" if found else "none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeRatio(Check):
+    """The image is small in comparison with the toolchain's image, which every single-stage image contains.
+
+    Attributes
+    ----------
+    max_ratio
+        The largest allowed size, divided by the size of the toolchain's image.
+    """
+
+    kind = "size-ratio"
+    max_ratio: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_ratio <= 1:
+            raise ValueError(f"'max_ratio' must be above 0 and at most 1, not {self.max_ratio:g}")
+
+    def examine(self, probe: SubmissionProbe) -> CheckFinding:
+        """Compare the sizes of both images."""
+        toolchain = probe.exercise.images[0]
+        before = int(probe.engine.api.inspect_image(toolchain)["Size"])
+        now = int(probe.image["Size"])
+        limit = format_size(int(self.max_ratio * before))
+        return CheckFinding(
+            now <= self.max_ratio * before,
+            f"at most {self.max_ratio:.0%} of a single-stage image: {limit}, "
+            f"since {toolchain} alone has {format_size(before)}",
+            f"{format_size(now)}, {now / before:.1%}",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposes(Check):
+    """The image declares a port.
+
+    Attributes
+    ----------
+    port
+        A TCP port.
+    """
+
+    kind = "exposes"
+    port: int
+
+    def __post_init__(self) -> None:
+        _require_port(self.port)
+
+    def examine(self, probe: SubmissionProbe) -> CheckFinding:
+        """Read the image's exposed ports."""
+        ports = sorted(probe.config.get("ExposedPorts") or {})
+        seen = inline(", ".join(ports)) or "no port"
+        return CheckFinding(f"{self.port}/tcp" in ports, f"EXPOSE {self.port}", seen)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetsVariable(Check):
+    """The image sets an environment variable.
+
+    Attributes
+    ----------
+    name
+        The variable's name.
+    value
+        The value that it must have.
+    """
+
+    kind = "sets-variable"
+    name: str
+    value: str
+
+    def examine(self, probe: SubmissionProbe) -> CheckFinding:
+        """Read the image's environment."""
+        wanted = f"{self.name}={self.value}"
+        found = [v for v in probe.config.get("Env") or () if v.startswith(f"{self.name}=")]
+        seen = inline(", ".join(found)) or f"{self.name} is not set"
+        return CheckFinding(found == [wanted], wanted, seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Starts(Check):
+    """The container starts a program that keeps running."""
+
+    kind = "starts"
+
+    def examine(self, probe: SubmissionProbe) -> CheckFinding:
+        """Start the container."""
+        command = [*(probe.config.get("Entrypoint") or ()), *(probe.config.get("Cmd") or ())]
+        response = probe.request("first")
+        seen = response.why if response.ended else f"it runs: {inline(' '.join(command))}"
+        return CheckFinding(not response.ended, "the container starts a program that keeps running", seen)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkdirContains(Check):
+    """The image's working directory contains a file that the program reads.
+
+    Attributes
+    ----------
+    file
+        The file's name.
+    """
+
+    kind = "workdir-contains"
+    file: str
+
+    def examine(self, probe: SubmissionProbe) -> CheckFinding:
+        """Look for the file in the image."""
+        folder = (probe.config.get("WorkingDir") or "/").strip("/")
+        exists = probe.files.get(f"{folder}/{self.file}".lstrip("/")) is not None
+        seen = f"WORKDIR /{folder}" + ("" if exists else f" without {self.file}")
+        return CheckFinding(exists, f"a working directory that contains {self.file}", inline(seen))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Responds(Check):
+    """The container answers an HTTP request with a text.
+
+    Attributes
+    ----------
+    text
+        A text that the response must contain.
+    variable
+        An environment variable to set to a random value, which the response must contain in place of `text`.
+    port
+        The port to request.
+    """
+
+    kind = "responds"
+    text: str
+    variable: str | None = None
+    port: int = 80
+
+    def __post_init__(self) -> None:
+        _require_port(self.port)
+
+    def examine(self, probe: SubmissionProbe) -> CheckFinding:
+        """Request the container's page, with the variable only if it answers without."""
+        wanted = self.text if self.variable is None else probe.token
+        response = probe.request("first", None, self.port)
+        expected = f"port {self.port} answers with {inline(wanted)!r}"
+        if self.variable is not None:
+            expected += f" where {self.variable}={wanted}"
+            if response.body is not None:
+                response = probe.request("first", {self.variable: wanted}, self.port)
+        if response.body is None:
+            return CheckFinding(False, expected, response.why)
+        if response.local_only:
+            seen = f"port {self.port} is open for the container itself only (127.0.0.1)"
+            return CheckFinding(False, expected, seen)
+        fixed = self.variable is not None and self.text in response.body
+        return CheckFinding(wanted in response.body and not fixed, expected, _excerpt(response.body, wanted))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebuildCheck(Check):
+    """A check of one step in a build after an edit; the step is the one that a breaking edit makes fail.
+
+    Attributes
+    ----------
+    edit
+        The edit after which the submission is built again.
+    breaking_edit
+        An edit that makes the step fail.
+    step
+        A name of the step for the report.
+    """
+
+    edit: EditName
+    breaking_edit: EditName
+    step: str
+
+    def _expected(self, probe: SubmissionProbe, result: str) -> str:
+        return f"{probe.exercise.edits[self.edit].file} changes: {self.step} {result}"
+
+    def _find_step(self, probe: SubmissionProbe) -> tuple[int | None, int | None] | None:
+        return failing_step(probe.edited(self.breaking_edit))
+
+    @property
+    def _no_step(self) -> str:
+        return f"no step fails where {self.step} must fail: it does not happen"
+
+
+@dataclass(frozen=True, slots=True)
+class StaysCached(RebuildCheck):
+    """The step comes from the cache after the edit."""
+
+    kind = "stays-cached"
+
+    def examine(self, probe: SubmissionProbe) -> CheckFinding:
+        """Build again after the edit, and find the step only if a RUN ran."""
+        expected = self._expected(probe, "comes from the cache")
+        outcome = probe.edited(self.edit)
+        if outcome.problem is not None:
+            return CheckFinding(False, expected, _build_failed(probe, outcome.problem))
+        # Most right answers run nothing again; they need no further build.
+        if not outcome.ran:
+            return CheckFinding(True, expected, "no RUN ran again")
+        step = self._find_step(probe)
+        if step is None:
+            return CheckFinding(False, expected, self._no_step)
+        again = _runs_of(step, outcome)
+        return CheckFinding(not again, expected, _list_steps(again or outcome.ran))
+
+
+@dataclass(frozen=True, slots=True)
+class Reruns(RebuildCheck):
+    """The step runs again after the edit."""
+
+    kind = "reruns"
+
+    def examine(self, probe: SubmissionProbe) -> CheckFinding:
+        """Find the step, and build again after the edit."""
+        expected = self._expected(probe, "runs again")
+        step = self._find_step(probe)
+        if step is None:
+            return CheckFinding(False, expected, self._no_step)
+        outcome = probe.edited(self.edit)
+        if outcome.problem is not None:
+            return CheckFinding(False, expected, _build_failed(probe, outcome.problem))
+        again = _runs_of(step, outcome)
+        return CheckFinding(bool(again), expected, _list_steps(again or outcome.ran))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakesEffect(Check):
+    """The container's page shows the text that an edit inserted.
+
+    Attributes
+    ----------
+    edit
+        The edit, which inserts the token.
+    step
+        A name of the step that compiles, if a RUN must run again for the edit.
+    port
+        The port to request.
+    """
+
+    kind = "takes-effect"
+    edit: EditName
+    step: str | None = None
+    port: int = 80
+
+    def __post_init__(self) -> None:
+        _require_port(self.port)
+
+    def examine(self, probe: SubmissionProbe) -> CheckFinding:
+        """Request the page before and after the edit."""
+        file = probe.exercise.edits[self.edit].file
+        reran = f"{self.step} runs again, and " if self.step else ""
+        expected = f"{file} changes: {reran}the page shows it"
+        before = probe.request("first", None, self.port)
+        if before.body is None:
+            return CheckFinding(False, expected, before.why)
+        outcome = probe.edited(self.edit)
+        if outcome.problem is not None:
+            return CheckFinding(False, expected, _build_failed(probe, outcome.problem))
+        if self.step and not outcome.ran:
+            return CheckFinding(False, expected, "no RUN ran again")
+        response = probe.request(self.edit, None, self.port)
+        if response.body is None:
+            return CheckFinding(False, expected, response.why)
+        if probe.token not in response.body:
+            return CheckFinding(False, expected, "the page still shows the old text")
+        return CheckFinding(True, expected, _list_steps(outcome.ran))
+
+
+CHECKS: Mapping[str, type[Check]] = {
+    check.kind: check
+    for check in (
+        BuildSucceeds,
+        BaseDiffers,
+        Excludes,
+        SizeRatio,
+        Exposes,
+        SetsVariable,
+        Starts,
+        WorkdirContains,
+        Responds,
+        StaysCached,
+        Reruns,
+        TakesEffect,
     )
 }
 
 
 def failing_step(outcome: BuildOutcome) -> tuple[int | None, int | None] | None:
-    """The stage and instruction (indexes) of the RUN that failed; None where none did."""
+    """Return the indexes of the stage and the instruction of the RUN that failed, if any."""
     for vertex in outcome.trace.vertices if outcome.trace else ():
         if vertex.error and vertex.instruction is not None and outcome.image is None:
             return vertex.stage, vertex.instruction
     return None
+
+
+def _runs_of(step: tuple[int | None, int | None], outcome: BuildOutcome) -> list[Vertex]:
+    return [vertex for vertex in outcome.ran if (vertex.stage, vertex.instruction) == step]
+
+
+def _list_steps(ran: Sequence[Vertex]) -> str:
+    return "ran again: " + (", ".join(inline(vertex.name) for vertex in ran) or "no RUN")
+
+
+def _build_failed(probe: SubmissionProbe, problem: StagelensError) -> str:
+    return f"the build fails after the edit: {probe.explain(problem)}"
+
+
+def _require_port(port: int) -> None:
+    if not 0 < port < 65536:
+        raise ValueError(f"'port' must be from 1 to 65535, not {port}")
+
+
+def _excerpt(body: str, wanted: str, around: int = 60) -> str:
+    """Return a page's text around the last occurrence of `wanted`, else its end, which says most."""
+    text = inline(" ".join(_MARKUP.sub(" ", body).split()), 1500) or "a page without words"
+    index = text.rfind(wanted)
+    begin = max(0, index - around if index >= 0 else len(text) - 2 * around)
+    return ("… " if begin else "") + text[begin : begin + 2 * around + len(wanted)]

@@ -12,10 +12,10 @@ from stagelens.concurrency import CallbackRelay, run_cancellable
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens_course import images
-from stagelens_course.grading.checks import WAYS, Seen
+from stagelens_course.grading.checks import BuildSucceeds, Check, CheckFinding
 from stagelens_course.grading.container import CLIENT_IMAGE
 from stagelens_course.grading.leftovers import remove_leftovers
-from stagelens_course.grading.model import Check, CheckResult, Exercise, GradeReport, SubmissionRefused
+from stagelens_course.grading.model import CheckResult, Exercise, GradeReport, SubmissionRefused
 from stagelens_course.grading.submission_probe import SubmissionProbe
 
 Progress = Callable[[str], None]
@@ -74,7 +74,7 @@ def _graded(exercise: Exercise, folder: Path, engine: Engine, cancel: Cancel, sa
     except BuildCancelled:
         raise
     except SubmissionRefused as refused:
-        missing = Seen(False, "a submission that can be looked at", refused.render())
+        missing = CheckFinding(False, "a submission that can be looked at", refused.render())
         results = [_result(check, missing) for check in exercise.checks]
     except Exception as problem:
         # The boundary of the grader: one submission that breaks it must not end the others.
@@ -104,22 +104,21 @@ def required_images(exercise: Exercise) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*exercise.images, CLIENT_IMAGE)))
 
 
-def _look(probe: SubmissionProbe, check: Check) -> Seen:
-    seen = WAYS[check.kind]
-    if check.kind != "builds" and probe.first.problem is not None:
-        return Seen(False, "an image to look at", "it does not build")
-    return seen(probe, check.options)
+def _look(probe: SubmissionProbe, check: Check) -> CheckFinding:
+    if not isinstance(check, BuildSucceeds) and probe.first.problem is not None:
+        return CheckFinding(False, "an image to look at", "it does not build")
+    return check.examine(probe)
 
 
-def _result(check: Check, seen: Seen) -> CheckResult:
+def _result(check: Check, finding: CheckFinding) -> CheckResult:
     return CheckResult(
         id=check.id,
         title=check.title,
         points=check.points,
-        earned=check.points if seen.passed else 0.0,
-        passed=seen.passed,
-        expected=seen.expected,
-        seen=seen.seen,
+        earned=check.points if finding.passed else 0.0,
+        passed=finding.passed,
+        expected=finding.expected,
+        seen=finding.seen,
         hint=check.hint,
         lesson=check.lesson,
     )

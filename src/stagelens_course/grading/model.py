@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stagelens.errors import StagelensError
+
+if TYPE_CHECKING:
+    from stagelens_course.grading.checks import Check
 
 
 class ExerciseInvalid(StagelensError):
@@ -37,38 +40,22 @@ class SubmissionLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One thing to look at. `kind` names the way of looking (see checks.py), `options` are its own.
-
-    `hint` is what a learner reads where it fails, `lesson` the notebook to read again.
-    """
-
-    id: str
-    kind: str
-    title: str
-    points: float
-    hint: str
-    lesson: str
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-
-@dataclass(frozen=True, slots=True)
 class Edit:
-    """A change that somebody makes to a file of the project: `find` becomes `put`.
+    """A change that somebody makes to a file of the project: `find` becomes `replacement`.
 
-    `put` may hold `{token}`, which is replaced by letters that nothing else has.
+    `replacement` may hold `{token}`, which is replaced by letters that nothing else has.
     """
 
     file: str
     find: str
-    put: str
+    replacement: str
 
 
 @dataclass(frozen=True, slots=True)
 class Exercise:
     """An exercise: the folder that learners get, its solution, and the checks.
 
-    A learner may change the files that `changeable` names and add others; the rest is laid anew before it
+    A learner may change the files that `editable` names and add others; the rest is laid anew before it
     is graded. `images` are the base images that a build may begin with, the first one the toolchain's.
     `network` says whether its RUN steps may reach the network. `edits` are tried by checks, by name.
     """
@@ -81,7 +68,7 @@ class Exercise:
     images: tuple[str, ...]
     limits: SubmissionLimits = field(default_factory=SubmissionLimits)
     network: bool = False
-    changeable: tuple[str, ...] = ("Dockerfile", ".dockerignore")
+    editable: tuple[str, ...] = ("Dockerfile", ".dockerignore")
     edits: Mapping[str, Edit] = field(default_factory=dict[str, Edit])
 
     @property

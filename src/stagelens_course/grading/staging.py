@@ -106,7 +106,7 @@ def leads_out(path: str, target: str) -> bool:
 def _lay(exercise: Exercise, target: Path) -> Iterator[str]:
     for path, _ in _files(exercise.folder):
         relative = path.relative_to(exercise.folder)
-        if any(fnmatchcase(PurePosixPath(relative).as_posix(), p) for p in exercise.changeable):
+        if any(fnmatchcase(PurePosixPath(relative).as_posix(), p) for p in exercise.editable):
             continue
         place = target / relative
         content = path.read_bytes()
@@ -137,4 +137,4 @@ def stage_edit(source: Path, target: Path, edit: Edit, token: str) -> None:
     text = place.read_text(encoding="utf-8")
     if edit.find not in text:
         raise ExerciseInvalid("An edit finds nothing to replace.", where=edit.file, why=f"no {edit.find!r}")
-    place.write_text(text.replace(edit.find, edit.put.replace("{token}", token), 1), encoding="utf-8")
+    place.write_text(text.replace(edit.find, edit.replacement.replace("{token}", token), 1), encoding="utf-8")

@@ -26,6 +26,7 @@ from stagelens.snapshot import FileTable
 from stagelens.snapshot.inspection import list_image
 from stagelens.text import block
 from stagelens_course.grading import container, policy, staging
+from stagelens_course.grading.checks import RebuildCheck
 from stagelens_course.grading.container import ContainerResponse
 from stagelens_course.grading.model import Exercise
 from stagelens_course.grading.policy import NotAllowed
@@ -89,10 +90,11 @@ class SubmissionProbe:
         self._say = say
         self._lock = threading.Lock()
         self._outcomes: dict[str, BuildOutcome] = {}
-        self._answers: dict[tuple[str, str], ContainerResponse] = {}
+        self._responses: dict[tuple[str, str], ContainerResponse] = {}
         self._stack = ExitStack()
         # Edits after which a build has to fail.
-        self._breaking = {check.options.get("breaks") for check in exercise.checks}
+        checks = (check for check in exercise.checks if isinstance(check, RebuildCheck))
+        self._breaking = {check.breaking_edit for check in checks}
         self._until = int(time.time() + 6 * exercise.limits.build + 600)
         self.labels = {LABEL: self.token, UNTIL: str(self._until)}
 
@@ -157,26 +159,28 @@ class SubmissionProbe:
             text = text.replace(f"{self._root / name}/", "")
         return block(text, 1500, lines=12)
 
-    def answer(self, build: str, user: Mapping[str, str] | None = None, port: int = 80) -> ContainerResponse:
+    def request(
+        self, build: str, environment: Mapping[str, str] | None = None, port: int = 80
+    ) -> ContainerResponse:
         """What the image of a build says over HTTP, with these variables in its environment."""
-        key = (build, repr(sorted((user or {}).items())))
-        if key not in self._answers:
+        key = (build, repr(sorted((environment or {}).items())))
+        if key not in self._responses:
             image = self._built(build).image
             if image is None:
-                self._answers[key] = ContainerResponse(None, "there is no image to run")
+                self._responses[key] = ContainerResponse(None, "there is no image to run")
             else:
                 self._say("asking the container")
-                self._answers[key] = container.request_page(
+                self._responses[key] = container.request_page(
                     self.engine,
                     self._client,
                     image,
                     limits=self.exercise.limits,
                     labels=self.labels,
                     port=port,
-                    environment=user,
+                    environment=environment,
                     cancel=self._cancel,
                 )
-        return self._answers[key]
+        return self._responses[key]
 
     @cached_property
     def _client(self) -> str:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from stagelens_course.classroom.results import ClassResults, LearnerResult, write_class_files
 from stagelens_course.classroom.results.exports import canvas_csv, moodle_csv
-from stagelens_course.grading import Check, CheckResult, Exercise, GradeReport
+from stagelens_course.grading import CheckResult, Exercise, GradeReport
+from stagelens_course.grading.checks import BuildSucceeds
 
-CHECK = Check("works", "files", 'It works, "mostly"', 3.0, 'read "the log", then\\', "01-multi-stage")
+CHECK = BuildSucceeds("works", 'It works, "mostly"', 3.0, 'read "the log", then\\', "01-multi-stage")
 EXERCISE = Exercise("demo", "A small, fine exercise", Path("e"), Path("s"), (CHECK,), ())
 NAMES = {
     "comma": "Müller, Änne",

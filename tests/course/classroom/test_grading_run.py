@@ -346,12 +346,13 @@ def test_default_notebook_is_valid_and_declares_its_parameters() -> None:
 PROGRAM = """
 import signal, sys
 from pathlib import Path
-from stagelens_course.grading import Check, Exercise
+from stagelens_course.grading import Exercise
+from stagelens_course.grading.checks import BuildSucceeds
 from stagelens_course.classroom.runner import GradingRun, LocalScheduler
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 top = Path({folder!r})
-check = Check("works", "files", "It works", 2.0, "try again", "01-multi-stage")
+check = BuildSucceeds("works", "It works", 2.0, "try again", "01-multi-stage")
 exercise = Exercise("demo", "A <small> exercise", top / "exercise", top / "exercise", (check,), ())
 notebook = (top / "notebook.ipynb").read_text()
 try:

@@ -27,15 +27,16 @@ from stagelens_course.classroom.results.pages import (
     histogram_svg,
     overview_page,
 )
-from stagelens_course.exercises.display import Comparison
-from stagelens_course.grading import Check, CheckResult, Exercise, GradeReport
+from stagelens_course.exercises.display import AnswerComparison
+from stagelens_course.grading import CheckResult, Exercise, GradeReport
+from stagelens_course.grading.checks import BuildSucceeds
 from stagelens_course.grading.notebook import GradeDisplay
 
 SCHEMA = Path(__file__).parents[3] / "docs/reference/results.schema.json"
 EVIL = "<script>alert('x')</script><img src=https://evil.example/x onerror=go()>\x1b[31m\u202e&amp;"
 CHECKS = (
-    Check("builds", "builds", "The image <builds>", 1.0, "read the log", "01-multi-stage"),
-    Check("small", "size", "The image is small", 3.0, "look at the layers", "05-look-inside"),
+    BuildSucceeds("builds", "The image <builds>", 1.0, "read the log", "01-multi-stage"),
+    BuildSucceeds("small", "The image is small", 3.0, "look at the layers", "05-look-inside"),
 )
 EXERCISE = Exercise("demo", "A small & fine exercise", Path("e"), Path("s"), CHECKS, ())
 VERSION = "a" * 64
@@ -245,6 +246,6 @@ def test_notebook_cell_escapes_the_report() -> None:
     assert "&lt;img src=x" in shown["text/html"], "the text is shown, but escaped"
     assert "1 of 2 checks passed" in shown["text/html"]
     assert shown["text/html"].count("read the log") == 0, "a passed check shows no hint"
-    compared = Comparison(("", "size"), [("<b>mine</b>", "2 MB")])
+    compared = AnswerComparison(("", "size"), [("<b>mine</b>", "2 MB")])
     assert "&lt;b&gt;mine" in compared._repr_mimebundle_()["text/html"]
     assert str(compared) == "<b>mine</b>, size: 2 MB"

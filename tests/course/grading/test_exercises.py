@@ -10,7 +10,9 @@ import pytest
 from stagelens.engine import Engine
 from stagelens_course import grading
 from stagelens_course.grading import ExerciseInvalid
-from stagelens_course.grading.catalog import load_exercise
+from stagelens_course.grading.catalog import Description, Option, load_exercise, options
+from stagelens_course.grading.checks import CHECKS, Check
+from stagelens_course.grading.model import Edit, SubmissionLimits
 from stagelens_course.grading.submission_probe import SubmissionProbe
 
 ROOT = Path(__file__).parents[3]
@@ -57,28 +59,81 @@ def test_an_exercise_is_whole(exercise: grading.Exercise) -> None:
     for check in exercise.checks:
         assert check.hint.endswith(".") or check.hint.endswith("`.")
         assert check.points > 0
-        for option in ("edit", "breaks"):
-            assert check.options.get(option) in {None, *exercise.edits}
+
+
+CHECK = {"id": "a", "title": "A", "points": 1, "hint": "Try.", "lesson": "01-multi-stage"}
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"title": None}, "'title' is missing"),
-        ({"checks": [{"id": "a", "kind": "magic"}]}, "no kind 'magic'"),
-        ({"edits": {"a": {"file": "x"}}}, "find"),
-        ({"limits": {"speed": 1}}, "speed"),
+        ({"title": None}, "the file: 'title' is missing"),
+        ({"titel": "A"}, "the file: 'titel' is not known"),
+        ({"images": []}, "'images' is empty"),
+        ({"images": "diamol/base"}, "'images' must be: list of texts"),
+        ({"network": "yes"}, "'network' must be: boolean"),
+        ({"checks": [{"id": "a", "kind": "magic"}]}, "check 'a': no kind 'magic'"),
+        ({"checks": [{"title": "A"}]}, "check 1: 'kind' is missing"),
+        ({"checks": [CHECK | {"kind": "builds"}] * 2}, "two checks have the same id"),
+        ({"checks": [CHECK | {"kind": "size-ratio"}]}, "check 'a' .size-ratio.: 'max_ratio' is missing"),
+        ({"checks": [CHECK | {"kind": "size-ratio", "max_ratio": 10}]}, "check 'a' .*: 'max_ratio' must be"),
+        ({"checks": [CHECK | {"kind": "exposes", "port": "80"}]}, "check 'a' .*: 'port' must be: integer"),
+        ({"checks": [CHECK | {"kind": "exposes", "port": 0}]}, "check 'a' .*: 'port' must be from 1"),
+        ({"checks": [CHECK | {"kind": "excludes", "files": [1]}]}, "'files' must be: list of texts"),
+        ({"checks": [CHECK | {"kind": "starts", "share": 1}]}, "check 'a' .starts.: 'share' is not known"),
+        (
+            {"checks": [CHECK | {"kind": "takes-effect", "edit": "none"}]},
+            "'edit' is 'none', which is no edit",
+        ),
+        ({"edits": {"a": {"file": "x"}}}, "edit 'a': 'find' is missing"),
+        ({"limits": {"speed": 1}}, "limits: 'speed' is not known"),
     ],
 )
-def test_a_description_that_is_wrong_is_told(tmp_path: Path, change: dict[str, object], why: str) -> None:
+def test_invalid_exercise_file_is_refused_when_it_is_loaded(
+    tmp_path: Path, change: dict[str, object], why: str
+) -> None:
     text = (ROOT / "solutions/multi-stage-go/exercise.toml").read_text()
-    given = {k: v for k, v in (tomllib.loads(text) | change).items() if v is not None}
-    place = tmp_path / "solutions/one"
-    place.mkdir(parents=True)
-    (place / "exercise.toml").write_text(_toml(given))
+    description = {k: v for k, v in (tomllib.loads(text) | change).items() if v is not None}
+    folder = tmp_path / "solutions/one"
+    folder.mkdir(parents=True)
+    (folder / "exercise.toml").write_text(_toml(description))
     with pytest.raises(ExerciseInvalid, match=why) as caught:
         load_exercise("one", tmp_path)
     assert "exercise.toml" in str(caught.value)
+
+
+def documented_rows(heading: str) -> list[tuple[str, ...]]:
+    """The first cells of a table in docs/exercises.md: all but the last column, which is prose."""
+    section = (ROOT / "docs/exercises.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [tuple(cell.strip().strip("`") for cell in line.split("|")[1:-2]) for line in lines[2:]]
+
+
+def rows(table: type, left_out: frozenset[str] = frozenset()) -> list[tuple[str, ...]]:
+    found = [option for option in options(table) if option.key not in left_out]
+    return [(option.key, option.type, "required" if option.required else _cell(option)) for option in found]
+
+
+def _cell(option: Option) -> str:
+    if isinstance(option.default, bool):
+        return str(option.default).lower()
+    return f"{option.default:.12g}" if isinstance(option.default, int | float) else ""
+
+
+def test_documentation_lists_the_keys_of_an_exercise_file() -> None:
+    assert documented_rows("The file") == rows(Description)
+    assert documented_rows("Limits") == rows(SubmissionLimits)
+    assert documented_rows("Edits") == rows(Edit)
+    assert documented_rows("Checks") == [("kind", "text", "required"), *rows(Check)]
+
+
+def test_documentation_lists_each_kind_of_check_with_its_keys() -> None:
+    common = frozenset(option.key for option in options(Check))
+    expected: list[tuple[str, ...]] = []
+    for kind, check in CHECKS.items():
+        own = rows(check, common)
+        expected += [(kind, *row) for row in own] or [(kind, "", "", "")]
+    assert documented_rows("Kinds of check") == expected
 
 
 def test_names_are_looked_up_and_never_used_as_paths(tmp_path: Path) -> None:

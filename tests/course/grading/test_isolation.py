@@ -25,7 +25,8 @@ from stagelens import engine as engines
 from stagelens.engine import Engine, PrivateEngine
 from stagelens.engine.private.limits import CGROUPS, EngineLimits
 from stagelens_course import grading, images
-from stagelens_course.grading import Check, Exercise, GradeReport
+from stagelens_course.grading import Exercise, GradeReport
+from stagelens_course.grading.checks import BuildSucceeds, Excludes, Responds
 from stagelens_course.grading.leftovers import remove_leftovers
 from stagelens_course.grading.submission_probe import FOLDER, LABEL, REPOSITORY, UNTIL
 
@@ -86,15 +87,15 @@ def limited(private: PrivateEngine) -> Iterator[Engine]:
 def exercise() -> Exercise:
     """A page that shows USER."""
     go = grading.load_exercise("multi-stage-go")
-    words = {"points": 1.0, "hint": "a hint", "lesson": "a lesson"}
-    ways = (
-        Check("builds", "builds", "It builds", **words),
-        Check("answers", "answers", "It answers", **words, options={"text": "nobody"}),
-        Check("other", "answers", "To all", **words, options={"text": "nobody", "variable": "USER"}),
-        Check("small", "without", "Small", **words, options={"files": ["*.go"]}),
+    words = (1.0, "a hint", "a lesson")
+    checks = (
+        BuildSucceeds("builds", "It builds", *words),
+        Responds("answers", "It answers", *words, text="nobody"),
+        Responds("other", "To all", *words, text="nobody", variable="USER"),
+        Excludes("small", "Small", *words, files=("*.go",)),
     )
-    limits = grading.Limits(build=60, answer=60, memory=64 * MB, pids=40)
-    return replace(go, images=("diamol/base",), checks=ways, limits=limits, edits={})
+    limits = grading.SubmissionLimits(build=60, answer=60, memory=64 * MB, pids=40)
+    return replace(go, images=("diamol/base",), checks=checks, limits=limits, edits={})
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +270,7 @@ def test_what_a_killed_grader_left_is_swept(limited: Engine, private: PrivateEng
         from stagelens import engine
         from stagelens_course import grading
         go = grading.load_exercise("multi-stage-go")
-        go = replace(go, images=("diamol/base",), limits=grading.Limits(answer=100))
+        go = replace(go, images=("diamol/base",), limits=grading.SubmissionLimits(answer=100))
         grading.grade_folder(go, {str(tmp_path)!r}, engine=engine.connect({private.address!r}))
         """)
     with subprocess.Popen([sys.executable, "-c", script]) as grader:

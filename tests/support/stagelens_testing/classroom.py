@@ -14,7 +14,8 @@ import psutil
 
 from stagelens_course.classroom.intake import Submission, pack_submission
 from stagelens_course.classroom.runner.task import GradingTask
-from stagelens_course.grading import Check, Exercise
+from stagelens_course.grading import Exercise
+from stagelens_course.grading.checks import BuildSucceeds
 from stagelens_testing.held import PATIENCE
 
 # A grading notebook that reads its instructions from the submission's Dockerfile.
@@ -70,7 +71,7 @@ class Classroom:
         project = folder / "exercise"
         project.mkdir()
         (project / "main.go").write_text("package main\n")
-        check = Check("works", "files", "It works", 2.0, "try again", "01-multi-stage")
+        check = BuildSucceeds("works", "It works", 2.0, "try again", "01-multi-stage")
         self.exercise = Exercise("demo", "A <small> exercise", project, project, (check,), ())
         self.notebook = _notebook(GRADING, "# NBVAL_CHECK_OUTPUT\nGradeDisplay(report)")
 
