@@ -109,7 +109,7 @@ def explore(
     platform: str | None = None,
     on_vertex: OnVertex | None = None,
     cancel: Cancel | None = None,
-    keep: Path | None = None,
+    cache_folder: Path | None = None,
 ) -> Exploration:
     """List the files of every stage that `trace`'s build needed; pass the build's own arguments again.
 
@@ -129,7 +129,7 @@ def explore(
         platform=platform,
     )
     needed = dockerfile.needed_stages(trace.target)
-    cache = SnapshotCache(keep or cache_dir() / "stages")
+    cache = SnapshotCache(cache_folder or cache_dir() / "stages")
     key = build_key(engine, trace, request, Path(context))
     sources = listed_points(dockerfile, needed)
     found = cache.load_build(key, trace)
