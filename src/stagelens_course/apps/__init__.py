@@ -1,4 +1,4 @@
-"""The distributed application: started, looked at, followed and taken away again.
+"""Start, inspect and remove the distributed application of the course.
 
 >>> from stagelens_course import apps
 >>> app = apps.up()                        # doctest: +SKIP

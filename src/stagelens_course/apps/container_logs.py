@@ -1,4 +1,4 @@
-"""The applications' logs, line by line, with the fields of structured lines."""
+"""Read the applications' logs line by line, with the fields of structured lines."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from stagelens.buildkit import dockerpy
 from stagelens.builds.logs import plain_line
 from stagelens_course.apps.errors import NotRunning
 from stagelens_course.apps.model import LogEntry
-from stagelens_course.apps.names import names_of
+from stagelens_course.apps.names import resource_names
 
-_LONGEST = 64 * 1024
+_MAX_LINE_BYTES = 64 * 1024
 
 
 def logs(
@@ -31,19 +31,36 @@ def logs(
     tail: int | None = 200,
     follow: bool = False,
 ) -> Iterator[LogEntry]:
-    """The last `tail` lines (None: all) of a service's log, oldest first.
+    """Iterate over the last lines of a service's log, the oldest first.
 
-    With `follow` it goes on with new lines until the container ends or the iterator is closed.
+    Parameters
+    ----------
+    name
+        The service, such as "image-gallery".
+    engine
+        The engine that it runs on; by default the one that `stagelens.engine.connect` finds.
+    namespace
+        The namespace that it was started in, see `up`.
+    tail
+        How many of the last lines; None for all.
+    follow
+        Whether to continue with new lines until the container ends or the iterator is closed.
+
+    Returns
+    -------
+    Iterator[LogEntry]
+        The lines.
 
     Raises
     ------
-    NotRunning: there is no such container.
+    NotRunning
+        If the service has no container.
     """
     found = engine or engines.connect(start=False)
-    return entries(found, names_of(namespace).container(name), tail=tail, follow=follow)
+    return log_entries(found, resource_names(namespace).container(name), tail=tail, follow=follow)
 
 
-def entries(
+def log_entries(
     engine: engines.Engine,
     container: str,
     *,
@@ -51,7 +68,7 @@ def entries(
     since: float | None = None,
     follow: bool = False,
 ) -> Iterator[LogEntry]:
-    """A container's log; `since` is Unix seconds. See `logs`."""
+    """Iterate over a container's log, see `logs`; `since` is in Unix seconds."""
     api = engine.api
     query: dict[str, Any] = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": int(follow)}
     query |= {"tail": "all" if tail is None else tail} | ({} if since is None else {"since": f"{since:.9f}"})
@@ -67,7 +84,7 @@ def entries(
     except NotFound:
         raise NotRunning(
             f"There is no container called {container}.",
-            remedy="stagelens status   (says which there are; with the same --as)",
+            remedy="stagelens status   (lists the containers; with the same --as)",
         ) from None
     return _read(response, tty)
 
@@ -78,11 +95,11 @@ def _read(response: requests.Response, tty: bool) -> Iterator[LogEntry]:
         try:
             yield from _lines(chunks)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise NotRunning("The engine broke off the log.", why=str(error)) from error
+            raise NotRunning("The engine ended the log early.", why=str(error)) from error
 
 
 def frames(raw: Any) -> Iterator[tuple[int, bytes]]:
-    """Stream number (2: errors) and bytes; 8 bytes come before each piece (Engine API, container attach)."""
+    """Iterate over pairs of stream number (2: errors) and bytes, see the Engine API's "container attach"."""
     while len(header := raw.read(8)) == 8:
         stream, length = struct.unpack(">BxxxL", header)
         while length > 0 and (data := raw.read(min(length, 65536))):
@@ -93,24 +110,24 @@ def frames(raw: Any) -> Iterator[tuple[int, bytes]]:
 def _lines(chunks: Iterator[tuple[int, bytes]]) -> Iterator[LogEntry]:
     pending: dict[int, bytes] = {}
     for stream, data in chunks:
-        *whole, rest = (pending.get(stream, b"") + data).split(b"\n")
-        # A line without an end must not fill the memory.
-        pending[stream] = rest[:_LONGEST]
-        for line in whole:
-            yield parse(stream, line[:_LONGEST])
+        *complete, rest = (pending.get(stream, b"") + data).split(b"\n")
+        # An endless line must not fill the memory.
+        pending[stream] = rest[:_MAX_LINE_BYTES]
+        for line in complete:
+            yield parse_log_line(stream, line[:_MAX_LINE_BYTES])
     for stream, rest in pending.items():
         if rest:
-            yield parse(stream, rest)
+            yield parse_log_line(stream, rest)
 
 
-def parse(stream: int, line: bytes) -> LogEntry:
-    """A line as the engine gives it: an RFC 3339 time, a blank, what the program wrote."""
+def parse_log_line(stream: int, line: bytes) -> LogEntry:
+    """Parse a line of the engine: an RFC 3339 time, a blank, and what the program wrote."""
     stamp, _, text = line.decode("utf-8", "replace").partition(" ")
-    return LogEntry(seconds(stamp) or 0.0, stream, plain_line(text), _fields(text))
+    return LogEntry(parse_timestamp(stamp) or 0.0, stream, plain_line(text), _fields(text))
 
 
-def seconds(stamp: object) -> float | None:
-    """Unix seconds of an RFC 3339 time, with up to nine decimals; None where it is none."""
+def parse_timestamp(stamp: object) -> float | None:
+    """Return an RFC 3339 time with up to nine decimals in Unix seconds; None for other values."""
     try:
         moment = datetime.fromisoformat(str(stamp))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What runs now: each application's container, address and health, from the engine and from itself."""
+"""Read the state, address and health of each application's container."""
 
 from __future__ import annotations
 
@@ -12,30 +12,43 @@ from stagelens.errors import short_traceback_on_interrupt
 from stagelens_course.apps.errors import NotRunning
 from stagelens_course.apps.http_requests import fetch
 from stagelens_course.apps.model import APPLICATIONS, App, Health, Service
-from stagelens_course.apps.names import LABEL, NOTE, SERVICE, Names, names_of
-from stagelens_course.apps.ports import host_of
+from stagelens_course.apps.names import APP_LABEL, NOTE_LABEL, SERVICE_LABEL, ResourceNames, resource_names
+from stagelens_course.apps.ports import reachable_host
 
 HEALTH_SECONDS = 2.0
 _PORT = 80
-_BY_HAND = "not made by stagelens, which leaves it alone"
+_FOREIGN = "not made by stagelens, which leaves it alone"
 
 
 @short_traceback_on_interrupt()
 def status(engine: engines.Engine | None = None, namespace: str | None = None) -> App:
-    """The applications as they are now; each that runs is asked for its health (within 2 s)."""
+    """Return the state of the applications; each that runs must answer for its health within 2 s.
+
+    Parameters
+    ----------
+    engine
+        The engine that they run on; by default the one that `stagelens.engine.connect` finds.
+    namespace
+        The namespace that they were started in, see `up`.
+
+    Returns
+    -------
+    App
+        The applications; those without a container are "missing".
+    """
     found = engine or engines.connect(start=False)
-    return check(look(found, names_of(namespace)))
+    return add_health(read_state(found, resource_names(namespace)))
 
 
-def look(engine: engines.Engine, names: Names) -> App:
-    """The applications as the engine has them, without asking them for their health."""
+def read_state(engine: engines.Engine, names: ResourceNames) -> App:
+    """Return the state of the applications on the engine, without their health."""
     rows = engine.api.containers(all=True)
-    ours = {_label(row, SERVICE): row for row in rows if _label(row, LABEL) == names.network}
+    ours = {_label(row, SERVICE_LABEL): row for row in rows if _label(row, APP_LABEL) == names.network}
     others = {name.lstrip("/"): row for row in rows for name in row.get("Names") or ()}
     if names.namespace is None:
-        # The chapter's last command names no container: its image tells it.
+        # The last command of the chapter names no container: recognize it by its image.
         others = {
-            str(row["Image"]).removesuffix(":latest"): row for row in rows if not _label(row, LABEL)
+            str(row["Image"]).removesuffix(":latest"): row for row in rows if not _label(row, APP_LABEL)
         } | others
     services: list[Service] = []
     for spec in APPLICATIONS:
@@ -49,16 +62,16 @@ def look(engine: engines.Engine, names: Names) -> App:
     return App(names.namespace, names.network, tuple(services + further), engine)
 
 
-def check(app: App) -> App:
-    """The same with each service's health, from a request to its health address."""
+def add_health(app: App) -> App:
+    """Return the applications with the health of each, from a request to its health address."""
     health = {spec.name: spec.health for spec in APPLICATIONS}
 
-    def ask(service: Service) -> Service:
+    def with_health(service: Service) -> Service:
         path = health.get(service.name, "/health")
         return replace(service, health=_health(app, service, path))
 
     with ThreadPoolExecutor(max(1, len(app.services))) as pool:
-        return replace(app, services=tuple(pool.map(ask, app.services)))
+        return replace(app, services=tuple(pool.map(with_health, app.services)))
 
 
 def _health(app: App, service: Service, path: str) -> Health:
@@ -76,14 +89,14 @@ def _label(row: Mapping[str, Any], label: str) -> str | None:
 
 
 def _service(engine: engines.Engine, row: Mapping[str, Any], name: str, container: str) -> Service:
-    ours = _label(row, LABEL) is not None
+    ours = _label(row, APP_LABEL) is not None
     return Service(
         name,
         str(row.get("Image", "")),
         container,
         str(row.get("State", "unknown")),
         url=_url(engine, row),
-        note=(_label(row, NOTE) or "") if ours else _BY_HAND,
+        note=(_label(row, NOTE_LABEL) or "") if ours else _FOREIGN,
         ours=ours,
     )
 
@@ -92,6 +105,6 @@ def _url(engine: engines.Engine, row: Mapping[str, Any]) -> str | None:
     for port in row.get("Ports") or ():
         if port.get("PrivatePort") == _PORT and port.get("PublicPort"):
             public = port.get("IP") not in ("127.0.0.1", "::1")
-            host = host_of(engine.address, public)
+            host = reachable_host(engine.address, public)
             return f"http://{host}:{port['PublicPort']}" if host else None
     return None

@@ -1,4 +1,4 @@
-"""What can go wrong when the applications are started or looked at."""
+"""Errors of starting and inspecting the applications."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from stagelens.errors import StagelensError
 
 
 class AppsError(StagelensError):
-    """Base of this room's errors."""
+    """Base class of the errors of the applications."""
 
 
 class NameTaken(AppsError):
-    """A container of that name is there and is somebody else's; it was left alone."""
+    """A container of that name exists that stagelens did not make; it was left alone."""
 
 
 class ImageMissing(AppsError):
-    """An image that is to be run, and not built, is not on the engine."""
+    """An image that should run without being built is not on the engine."""
 
 
 class NetworkFailed(AppsError):
-    """The engine made no network."""
+    """The engine could not make the network."""
 
 
 class NoFreePort(AppsError):
@@ -26,7 +26,7 @@ class NoFreePort(AppsError):
 
 
 class ServiceFailed(AppsError):
-    """An application ended, or did not answer in time; its last log lines are in `why`."""
+    """An application ended or did not answer in time; `why` has the last lines of its log."""
 
 
 class NotRunning(AppsError):

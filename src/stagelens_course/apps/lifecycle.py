@@ -1,4 +1,4 @@
-"""Starting the applications and waiting until each answers, and removing exactly what was started."""
+"""Start the applications, and remove exactly what was started."""
 
 from __future__ import annotations
 
@@ -17,8 +17,14 @@ from stagelens.errors import short_traceback_on_interrupt
 from stagelens_course import images as base_images
 from stagelens_course.apps.errors import AppsError, ImageMissing
 from stagelens_course.apps.model import APPLICATIONS, App, ApplicationSpec, Removed
-from stagelens_course.apps.names import LABEL, Names, names_of
-from stagelens_course.apps.starter import Starter, networks, remove_containers, remove_network, start_lock
+from stagelens_course.apps.names import APP_LABEL, ResourceNames, resource_names
+from stagelens_course.apps.starter import (
+    Starter,
+    find_networks,
+    remove_containers,
+    remove_network,
+    start_lock,
+)
 
 Report = Callable[[str], None]
 OnVertex = Callable[[Vertex, tuple[LogLine, ...]], None]
@@ -37,32 +43,64 @@ def up(
     cancel: Cancel | None = None,
     on_vertex: OnVertex | None = None,
 ) -> App:
-    """Build and start the applications and wait until each answers; what runs already is kept.
+    """Build and start the applications, and wait until each answers.
 
-    An error, an interrupt or `cancel` removes again every container and network that this call made; images
-    that were built stay.
+    Containers that already run as wanted are left alone. An error, an interrupt or a cancel removes every
+    container and network that this call made; images that were built stay.
 
     Parameters
     ----------
-    namespace: for names of one's own on a shared engine; None takes the JupyterHub user's name where there
-        is one, "" the chapter's own names.
-    public: publish the ports on all addresses of the machine instead of 127.0.0.1.
-    ports: other ports than 800, 801 and 802, by service. A port that cannot be had is replaced by the next
+    engine
+        The engine to use; by default the one that `stagelens.engine.connect` finds or starts.
+    namespace
+        A suffix for all names, for a shared engine. None takes the JupyterHub user's name if there is one;
+        "" takes the names of the chapter.
+    public
+        Whether to publish the ports on all addresses of the machine instead of 127.0.0.1.
+    ports
+        Ports by service, instead of 800, 801 and 802. A port that is not available is replaced by the next
         free one, and the service's `note` says so.
-    build: build the images first; else they must be there.
-    services: what to run in place of the chapter's three applications.
-    report, on_vertex: told, in the calling thread, what is being done, and what a build does.
+    build
+        Whether to build the images first; otherwise they must exist.
+    services
+        The applications to run instead of the chapter's three.
+    report
+        Called, in the calling thread, with a line that says what is being done.
+    cancel
+        Stops the start when it is called.
+    on_vertex
+        Called, in the calling thread, with the steps of the builds.
+
+    Returns
+    -------
+    App
+        The running applications.
 
     Raises
     ------
-    BuildFailed, BuildCancelled, ImagesError: as builds do; BuildCancelled also later, after `cancel`.
-    NameTaken: a container of such a name is somebody else's. NetworkFailed, NoFreePort, ImageMissing.
-    ServiceFailed: an application ended or did not answer. AlreadyStarting: another process is at it.
+    BuildFailed
+        If a step of a build failed.
+    BuildCancelled
+        If `cancel` was called.
+    ImagesError
+        If a base image could not be provided.
+    NameTaken
+        If a container of the same name exists that stagelens did not make.
+    ImageMissing
+        If an image is not on the engine, or the folder to build it from does not exist.
+    NetworkFailed
+        If the engine could not make the network.
+    NoFreePort
+        If none of the ports could be published.
+    ServiceFailed
+        If an application ended or did not answer in time.
+    AlreadyStarting
+        If another process is starting the same applications.
     """
     found = engine or engines.connect(report=report)
-    names = names_of(namespace)
+    names = resource_names(namespace)
     if build:
-        _check(services)
+        _check_contexts(services)
         base_images.ensure(found, _base_images(services), report=report, cancel=cancel)
     stop = cancel or Cancel()
 
@@ -73,7 +111,7 @@ def up(
             tuple(services),
             public=public,
             ports=dict(ports or {}),
-            call=uuid.uuid4().hex,
+            call_id=uuid.uuid4().hex,
             cancel=stop,
             report=relay.wrap(report),
             on_vertex=relay.wrap(on_vertex),
@@ -87,18 +125,18 @@ def up(
         raise AppsError("The engine refused a step.", why=str(error.explanation or error)[:1000]) from error
 
 
-def _check(services: Sequence[ApplicationSpec]) -> None:
+def _check_contexts(services: Sequence[ApplicationSpec]) -> None:
     for spec in services:
         if spec.context is not None and not spec.context.is_dir():
             raise ImageMissing(
-                f"The application {spec.image} is not there.",
+                f"The folder of the application {spec.image} does not exist.",
                 where=str(spec.context),
                 remedy="use a checkout of stagelens, which has the folder ch04/exercises",
             )
 
 
 def _base_images(services: Sequence[ApplicationSpec]) -> list[str]:
-    """The lessons' base images that the Dockerfiles name."""
+    """Return the base images of the course that the Dockerfiles name."""
     contexts = [spec.context for spec in services if spec.context is not None]
     named: set[Any] = {stage.base for context in contexts for stage in load(context / "Dockerfile").stages}
     return [name for name in base_images.NAMES if name in named]
@@ -108,30 +146,45 @@ def _base_images(services: Sequence[ApplicationSpec]) -> list[str]:
 def down(
     engine: engines.Engine | None = None, namespace: str | None = None, *, images: bool = False
 ) -> Removed:
-    """Stop and remove the containers and the network that `up` made; with `images`, also the images' names.
+    """Stop and remove the containers and the network that `up` made.
 
-    What has such a name and is somebody else's stays, and `Removed.kept` says so.
+    Containers and networks of these names that stagelens did not make stay.
+
+    Parameters
+    ----------
+    engine
+        The engine to use; by default the one that `stagelens.engine.connect` finds.
+    namespace
+        The namespace that they were started in, see `up`.
+    images
+        Whether to remove the tags of the images, too.
+
+    Returns
+    -------
+    Removed
+        What was removed, and what was skipped and why.
     """
     found = engine or engines.connect(start=False)
-    names = names_of(namespace)
-    containers = remove_containers(found, f"{LABEL}={names.network}")
-    kept = [
-        f"The container {name} was not made by stagelens: it is left alone." for name in _others(found, names)
+    names = resource_names(namespace)
+    containers = remove_containers(found, f"{APP_LABEL}={names.network}")
+    skipped = [
+        f"The container {name} was not made by stagelens: it is left alone."
+        for name in _foreign_containers(found, names)
     ]
     network = None
-    for row in networks(found, names.network):
-        ours = (row.get("Labels") or {}).get(LABEL) == names.network
+    for row in find_networks(found, names.network):
+        ours = (row.get("Labels") or {}).get(APP_LABEL) == names.network
         if not ours:
-            kept.append(f"The network {names.network} was not made by stagelens: it is left alone.")
+            skipped.append(f"The network {names.network} was not made by stagelens: it is left alone.")
         elif reason := remove_network(found, row["Id"]):
-            kept.append(f"The network {names.network} is left: {reason}")
+            skipped.append(f"The network {names.network} is left: {reason}")
         else:
             network = names.network
     tags = [names.image(spec.image) for spec in APPLICATIONS] if images else []
-    return Removed(containers, network, tuple(tag for tag in tags if _untag(found, tag)), tuple(kept))
+    return Removed(containers, network, tuple(tag for tag in tags if _untag(found, tag)), tuple(skipped))
 
 
-def _others(engine: engines.Engine, names: Names) -> list[str]:
+def _foreign_containers(engine: engines.Engine, names: ResourceNames) -> list[str]:
     wanted = {names.container(spec.name) for spec in APPLICATIONS}
     rows = engine.api.containers(all=True)
     return sorted(wanted & {name.lstrip("/") for row in rows for name in row.get("Names") or ()})

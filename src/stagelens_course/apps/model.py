@@ -1,4 +1,4 @@
-"""The distributed application as frozen values: what is to run, what runs, what was seen of it."""
+"""The distributed application as frozen values: what to run, what runs, and what was observed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,24 @@ _PROJECTS = course_folder() / "ch04" / "exercises"
 
 @dataclass(frozen=True, slots=True)
 class ApplicationSpec:
-    """One application: `name` is its container's name and its name on the network.
+    """An application to run.
 
-    `image` is the repository that its image is tagged with, built from the folder `context` (None: it is
-    there already). `port` is the wanted port of this machine for port 80 of the container; `memory` the
-    most the container may use, in bytes. GET `health` answers 200 once it is ready.
+    Attributes
+    ----------
+    name
+        The name of its container and its name on the network.
+    image
+        The repository that its image is tagged with.
+    context
+        The folder to build the image from; None for an image that exists already.
+    port
+        The wanted port of this machine for port 80 of the container.
+    health
+        A path that answers with status 200 once the application is ready.
+    environment
+        Environment variables of the container.
+    memory
+        The limit of the container's memory in bytes.
     """
 
     name: str
@@ -33,7 +46,7 @@ class ApplicationSpec:
     memory: int | None = None
 
 
-# The memory's limit also sizes the heap of the JVM, which else takes a quarter of the machine.
+# The limit also sizes the heap of the JVM, which would otherwise take a quarter of the machine.
 APPLICATIONS: tuple[ApplicationSpec, ...] = (
     ApplicationSpec("iotd", "image-of-the-day", _PROJECTS / "image-of-the-day", 800, memory=512 * 1024**2),
     ApplicationSpec("accesslog", "access-log", _PROJECTS / "access-log", 801),
@@ -44,11 +57,26 @@ GALLERY = "image-gallery"
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """An application as the engine has it.
+    """The state of an application on an engine.
 
-    `container` is its container's name; `state` is the engine's word (running, exited, …) or "missing".
-    `url` is where this machine reaches it, None where it cannot. `note` is a sentence worth telling, such
-    as why it has another port. `ours` is false for a container that `up` did not make.
+    Attributes
+    ----------
+    name
+        The application's name.
+    image
+        The container's image.
+    container
+        The container's name.
+    state
+        The engine's word (running, exited, …), or "missing".
+    health
+        Whether it answers; "unknown" where it was not asked.
+    url
+        Its address for this machine; None where this machine cannot reach it.
+    note
+        A remark, for example why it has another port.
+    ours
+        Whether `up` made the container.
     """
 
     name: str
@@ -63,7 +91,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """The three applications in one namespace (None: the chapter's own names) on one engine."""
+    """The applications of a namespace (None: the names of the chapter) on an engine."""
 
     namespace: str | None
     network: str
@@ -71,11 +99,12 @@ class App:
     engine: Engine = field(repr=False, compare=False)
 
     def service(self, name: str) -> Service:
-        """The service of that name.
+        """Return a service by its name.
 
         Raises
         ------
-        KeyError: there is no such service.
+        KeyError
+            If there is no such service.
         """
         for service in self.services:
             if service.name == name:
@@ -84,7 +113,7 @@ class App:
 
     @property
     def url(self) -> str | None:
-        """Where the page is."""
+        """Address of the page."""
         return self.service(GALLERY).url
 
     @property
@@ -93,26 +122,46 @@ class App:
         return all(service.health == "healthy" for service in self.services)
 
     def command(self, words: str) -> str:
-        """What one types in a terminal about this very application."""
+        """Return a `stagelens` command to type in a terminal, with this application's namespace."""
         return f"./stagelens {words}" + (f" --as {self.namespace}" if self.namespace else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What `down` removed, by name, and in `kept` a sentence for each thing that it left, with the reason."""
+    """The names of what `down` removed.
+
+    Attributes
+    ----------
+    containers
+        Names of the containers.
+    network
+        The network's name; None if none was removed.
+    images
+        Tags of the images.
+    skipped
+        A sentence for each thing that was left, with the reason.
+    """
 
     containers: tuple[str, ...] = ()
     network: str | None = None
     images: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """A line of a container's log: `stream` 1 is standard output, 2 standard error; `time` is Unix seconds.
+    """A line of a container's log.
 
-    `text` holds no terminal escapes; `fields` is the line's JSON object, None where it is none. Its
-    values are a stranger's: escape them before they are shown.
+    Attributes
+    ----------
+    time
+        Unix seconds.
+    stream
+        1 for standard output, 2 for standard error.
+    text
+        The line without terminal escapes.
+    fields
+        The line's JSON object; None for other lines. Its values are untrusted: escape them for display.
     """
 
     time: float
@@ -123,7 +172,7 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An HTTP answer; the names of `headers` are in lower case."""
+    """An HTTP response; the names of `headers` are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -132,10 +181,24 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One request on the way through the applications, as its caller saw it.
+    """A request from one application to another, as its caller logged it.
 
-    `status` is None where no answer came, and `error` then says why. `started` is Unix seconds, `seconds`
-    how long the caller waited, `inside` how long the service itself worked on it (None: it logged nothing).
+    Attributes
+    ----------
+    service
+        The service that was called.
+    method, url
+        The request.
+    status
+        The status of the response; None where no response came.
+    started
+        Unix seconds.
+    seconds
+        How long the caller waited.
+    inside
+        How many seconds the service itself took; None if it did not log the request.
+    error
+        Why no response came.
     """
 
     service: str
@@ -150,7 +213,7 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class RequestTrace:
-    """One call to the page and the calls it caused, in the order in which they began."""
+    """A request for the page and the calls that it caused, in the order of their start."""
 
     request_id: str
     hops: tuple[Hop, ...]

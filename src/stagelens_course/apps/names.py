@@ -1,4 +1,4 @@
-"""The names of one namespace's network, containers and images; different namespaces never share one."""
+"""Names of a namespace's network, containers and images; different namespaces never share one."""
 
 from __future__ import annotations
 
@@ -8,50 +8,56 @@ import re
 from dataclasses import dataclass
 
 NETWORK = "nat"
-# What `up` makes carries these: whose it is (the network's name), which service, made by which call, from
-# what, and a sentence about it.
-LABEL = "org.stagelens.app"
-SERVICE = "org.stagelens.app.service"
-CALL = "org.stagelens.app.call"
-RECIPE = "org.stagelens.app.recipe"
-NOTE = "org.stagelens.app.note"
+# Labels of what `up` makes: the network's name, the service, the call of `up`, a digest of its settings, and
+# a remark.
+APP_LABEL = "org.stagelens.app"
+SERVICE_LABEL = "org.stagelens.app.service"
+CALL_LABEL = "org.stagelens.app.call"
+RECIPE_LABEL = "org.stagelens.app.recipe"
+NOTE_LABEL = "org.stagelens.app.note"
 
 _PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,28}[a-z0-9])?")
-# A name that looks like one with a hash gets one too, so that it cannot be another's.
+# A name that looks hashed is hashed, too, so that it cannot equal the result for another name.
 _HASHED = re.compile(r"-[0-9a-f]{10}$")
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """What things are called; `namespace` is None for the chapter's own names."""
+class ResourceNames:
+    """Names in a namespace; None stands for the names of the chapter."""
 
     namespace: str | None
 
     @property
     def network(self) -> str:
-        """The network's name, which also labels what belongs to the namespace."""
+        """Name of the network, which is also the label of what belongs to the namespace."""
         return self._with(NETWORK)
 
     def container(self, service: str) -> str:
-        """The container's name of a service."""
+        """Return the name of a service's container."""
         return self._with(service)
 
     def image(self, repository: str) -> str:
-        """The image's name: each namespace has a tag of its own."""
+        """Return the name of an image; each namespace has a separate tag."""
         return f"{repository}:{self.namespace or 'latest'}"
 
     def _with(self, name: str) -> str:
         return f"{name}-{self.namespace}" if self.namespace else name
 
 
-def names_of(namespace: str | None) -> Names:
-    """The names of a namespace; None takes the JupyterHub user's where there is one, "" the chapter's own."""
+def resource_names(namespace: str | None) -> ResourceNames:
+    """Return the names of a namespace.
+
+    Parameters
+    ----------
+    namespace
+        A name. None takes the JupyterHub user's name if there is one; "" takes the names of the chapter.
+    """
     chosen = os.environ.get("JUPYTERHUB_USER", "") if namespace is None else namespace
-    return Names(sanitise(chosen) if chosen else None)
+    return ResourceNames(sanitize(chosen) if chosen else None)
 
 
-def sanitise(name: str) -> str:
-    """A name that containers, networks and image tags may all have; no two names give the same."""
+def sanitize(name: str) -> str:
+    """Return a valid name for containers, networks and image tags; different names stay different."""
     if _PLAIN.fullmatch(name) and not _HASHED.search(name) and name != "latest":
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]

@@ -1,4 +1,4 @@
-"""Which port of this machine a service gets: the wanted one, or the next that is free."""
+"""Choose a service's port on this machine: the wanted one, or the next that is free."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 LOCAL = "127.0.0.1"
-ANYWHERE = "0.0.0.0"
-# Tried after the wanted one; browsers refuse some ports between 989 and 8000.
+ALL_ADDRESSES = "0.0.0.0"
+# Tried after the wanted port; browsers refuse some ports between 989 and 8000.
 _NEXT = (*range(803, 989), *range(8800, 9800))
 UNPRIVILEGED = 1024  # ports from here on need no root
 BUSY = "is in use by another program"
@@ -24,30 +24,30 @@ _PRIVILEGED_ERROR = re.compile(
 )
 
 
-def candidates(wanted: int, taken: Iterable[int]) -> Iterator[int]:
-    """The wanted port, then the next ones; none that is known to be taken."""
-    busy = set(taken)
+def candidates(wanted: int, unavailable: Iterable[int]) -> Iterator[int]:
+    """Iterate over the wanted port and the next ones, without those that are known to be unavailable."""
+    busy = set(unavailable)
     for port in (wanted, *(port for port in _NEXT if port != wanted)):
         if port not in busy:
             yield port
 
 
 def published(rows: Iterable[dict[str, Any]]) -> set[int]:
-    """The ports of the engine's machine that containers publish, from the engine's container list."""
+    """Return the ports that containers publish, from the rows of the engine's container list."""
     return {
         int(port["PublicPort"]) for row in rows for port in row.get("Ports") or () if "PublicPort" in port
     }
 
 
-def refusal(text: str) -> str | None:
-    """Why an engine's error says that a port cannot be had, as part of a sentence; None for other errors."""
+def refusal_reason(text: str) -> str | None:
+    """Return why a port is unavailable, from the text of an engine's error; None for other errors."""
     if _PRIVILEGED_ERROR.search(text):
         return PRIVILEGED
     return BUSY if _BUSY_ERROR.search(text) else None
 
 
-def in_use(port: int) -> bool:
-    """Whether a program on this machine listens on 127.0.0.1 at that port, or on all its addresses."""
+def is_in_use(port: int) -> bool:
+    """Return whether a program on this machine listens on 127.0.0.1 or all addresses at that port."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -59,8 +59,8 @@ def in_use(port: int) -> bool:
     return False
 
 
-def host_of(address: str, public: bool) -> str | None:
-    """The host under which this machine reaches what the engine at `address` publishes; None: it cannot."""
+def reachable_host(address: str, public: bool) -> str | None:
+    """Return the host where this machine reaches published ports of an engine; None if it cannot."""
     parts = urlsplit(address)
     if parts.scheme in ("unix", "npipe", "") or parts.hostname in ("localhost", LOCAL, "::1"):
         return LOCAL

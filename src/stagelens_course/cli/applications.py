@@ -82,7 +82,7 @@ def down(namespace: str | None, with_images: bool) -> None:
         removed = apps.down(engine, namespace, images=with_images)
     things = [*removed.containers, *([removed.network] if removed.network else []), *removed.images]
     out.print(f"removed {', '.join(things)}" if things else "there was nothing to remove", markup=False)
-    for sentence in removed.kept:
+    for sentence in removed.skipped:
         err.print(sentence, markup=False)
 
 

@@ -125,7 +125,7 @@ def _port(port: int, rows: list[dict[str, Any]]) -> Finding:
     for row in rows:
         if any(each.get("PublicPort") == port for each in row.get("Ports") or ()):
             holder = str(row["Names"][0]).lstrip("/")
-            if names.LABEL in (row.get("Labels") or {}):
+            if names.APP_LABEL in (row.get("Labels") or {}):
                 return Finding(name, "ok", f"used by our own {holder}", facts={"container": holder})
             remedy = f"docker stop {holder}, or let stagelens up take the next free port"
             text = f"in use by the container {holder}"

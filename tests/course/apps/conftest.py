@@ -1,4 +1,4 @@
-"""Small services in place of the chapter's three: the same names, but a busybox httpd each."""
+"""Light services in place of the three applications: the same names, but a busybox httpd each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stagelens.engine import Engine, remove_container, remove_network
 from stagelens_course import apps
 from stagelens_course.images import ensure
 
-# SIGKILL at once: as process 1 busybox would not hear SIGTERM.
+# SIGKILL at once: busybox as process 1 ignores SIGTERM.
 DOCKERFILE = """\
 FROM diamol/base
 COPY www/ /www/
@@ -25,9 +25,9 @@ CMD ["sh", "-c", "echo '{\\"message\\": \\"up\\"}'; exec busybox httpd -f -vv -p
 FILES = {
     "health": "well\n",
     "cgi-bin/town": '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n%s" "$TOWN"\n',
-    # What was posted to it.
+    # Answers with the body of the POST.
     "cgi-bin/echo": '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n%s " "$CONTENT_TYPE"\ncat\n',
-    # What the other two say, reached by the chapter's names.
+    # Answers with the other two's answers, reached by the applications' names.
     "cgi-bin/others": '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"\n'
     "for name in iotd accesslog; do wget -q -O - http://$name/cgi-bin/town; echo; done\n",
 }
@@ -45,23 +45,23 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def light(engine: Engine, context: Path) -> tuple[apps.ApplicationSpec, ...]:
-    """One image for all three, built once by each `up`."""
+    """Return three services with one image, which each `up` builds once."""
     ensure(engine, ["diamol/base"])
     return tuple(
-        replace(definition, image="sltest-town", context=None if number else context, memory=None)
-        for number, definition in enumerate(apps.APPLICATIONS)
+        replace(spec, image="sltest-town", context=None if number else context, memory=None)
+        for number, spec in enumerate(apps.APPLICATIONS)
     )
 
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service of a loaded machine is well even if it answers late."""
+    """Allow late answers: a loaded machine's services are still healthy."""
     module = importlib.import_module("stagelens_course.apps.container_status")
     monkeypatch.setattr(module, "HEALTH_SECONDS", PATIENCE)
 
 
 class Town:
-    """A namespace of one test and what is in it; `up` takes what `apps.up` takes."""
+    """The applications in a test's namespace; `up` has the parameters of `apps.up`."""
 
     def __init__(self, engine: Engine, namespace: str, light: tuple[apps.ApplicationSpec, ...]) -> None:
         self.engine, self.namespace, self.services = engine, namespace, light
@@ -74,8 +74,8 @@ class Town:
     def down(self) -> apps.Removed:
         return apps.down(self.engine, self.namespace)
 
-    def left(self) -> list[str]:
-        """Containers and networks that are there now."""
+    def resources(self) -> list[str]:
+        """Return the containers and networks that exist now."""
         api = self.engine.api
         containers = [row["Names"][0].lstrip("/") for row in api.containers(all=True)]
         networks = [row["Name"] for row in api.networks()]

@@ -1,4 +1,4 @@
-"""One program at a time for a namespace, and no file of it afterwards."""
+"""Only one program at a time starts a namespace; the lock file is removed afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_another_namespace_may_start_meanwhile(cache: Path) -> None:
+def test_lock_excludes_only_the_same_namespace(cache: Path) -> None:
     with start_lock("nat"):
         with pytest.raises(AlreadyStarting, match="network nat"), start_lock("nat"):
             pass
@@ -30,7 +30,7 @@ def test_another_namespace_may_start_meanwhile(cache: Path) -> None:
     assert list(cache.glob("up-*")) == []
 
 
-def test_many_at_once_are_never_two(cache: Path) -> None:
+def test_only_one_of_many_threads_holds_the_lock(cache: Path) -> None:
     inside = threading.Semaphore(1)
 
     def attempt(_: int) -> int:

@@ -1,4 +1,4 @@
-"""The wanted port, else the next that is free."""
+"""A service gets the wanted port, else the next free one."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from stagelens_testing.held import free_port
 from stagelens_course.apps import ports
 
 
-def test_the_wanted_port_comes_first_and_taken_ones_not_at_all() -> None:
+def test_wanted_port_comes_first_and_unavailable_ports_are_left_out() -> None:
     found = ports.candidates(801, {800, 802, 803})
     assert [next(found) for _ in range(3)] == [801, 804, 805]
 
 
-def test_browsers_take_every_port_that_is_tried() -> None:
+def test_browsers_accept_every_candidate_port() -> None:
     # https://fetch.spec.whatwg.org/#bad-port, those above 800.
     refused = {989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566}
     refused |= {6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080}
     assert not refused & set(ports.candidates(800, ()))
 
 
-def test_a_port_with_a_listener_is_in_use() -> None:
+def test_port_with_a_listener_is_in_use() -> None:
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
-        assert ports.in_use(port)
-    assert not ports.in_use(port)
+        assert ports.is_in_use(port)
+    assert not ports.is_in_use(port)
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def test_a_port_with_a_listener_is_in_use() -> None:
         ("no such image", None),
     ],
 )
-def test_the_engines_words_are_understood(text: str, reason: str | None) -> None:
-    assert ports.refusal(text) == reason
+def test_port_errors_of_the_engine_are_recognized(text: str, reason: str | None) -> None:
+    assert ports.refusal_reason(text) == reason
 
 
 @pytest.mark.parametrize(
@@ -53,5 +53,5 @@ def test_the_engines_words_are_understood(text: str, reason: str | None) -> None
         ("ssh://ada@engine.example", True, "engine.example"),
     ],
 )
-def test_where_published_ports_are_reached(address: str, public: bool, host: str | None) -> None:
-    assert ports.host_of(address, public) == host
+def test_host_of_published_ports_depends_on_the_engine(address: str, public: bool, host: str | None) -> None:
+    assert ports.reachable_host(address, public) == host

@@ -1,4 +1,4 @@
-"""`up` starts three services and waits for them, `down` removes exactly what it made."""
+"""`up` starts three services and waits for them; `down` removes exactly what `up` made."""
 
 from __future__ import annotations
 
@@ -32,42 +32,42 @@ def ids(town: Town) -> dict[str, str]:
     return {row["Names"][0].lstrip("/"): row["Id"] for row in rows if town.namespace in row["Names"][0]}
 
 
-def test_three_services_run_on_a_network_of_their_own_and_go_again(town: Town) -> None:
-    told: list[str] = []
-    app = town.up(report=told.append)
+def test_up_starts_three_services_on_a_network_and_down_removes_them(town: Town) -> None:
+    reports: list[str] = []
+    app = town.up(report=reports.append)
     assert [service.name for service in app.services] == list(NAMES)
     assert {service.container for service in app.services} == {f"{name}-{town.namespace}" for name in NAMES}
     assert app.healthy
     assert app.network == town.network
-    assert town.left() == sorted([*ids(town), town.network])
+    assert town.resources() == sorted([*ids(town), town.network])
     for service in app.services:
         assert service.url is not None
         assert apps.fetch(app, "/health", service=service.name).body == b"well\n"
         bindings = town.engine.api.inspect_container(service.container)["NetworkSettings"]["Ports"]["80/tcp"]
         assert [binding["HostIp"] for binding in bindings] == ["127.0.0.1"]
-    # They reach one another by the chapter's names, whatever the containers are called.
+    # The services reach one another by the applications' names, whatever the containers' names are.
     assert apps.fetch(app, "/cgi-bin/others").status == 200
-    assert any(text.startswith("building") for text in told)
+    assert any(text.startswith("building") for text in reports)
     assert apps.status(town.engine, town.namespace) == app
 
     removed = town.down()
     assert removed.containers == tuple(sorted(f"{name}-{town.namespace}" for name in NAMES))
     assert removed.network == town.network
-    assert removed.kept == ()
-    assert town.left() == []
+    assert removed.skipped == ()
+    assert town.resources() == []
     assert {service.state for service in apps.status(town.engine, town.namespace).services} == {"missing"}
     assert town.down() == apps.Removed()
 
 
-def test_two_may_take_the_same_away_at_once(town: Town) -> None:
+def test_parallel_downs_of_a_namespace_succeed(town: Town) -> None:
     town.up()
     with ThreadPoolExecutor(4) as pool:
         jobs = [pool.submit(town.down) for _ in range(4)]
     assert [job.exception() for job in jobs] == [None] * 4
-    assert town.left() == []
+    assert town.resources() == []
 
 
-def test_what_runs_as_wanted_is_kept_and_what_does_not_is_made_again(town: Town) -> None:
+def test_up_replaces_only_containers_that_do_not_run_as_wanted(town: Town) -> None:
     first = town.up()
     before = ids(town)
     assert town.up(build=False) == first
@@ -81,7 +81,7 @@ def test_what_runs_as_wanted_is_kept_and_what_does_not_is_made_again(town: Town)
     assert same == {f"image-gallery-{town.namespace}"}
 
 
-def test_a_busy_port_is_replaced_by_the_next_free_one_and_the_note_says_so(town: Town) -> None:
+def test_busy_port_is_replaced_by_the_next_free_one_with_a_note(town: Town) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -94,10 +94,8 @@ def test_a_busy_port_is_replaced_by_the_next_free_one_and_the_note_says_so(town:
     assert apps.status(town.engine, town.namespace).service("iotd").note == service.note
 
 
-def test_the_engines_own_refusal_of_a_port_is_overcome_too(
-    town: Town, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ports, "in_use", lambda port: False)
+def test_port_that_the_engine_refuses_is_replaced(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "is_in_use", lambda port: False)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -114,40 +112,40 @@ def test_public_publishes_on_every_address(town: Town) -> None:
     assert "0.0.0.0" in {b["HostIp"] for b in found["NetworkSettings"]["Ports"]["80/tcp"]}
 
 
-def test_somebody_elses_container_of_that_name_is_left_alone(town: Town) -> None:
+def test_foreign_container_of_the_same_name_is_left_alone(town: Town) -> None:
     api, name = town.engine.api, f"accesslog-{town.namespace}"
     api.create_container("diamol/base", ["sleep", "60"], name=name)
     with pytest.raises(apps.NameTaken) as caught:
         town.up()
     assert f"docker rm -f {name}" in str(caught.value)
-    assert town.left() == [name]
-    assert f"The container {name} was not made by stagelens: it is left alone." in town.down().kept
-    assert town.left() == [name]
+    assert town.resources() == [name]
+    assert f"The container {name} was not made by stagelens: it is left alone." in town.down().skipped
+    assert town.resources() == [name]
 
 
-def test_somebody_elses_network_of_that_name_is_used_and_left_alone(town: Town) -> None:
+def test_foreign_network_of_the_same_name_is_used_and_left_alone(town: Town) -> None:
     town.engine.api.create_network(town.network)
     assert town.up().healthy
     removed = town.down()
     assert removed.network is None
-    assert removed.kept == (f"The network {town.network} was not made by stagelens: it is left alone.",)
-    assert town.left() == [town.network]
+    assert removed.skipped == (f"The network {town.network} was not made by stagelens: it is left alone.",)
+    assert town.resources() == [town.network]
 
 
-def test_a_network_that_somebody_else_still_uses_is_left_and_named(town: Town) -> None:
+def test_network_in_use_by_a_foreign_container_is_left_and_reported(town: Town) -> None:
     town.up()
     api, guest = town.engine.api, f"guest-{town.namespace}"
     host = api.create_host_config(network_mode=town.network)
     api.start(api.create_container("diamol/base", ["sleep", "600"], name=guest, host_config=host))
     removed = town.down()
     assert removed.network is None
-    assert len(removed.kept) == 1
-    assert town.left() == sorted([guest, town.network])
+    assert len(removed.skipped) == 1
+    assert town.resources() == sorted([guest, town.network])
     remove_container(api, guest)
     assert town.down().network == town.network
 
 
-def test_a_service_that_ends_is_an_error_with_its_last_lines_and_nothing_stays(town: Town) -> None:
+def test_service_that_ends_raises_its_last_log_lines_and_everything_is_removed(town: Town) -> None:
     api = town.engine.api
     tag = town.services[1].image + ":" + town.namespace
     town.up()
@@ -158,18 +156,18 @@ def test_a_service_that_ends_is_an_error_with_its_last_lines_and_nothing_stays(t
     services = (town.services[0], replace(town.services[1], image="sltest-broken", context=None))
     with pytest.raises(apps.ServiceFailed, match="no such luck"):
         town.up(services=services, build=False)
-    assert town.left() == []
+    assert town.resources() == []
 
 
-def test_an_image_that_is_not_there_is_named(town: Town) -> None:
+def test_missing_image_is_named(town: Town) -> None:
     with pytest.raises(apps.ImageMissing, match=f"sltest-town:{town.namespace}"):
         town.up(build=False)
-    assert town.left() == []
+    assert town.resources() == []
 
 
 @pytest.mark.parametrize("phase", ["building", "making", "starting image-gallery", "waiting"])
-def test_an_interrupt_leaves_nothing_behind(town: Town, phase: str) -> None:
-    # What is told is told in the calling thread, where an interrupt arrives as well.
+def test_interrupt_leaves_nothing_behind(town: Town, phase: str) -> None:
+    # Reports come in the calling thread, where an interrupt arrives, too.
     def interrupt(text: str) -> None:
         if text.startswith(phase):
             raise KeyboardInterrupt
@@ -177,10 +175,10 @@ def test_an_interrupt_leaves_nothing_behind(town: Town, phase: str) -> None:
     services = tuple(replace(service, health="/never") for service in town.services)
     with pytest.raises(KeyboardInterrupt):
         town.up(report=interrupt, services=services)
-    assert town.left() == []
+    assert town.resources() == []
 
 
-def test_an_interrupt_at_the_start_of_the_thread_that_does_the_work_leaves_nothing_behind(
+def test_interrupt_while_the_worker_thread_starts_leaves_nothing_behind(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = threading.Thread.start
@@ -196,13 +194,13 @@ def test_an_interrupt_at_the_start_of_the_thread_that_does_the_work_leaves_nothi
     with pytest.raises(KeyboardInterrupt):
         town.up()
     assert not [thread for thread in workers if thread.is_alive()]
-    assert town.left() == []
+    assert town.resources() == []
 
 
-def test_an_interrupt_leaves_what_ran_before(town: Town) -> None:
+def test_interrupt_leaves_services_that_ran_before(town: Town) -> None:
     town.up()
     remove_container(town.engine.api, f"iotd-{town.namespace}")
-    before = town.left()
+    before = town.resources()
 
     def interrupt(text: str) -> None:
         if text.startswith("starting iotd"):
@@ -210,10 +208,10 @@ def test_an_interrupt_leaves_what_ran_before(town: Town) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         town.up(report=interrupt)
-    assert town.left() == before
+    assert town.resources() == before
 
 
-def test_it_can_be_cancelled_from_another_thread(town: Town) -> None:
+def test_up_can_be_cancelled_from_another_thread(town: Town) -> None:
     cancel = Cancel()
     waiting = threading.Event()
     services = tuple(replace(service, health="/never") for service in town.services)
@@ -224,7 +222,7 @@ def test_it_can_be_cancelled_from_another_thread(town: Town) -> None:
             services=services, cancel=cancel, report=lambda text: text.startswith("waiting") and waiting.set()
         )
     thread.join()
-    assert town.left() == []
+    assert town.resources() == []
 
 
 SCRIPT = """
@@ -233,7 +231,7 @@ from dataclasses import replace
 from pathlib import Path
 from stagelens_course import apps
 light = {"image": "sltest-town", "context": Path(sys.argv[2]), "health": "/never"}
-services = [replace(definition, **light) for definition in apps.APPLICATIONS]
+services = [replace(spec, **light) for spec in apps.APPLICATIONS]
 apps.up(namespace=sys.argv[1], services=services, report=lambda text: print(text, flush=True))
 """
 
@@ -249,16 +247,14 @@ def program(town: Town) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_ctrl_c_ends_a_program_that_waits_and_leaves_nothing(
-    town: Town, program: subprocess.Popen[str]
-) -> None:
+def test_ctrl_c_in_a_waiting_program_leaves_nothing(town: Town, program: subprocess.Popen[str]) -> None:
     assert program.stdout is not None
-    # The engine may be waited for, too, before anything is held.
+    # Earlier, the program may still wait for the engine, without the lock.
     assert any(line.startswith("waiting for iotd") for line in program.stdout)
     with pytest.raises(apps.AlreadyStarting):
         town.up()
     program.send_signal(signal.SIGINT)
     _, errors = program.communicate()
     assert "KeyboardInterrupt" in errors
-    assert town.left() == []
+    assert town.resources() == []
     assert not (cache_dir() / f"up-{town.network}.lock").exists()

@@ -1,4 +1,4 @@
-"""The application's view without a browser, on an application made by hand."""
+"""The application's view without a browser, with an application made by hand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def view() -> AppView:
     return AppView(App(None, "nat", SERVICES, cast("Engine", None)), TRACE)
 
 
-def test_calls_are_told_in_seconds_from_the_first(view: AppView) -> None:
+def test_hops_start_in_seconds_after_the_first(view: AppView) -> None:
     assert [(hop["service"], hop["start"], hop["inside"]) for hop in view.hops] == [
         ("image-gallery", 0.0, 0.05),
         ("iotd", 0.01, 0.015),
@@ -49,12 +49,12 @@ def test_only_web_addresses_become_links(view: AppView) -> None:
     assert [row["url"] for row in view.services] == ["http://127.0.0.1:800", None, "http://127.0.0.1:802"]
 
 
-def test_a_log_is_told_of_known_services_alone(view: AppView) -> None:
+def test_log_of_an_unknown_service_is_refused(view: AppView) -> None:
     with pytest.raises(StagelensError, match=r"There is no such service\."):
         view.request("log", service="../etc")
 
 
-def test_the_still_picture_says_the_same(view: AppView) -> None:
+def test_static_fallback_shows_the_same_escaped(view: AppView) -> None:
     html = view._repr_html_()
     assert "<script" not in html
     assert "javascript:" not in html
