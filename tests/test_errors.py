@@ -1,4 +1,4 @@
-"""What a notebook shows of an error that stagelens raises on purpose, and of its own stop button."""
+"""What a notebook shows of an error of stagelens, and of an interrupt."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ api = connect(f"tcp://127.0.0.1:{server.server_port}").api
 """
 
 
-def test_a_notebook_shows_the_reader_s_line_and_the_message_without_our_own_frames(tmp_path: Path) -> None:
+def test_notebook_shows_the_cell_line_and_the_message_without_library_frames(tmp_path: Path) -> None:
     shown = _shown(tmp_path, SCRIPT)
     assert "RUNN" in shown
     assert "line 2" in shown, "where it is in the Dockerfile"
@@ -55,7 +55,7 @@ def test_a_notebook_shows_the_reader_s_line_and_the_message_without_our_own_fram
     assert 'parse("FROM scratch' in shown
 
 
-def test_a_call_that_the_stop_button_ended_shows_the_reader_s_line_and_what_it_means(tmp_path: Path) -> None:
+def test_interrupted_call_shows_the_cell_line_and_what_it_means(tmp_path: Path) -> None:
     shown = _shown(tmp_path, STOPPED)
     assert "line 8: connect(" in shown
     assert "the operation has ended" in shown
@@ -63,14 +63,14 @@ def test_a_call_that_the_stop_button_ended_shows_the_reader_s_line_and_what_it_m
     assert "client.py" not in shown
 
 
-def test_a_call_of_docker_py_that_the_stop_button_ended_is_told_in_two_lines(tmp_path: Path) -> None:
+def test_interrupted_docker_py_call_shows_two_lines(tmp_path: Path) -> None:
     shown = _shown(tmp_path, f"{ENGINE}api.start('any')")
     assert "line 17: api.start(" in shown
     assert "this program no longer waits for the engine's answer" in shown
     assert ".py" not in shown
 
 
-def test_a_call_of_docker_py_tells_of_an_engine_that_has_gone(tmp_path: Path) -> None:
+def test_docker_py_call_reports_a_lost_engine(tmp_path: Path) -> None:
     shown = _shown(tmp_path, f"{ENGINE}server.shutdown()\nserver.server_close()\napi.start('any')")
     assert "The container engine no longer answers." in shown
     assert "where: tcp://127.0.0.1:" in shown
@@ -86,23 +86,21 @@ def _shown(folder: Path, code: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_what_a_stranger_wrote_does_not_act_on_the_terminal() -> None:
+def test_untrusted_text_does_not_control_the_terminal() -> None:
     with pytest.raises(DockerfileError) as caught:
         parse("FROM scratch\nRU\x1b[2J\u202eN x\n")
     assert "unknown instruction: RU\\u{1b}[2J\\u{202e}N" in str(caught.value)
     assert "\x1b" not in str(caught.value)
-    told = StagelensError("One.", why="two\n\tthree \udcff", remedy="four")
-    assert str(told) == "One.\n  why: two\n\tthree \\xff\n  next: four"
+    error = StagelensError("One.", why="two\n\tthree \udcff", remedy="four")
+    assert str(error) == "One.\n  why: two\n\tthree \\xff\n  next: four"
 
 
 @pytest.mark.parametrize("program", [None, "./stagelens", "'/a clone/stagelens'"])
-def test_remedies_name_the_command_as_it_was_typed(
+def test_remedy_names_the_command_as_the_user_types_it(
     program: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if program is not None:
         monkeypatch.setenv("STAGELENS_PROGRAM", program)
-    error = StagelensError(
-        "It failed.", remedy="sudo stagelens engine stop   or see org.stagelens x/stagelens y"
-    )
+    error = StagelensError("It failed.", remedy="sudo stagelens engine stop, or org.stagelens x/stagelens y")
     typed = program or "stagelens"
     assert error.render().endswith(f"  next: sudo {typed} engine stop, or org.stagelens x/stagelens y")

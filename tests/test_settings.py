@@ -1,4 +1,4 @@
-"""Settings from variables and from the user's file."""
+"""Settings from environment variables and from the user's file."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_nothing_is_set(file: Path) -> None:
+def test_defaults(file: Path) -> None:
     assert (Settings().home, Settings().registry_mirror, Settings().extra_ca) == (None, None, None)
 
 
-def test_a_variable_wins_over_the_file_and_an_empty_one_does_not(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_variable_overrides_the_file_unless_empty(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text('registry_mirror = "file.example"\n')
     assert Settings().registry_mirror == "file.example"
     monkeypatch.setenv("STAGELENS_REGISTRY_MIRROR", "variable.example")
@@ -39,7 +37,7 @@ def test_a_variable_wins_over_the_file_and_an_empty_one_does_not(
 @pytest.mark.parametrize(
     ("text", "word"), [("registry_miror = 'x'", "registry_miror"), ("home = 3", "home"), ("home =", "")]
 )
-def test_a_mistake_in_the_file_is_told_with_its_place(file: Path, text: str, word: str) -> None:
+def test_invalid_file_is_reported_with_its_path(file: Path, text: str, word: str) -> None:
     file.write_text(text)
     with pytest.raises(SettingsInvalid) as caught:
         Settings()
@@ -55,10 +53,8 @@ def test_home_moves_state_and_cache(file: Path, tmp_path: Path, monkeypatch: pyt
     assert Settings().home == tmp_path / "lens"
 
 
-def test_a_home_that_each_folder_has_another_of_is_refused(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_relative_home_is_rejected(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STAGELENS_HOME", "lens")
-    with pytest.raises(SettingsInvalid, match=f"home: it must be a whole path, such as {tmp_path}/lens"):
+    with pytest.raises(SettingsInvalid, match=f"home: it must be an absolute path, such as {tmp_path}/lens"):
         state_dir()

@@ -1,4 +1,4 @@
-"""Every error a user can meet: what happened, where, why, and what to do next."""
+"""The base of all errors: what failed, where, why, and what to do next."""
 
 from __future__ import annotations
 
@@ -11,15 +11,25 @@ from functools import partial
 
 from stagelens.text import block
 
-# The twenty log lines of a build that failed are the longest part.
+# The longest part is the last twenty log lines of a failed build.
 _MOST_CHARACTERS = 100_000
 _COMMAND = re.compile(r"(?<![\w./-])stagelens (?=[a-z])")
 
 
 def as_typed(text: str) -> str:
-    """Return text with its `stagelens COMMAND` as a user types it here.
+    """Return text with each `stagelens COMMAND` as the user types it.
 
-    A clone has the command `./stagelens`, which names itself in STAGELENS_PROGRAM.
+    A clone of the project has the command `./stagelens`, which sets STAGELENS_PROGRAM to its name.
+
+    Parameters
+    ----------
+    text
+        A message.
+
+    Returns
+    -------
+    str
+        The message, with `./stagelens COMMAND` in a clone.
     """
     program = os.environ.get("STAGELENS_PROGRAM")
     return _COMMAND.sub(lambda _: f"{program} ", text) if program else text
@@ -30,10 +40,14 @@ class StagelensError(Exception):
 
     Parameters
     ----------
-    what: one sentence that says what failed.
-    where: the file and line, the stage, or the address it concerns.
-    why: the cause, as far as it is known.
-    remedy: what the user can do next, a command where there is one.
+    what
+        One sentence that says what failed.
+    where
+        The file and line, the stage, or the address.
+    why
+        The cause, as far as it is known.
+    remedy
+        What the user can do next, if possible a command.
     """
 
     def __init__(
@@ -46,9 +60,9 @@ class StagelensError(Exception):
         super().__init__(self.render())
 
     def render(self) -> str:
-        """The message as lines: what, then `where:`, `why:` and `next:` where they are known.
+        """Return the message as lines: what, then `where:`, `why:` and `next:` if they are known.
 
-        Names and words of strangers stand in it: a control character is shown, and not acted on.
+        The parts may contain untrusted text: control characters are shown as escapes.
         """
         parts = [self.what]
         for label, text in (("where", self.where), ("why", self.why), ("next", self.remedy)):
@@ -57,9 +71,9 @@ class StagelensError(Exception):
         return block("\n".join(parts), _MOST_CHARACTERS)
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows: the reader's own lines and the message, not the way through ours.
+        """Return what IPython shows: the lines of the cell and the message, without frames of stagelens.
 
-        A Dockerfile with a mistake in it is no riddle about stagelens; %debug still goes down the whole way.
+        For a mistake in a Dockerfile, frames of stagelens are noise; %debug still has all of them.
         """
         return _short_traceback(self, type(self).__name__, self.render())
 

@@ -1,4 +1,4 @@
-"""Where stagelens keeps its things, by the rules of the operating system; STAGELENS_HOME moves them all."""
+"""Folders for state and cache, by the rules of the operating system or STAGELENS_HOME; atomic writes."""
 
 from __future__ import annotations
 
@@ -14,43 +14,54 @@ import platformdirs
 
 from stagelens.settings import Settings
 
-_NEW = ".new-"
-# No file takes that long to write: whoever was at it has been killed.
-_LEFT_SECONDS = 24 * 3600
+_TEMPORARY_PREFIX = ".new-"
+# Writing a file never takes that long: the program that wrote an older temporary file was killed.
+_STALE_SECONDS = 24 * 3600
 
 
 def state_dir() -> Path:
-    """Things that must last: a private engine's data, its log and pid file."""
-    return _place(platformdirs.user_state_path("stagelens"), "state")
+    """Return the folder for what must last: a private engine's data, log and pid file."""
+    return _folder(platformdirs.user_state_path("stagelens"), "state")
 
 
 def cache_dir() -> Path:
-    """Things that can be made again: indexed layers, downloaded packages."""
-    return _place(platformdirs.user_cache_path("stagelens"), "cache")
+    """Return the folder for what can be created again: indexed layers, downloaded packages."""
+    return _folder(platformdirs.user_cache_path("stagelens"), "cache")
 
 
-def _place(usual: Path, name: str) -> Path:
+def _folder(default: Path, name: str) -> Path:
     home = Settings().home
-    place = home / name if home else usual
-    place.mkdir(parents=True, exist_ok=True)
-    return place
+    folder = home / name if home else default
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Generator[BinaryIO]:
-    """A file to write that becomes `path` when the body ends, and goes away when it fails.
+def atomic_write(path: Path) -> Generator[BinaryIO]:
+    """Open a temporary file that replaces `path` when the body ends, and is removed if it fails.
 
-    What programs that were killed meanwhile have left beside it is removed.
+    Temporary files that killed programs left in the folder are removed.
+
+    Parameters
+    ----------
+    path
+        The file to replace; it may be missing.
+
+    Yields
+    ------
+    BinaryIO
+        The temporary file.
 
     Raises
     ------
-    OSError: the folder is not there, cannot be written or is full.
+    OSError
+        If the folder is missing, read-only or full.
     """
-    for left in path.parent.glob(f"{_NEW}*"):
-        with contextlib.suppress(OSError):  # another program may remove it, too
-            if left.stat().st_mtime < time.time() - _LEFT_SECONDS:
-                left.unlink()
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_NEW)
+    for stale in path.parent.glob(f"{_TEMPORARY_PREFIX}*"):
+        with contextlib.suppress(OSError):  # another program may remove it at the same time
+            if stale.stat().st_mtime < time.time() - _STALE_SECONDS:
+                stale.unlink()
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY_PREFIX)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -60,22 +71,34 @@ def replacing(path: Path) -> Generator[BinaryIO]:
         raise
 
 
-def write_whole(path: Path, content: str, keep: Path | None = None) -> None:
-    """Write a file beside `path` and put it in its place: nobody ever reads half of it.
+def atomic_write_text(path: Path, content: str, backup: Path | None = None) -> None:
+    """Replace a text file so that no reader, and no crash of the machine, ever leaves half of it.
 
-    keep: where a file that is there already goes.
+    The temporary file has a fixed name, so only one program at a time may write to `path`, and what a killed
+    program left is overwritten.
 
-    One program at a time writes into a report, so the name beside is always the same, and what a killed one
-    left there is written over.
+    Parameters
+    ----------
+    path
+        The file to replace; it may be missing.
+    content
+        The new text.
+    backup
+        Where an existing file is moved to.
+
+    Raises
+    ------
+    OSError
+        If the folder is missing, read-only or full.
     """
-    new = path.with_name(f".new-{path.name}")
+    new = path.with_name(f"{_TEMPORARY_PREFIX}{path.name}")
     try:
         with new.open("w", encoding="utf-8", errors="replace", newline="") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if keep is not None and path.is_file():
-            path.replace(keep)
+        if backup is not None and path.is_file():
+            path.replace(backup)
         new.replace(path)
     except BaseException:
         new.unlink(missing_ok=True)

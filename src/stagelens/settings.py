@@ -1,6 +1,6 @@
-"""Settings: environment variables that begin with STAGELENS_, else `config.toml` in the user's config folder.
+"""Settings from environment variables that begin with STAGELENS_, and from the user's `config.toml`.
 
-The file has the same names in lower case without the prefix, `registry_mirror = "mirror.example"` say.
+The names in the file are in lower case without the prefix, such as `registry_mirror = "mirror.example"`.
 """
 
 from __future__ import annotations
@@ -19,20 +19,27 @@ Language = Literal["en", "ko"]
 
 
 class SettingsInvalid(StagelensError):
-    """A setting has a value, or a name, that nothing can be made of."""
+    """A setting has an unknown name or an invalid value."""
 
 
 class Settings:
-    """What a user may set; read anew each time it is made.
+    """The user's settings, read each time an instance is created.
 
-    home: one folder for state and cache instead of the operating system's usual places.
-    registry_mirror: host of a registry mirror, put before the names of base images that are pulled.
-    extra_ca: a certificate file or folder of them, added to the replicas of the base images.
-    language: what the views speak, "en" or "ko".
+    Attributes
+    ----------
+    home
+        One folder for state and cache, instead of the operating system's default folders.
+    registry_mirror
+        The host of a registry mirror, put before the names of base images that are pulled.
+    extra_ca
+        A certificate file, or a folder of them, added to the replicas of the base images.
+    language
+        The language of the views, "en" or "ko".
 
     Raises
     ------
-    SettingsInvalid: the file is no TOML, or a name in it, or a value in it or in a variable, is wrong.
+    SettingsInvalid
+        If the file is not valid TOML, or a name or value is invalid.
     """
 
     home: Path | None = None
@@ -41,19 +48,19 @@ class Settings:
     language: Language = "en"
 
     def __init__(self) -> None:
-        wrong: list[str] = []
-        # Variables win over the file.
-        for name, given in (_from_file() | _from_variables()).items():
+        invalid: list[str] = []
+        # Variables override the file.
+        for name, value in (_from_file() | _from_variables()).items():
             try:
-                setattr(self, name, _READERS.get(name, _unknown)(given))
+                setattr(self, name, _READERS.get(name, _unknown)(value))
             except ValueError as error:
-                wrong.append(f"{name}: {error}")
-        if wrong:
-            raise _invalid("; ".join(wrong))
+                invalid.append(f"{name}: {error}")
+        if invalid:
+            raise _error("; ".join(invalid))
 
 
 def config_file() -> Path:
-    """Where the file with settings may be, such as ~/.config/stagelens/config.toml."""
+    """Return the path of the settings file, such as ~/.config/stagelens/config.toml; it may be missing."""
     return platformdirs.user_config_path("stagelens") / "config.toml"
 
 
@@ -63,7 +70,7 @@ def _from_file() -> dict[str, object]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (ValueError, OSError) as error:
-        raise _invalid(str(error)) from error
+        raise _error(str(error)) from error
 
 
 def _from_variables() -> dict[str, object]:
@@ -71,7 +78,7 @@ def _from_variables() -> dict[str, object]:
     return {name: value for name, value in variables.items() if value}
 
 
-def _invalid(reasons: str) -> SettingsInvalid:
+def _error(reasons: str) -> SettingsInvalid:
     return SettingsInvalid(
         "The settings cannot be read.",
         where=str(config_file()),
@@ -80,33 +87,33 @@ def _invalid(reasons: str) -> SettingsInvalid:
     )
 
 
-def _text(given: object) -> str:
-    if not isinstance(given, str):
-        raise ValueError("it must be a text in quotes")
-    return given
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("it must be a string in quotes")
+    return value
 
 
-def _path(given: object) -> Path:
-    return Path(_text(given)).expanduser()
+def _path(value: object) -> Path:
+    return Path(_text(value)).expanduser()
 
 
-def _folder(given: object) -> Path:
-    """One that is the same from wherever a program is started: an engine there serves them all."""
-    path = _path(given)
+def _folder(value: object) -> Path:
+    """Accept absolute paths only: programs in all working directories share the engine in this folder."""
+    path = _path(value)
     if not path.is_absolute():
-        raise ValueError(f"it must be a whole path, such as {path.absolute()}")
+        raise ValueError(f"it must be an absolute path, such as {path.absolute()}")
     return path
 
 
-def _language(given: object) -> Language:
-    language = _text(given)
+def _language(value: object) -> Language:
+    language = _text(value)
     if language not in ("en", "ko"):
         raise ValueError("it must be en or ko")
     return language
 
 
-def _unknown(given: object) -> None:
-    raise ValueError("there is no such setting")
+def _unknown(value: object) -> None:
+    raise ValueError("unknown setting")
 
 
 _READERS: dict[str, Callable[[object], Any]] = {

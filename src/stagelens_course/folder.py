@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import cast
 
 from stagelens.errors import StagelensError
-from stagelens.paths import replacing
+from stagelens.paths import atomic_write
 
 PARTS = ("ch04", "exercises", "notebooks", "solutions")
 DEFAULT_NAME = "stagelens-course"
@@ -177,7 +177,7 @@ def _copy(source: Path, folder: Path, copied: dict[str, str]) -> Installation:
             updated.append(name)
         if present != digest:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(target) as file:
+            with atomic_write(target) as file:
                 file.write(content)
             # An image's COPY takes over the mode: it must be the same in every course folder.
             target.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IWUSR)
@@ -219,5 +219,5 @@ def _read_manifest(folder: Path) -> dict[str, str] | None:
 
 def _write_manifest(folder: Path, files: Mapping[str, str]) -> None:
     content = {"version": version("stagelens"), "files": dict(sorted(files.items()))}
-    with replacing(folder / MANIFEST) as file:
+    with atomic_write(folder / MANIFEST) as file:
         file.write(json.dumps(content, indent=1).encode() + b"\n")

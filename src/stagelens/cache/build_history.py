@@ -15,7 +15,7 @@ from stagelens.builds import BuildTrace, Vertex
 from stagelens.cache.context_files import digest_cache
 from stagelens.cache.model import BuildInputs, BuildRecord, ContextFile, InputImage
 from stagelens.dockerfile import DockerfileError, parse
-from stagelens.paths import replacing, state_dir
+from stagelens.paths import atomic_write, state_dir
 
 _VERSION = 4
 _MAX_PROJECTS = 50
@@ -89,7 +89,7 @@ class BuildHistory:
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(context, record.inputs.target, dockerfile)
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             file.write(json.dumps(_to_json(record)).encode("ascii"))
         self._drop_oldest()
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagelens.paths import replacing
+from stagelens.paths import atomic_write
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class LruFileCache:
         """Store bytes under a name."""
         with contextlib.suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(self.folder / f"{name}{self.suffix}") as file:
+            with atomic_write(self.folder / f"{name}{self.suffix}") as file:
                 file.writelines(parts)
             self._trim(name)
 

@@ -11,7 +11,7 @@ from stagelens.concurrency import run_cancellable
 from stagelens.engine import Engine
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
 from stagelens.humanize import format_size
-from stagelens.paths import write_whole
+from stagelens.paths import atomic_write_text
 from stagelens.views.status_line import StatusLine
 from stagelens_course import images
 from stagelens_course.exercises import learner_copy
@@ -82,7 +82,7 @@ class Workbench:
             if not self.started:
                 learner_copy.copy_exercise(self.exercise, self.folder)
             if not path.is_file() or path.read_bytes() != text.encode("utf-8", "replace"):
-                write_whole(path, text, keep=path.with_name("Dockerfile.before"))
+                atomic_write_text(path, text, backup=path.with_name("Dockerfile.before"))
         except OSError as error:
             raise NotSaved(
                 "Your Dockerfile was not saved.",

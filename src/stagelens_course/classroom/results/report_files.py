@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stagelens.errors import StagelensError
-from stagelens.paths import write_whole
+from stagelens.paths import atomic_write_text
 from stagelens_course.classroom.results.exports import BOM, canvas_csv, junit_xml, moodle_csv
 from stagelens_course.classroom.results.model import SCHEMA, ClassResults, LearnerResult
 from stagelens_course.classroom.results.pages import feedback_page, overview_page
@@ -74,9 +74,9 @@ def write_learner_files(
         if notebook is None:
             (folder / NOTEBOOK_FILE).unlink(missing_ok=True)
         else:
-            write_whole(folder / NOTEBOOK_FILE, notebook)
-        write_whole(folder / "feedback.html", feedback_page(result, exercise))
-        write_whole(folder / RECORD, _json_text(result.to_json()))
+            atomic_write_text(folder / NOTEBOOK_FILE, notebook)
+        atomic_write_text(folder / "feedback.html", feedback_page(result, exercise))
+        atomic_write_text(folder / RECORD, _json_text(result.to_json()))
 
 
 def write_class_files(folder: Path, found: ClassResults) -> None:
@@ -105,11 +105,11 @@ def write_class_files(folder: Path, found: ClassResults) -> None:
         "ignored": list(found.ignored),
     }
     with translate_write_errors(folder):
-        write_whole(folder / "results.json", _json_text(document))
-        write_whole(folder / "grades.csv", BOM + moodle_csv(found))
-        write_whole(folder / "grades-canvas.csv", BOM + canvas_csv(found))
-        write_whole(folder / "junit.xml", junit_xml(found))
-        write_whole(folder / "index.html", overview_page(found))
+        atomic_write_text(folder / "results.json", _json_text(document))
+        atomic_write_text(folder / "grades.csv", BOM + moodle_csv(found))
+        atomic_write_text(folder / "grades-canvas.csv", BOM + canvas_csv(found))
+        atomic_write_text(folder / "junit.xml", junit_xml(found))
+        atomic_write_text(folder / "index.html", overview_page(found))
 
 
 def _json_text(value: object) -> str:
