@@ -1,4 +1,4 @@
-"""What the terminal shows while something takes time: with a terminal, without one, and for programs."""
+"""Progress and results: in a terminal, in a pipe, and as JSON."""
 
 from __future__ import annotations
 
@@ -17,57 +17,55 @@ from stagelens.engine import Engine
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, texts: list[str], **options: object) -> str:
-    """What `working` prints for texts said one after the other."""
+    """Return what `spinner` prints for consecutive texts."""
     file = io.StringIO()
     monkeypatch.setattr(console, "err", Console(file=file, highlight=False, **options))
-    with console.working("begun") as say:
+    with console.spinner("begun") as update:
         for text in texts:
-            say(text)
+            update(text)
     return file.getvalue()
 
 
-def test_without_a_terminal_each_text_is_a_line_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipe_gets_each_text_once_as_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["pulling (1 %)", "pulling (2 %)", "[1/2] FROM a", "pulling (3 %)", "[1/2] FROM a", "begun"]
     assert shown(monkeypatch, texts, width=80).splitlines() == ["begun", "pulling (1 %)", "[1/2] FROM a"]
 
 
-def test_without_a_terminal_no_line_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_in_a_pipe_are_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(monkeypatch, ["word " * 30], width=40).splitlines()[1] == "word " * 30
 
 
 @pytest.mark.parametrize("width", [20, 40, 100])
-def test_in_a_terminal_of_any_width_it_is_one_line_that_goes_at_the_end(
-    monkeypatch: pytest.MonkeyPatch, width: int
-) -> None:
+def test_spinner_is_one_line_that_is_erased_at_the_end(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     options = {"force_terminal": True, "width": width, "_environ": {"TERM": "xterm"}}
     text = shown(monkeypatch, ["[builder 2/3] RUN " + "x" * 300], **options)
-    # A new line would be wrapped text; the spinner's own end is the one that is taken back.
+    # Wrapped text would add line breaks; the only one is the spinner's last, which is erased.
     assert text.count("\n") == 1
     assert text.rstrip().endswith("\x1b[2K")
     if width == 100:
         assert "[builder 2/3] RUN xxx" in text
 
 
-def test_a_narrow_terminal_folds_a_table_rather_than_losing_its_words(
+def test_narrow_terminal_wraps_a_table_without_losing_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "20")
-    assert console.make().width > 60
-    assert console.make(stderr=True).width == 20, "the spinner must stay on one line"
+    assert console.make_console().width > 60
+    assert console.make_console(stderr=True).width == 20, "the spinner must stay on one line"
 
 
-def test_a_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"force_terminal": True, "width": 80, "_environ": {"TERM": "dumb"}}
     assert shown(monkeypatch, ["more"], **options).splitlines() == ["begun", "more"]
 
 
-def test_no_colour_where_none_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_turns_colors_off(monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"force_terminal": True, "width": 80, "_environ": {"TERM": "xterm", "NO_COLOR": "1"}}
     assert "\x1b[3" not in shown(monkeypatch, ["more"], **options)
 
 
 @pytest.mark.engine
-def test_a_build_in_a_pipe_wraps_nothing_repeats_nothing_and_keeps_json_apart(
+def test_build_in_a_pipe_has_whole_lines_without_repeats_and_separate_json(
     engine: Engine, tmp_path: Path, unique: str
 ) -> None:
     long = "a" * 150
@@ -76,10 +74,11 @@ def test_a_build_in_a_pipe_wraps_nothing_repeats_nothing_and_keeps_json_apart(
 
     def stagelens(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "stagelens_course", *arguments, str(tmp_path)]
-        own = environment | variables
-        return subprocess.run(command, env=own, capture_output=True, text=True, check=True)
+        return subprocess.run(
+            command, env=environment | variables, capture_output=True, text=True, check=True
+        )
 
-    # Even where a width is set, a line that is to be copied stays whole.
+    # Even with a narrow width, a line to copy is not wrapped.
     words = stagelens("build", COLUMNS="40")
     (summary,) = (line for line in words.stdout.splitlines() if line.startswith("sha256:"))
     assert summary.endswith("sent")

@@ -1,4 +1,4 @@
-"""What the doctor finds about proxies, settings and engines; each fault is a real one."""
+"""Findings of the doctor about proxies, settings and engines, with real faults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stagelens.cli.findings import Finding
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine without proxies, settings, extra CAs or an engine; the folder is its home."""
+    """Return the home of a machine without proxies, settings, extra CAs and engine."""
     for name in proxies.PROXIES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -26,37 +26,37 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def look(name: str) -> list[Finding]:
+def findings_of(name: str) -> list[Finding]:
     """Return the findings of that name."""
     return [finding for finding in proxies.examine(None) if finding.name == name]
 
 
-def test_nothing_set(here: Path) -> None:
+def test_no_proxies_are_reported_as_none_set(here: Path) -> None:
     found = {finding.name: finding.text for finding in proxies.examine(None)}
     assert found["proxies"] == found["proxies in docker's configuration"] == "none set"
 
 
-def test_proxies_are_shown_without_their_passwords(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passwords_of_proxies_are_hidden(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://me:s3cret@proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "localhost")
-    (finding,) = look("proxies")
+    (finding,) = findings_of("proxies")
     assert finding.text == "NO_PROXY=localhost, https_proxy=http://***@proxy.example:3128"
     assert "s3cret" not in json.dumps(finding.facts)
 
 
-def test_proxies_of_dockers_configuration(here: Path) -> None:
+def test_proxies_in_dockers_configuration_are_reported(here: Path) -> None:
     (here / ".docker").mkdir()
     configured = {"default": {"httpProxy": "http://proxy.example:1", "noProxy": "a,b"}}
     (here / ".docker/config.json").write_text(json.dumps({"proxies": configured}))
-    (finding,) = look("proxies in docker's configuration")
+    (finding,) = findings_of("proxies in docker's configuration")
     assert finding.facts == {"HTTP_PROXY": "http://proxy.example:1", "NO_PROXY": "a,b"}
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"proxies": {"default": "x"}}'])
-def test_a_configuration_that_docker_cannot_read(here: Path, content: str) -> None:
+def test_damaged_docker_configuration_is_noted(here: Path, content: str) -> None:
     (here / ".docker").mkdir()
     (here / ".docker/config.json").write_text(content)
-    (finding,) = look("proxies in docker's configuration")
+    (finding,) = findings_of("proxies in docker's configuration")
     assert finding.state == "note"
     assert str(here / ".docker/config.json") in finding.text
     assert finding.remedy
@@ -72,14 +72,14 @@ def test_a_configuration_that_docker_cannot_read(here: Path, content: str) -> No
         ("http://localhost.example:3128", False),
     ],
 )
-def test_a_proxy_that_build_steps_cannot_reach(
+def test_loopback_proxy_is_noted(
     here: Path, monkeypatch: pytest.MonkeyPatch, value: str, noted: bool
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", value)
-    assert [f.state for f in look("proxies for builds")] == ["note"] * noted
+    assert [f.state for f in findings_of("proxies for builds")] == ["note"] * noted
 
 
-def test_a_home_that_cannot_be_written_is_a_finding(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_home_is_a_problem(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "file").touch()
     monkeypatch.setenv("STAGELENS_HOME", str(here / "file"))
     (finding,) = examine()
@@ -87,14 +87,14 @@ def test_a_home_that_cannot_be_written_is_a_finding(here: Path, monkeypatch: pyt
     assert str(here / "file") in finding.text
 
 
-def test_settings_that_cannot_be_read_are_a_finding(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_settings_are_a_problem(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAGELENS_LANGUAGE", "tlh")
     (finding,) = examine()
     assert (finding.name, finding.state) == ("settings", "problem")
     assert "language" in finding.text
 
 
-def test_a_dead_engine_that_somebody_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dead_engine_in_docker_host_is_a_problem(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{here}/dead")
     monkeypatch.setenv("STAGELENS_HOME", str(here))
     monkeypatch.setattr("stagelens.engine.discovery.SYSTEM_RUN", here)

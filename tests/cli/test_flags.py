@@ -1,4 +1,4 @@
-"""`stagelens build` with secrets, agents and results in files, in docker's own words."""
+"""`stagelens build` with secrets, SSH agents and exported results, in docker's syntax."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def build(context: Path, *options: str | Path) -> subprocess.CompletedProcess[by
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder, with a secret in a file and one in a variable."""
+    """Return the working folder, with a secret in a file and another in a variable."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TOKEN", IN_ENVIRONMENT)
     (tmp_path / "a,b").write_text(FILED)
@@ -37,64 +37,64 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_secret_is_a_file_or_a_variable(files: Path) -> None:
+def test_secret_is_a_file_or_a_variable(files: Path) -> None:
     for text in ("id=x,src=file", "src=file,id=x,type=file", "id=x,source=file", "ID=x,src=file"):
-        assert flags.secret(text) == flags.GivenSecret("x", Path("file")), text
-    assert flags.secret('id=x,"src=a,b"').value == Path("a,b")
+        assert flags.parse_secret(text) == flags.SecretFlag("x", Path("file")), text
+    assert flags.parse_secret('id=x,"src=a,b"').value == Path("a,b")
     for text in ("id=x,env=TOKEN", "type=env,id=x,src=TOKEN"):
-        assert flags.secret(text) == flags.GivenSecret("x", Env("TOKEN")), text
-    assert flags.secret("id=TOKEN").value == Env("TOKEN"), "an id alone is a variable of that name"
-    assert flags.secret("id=file").value == Path("file"), "or else a file"
+        assert flags.parse_secret(text) == flags.SecretFlag("x", Env("TOKEN")), text
+    assert flags.parse_secret("id=TOKEN").value == Env("TOKEN"), "an id alone is a variable of that name"
+    assert flags.parse_secret("id=file").value == Path("file"), "or else a file"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (IN_ENVIRONMENT, "part 1 is none of id="),
         (f"id=x,value={IN_ENVIRONMENT}", "part 2 is none of"),
-        ("src=file", "no id"),
-        ("", "no id"),
+        ("src=file", "the id is missing"),
+        ("", "the id is missing"),
         ("id=x,type=disk,src=file", "file or env"),
-        ("id=x,src=file,env=TOKEN", "not from both"),
-        (f"id=x,src={IN_ENVIRONMENT}", "not there"),
+        ("id=x,src=file,env=TOKEN", "not both"),
+        (f"id=x,src={IN_ENVIRONMENT}", "does not exist"),
         (f"id=x,env={IN_ENVIRONMENT}", "not set"),
-        ("id=x,src=.", "not there"),
+        ("id=x,src=.", "does not exist"),
         (f"id=x,src=a\n{IN_ENVIRONMENT}", "on one line"),
     ],
 )
-def test_a_mistake_is_told_without_what_may_be_the_secret(files: Path, text: str, told: str) -> None:
-    with pytest.raises(click.BadParameter, match=told) as caught:
-        flags.secret(text)
+def test_error_does_not_repeat_what_may_be_the_secret(files: Path, text: str, message: str) -> None:
+    with pytest.raises(click.BadParameter, match=message) as caught:
+        flags.parse_secret(text)
     assert IN_ENVIRONMENT not in str(caught.value)
-    assert FILED not in repr(flags.GivenSecret("x", FILED.encode()))
+    assert FILED not in repr(flags.SecretFlag("x", FILED.encode()))
 
 
-def test_an_agent_is_named_by_its_id(files: Path) -> None:
-    assert flags.agent("default") == flags.Agent("default", "")
-    assert flags.agent("git=/run/s") == flags.Agent("git", "/run/s")
+def test_agent_has_an_id_and_a_socket(files: Path) -> None:
+    assert flags.parse_agent("default") == flags.SshFlag("default", "")
+    assert flags.parse_agent("git=/run/s") == flags.SshFlag("git", "/run/s")
     for text in ("git=", "git=/one,/two"):
         with pytest.raises(click.BadParameter, match="socket"):
-            flags.agent(text)
+            flags.parse_agent(text)
 
 
-def test_a_result_goes_to_a_folder_or_a_tar(files: Path) -> None:
+def test_result_is_exported_to_a_folder_or_a_tar(files: Path) -> None:
     for text in ("out=1", "type=local,dest=out=1"):
-        found = flags.output(text)
+        found = flags.parse_output(text)
         assert isinstance(found, LocalFolder)
         assert found.path == Path("out=1")
-    found = flags.output("type=tar,dest=x.tar")
+    found = flags.parse_output("type=tar,dest=x.tar")
     assert isinstance(found, TarFile)
     assert found.path == Path("x.tar")
     for text in ("type=local", "type=local,dest=-", ""):
         with pytest.raises(click.BadParameter, match="folder"):
-            flags.output(text)
+            flags.parse_output(text)
     with pytest.raises(click.BadParameter, match="--tag"):
-        flags.output("type=image,name=x")
+        flags.parse_output("type=image,name=x")
     with pytest.raises(click.BadParameter, match="part 1 is none of dest="):
-        flags.output("type=tar,path=x")
+        flags.parse_output("type=tar,path=x")
 
 
-def test_a_tar_is_not_for_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tar_is_not_written_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     class Screen(io.TextIOWrapper):
         def isatty(self) -> bool:
             return True
@@ -102,14 +102,14 @@ def test_a_tar_is_not_for_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", Screen(io.BytesIO()))
     for text in ("-", "type=tar", "type=tar,dest=-"):
         with pytest.raises(click.BadParameter, match="terminal"):
-            flags.output(text)
+            flags.parse_output(text)
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
-    assert isinstance(flags.output("-"), FileSend)
+    assert isinstance(flags.parse_output("-"), FileSend)
 
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Path]:
-    """An agent's socket that nobody talks to."""
+    """Return the socket of an agent that never answers."""
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "s"))
         listening.listen()
@@ -117,7 +117,7 @@ def agent(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.engine
-def test_secrets_and_agents_reach_their_steps_and_the_result_goes_where_it_should(
+def test_secrets_and_agents_reach_their_steps_and_the_result_is_exported(
     engine: Engine, files: Path, agent: Path, unique: str
 ) -> None:
     context = files / "context"
@@ -137,9 +137,9 @@ def test_secrets_and_agents_reach_their_steps_and_the_result_goes_where_it_shoul
         size = tar.extractfile("size")
         assert size is not None
         assert int(size.read()) == len(FILED + IN_ENVIRONMENT)
-    assert b"no image" in piped.stderr, "what the build did is told beside the result"
+    assert b"no image" in piped.stderr, "the summary of the build goes to the standard error"
 
-    # Nothing runs again: the files come from the cache.
+    # No step runs again: the files come from the cache.
     shown = piped.stderr
     for target in ("out", "type=tar,dest=out.tar"):
         done = build(context, *given, "-o", target)
@@ -154,7 +154,7 @@ def test_secrets_and_agents_reach_their_steps_and_the_result_goes_where_it_shoul
 
 
 @pytest.mark.engine
-def test_what_does_not_go_together_is_refused_before_anything_is_built(engine: Engine, files: Path) -> None:
+def test_conflicting_options_are_refused_before_the_build(engine: Engine, files: Path) -> None:
     (files / "Dockerfile").write_text("FROM scratch\nCOPY file /\n")
     both = build(files, "-o", "-", "--json")
     assert both.returncode == 2
@@ -171,28 +171,28 @@ def test_what_does_not_go_together_is_refused_before_anything_is_built(engine: E
     assert b"ssh-add" in no_agent.stderr
 
 
-def test_a_dockerfile_on_the_standard_input_is_refused_in_words() -> None:
+def test_dockerfile_from_the_standard_input_is_refused() -> None:
     with pytest.raises(click.BadParameter, match="save it"):
-        flags.file("-")
-    assert flags.file("docker/App.Dockerfile") == Path("docker/App.Dockerfile")
+        flags.parse_file("-")
+    assert flags.parse_file("docker/App.Dockerfile") == Path("docker/App.Dockerfile")
 
 
 @pytest.mark.parametrize(
     "name", ["a", "multi-stage:x", "me/app_1:V1.2", "Host.example:5000/a/b__c", "localhost/a", "[::1]:5000/a"]
 )
-def test_an_images_name_is_taken_as_it_is(name: str) -> None:
-    assert flags.tag(name) == name
+def test_valid_image_name_is_unchanged(name: str) -> None:
+    assert flags.parse_tag(name) == name
 
 
 @pytest.mark.parametrize(
     "name", ["", "App", "a:", "a:::x", "a b", "a/", "-a", "a@sha256:" + "0" * 64, "me/App", "a\n", "a:\u00e9"]
 )
-def test_what_is_no_images_name_is_told_before_anything_is_built(name: str) -> None:
-    with pytest.raises(click.BadParameter, match="no image's name"):
-        flags.tag(name)
+def test_invalid_image_name_is_refused(name: str) -> None:
+    with pytest.raises(click.BadParameter, match="not an image's name"):
+        flags.parse_tag(name)
 
 
-def test_a_build_argument_has_a_name() -> None:
-    assert [flags.build_arg(text) for text in ("A=b", "A=", "A")] == ["A=b", "A=", "A"]
-    with pytest.raises(click.BadParameter, match="no name"):
-        flags.build_arg("=b")
+def test_build_argument_needs_a_name() -> None:
+    assert [flags.parse_build_arg(text) for text in ("A=b", "A=", "A")] == ["A=b", "A=", "A"]
+    with pytest.raises(click.BadParameter, match="name before the = is missing"):
+        flags.parse_build_arg("=b")

@@ -1,4 +1,4 @@
-"""Programs of the operating system: installed with apt-get, whatever else happens on the machine."""
+"""Installing programs of the operating system with apt-get."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from stagelens.cli import requirements
 
 
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="Debian or Ubuntu")
-def test_another_programs_lock_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_apt_get_waits_for_another_programs_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "lists/partial").mkdir(parents=True)
-    places = {
+    options = {
         "State": tmp_path,
         "State::status": "/dev/null",
         "Cache": tmp_path,
         "Etc::sourcelist": "/dev/null",
     }
-    options = [f"-oDir::{name}={place}" for name, place in (places | {"Etc::sourceparts": "-"}).items()]
+    arguments = [f"-oDir::{name}={path}" for name, path in (options | {"Etc::sourceparts": "-"}).items()]
     with (tmp_path / "lists/lock").open("w") as held:
         fcntl.lockf(held, fcntl.LOCK_EX)
         waited: list[float] = []
@@ -30,6 +30,6 @@ def test_another_programs_lock_is_waited_for(tmp_path: Path, monkeypatch: pytest
             fcntl.lockf(held, fcntl.LOCK_UN)
 
         monkeypatch.setattr(requirements.time, "sleep", sleep)
-        done = requirements._apt(["apt-get", *options, "update"])
+        done = requirements._apt(["apt-get", *arguments, "update"])
     assert done.returncode == 0, done.stderr
     assert len(waited) == 1

@@ -1,4 +1,4 @@
-"""The `stagelens` command of an installation, from its first moment on."""
+"""The start and the exit of the `stagelens` command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ main()
 """
 
 
-def test_ctrl_c_while_it_is_imported_ends_it_without_a_traceback() -> None:
+def test_ctrl_c_during_imports_exits_without_a_traceback() -> None:
     done = subprocess.run(
         [sys.executable, "-c", START], capture_output=True, text=True, check=False, timeout=60
     )
@@ -36,14 +36,14 @@ cli.main()
 """
 
 
-def test_a_signal_as_python_itself_ends_changes_nothing() -> None:
+def test_signal_during_interpreter_exit_changes_nothing() -> None:
     done = subprocess.run(
         [sys.executable, "-c", LATE], capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
 
 
-def test_it_is_the_command_that_is_installed() -> None:
+def test_installed_script_is_this_command() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     module, _, name = project["project"]["scripts"]["stagelens"].partition(":")
     assert module == "stagelens_course.__main__"

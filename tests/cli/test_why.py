@@ -1,4 +1,4 @@
-"""`stagelens build --why` and `stagelens why`, as a person runs them one after the other."""
+"""`stagelens build --why` and `stagelens why`, run one after the other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture
 def run(tmp_path: Path, engine: Engine) -> Run:
-    """The command with a state folder of its own, so that no other run's builds are known."""
+    """Return a function that runs the command with a separate history of builds."""
     home = {"STAGELENS_HOME": str(tmp_path / "home"), "DOCKER_HOST": engine.address}
 
     def stagelens(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""The `stagelens` command: one module a group of commands, imported when one of them is asked for."""
+"""The `stagelens` command; the module of a command is imported when the command is used."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from typing import Any
 import click
 
 from stagelens.cli.console import INTERRUPTED, err
-from stagelens.cli.ending import Ending
+from stagelens.cli.termination import TerminationHandler
 from stagelens.errors import StagelensError
 
-# The module and the name of each command, in the order of the help.
+# The module and function of each command, in the order of the help.
 COMMANDS = {
     "build": "stagelens.cli.build:build_command",
     "explore": "stagelens.cli.explore:explore_command",
     "why": "stagelens.cli.why:why_command",
-    "engine": "stagelens.cli.engine:engine",
-    "doctor": "stagelens.cli.doctor:doctor",
+    "engine": "stagelens.cli.engine_commands:engine_group",
+    "doctor": "stagelens.cli.doctor:doctor_command",
 }
 
 
 class LazyGroup(click.Group):
-    """A command group that imports a command's module when the command is asked for.
+    """A command group that imports a command's module when the command is used.
 
-    All packages together take long to import, and each command needs a few of them.
+    Importing all packages takes long, and each command needs only some of them.
     """
 
     def __init__(self, modules: Mapping[str, str], **attributes: Any) -> None:
@@ -39,7 +39,7 @@ class LazyGroup(click.Group):
         self._modules = modules
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of all commands, in the order of the help."""
+        """Return the names of all commands, in the order of the help."""
         return list(self._modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -52,10 +52,10 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Resolve a command; suggest a near name for one that does not exist."""
+        """Resolve a command; suggest a similar name for an unknown one."""
         if args[0] not in self._modules:
-            near = difflib.get_close_matches(args[0], self._modules)
-            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+            similar = difflib.get_close_matches(args[0], self._modules)
+            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {similar[0]!r}?" if similar else ""))
         return super().resolve_command(ctx, args)
 
 
@@ -65,7 +65,12 @@ def command_line(modules: Mapping[str, str]) -> click.Group:
     Parameters
     ----------
     modules
-        The module and the name of each command as `module:name`, in the order of the help.
+        The module and function of each command as `module:function`, in the order of the help.
+
+    Returns
+    -------
+    click.Group
+        The command line.
     """
     settings = {"show_default": True, "help_option_names": ["-h", "--help"]}
     group = LazyGroup(
@@ -81,11 +86,11 @@ app = command_line(COMMANDS)
 
 
 def main(app: click.Group = app) -> None:
-    """Run a command line; an error is printed as a message, without a traceback."""
-    ending = Ending()
-    ending.hear()
+    """Run a command line and exit; an error is printed as a message, without a traceback."""
+    termination = TerminationHandler()
+    termination.install()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A name that the terminal cannot show is no reason to fail.
+        # A character that the terminal cannot show must not be an error.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app.main(standalone_mode=False)
@@ -97,51 +102,56 @@ def main(app: click.Group = app) -> None:
     except (KeyboardInterrupt, click.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output (`head`, a pager) has seen enough.
-        _drop_output()
+        # The reader of the output (`head`, a pager) has closed it.
+        _discard_output()
         code = 1
     except StagelensError as error:
-        code = _told(error)
+        code = _print_error(error)
     except ModuleNotFoundError as error:
         if (error.name or "stagelens").partition(".")[0].startswith("stagelens"):
             raise
-        code = _told(_not_installed(error))
+        code = _print_error(_missing_package(error))
     except OSError as error:
-        _drop_output()
-        code = _told(_refused(error))
+        _discard_output()
+        code = _print_error(_system_error(error))
     finally:
-        ending.over()
+        termination.finish()
     sys.exit(code)
 
 
-def _told(error: StagelensError) -> int:
+def _print_error(error: StagelensError) -> int:
     err.print(f"error: {error.render()}", style="red", markup=False, soft_wrap=True)
     return 1
 
 
-def _refused(error: OSError) -> StagelensError:
-    """What the operating system did not let us do, and what helps."""
-    remedy = "mend that"
+def _system_error(error: OSError) -> StagelensError:
+    """Return an error that says what the operating system refused, and what helps."""
+    remedy = "fix that"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         remedy = "free some space there"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        remedy = "become its owner, or choose another place (STAGELENS_HOME moves what stagelens keeps)"
+        remedy = (
+            "get write access to it, or choose another path (STAGELENS_HOME moves the files of stagelens)"
+        )
     where = None if error.filename is None else os.fsdecode(error.filename)
     why = error.strerror or str(error)
     return StagelensError(
-        "The system refused.", where=where, why=why, remedy=f"{remedy}, then run this again"
+        "The operating system refused an operation.",
+        where=where,
+        why=why,
+        remedy=f"{remedy}, then run this again",
     )
 
 
-def _not_installed(error: ModuleNotFoundError) -> StagelensError:
+def _missing_package(error: ModuleNotFoundError) -> StagelensError:
     return StagelensError(
         f"The Python package {error.name} is not installed.",
-        why="this command needs more than the library",
+        why="this command belongs to the course, and only the library was installed",
         remedy='pip install "stagelens[course]"',
     )
 
 
-def _drop_output() -> None:
-    """Python writes what is left of the output as it ends, and would complain."""
+def _discard_output() -> None:
+    """Discard the rest of the output, so that Python does not complain when it flushes it at exit."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""`stagelens build`: a build in a terminal."""
+"""The command `stagelens build`, and what it shares with other commands that build."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from rich.markup import escape
 from stagelens import cache
 from stagelens.buildkit import FileSend, Output
 from stagelens.builds import BuildTrace, LogLine, Vertex
-from stagelens.cli import engine as engine_commands
-from stagelens.cli import flags, step_reports
-from stagelens.cli.console import INTERRUPTED, err, out, print_json, working
+from stagelens.cli import engine_commands, flags, step_reports
+from stagelens.cli.console import INTERRUPTED, err, out, print_json, spinner
 from stagelens.dockerfile import StageNotFound, load
 from stagelens.humanize import format_size
 
 CONTEXT = click.argument("context", type=click.Path(path_type=Path))
 FILE = click.option(
-    "--file", "-f", type=flags.file, metavar="PATH", help="Another Dockerfile, in the context or elsewhere."
+    "--file",
+    "-f",
+    type=flags.parse_file,
+    metavar="PATH",
+    help="Another Dockerfile, in the context or elsewhere.",
 )
 TARGET = click.option("--target", help="The stage to stop at.")
 BUILD_ARGS = click.option(
     "--build-arg",
     "build_args",
-    type=flags.build_arg,
+    type=flags.parse_build_arg,
     metavar="NAME=VALUE",
     multiple=True,
     help="May be repeated.",
@@ -42,7 +45,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     "--tag",
     "-t",
     "tags",
-    type=flags.tag,
+    type=flags.parse_tag,
     metavar="NAME[:TAG]",
     multiple=True,
     help="A name for the image; may be repeated.",
@@ -54,7 +57,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--secret",
     "secrets",
-    type=flags.secret,
+    type=flags.parse_secret,
     multiple=True,
     metavar="id=ID,src=FILE|env=NAME",
     help="For RUN --mount=type=secret.",
@@ -62,7 +65,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--ssh",
     "agents",
-    type=flags.agent,
+    type=flags.parse_agent,
     multiple=True,
     metavar="default|ID=SOCKET",
     help="For RUN --mount=type=ssh.",
@@ -70,11 +73,11 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--output",
     "-o",
-    type=flags.output,
+    type=flags.parse_output,
     metavar="FOLDER|-|type=tar,dest=FILE",
-    help="Where the result goes instead of an image; - is a tar on the standard output.",
+    help="Export the result instead of making an image; - writes a tar to the standard output.",
 )
-@click.option("--why", is_flag=True, help="Say why each step ran or was cached.")
+@click.option("--why", is_flag=True, help="Show why each step ran or was cached.")
 @JSON
 def build_command(
     context: Path,
@@ -83,25 +86,25 @@ def build_command(
     target: str | None,
     build_args: tuple[str, ...],
     no_cache: bool,
-    secrets: tuple[flags.GivenSecret, ...],
-    agents: tuple[flags.Agent, ...],
+    secrets: tuple[flags.SecretFlag, ...],
+    agents: tuple[flags.SshFlag, ...],
     output: Output | None,
     why: bool,
     as_json: bool,
 ) -> None:
-    """Build a folder and say what every step did.
+    """Build a folder and show what every step did.
 
     CONTEXT is a folder with a Dockerfile, or any folder with --file.
     """
     piped = isinstance(output, FileSend)
     if piped and as_json:
-        raise click.UsageError("the standard output takes the result or JSON, not both")
-    values = arguments(build_args)
+        raise click.UsageError("the standard output can hold the result or JSON, not both")
+    values = parse_build_args(build_args)
     check_stages(file or context / "Dockerfile", values, target)
-    engine = engine_commands.find()
+    engine = engine_commands.find_engine()
     history = cache.BuildHistory()
     before = history.last(context, target=target, dockerfile=file)
-    with told_of_interrupts(), working(f"building {context}") as say:
+    with report_cancellation(), spinner(f"building {context}") as update:
         record = cache.record(
             context,
             dockerfile=file,
@@ -109,13 +112,13 @@ def build_command(
             tags=tags,
             build_args=values,
             no_cache=no_cache,
-            secrets={given.id: given.value for given in secrets},
-            ssh={given.id: given.socket for given in agents},
+            secrets={secret.id: secret.value for secret in secrets},
+            ssh={agent.id: agent.socket for agent in agents},
             output=output,
             engine=engine,
-            on_vertex=lambda vertex, lines: show_progress(vertex, lines, say),
+            on_vertex=lambda vertex, lines: show_progress(vertex, lines, update),
         )
-    _keep(history, record, context, file)
+    _store(history, record, context, file)
     steps = cache.explain(before, record) if why else ()
     if as_json:
         reasons = {"why": step_reports.as_json(steps)} if why else {}
@@ -130,7 +133,24 @@ def build_command(
 def check_stages(
     file: Path, build_args: Mapping[str, str | None], target: str | None, stage: str | None = None
 ) -> None:
-    """Refuse stages that the Dockerfile does not have, before an engine is asked for anything."""
+    """Refuse stages that the Dockerfile does not have, before an engine is used.
+
+    Parameters
+    ----------
+    file
+        The Dockerfile.
+    build_args
+        The values of ARGs.
+    target
+        The stage to stop at; None for the last one.
+    stage
+        A stage that the build must reach.
+
+    Raises
+    ------
+    StageNotFound
+        If a stage does not exist, or the build does not need it.
+    """
     if target is None and stage is None:
         return
     given = {name: value for name, value in build_args.items() if value is not None}
@@ -141,8 +161,8 @@ def check_stages(
         raise StageNotFound(stage, dockerfile.path, labels, "the build does not need it")
 
 
-def arguments(pairs: Iterable[str]) -> dict[str, str | None]:
-    """`NAME=VALUE` strings as a mapping; a name alone takes the environment's value."""
+def parse_build_args(pairs: Iterable[str]) -> dict[str, str | None]:
+    """Return `NAME=VALUE` strings as a mapping; a name alone takes the environment's value."""
     found: dict[str, str | None] = {}
     for pair in pairs:
         name, has_value, value = pair.partition("=")
@@ -151,8 +171,8 @@ def arguments(pairs: Iterable[str]) -> dict[str, str | None]:
 
 
 @contextmanager
-def told_of_interrupts() -> Generator[None]:
-    """Ctrl-C ends the build in the engine, too, as it comes up to here: say so."""
+def report_cancellation() -> Generator[None]:
+    """Exit on Ctrl-C with the message that the engine has stopped the build."""
     try:
         yield
     except KeyboardInterrupt:
@@ -160,7 +180,7 @@ def told_of_interrupts() -> Generator[None]:
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 
-def _keep(history: cache.BuildHistory, record: cache.BuildRecord, context: Path, file: Path | None) -> None:
+def _store(history: cache.BuildHistory, record: cache.BuildRecord, context: Path, file: Path | None) -> None:
     try:
         history.store(record, context, dockerfile=file)
     except OSError as error:
@@ -168,9 +188,9 @@ def _keep(history: cache.BuildHistory, record: cache.BuildRecord, context: Path,
         err.print(note, style="yellow", markup=False, soft_wrap=True)
 
 
-def show_progress(vertex: Vertex, lines: tuple[LogLine, ...], say: Callable[[str], None]) -> None:
-    """Say what a vertex does or, better, what it printed last."""
-    say(lines[-1].text if lines else vertex.name)
+def show_progress(vertex: Vertex, lines: tuple[LogLine, ...], update: Callable[[str], None]) -> None:
+    """Show the last line that a vertex printed, or its name where it printed none."""
+    update(lines[-1].text if lines else vertex.name)
 
 
 def _print_trace(trace: BuildTrace, console: Console, *, steps: bool = True) -> None:

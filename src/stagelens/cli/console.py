@@ -1,4 +1,4 @@
-"""The terminal: one console for what people read, one for results, and a spinner for what takes time."""
+"""The terminal: a console for results, one for messages, and a spinner for slow work."""
 
 from __future__ import annotations
 
@@ -11,38 +11,48 @@ from rich.console import Console
 
 from stagelens.text import inline
 
-# In a pipe or a CI log nothing is wrapped or cut: whoever reads it has no window of 80 columns.
-_UNBOUNDED = 10_000
-# In fewer columns a table loses words; the terminal can fold its lines instead.
-_NARROWEST = 72
-# What the shell gives a command that Ctrl-C ended.
+# Lines in a pipe or a CI log are neither wrapped nor cut.
+_PIPE_WIDTH = 10_000
+# In fewer columns a table would lose words; the terminal can wrap its lines instead.
+_MIN_WIDTH = 72
+# The shell's exit code for a command that Ctrl-C ended.
 INTERRUPTED = 130
 
 
-def make(*, stderr: bool = False) -> Console:
-    """A console as wide as the terminal, or as COLUMNS says; elsewhere wide enough for every line."""
-    # Log lines and file names are shown as they are, `:x:` included.
+def make_console(*, stderr: bool = False) -> Console:
+    """Return a console as wide as the terminal or COLUMNS; in a pipe wide enough for every line."""
+    # Log lines and file names are shown unchanged, `:x:` included.
     console = Console(stderr=stderr, highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = _UNBOUNDED
-    elif not stderr and console.width < _NARROWEST:
-        console.width = _NARROWEST
+        console.width = _PIPE_WIDTH
+    elif not stderr and console.width < _MIN_WIDTH:
+        console.width = _MIN_WIDTH
     return console
 
 
-out = make()
-err = make(stderr=True)
+out = make_console()
+err = make_console(stderr=True)
 
 
 @contextmanager
-def working(label: str) -> Generator[Callable[[str], None]]:
-    """Show `label` with a spinner and the time that passed; the yielded function changes the text.
+def spinner(label: str) -> Generator[Callable[[str], None]]:
+    """Show a text with a spinner and the elapsed time.
 
-    Without a terminal (CI, a pipe) each text is a line, once; what follows " (" is a detail that makes no new
-    one.
+    Without a terminal (CI, a pipe) each text is printed once, as a line. The part after " (" is a detail: a
+    text that differs only there is not printed again.
+
+    Parameters
+    ----------
+    label
+        The first text.
+
+    Yields
+    ------
+    Callable[[str], None]
+        A function that changes the text.
     """
     if err.is_terminal and not err.is_dumb_terminal:
-        # Only a terminal needs them, and they take a while to import.
+        # Only a terminal needs these, and importing them is slow.
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
         from rich.table import Column
 
@@ -52,21 +62,22 @@ def working(label: str) -> Generator[Callable[[str], None]]:
             task = progress.add_task(_line(label), total=None)
             yield lambda text: progress.update(task, description=_line(text))
         return
-    said: set[str] = set()
+    printed: set[str] = set()
 
-    def say(text: str) -> None:
+    def update(text: str) -> None:
         line = _line(text)
         key = line.split(" (")[0]
-        if key not in said:
-            said.add(key)
+        if key not in printed:
+            printed.add(key)
             err.print(line, markup=False, soft_wrap=True)
 
-    say(label)
-    yield say
+    update(label)
+    yield update
 
 
 def print_json(value: object) -> None:
-    """A result for programs. (rich's own takes half a millisecond for each line: 20 s for a Node project.)"""
+    """Print a result as JSON."""
+    # rich's print_json takes half a millisecond a line: 20 s for a Node project.
     plain = out.encoding.startswith("utf")
     out.file.write(json.dumps(value, indent=2, ensure_ascii=not plain) + "\n")
 

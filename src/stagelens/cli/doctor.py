@@ -1,4 +1,4 @@
-"""`stagelens doctor`: what builds need, what is there, and the remedy for what is missing."""
+"""The command `stagelens doctor`: check what builds need, with a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ import click
 
 from stagelens import engine as engines
 from stagelens.buildkit import BuildKitError, Session
-from stagelens.cli import engine as engine_commands
-from stagelens.cli import proxies
+from stagelens.cli import engine_commands, proxies
 from stagelens.cli.console import print_json
-from stagelens.cli.findings import Finding, State, show
+from stagelens.cli.findings import Finding, State, print_finding
 from stagelens.errors import StagelensError, as_typed
 from stagelens.humanize import format_size
 from stagelens.paths import cache_dir, state_dir
 from stagelens.settings import Settings, SettingsInvalid
 
 _LOW_BYTES = 3 * 1000**3
-# Less than this, and not even a small build has room.
+# With less than this, even a small build fails.
 _FULL_BYTES = 200 * 1000**2
 
 
-@click.command()
-@click.option("--fix", is_flag=True, help="Mend what can be mended safely.")
+@click.command("doctor")
+@click.option("--fix", is_flag=True, help="Fix what can be fixed safely.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as docs/reference/doctor.md describes it.")
-def doctor(fix: bool, as_json: bool) -> None:
+def doctor_command(fix: bool, as_json: bool) -> None:
     """Check that builds can run here; exit 0 only if they can.
 
     --fix starts a private engine where none answers; it removes and replaces nothing.
@@ -48,13 +47,13 @@ def report(findings: Sequence[Finding], as_json: bool) -> NoReturn:
         Whether to print JSON, as docs/reference/doctor.md describes it.
     """
     findings = [replace(finding, remedy=finding.remedy and as_typed(finding.remedy)) for finding in findings]
-    well = all(finding.state != "problem" for finding in findings)
+    ok = all(finding.state != "problem" for finding in findings)
     if as_json:
-        print_json({"ok": well, "findings": [asdict(f) for f in findings]})
+        print_json({"ok": ok, "findings": [asdict(f) for f in findings]})
     else:
         for finding in findings:
-            show(finding)
-    raise click.exceptions.Exit(0 if well else 1)
+            print_finding(finding)
+    raise click.exceptions.Exit(0 if ok else 1)
 
 
 def attempt_fix(provide: Callable[[engines.Engine], None] | None = None) -> Iterator[Finding]:
@@ -68,10 +67,10 @@ def attempt_fix(provide: Callable[[engines.Engine], None] | None = None) -> Iter
     Yields
     ------
     Finding
-        What could not be fixed. What is still wrong afterwards, `examine` finds.
+        What could not be fixed.
     """
     try:
-        engine = engine_commands.find()
+        engine = engine_commands.find_engine()
         try:
             if provide is not None:
                 provide(engine)
@@ -84,12 +83,12 @@ def attempt_fix(provide: Callable[[engines.Engine], None] | None = None) -> Iter
         yield Finding("fix", "note", text, error.remedy)
 
 
-def _no_more(_: engines.Engine | None) -> tuple[Finding, ...]:
+def _no_findings(_: engines.Engine | None) -> tuple[Finding, ...]:
     return ()
 
 
-def examine(more: Callable[[engines.Engine | None], Iterable[Finding]] = _no_more) -> Iterator[Finding]:
-    """Examine settings, the engine and its proxies; nothing is changed.
+def examine(more: Callable[[engines.Engine | None], Iterable[Finding]] = _no_findings) -> Iterator[Finding]:
+    """Examine settings, the engine and its proxies, without a change.
 
     Parameters
     ----------
@@ -110,8 +109,8 @@ def examine(more: Callable[[engines.Engine | None], Iterable[Finding]] = _no_mor
         state_dir()
         cache_dir()
     except OSError as error:
-        text = f"stagelens cannot keep its things in {error.filename}: {error.strerror}"
-        remedy = "make it yours to write, or set STAGELENS_HOME to a folder that is"
+        text = f"stagelens cannot write to its folder {error.filename}: {error.strerror}"
+        remedy = "make the folder writable, or set STAGELENS_HOME to a writable folder"
         yield Finding("settings", "problem", text, remedy)
         return
     try:
@@ -139,13 +138,13 @@ def _engine(engine: engines.Engine) -> Iterator[Finding]:
     info = engine.info
     kind = "Podman" if info.podman else "Docker"
     facts = {"address": engine.address, "origin": engine.origin} | asdict(info)
-    # They have findings of their own, without passwords.
+    # Separate findings have these, without passwords.
     del facts["proxies"], facts["mirrors"]
     text = f"{kind} {info.version}, API {info.api_version}, by {engine.origin}"
     yield Finding("engine", "ok", text, facts=facts)
     for candidate in engine.rejected:
         if candidate.explicit:
-            text = f"{candidate.origin} ({candidate.address}) was passed over: {candidate.reason}"
+            text = f"{candidate.origin} ({candidate.address}) was rejected: {candidate.reason}"
             remedy = candidate.remedy or "start that engine, or choose another"
             yield Finding("engine", "note", text, remedy, asdict(candidate))
     yield _backend(engine)
@@ -160,13 +159,13 @@ def _storage(info: engines.EngineInfo) -> Finding:
     if info.storage_driver == "vfs":
         # vfs copies every file of the parent for each layer.
         remedy = "install fuse-overlayfs, or set STAGELENS_HOME to a folder on ext4 or xfs"
-        return Finding("storage", "note", f"{text}: slow, and takes much space", remedy, facts)
+        return Finding("storage", "note", f"{text}: slow, and needs much disk space", remedy, facts)
     return Finding("storage", "ok", text, facts=facts)
 
 
 def _disk(info: engines.EngineInfo) -> Finding:
     if not Path(info.root_dir).is_dir():
-        return Finding("disk", "ok", "the engine's disk is not on this machine and was not looked at")
+        return Finding("disk", "ok", "the engine's disk is on another machine and was not checked")
     free = shutil.disk_usage(info.root_dir).free
     facts = {"folder": info.root_dir, "free": free}
     text = f"{format_size(free)} free for the engine in {info.root_dir}"
@@ -182,20 +181,20 @@ def _backend(engine: engines.Engine) -> Finding:
         remedy = "switch to Linux containers in Docker Desktop's menu"
         return Finding("builds", "problem", "this engine runs Windows containers", remedy)
     if engine.info.podman:
-        text = "Podman's builder: it builds, but looking into stages needs BuildKit"
-        remedy = "start Docker Engine 20.10 or newer; stagelens build goes on with Podman"
+        text = "Podman's builder: builds work, but exploring stages needs BuildKit"
+        remedy = "start Docker Engine 20.10 or newer; stagelens build also works with Podman"
         return Finding("builds", "problem", text, remedy, {"backend": "classic"})
     if not engine.info.buildkit:
-        remedy = "use Docker Engine 20.10 or newer to look into stages"
+        remedy = "use Docker Engine 20.10 or newer to explore stages"
         text, facts = "classic builder: this engine has no BuildKit", {"backend": "classic"}
         return Finding("builds", "problem", text, remedy, facts)
     try:
         Session(engine.api).close()
     except BuildKitError as error:
-        remedy = "reach the engine by its socket, or without the proxy between"
+        remedy = "connect to the engine by its socket, or without a proxy in between"
         text = f"BuildKit, contexts uploaded: no session ({error.why or error.what})"
         if engine.info.containerd_store:
-            # moby/moby#47717, mended by moby/moby#49178
-            text += ", and with containerd's image store that can fail"
+            # moby/moby#47717, fixed by moby/moby#49178
+            text += "; uploads can fail with containerd's image store"
         return Finding("builds", "note", text, remedy, {"backend": "upload"})
     return Finding("builds", "ok", "BuildKit, through a session", facts={"backend": "session"})

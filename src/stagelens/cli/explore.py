@@ -1,4 +1,4 @@
-"""`stagelens explore`: what every instruction did to its stage's files, in a terminal."""
+"""The command `stagelens explore`: show what every instruction did to its stage's files."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from rich.tree import Tree
 
 from stagelens import build as build_context
 from stagelens import text
-from stagelens.cli import engine as engine_commands
+from stagelens.cli import engine_commands
 from stagelens.cli.build import (
     BUILD_ARGS,
     CONTEXT,
     FILE,
     JSON,
     TARGET,
-    arguments,
     check_stages,
+    parse_build_args,
+    report_cancellation,
     show_progress,
-    told_of_interrupts,
 )
-from stagelens.cli.console import out, print_json, working
+from stagelens.cli.console import out, print_json, spinner
 from stagelens.humanize import format_size, instruction_title
 from stagelens.snapshot import Diff, Entry, Exploration, StageFiles, explore
 
@@ -48,20 +48,20 @@ def explore_command(
 
     CONTEXT is a folder with a Dockerfile, or any folder with --file. It is built first.
     """
-    given = arguments(build_args)
-    check_stages(file or context / "Dockerfile", given, target, stage)
-    engine = engine_commands.find()
-    with told_of_interrupts(), working(f"building {context}") as say:
+    values = parse_build_args(build_args)
+    check_stages(file or context / "Dockerfile", values, target, stage)
+    engine = engine_commands.find_engine()
+    with report_cancellation(), spinner(f"building {context}") as update:
         trace = build_context(
             context,
             dockerfile=file,
             target=target,
-            build_args=given,
+            build_args=values,
             engine=engine,
-            on_vertex=lambda vertex, lines: show_progress(vertex, lines, say),
+            on_vertex=lambda vertex, lines: show_progress(vertex, lines, update),
         )
-        say("looking into the stages")
-        exploration = explore(engine, context, trace, build_args=given)
+        update("exploring the stages")
+        exploration = explore(engine, context, trace, build_args=values)
     chosen = exploration.stages if stage is None else (exploration.stage(stage),)
     if as_json:
         print_json(_exploration_json(exploration, chosen))
@@ -118,10 +118,8 @@ def _tree(files: StageFiles) -> Tree:
             *(("yellow", "~", after) for _, after in change.changed),
             *(("red", "-", e) for e in change.removed),
         ]
-        for colour, sign, e in rows[:_SHOWN_CHANGES]:
-            branch.add(
-                f"[{colour}]{sign} /{escape(text.file_name(e.path))}[/{colour}]  {format_size(e.size)}"
-            )
+        for color, sign, e in rows[:_SHOWN_CHANGES]:
+            branch.add(f"[{color}]{sign} /{escape(text.file_name(e.path))}[/{color}]  {format_size(e.size)}")
         if len(rows) > _SHOWN_CHANGES:
             branch.add(f"[dim]and {len(rows) - _SHOWN_CHANGES} more (--json has them all)[/dim]")
     return tree

@@ -1,4 +1,4 @@
-"""What the doctor finds: one thing looked at, its state, and the remedy where there is one."""
+"""Findings of the doctor: the state of one thing, and a remedy for a problem."""
 
 from __future__ import annotations
 
@@ -10,14 +10,25 @@ from stagelens.cli.console import out
 from stagelens.text import block
 
 State = Literal["ok", "note", "problem"]
-_COLOURS: dict[State, str] = {"ok": "green", "note": "yellow", "problem": "red"}
+_COLORS: dict[State, str] = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: a `problem` keeps builds from running, a `note` does not.
+    """The state of one thing that the doctor checked.
 
-    `facts` are what `text` was made from, as JSON; docs/reference/doctor.md lists them.
+    Attributes
+    ----------
+    name
+        What was checked.
+    state
+        A "problem" prevents builds, a "note" does not.
+    text
+        What was found.
+    remedy
+        What to do about it.
+    facts
+        The data that `text` was made from, as JSON; docs/reference/doctor.md lists them.
     """
 
     name: str
@@ -27,11 +38,11 @@ class Finding:
     facts: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
-def show(finding: Finding) -> None:
-    """Print a finding, and its remedy on a line of its own."""
-    colour = _COLOURS[finding.state]
-    out.print(f"[{colour}]{finding.state:>7}[/{colour}]  {finding.name}: ", end="")
-    # Engines, certificates and variables must not move the terminal's cursor.
+def print_finding(finding: Finding) -> None:
+    """Print a finding, and its remedy on a separate line."""
+    color = _COLORS[finding.state]
+    out.print(f"[{color}]{finding.state:>7}[/{color}]  {finding.name}: ", end="")
+    # Text of engines, certificates and variables is untrusted.
     out.print(block(finding.text), markup=False, soft_wrap=True)
     if finding.remedy:
         out.print(f"         next: {block(finding.remedy)}", markup=False, soft_wrap=True)

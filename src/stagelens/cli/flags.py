@@ -1,7 +1,7 @@
-"""`--secret`, `--ssh` and `--output` as docker's command line has them.
+"""Parse options with the syntax of docker's command line: `--secret`, `--ssh`, `--output` and others.
 
-Source: the reference of `docker buildx build`. What somebody typed is never repeated in an error: it may be
-a secret that went to the wrong place.
+Source: the reference of `docker buildx build`. Errors about secrets never repeat the typed text: it may be a
+secret in the wrong position.
 """
 
 from __future__ import annotations
@@ -18,40 +18,48 @@ import click
 from stagelens.buildkit import Env, FileSend, LocalFolder, Output, TarFile
 from stagelens.builds.build_spec import Secret
 
-# The grammar of github.com/distribution/reference, without digests, which an image does not get by name.
+# The grammar of github.com/distribution/reference, without digests, which no tag can have.
 _PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 _HOST = r"(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _IMAGE = re.compile(rf"(?:{_HOST}/)?{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class GivenSecret:
-    """A secret and the id that a step asks for it by."""
+class SecretFlag:
+    """A secret, and the ID that steps use it by."""
 
     id: str
     value: Secret = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Agent:
-    """An SSH agent's socket ("" for that of SSH_AUTH_SOCK), and the id that a step asks for it by."""
+class SshFlag:
+    """An SSH agent's socket ("" for that of SSH_AUTH_SOCK), and the ID that steps use it by."""
 
     id: str
     socket: str
 
 
-def fields(text: str, *allowed: str) -> dict[str, str]:
-    """`KEY=VALUE,KEY=VALUE` as a mapping; a part with a comma is quoted as in CSV.
+def parse_fields(text: str, *allowed: str) -> dict[str, str]:
+    """Return `KEY=VALUE,KEY=VALUE` as a mapping; a part with a comma is quoted as in CSV.
+
+    Parameters
+    ----------
+    text
+        The option's value.
+    *allowed
+        The allowed keys.
 
     Raises
     ------
-    BadParameter: a part has no `=`, its key is none of `allowed`, or it is no list at all.
+    BadParameter
+        If a part has no `=`, its key is not allowed, or the text is not such a list.
     """
     found: dict[str, str] = {}
     try:
         parts = next(csv.reader([text]), [])
     except csv.Error:
-        raise click.BadParameter("it is no list of KEY=VALUE,KEY=VALUE on one line") from None
+        raise click.BadParameter("it is not a list KEY=VALUE,KEY=VALUE on one line") from None
     for number, part in enumerate(parts, 1):
         key, equals, value = part.partition("=")
         if not equals or key.strip().lower() not in allowed:
@@ -61,73 +69,77 @@ def fields(text: str, *allowed: str) -> dict[str, str]:
     return found
 
 
-def file(text: str) -> Path:
-    """A Dockerfile's path."""
+def parse_file(text: str) -> Path:
+    """Return a Dockerfile's path."""
     if text == "-":
-        raise click.BadParameter("a Dockerfile on the standard input is not read: save it, and give its path")
+        raise click.BadParameter(
+            "a Dockerfile cannot come from the standard input: save it, and give its path"
+        )
     return Path(text)
 
 
-def tag(text: str) -> str:
-    """An image's name, with a tag or without; the engine would only say that some name is wrong."""
+def parse_tag(text: str) -> str:
+    """Check an image's name, with or without a tag."""
+    # The engine's error would not say which name is wrong.
     if not _IMAGE.fullmatch(text):
         raise click.BadParameter(
-            f"{text!a} is no image's name: small letters, digits and . _ - between slashes, then maybe :TAG"
+            f"{text!a} is not an image's name: use lower-case letters, digits and . _ - between slashes, "
+            "and an optional :TAG"
         )
     return text
 
 
-def build_arg(text: str) -> str:
-    """`NAME=VALUE`, or a NAME whose value is the environment's."""
+def parse_build_arg(text: str) -> str:
+    """Check `NAME=VALUE`, or a NAME that takes the environment's value."""
     if not text.partition("=")[0]:
-        raise click.BadParameter("there is no name before the =: give NAME=VALUE")
+        raise click.BadParameter("the name before the = is missing: give NAME=VALUE")
     return text
 
 
-def secret(text: str) -> GivenSecret:
-    """`id=ID[,src=FILE|,env=NAME]`; without either it is the variable ID, or else the file ID."""
-    given = fields(text, "id", "src", "source", "env", "type")
+def parse_secret(text: str) -> SecretFlag:
+    """Parse `id=ID[,src=FILE|,env=NAME]`; an ID alone is a variable, or else a file, of that name."""
+    given = parse_fields(text, "id", "src", "source", "env", "type")
     name, file = given.get("id", ""), given.get("src") or given.get("source")
     variable, kind = given.get("env"), given.get("type", "file")
     if not name:
-        raise click.BadParameter("there is no id: give id=ID,src=FILE or id=ID,env=NAME")
+        raise click.BadParameter("the id is missing: give id=ID,src=FILE or id=ID,env=NAME")
     if kind not in ("file", "env"):
-        raise click.BadParameter("its type is file or env")
+        raise click.BadParameter("its type must be file or env")
     if kind == "env" and not variable:
         variable, file = file, None
     if file and variable:
-        raise click.BadParameter("it comes from src or from env, not from both")
+        raise click.BadParameter("give src or env, not both")
     if not (file or variable):
         file, variable = (None, name) if name in os.environ else (name, None)
     if variable:
         if variable not in os.environ:
-            raise click.BadParameter(f"{name}: its variable is not set")
-        return GivenSecret(name, Env(variable))
-    place = Path(file or "")
-    if not place.is_file() or not os.access(place, os.R_OK):
-        raise click.BadParameter(f"{name}: its file is not there, or cannot be read")
-    return GivenSecret(name, place)
+            raise click.BadParameter(f"{name}: the variable is not set")
+        return SecretFlag(name, Env(variable))
+    path = Path(file or "")
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise click.BadParameter(f"{name}: the file does not exist, or cannot be read")
+    return SecretFlag(name, path)
 
 
-def agent(text: str) -> Agent:
-    """`default` for the agent of SSH_AUTH_SOCK, or `ID=SOCKET`."""
+def parse_agent(text: str) -> SshFlag:
+    """Parse `default` for the agent of SSH_AUTH_SOCK, or `ID=SOCKET`."""
     name, equals, path = text.partition("=")
     if equals and (not path or "," in path):
-        raise click.BadParameter("give one agent's socket, as in default=/run/agent.sock")
-    return Agent(name or "default", path)
+        raise click.BadParameter("give the socket of one agent, as in default=/run/agent.sock")
+    return SshFlag(name or "default", path)
 
 
-def output(text: str) -> Output:
-    """`FOLDER`, `-`, or `type=local|tar,dest=PATH`; `-` is the standard output, which takes a tar."""
+def parse_output(text: str) -> Output:
+    """Parse `FOLDER`, `-`, or `type=local|tar,dest=PATH`; `-` writes a tar to the standard output."""
     kind, target = ("tar", "-") if text == "-" else ("local", text)
     if text.startswith("type=") or "," in text:
         kind, _, rest = text.removeprefix("type=").partition(",")
         if kind not in ("local", "tar"):
-            raise click.BadParameter("it begins with type=local or type=tar; an image is what --tag names")
-        target = fields(rest, "dest").get("dest", "-")
+            raise click.BadParameter("it must begin with type=local or type=tar; use --tag to name an image")
+        target = parse_fields(rest, "dest").get("dest", "-")
     if kind == "tar" and target == "-":
         if sys.stdout.isatty():
-            raise click.BadParameter("a tar is nothing for a terminal: give dest=FILE, or redirect it")
+            raise click.BadParameter("a tar cannot be shown in a terminal: give dest=FILE, or redirect it")
         return FileSend(sys.stdout.buffer)
     if target in ("", "-"):
         raise click.BadParameter("a folder is needed: type=local,dest=FOLDER")

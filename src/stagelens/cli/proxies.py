@@ -1,4 +1,4 @@
-"""Proxies of this machine, of Docker's configuration and of the engine, examined for `stagelens doctor`."""
+"""Examine the proxies of this machine, of Docker's configuration and of the engine for the doctor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,17 @@ _LOOPBACK = re.compile(r"^(?:\w+://)?(?:[^@/]*@)?(?:localhost|127\.[\d.]+|\[::1\
 def examine(engine: Engine | None) -> Iterator[Finding]:
     """Examine the proxies of the environment, of Docker's configuration for builds, and of the engine.
 
-    Nothing is changed, and passwords are not shown.
+    Nothing is changed, and passwords are hidden.
+
+    Parameters
+    ----------
+    engine
+        The engine; None where none answers.
+
+    Yields
+    ------
+    Finding
+        What was found.
     """
     environment = {name: os.environ[name] for name in sorted(os.environ) if name.upper() in PROXIES}
     yield _proxy("proxies", environment)
@@ -31,13 +41,13 @@ def examine(engine: Engine | None) -> Iterator[Finding]:
     for where, given in (("the environment", environment), ("docker's configuration", configured)):
         local = sorted(name for name, value in given.items() if _is_proxy(name) and _LOOPBACK.match(value))
         if local:
-            text = (
-                f"{', '.join(local)} of {where} is an address of this machine that build steps cannot reach"
+            text = f"{', '.join(local)} of {where} is a loopback address, which build steps cannot reach"
+            remedy = (
+                "use an address of the proxy that containers can reach, such as this machine's in the network"
             )
-            remedy = "name the proxy by an address that containers reach, such as this machine's own"
             yield Finding("proxies for builds", "note", text, remedy)
     if engine:
-        yield _engines_own(engine, environment | configured)
+        yield _engine_proxies(engine, environment | configured)
 
 
 def _proxy(name: str, given: Mapping[str, str]) -> Finding:
@@ -46,16 +56,16 @@ def _proxy(name: str, given: Mapping[str, str]) -> Finding:
     return Finding(name, "ok", text, facts=shown)
 
 
-def _engines_own(engine: Engine, given: Mapping[str, str]) -> Finding:
-    """The engine pulls images itself, so that it needs to know the proxy too."""
-    own = dict(engine.info.proxies)
-    found = _proxy("the engine's proxies", own)
-    if any(_is_proxy(key) for key in own) or not any(_is_proxy(key) for key in given):
+def _engine_proxies(engine: Engine, given: Mapping[str, str]) -> Finding:
+    """Examine the proxies that the engine pulls images with."""
+    configured = dict(engine.info.proxies)
+    found = _proxy("the engine's proxies", configured)
+    if any(_is_proxy(key) for key in configured) or not any(_is_proxy(key) for key in given):
         return found
     remedy = (
         "stagelens engine stop, then start it again with these variables"
         if engine.address == private_engine().address
-        else "set the proxy in the engine's own settings, too (docs.docker.com/engine/daemon/proxy)"
+        else "set the proxy in the engine's settings, too (docs.docker.com/engine/daemon/proxy)"
     )
     return Finding(found.name, "note", "none set: the engine pulls images without a proxy", remedy)
 
@@ -69,7 +79,7 @@ def _without_password(value: str) -> str:
 
 
 def _docker_configuration(address: str) -> tuple[dict[str, str], str | None]:
-    """What ~/.docker/config.json has under `proxies` for this engine, as variables; or what is wrong with it.
+    """Return an engine's proxies in ~/.docker/config.json as variables, and what is wrong with the file.
 
     Format: https://docs.docker.com/engine/cli/proxy/
     """

@@ -1,4 +1,4 @@
-"""Programs of the operating system that stagelens needs, named and, as root on Debian, installed."""
+"""Programs of the operating system that stagelens needs; root on Debian can install them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from stagelens.cli.console import err, working
+from stagelens.cli.console import err, spinner
 from stagelens.errors import StagelensError
 
 _PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
@@ -19,7 +19,7 @@ _LOCK_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program and the Debian package that brings it."""
+    """A program and the Debian package that contains it."""
 
     name: str
     package: str
@@ -29,22 +29,23 @@ ENGINE = (Program("dockerd", "docker.io"), Program("iptables", "iptables"), Prog
 LIMITS = (Program("mkfs.ext4", "e2fsprogs"), Program("mount", "mount"), Program("umount", "mount"))
 
 
-def missing(programs: tuple[Program, ...]) -> tuple[Program, ...]:
-    """Those of `programs` that are not there."""
+def find_missing(programs: tuple[Program, ...]) -> tuple[Program, ...]:
+    """Return the programs that are not installed."""
     return tuple(program for program in programs if shutil.which(program.name, path=_PATH) is None)
 
 
-def provide(programs: tuple[Program, ...]) -> None:
-    """Install what is missing.
+def ensure_installed(programs: tuple[Program, ...]) -> None:
+    """Install the programs that are missing.
 
     Raises
     ------
-    StagelensError: it cannot be installed from here; the remedy is the command that does it.
+    StagelensError
+        If this process cannot install them; the remedy is the command that does.
     """
-    lacking = missing(programs)
-    if not lacking:
+    missing = find_missing(programs)
+    if not missing:
         return
-    packages = [program.package for program in lacking]
+    packages = [program.package for program in missing]
     command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
     if sys.platform != "linux":
         raise StagelensError(
@@ -53,29 +54,29 @@ def provide(programs: tuple[Program, ...]) -> None:
         )
     if shutil.which("apt-get") is None:
         raise StagelensError(
-            f"These programs are missing: {', '.join(p.name for p in lacking)}.",
+            f"These programs are missing: {', '.join(p.name for p in missing)}.",
             remedy="install Docker with your system's package manager, start it, then run this again",
         )
     if os.geteuid() != 0:
         raise StagelensError(
-            f"These programs are missing: {', '.join(p.name for p in lacking)}.",
+            f"These programs are missing: {', '.join(p.name for p in missing)}.",
             remedy=f"sudo {' '.join(command)}   then run this again",
         )
-    err.print(f"missing: {', '.join(program.name for program in lacking)}", markup=False)
-    with working(f"installing {', '.join(packages)}"):
-        # What an update could not do, the installation tells where it matters.
+    err.print(f"missing: {', '.join(program.name for program in missing)}", markup=False)
+    with spinner(f"installing {', '.join(packages)}"):
+        # Errors of the update that matter make the installation fail.
         _apt(["apt-get", "update"])
         done = _apt(command)
     if done.returncode:
         raise StagelensError(
             f"{' '.join(command[:2])} failed.",
             why="\n".join(done.stderr.splitlines()[-8:]),
-            remedy=f"mend what it says, then run: apt-get update && {' '.join(command)}",
+            remedy=f"fix what the message says, then run: apt-get update && {' '.join(command)}",
         )
 
 
 def _apt(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run apt-get; while another program has its locks, as on a machine that has just started, it waits."""
+    """Run apt-get; wait while another program has its locks, as after the start of a machine."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:

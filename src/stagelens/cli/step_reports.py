@@ -12,14 +12,14 @@ from stagelens.cache import StepReport
 from stagelens.cli.console import out
 from stagelens.text import inline
 
-_COLOURS = {"CACHED": "green", "ran": "yellow", "runs": "yellow", "depends": "cyan", "not reached": "dim"}
+_COLORS = {"CACHED": "green", "ran": "yellow", "runs": "yellow", "depends": "cyan", "not reached": "dim"}
 
 
 def print_steps(steps: Iterable[StepReport], console: Console = out) -> None:
     """Print a line for each step, and the reason below."""
     for step in steps:
         state = state_of(step)
-        mark = f"[{_COLOURS[state]}]{state:>11}[/]"
+        mark = f"[{_COLORS[state]}]{state:>11}[/]"
         console.print(
             f"{mark}  {_escaped(f'{step.label}, line {step.line}')}  {_escaped(step.title)}", soft_wrap=True
         )

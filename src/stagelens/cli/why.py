@@ -1,4 +1,4 @@
-"""`stagelens why`: what the next build of a folder would run again, without building it."""
+"""The command `stagelens why`: forecast what the next build of a folder would run again."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from stagelens import cache
-from stagelens.cli import engine as engine_commands
-from stagelens.cli import step_reports
-from stagelens.cli.build import BUILD_ARGS, CONTEXT, FILE, JSON, TARGET, arguments
+from stagelens.cli import engine_commands, step_reports
+from stagelens.cli.build import BUILD_ARGS, CONTEXT, FILE, JSON, TARGET, parse_build_args
 from stagelens.cli.console import out, print_json
 from stagelens.errors import StagelensError
 
@@ -23,13 +22,13 @@ from stagelens.errors import StagelensError
 def why_command(
     context: Path, file: Path | None, target: str | None, build_args: tuple[str, ...], as_json: bool
 ) -> None:
-    """Say what the next build would run again, and why.
+    """Show what the next build would run again, and why.
 
     CONTEXT is a folder that was built before. Nothing is built now.
     """
-    engine = engine_commands.find()
+    engine = engine_commands.find_engine()
     now = cache.read_inputs(
-        context, dockerfile=file, target=target, build_args=arguments(build_args), engine=engine
+        context, dockerfile=file, target=target, build_args=parse_build_args(build_args), engine=engine
     )
     before = cache.BuildHistory().last(context, target=target, dockerfile=file)
     if before is None:

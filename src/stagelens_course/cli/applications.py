@@ -1,4 +1,4 @@
-"""`stagelens up`, `status`, `logs` and `down`: the three applications of the chapter in a terminal."""
+"""The commands `stagelens up`, `status`, `logs` and `down` for the three applications of the course."""
 
 from __future__ import annotations
 
@@ -9,85 +9,86 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from stagelens.builds import LogLine, Vertex
-from stagelens.cli import engine as engine_commands
-from stagelens.cli.console import INTERRUPTED, err, out, print_json, working
+from stagelens.cli import engine_commands
+from stagelens.cli.build import show_progress
+from stagelens.cli.console import INTERRUPTED, err, out, print_json, spinner
 from stagelens_course import apps, images
 from stagelens_course.cli.images import provide_replica_tools
 
 AS = click.option(
-    "--as", "namespace", metavar="NAME", help="Names of your own, so that many can share one engine."
+    "--as",
+    "namespace",
+    metavar="NAME",
+    help="A suffix for all names, so that many users can share one engine.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_COLOURS = {"healthy": "green", "unhealthy": "red", "unknown": "yellow"}
+_COLORS = {"healthy": "green", "unhealthy": "red", "unknown": "yellow"}
 
 
-@click.command()
+@click.command("up")
 @AS
 @click.option("--public", is_flag=True, help="Publish on all addresses of this machine, not just 127.0.0.1.")
 @click.option("--build/--no-build", default=True, help="Build the images first.")
 @JSON
-def up(namespace: str | None, public: bool, build: bool, as_json: bool) -> None:
+def up_command(namespace: str | None, public: bool, build: bool, as_json: bool) -> None:
     """Start the three applications; wait until each answers."""
-    engine = engine_commands.find()
+    engine = engine_commands.find_engine()
     if build:
         provide_replica_tools(engine, images.NAMES)
     try:
-        with working("starting the applications") as say:
+        with spinner("starting the applications") as update:
             app = apps.up(
                 engine,
                 namespace=namespace,
                 public=public,
                 build=build,
-                report=say,
-                on_vertex=lambda vertex, lines: say(_line(vertex, lines)),
+                report=update,
+                on_vertex=lambda vertex, lines: show_progress(vertex, lines, update),
             )
     except KeyboardInterrupt:
-        err.print("stopped; containers and network are removed again", style="yellow")
+        err.print("cancelled; the containers and the network were removed", style="yellow")
         raise click.exceptions.Exit(INTERRUPTED) from None
     _show(app, as_json)
 
 
-@click.command()
+@click.command("status")
 @AS
 @JSON
-def status(namespace: str | None, as_json: bool) -> None:
-    """Say how each application is; exit 0 only if all are well."""
-    app = apps.status(engine_commands.find(), namespace)
+def status_command(namespace: str | None, as_json: bool) -> None:
+    """Show the state of each application; exit 0 only if all are healthy."""
+    app = apps.status(engine_commands.find_engine(), namespace)
     _show(app, as_json)
     raise click.exceptions.Exit(0 if app.healthy else 1)
 
 
-@click.command()
+@click.command("logs")
 @click.argument("name", type=click.Choice([each.name for each in apps.APPLICATIONS]))
 @AS
 @click.option("--tail", type=click.IntRange(min=0), default=200, help="How many of the last lines.")
-@click.option("--follow", "-f", is_flag=True, help="Go on with new lines, until Ctrl-C.")
-def logs(name: str, namespace: str | None, tail: int, follow: bool) -> None:
+@click.option("--follow", "-f", is_flag=True, help="Continue with new lines until Ctrl-C.")
+def logs_command(name: str, namespace: str | None, tail: int, follow: bool) -> None:
     """Show an application's log."""
-    entries = apps.logs(name, engine=engine_commands.find(), namespace=namespace, tail=tail, follow=follow)
+    entries = apps.logs(
+        name, engine=engine_commands.find_engine(), namespace=namespace, tail=tail, follow=follow
+    )
     with suppress(KeyboardInterrupt):
         for entry in entries:
             moment = time.strftime("%H:%M:%S", time.localtime(entry.time))
             out.print(f"[dim]{moment}[/dim] {escape(entry.text)}", soft_wrap=True)
 
 
-@click.command()
+@click.command("down")
 @AS
-@click.option("--images", "with_images", is_flag=True, help="Remove the images' names, too.")
-def down(namespace: str | None, with_images: bool) -> None:
+@click.option("--images", "with_images", is_flag=True, help="Remove the images' tags, too.")
+def down_command(namespace: str | None, with_images: bool) -> None:
     """Stop the applications and remove exactly what `up` made."""
-    engine = engine_commands.find()
-    with working("stopping the applications"):
+    engine = engine_commands.find_engine()
+    with spinner("stopping the applications"):
         removed = apps.down(engine, namespace, images=with_images)
-    things = [*removed.containers, *([removed.network] if removed.network else []), *removed.images]
-    out.print(f"removed {', '.join(things)}" if things else "there was nothing to remove", markup=False)
+    names = [*removed.containers, *([removed.network] if removed.network else []), *removed.images]
+    out.print(f"removed {', '.join(names)}" if names else "there was nothing to remove", markup=False)
     for sentence in removed.skipped:
         err.print(sentence, markup=False)
-
-
-def _line(vertex: Vertex, lines: tuple[LogLine, ...]) -> str:
-    return lines[-1].text if lines else vertex.name
 
 
 def _show(app: apps.App, as_json: bool) -> None:
@@ -97,8 +98,8 @@ def _show(app: apps.App, as_json: bool) -> None:
     table = Table("container", "state", "health")
     table.add_column("address", no_wrap=True)
     for service in app.services:
-        colour = _COLOURS[service.health]
-        health = f"[{colour}]{service.health}[/{colour}]"
+        color = _COLORS[service.health]
+        health = f"[{color}]{service.health}[/{color}]"
         container, state, url = map(escape, (service.container, service.state, service.url or ""))
         table.add_row(container, state, health, url)
     out.print(table)

@@ -1,4 +1,4 @@
-"""`stagelens doctor` with what lessons need: base images, certificates, a registry mirror, ports."""
+"""The command `stagelens doctor` with what lessons need: images, certificates, a mirror and ports."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from stagelens_course.cli.images import provide_images
 from stagelens_course.images import certificates
 
 
-@click.command()
+@click.command("doctor")
 @click.option("--fix", is_flag=True, help="Fix what can be fixed safely.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as docs/reference/doctor.md describes it.")
-def doctor(fix: bool, as_json: bool) -> None:
+def doctor_command(fix: bool, as_json: bool) -> None:
     """Check that lessons can run here; exit 0 only if they can.
 
     --fix starts a private engine where none answers and provides the base images; it removes and replaces
@@ -42,7 +42,7 @@ def examine_course(
     authorities: Path = certificates.HOST_FOLDER,
     ports: Iterable[int] = tuple(each.port for each in APPLICATIONS),
 ) -> Iterator[Finding]:
-    """Examine what lessons need; nothing is changed.
+    """Examine what lessons need, without a change.
 
     Parameters
     ----------
@@ -72,13 +72,13 @@ def _images(engine: Engine) -> Iterator[Finding]:
         if image.origin == "missing":
             needed = any(image.name in names for names in images.LESSON_IMAGES.values())
             state: State = "problem" if needed else "note"
-            yield Finding(image.name, state, "not there", f"stagelens images {image.name}", facts)
+            yield Finding(image.name, state, "missing", f"stagelens images {image.name}", facts)
         else:
             yield Finding(image.name, "ok", f"{image.origin}, {format_size(image.size)}", facts=facts)
 
 
 def _certificates(folder: Path) -> Iterator[Finding]:
-    """Extra CAs: those of the host's local folder, and of the setting."""
+    """Examine the extra CAs of the host's local folder and of the setting."""
     try:
         certificates.extra_certificates(folder)
     except images.ImagesError as error:
@@ -112,26 +112,28 @@ def _day(seconds: float | None) -> str | None:
 
 def _mirror(engine: Engine | None) -> Finding:
     setting = Settings().registry_mirror
-    own = list(engine.info.mirrors) if engine else []
+    mirrors = list(engine.info.mirrors) if engine else []
     parts = [f"STAGELENS_REGISTRY_MIRROR={setting}"] if setting else []
-    parts += [f"the engine's own: {', '.join(own)}"] if own else []
+    parts += [f"the engine's: {', '.join(mirrors)}"] if mirrors else []
     text = "; ".join(parts) or "none set"
-    return Finding("registry mirror", "ok", text, facts={"setting": setting, "engine": own})
+    return Finding("registry mirror", "ok", text, facts={"setting": setting, "engine": mirrors})
 
 
 def _port(port: int, rows: list[dict[str, Any]]) -> Finding:
-    """Whether the port is free, or who has it; `up` takes the next free one, so that none is a problem."""
+    """Examine a port; a busy one is no problem, since `up` takes the next free one."""
     name = f"port {port}"
     for row in rows:
         if any(each.get("PublicPort") == port for each in row.get("Ports") or ()):
             holder = str(row["Names"][0]).lstrip("/")
             if names.APP_LABEL in (row.get("Labels") or {}):
-                return Finding(name, "ok", f"used by our own {holder}", facts={"container": holder})
+                return Finding(
+                    name, "ok", f"used by the course's container {holder}", facts={"container": holder}
+                )
             remedy = f"docker stop {holder}, or let stagelens up take the next free port"
             text = f"in use by the container {holder}"
             return Finding(name, "note", text, remedy, {"container": holder})
     with socket.socket() as trial:
-        # A connection that has just ended is no hindrance.
+        # Ignore connections that have just ended.
         if os.name == "posix":
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

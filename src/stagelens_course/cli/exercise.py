@@ -1,4 +1,4 @@
-"""`stagelens exercise` and `stagelens check`: the exercises, and a learner's own look at an answer."""
+"""The commands `stagelens exercise` and `stagelens check`, with which learners work on exercises."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from stagelens.cli import engine as engine_commands
-from stagelens.cli.build import told_of_interrupts
-from stagelens.cli.console import err, out, print_json, working
+from stagelens.cli import engine_commands
+from stagelens.cli.build import report_cancellation
+from stagelens.cli.console import err, out, print_json, spinner
 from stagelens.errors import StagelensError
 from stagelens_course import grading
 from stagelens_course.cli.images import provide_replica_tools
@@ -18,16 +18,16 @@ from stagelens_course.exercises import learner_copy
 from stagelens_course.grading import CheckResult, Exercise, GradeReport
 
 TO = click.option(
-    "--to", type=click.Path(path_type=Path), help="The folder to work in; work/NAME unless told."
+    "--to", type=click.Path(path_type=Path), help="The folder to work in; by default work/NAME."
 )
 
 
-@click.group()
-def exercise() -> None:
-    """The exercises: list them, start one, begin again."""
+@click.group("exercise")
+def exercise_group() -> None:
+    """List the exercises, start one, or reset it."""
 
 
-@exercise.command("list")
+@exercise_group.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_exercises(as_json: bool) -> None:
     """List the exercises, and where your copy of each is."""
@@ -46,55 +46,63 @@ def list_exercises(as_json: bool) -> None:
     out.print(table)
 
 
-@exercise.command()
+@exercise_group.command()
 @click.argument("name")
 @TO
 def start(name: str, to: Path | None) -> None:
-    """Copy the exercise NAME, multi-stage-go say, to a folder of your own."""
+    """Copy the exercise NAME, for example multi-stage-go, to your folder."""
     out.print(str(learner_copy.copy_exercise(grading.load_exercise(name), to)), markup=False, soft_wrap=True)
 
 
-@exercise.command()
+@exercise_group.command()
 @click.argument("name")
 @TO
 def reset(name: str, to: Path | None) -> None:
-    """Begin the exercise NAME again; your files are kept in a folder beside it."""
-    folder, kept = learner_copy.reset_copy(grading.load_exercise(name), to)
-    if kept is not None:
-        err.print(f"your files are in {kept}", markup=False, soft_wrap=True)
+    """Start the exercise NAME again; your files move to a folder beside it."""
+    folder, backup = learner_copy.reset_copy(grading.load_exercise(name), to)
+    if backup is not None:
+        err.print(f"your files are in {backup}", markup=False, soft_wrap=True)
     out.print(str(folder), markup=False, soft_wrap=True)
 
 
-@click.command()
+@click.command("check")
 @click.argument("folder")
-@click.option("--exercise", "name", help="The exercise, if the folder's name is another.")
+@click.option("--exercise", "name", help="The exercise, if the folder has another name.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(folder: str, name: str | None, as_json: bool) -> None:
+def check_command(folder: str, name: str | None, as_json: bool) -> None:
     """Check an answer by building and running it.
 
     FOLDER is the project's folder, or an exercise's name. Exit 0 only if everything is right.
     """
-    task, place = find(folder, name)
-    engine = engine_commands.find()
+    task, path = find_exercise(folder, name)
+    engine = engine_commands.find_engine()
     provide_replica_tools(engine, grading.required_images(task))
-    with told_of_interrupts(), working(f"checking {place}") as say:
-        report = grading.check_folder(task, place, engine=engine, report=say)
+    with report_cancellation(), spinner(f"checking {path}") as update:
+        report = grading.check_folder(task, path, engine=engine, report=update)
     if as_json:
         print_json(report.to_json())
     else:
-        show(report)
+        print_report(report)
     if report.error is not None:
-        remedy = "mend that, then run this again; what is wrong with the engine is told by: stagelens doctor"
-        raise StagelensError("The check could not be ended.", why=report.error, remedy=remedy)
+        remedy = "fix that, then run this again; for problems with the engine run: stagelens doctor"
+        raise StagelensError("The check could not be completed.", why=report.error, remedy=remedy)
     raise click.exceptions.Exit(0 if report.passed else 1)
 
 
-def find(target: str, name: str | None) -> tuple[Exercise, Path]:
-    """The exercise and the folder that a person means by a path, or by an exercise's name alone.
+def find_exercise(target: str, name: str | None) -> tuple[Exercise, Path]:
+    """Return an exercise and the folder with the answer to it.
+
+    Parameters
+    ----------
+    target
+        The folder's path, or the name of an exercise.
+    name
+        The exercise; by default the folder's name.
 
     Raises
     ------
-    StagelensError: there is no such folder, or nothing says which exercise its answer is.
+    StagelensError
+        If there is no such folder, or the exercise is unknown.
     """
     path = Path(target)
     known = [exercise.id for exercise in grading.load_exercises()]
@@ -102,7 +110,7 @@ def find(target: str, name: str | None) -> tuple[Exercise, Path]:
         named = name or path.resolve().name
         if named not in known and name is None:
             raise StagelensError(
-                "Which exercise this is an answer to, its name does not say.",
+                "Cannot tell which exercise this folder belongs to.",
                 where=target,
                 remedy=f"add --exercise and one of: {', '.join(known)}",
             )
@@ -119,22 +127,22 @@ def find(target: str, name: str | None) -> tuple[Exercise, Path]:
     return task, folder if folder.is_dir() else task.folder
 
 
-def show(report: GradeReport) -> None:
-    """A report as a person reads it: a line for each check, and help for those that failed."""
+def print_report(report: GradeReport) -> None:
+    """Print a report: a line for each check, and help for those that failed."""
     for note in report.notes:
         err.print(f"note: {note}", style="yellow", markup=False)
-    told: set[tuple[str, str]] = set()
+    shown: set[tuple[str, str]] = set()
     for result in report.checks:
         mark = "[green]✓[/green]" if result.passed else "[red]✗[/red]"
         out.print(f"{mark} {escape(result.title)}  [dim]{result.earned:g} of {result.points:g}[/dim]")
-        # Where nothing could be looked at, all checks say so, and hints for each are no help.
-        if not result.passed and (result.expected, result.seen) not in told:
-            told.add((result.expected, result.seen))
-            _help(result)
+        # If the build failed, all checks say the same: show it once.
+        if not result.passed and (result.expected, result.seen) not in shown:
+            shown.add((result.expected, result.seen))
+            _print_help(result)
     out.print(f"{report.earned:g} of {report.points:g} points, {report.seconds:.1f} s", style="bold")
 
 
-def _help(result: CheckResult) -> None:
+def _print_help(result: CheckResult) -> None:
     table = Table.grid(padding=(0, 1))
     rows = {"expected": result.expected, "seen": result.seen, "hint": result.hint, "read": result.lesson}
     for label, value in rows.items():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from stagelens.cli.console import INTERRUPTED, err, out, working
+from stagelens.cli.console import INTERRUPTED, err, out, spinner
 
 if TYPE_CHECKING:
     from stagelens_course.classroom.results import ClassResults, LearnerResult
@@ -82,7 +82,7 @@ def grade_command(
     grades and an overview. Exits with 2 if the grader failed on a submission; the report says on which and
     why.
     """
-    # These imports take a second, which all other commands would have to wait, too.
+    # These imports take a second, which other commands should not wait for.
     import stagelens_course.classroom.fast_startup  # noqa: F401  # pyright: ignore[reportUnusedImport]
     from stagelens_course import grading
     from stagelens_course.classroom import runner
@@ -132,7 +132,7 @@ def _prepared_engines(address: str | None, exercise: Exercise, workers: int) -> 
     usual.api.close()
     cpus = exercise.limits.cpus
     with ExitStack() as held:
-        with working("finding an engine") as report:
+        with spinner("finding an engine") as report:
             addresses = held.enter_context(
                 engine_pool.lease_engines(required_images(exercise), address, workers, cpus, report)
             )

@@ -1,4 +1,4 @@
-"""`stagelens images`: the base images of the course, provided and listed."""
+"""The command `stagelens images`, and how commands provide base images."""
 
 from __future__ import annotations
 
@@ -12,31 +12,30 @@ import click
 from rich.filesize import decimal
 from rich.table import Table
 
-from stagelens.cli import requirements
-from stagelens.cli.console import out, print_json, working
-from stagelens.cli.engine import find
+from stagelens.cli import engine_commands, requirements
+from stagelens.cli.console import out, print_json, spinner
 from stagelens.engine import Engine
 from stagelens_course import images as base_images
 
 _REPLICAS = (requirements.Program("debootstrap", "debootstrap"),)
 
 
-@click.command()
+@click.command("images")
 @click.argument("names", nargs=-1)
 @click.option(
     "--source",
     type=click.Choice(["auto", "pull", "replica"]),
     default="auto",
-    help="Pull them, build replicas here, or whichever works.",
+    help="Pull the images, make replicas, or try both.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def images(names: tuple[str, ...], source: base_images.ImageSource, as_json: bool) -> None:
+def images_command(names: tuple[str, ...], source: base_images.ImageSource, as_json: bool) -> None:
     """Provide the base images of the lessons.
 
-    NAMES are such as diamol/base; the default is all five. Prints where each came from.
+    NAMES are image names such as diamol/base; by default all five. Prints the origin of each.
     """
-    engine = find()
-    with working("looking for the base images") as report:
+    engine = engine_commands.find_engine()
+    with spinner("looking for the base images") as report:
         rows = base_images.ensure(engine, names or None, source, report)
     if as_json:
         print_json([asdict(row) for row in rows])
@@ -61,18 +60,18 @@ def provide_images(engine: Engine, names: Iterable[str] | None = None) -> None:
     """
     names = base_images.NAMES if names is None else tuple(names)
     provide_replica_tools(engine, names)
-    with working("base images") as report:
+    with spinner("base images") as report:
         base_images.ensure(engine, names, report=report)
 
 
 def provide_replica_tools(engine: Engine, names: Iterable[str]) -> None:
     """Install debootstrap if one of these base images is missing and this user may install it.
 
-    Elsewhere nothing is reported: the images may still be pulled. diamol/base is made without it.
+    Other users get no error: the images may still be pulled. diamol/base does not need it.
     """
     wanted = set(names) - {"diamol/base"}
     missing = [
         row.name for row in base_images.describe(engine) if row.origin == "missing" and row.name in wanted
     ]
     if missing and sys.platform == "linux" and os.geteuid() == 0 and shutil.which("apt-get"):
-        requirements.provide(_REPLICAS)
+        requirements.ensure_installed(_REPLICAS)

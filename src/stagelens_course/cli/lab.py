@@ -1,4 +1,4 @@
-"""`stagelens lab`: an engine, the first lesson's images, and JupyterLab on the first notebook."""
+"""The command `stagelens lab`: provide an engine and images, and open JupyterLab on a lesson."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import quote
 import click
 
 from stagelens import engine as engines
-from stagelens.cli import engine as engine_commands
+from stagelens.cli import engine_commands
 from stagelens.cli.console import err
 from stagelens.concurrency import defer_signals
 from stagelens.errors import StagelensError, as_typed
@@ -20,23 +20,23 @@ from stagelens_course import images
 from stagelens_course.cli.images import provide_images
 from stagelens_course.folder import describe, provide
 
-FIRST = Path("notebooks/en/01-multi-stage.ipynb")
+FIRST_LESSON = Path("notebooks/en/01-multi-stage.ipynb")
 
 
-@click.command()
-@click.argument("notebook", type=click.Path(path_type=Path), default=FIRST)
+@click.command("lab")
+@click.argument("notebook", type=click.Path(path_type=Path), default=FIRST_LESSON)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The course folder. By default the one you are in, else ./stagelens-course.",
+    help="The course folder; by default the current one, else ./stagelens-course.",
 )
 @click.option("--no-browser", is_flag=True, help="Print the address instead.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8888, help="The first port to try.")
-def lab(notebook: Path, folder: Path | None, no_browser: bool, port: int) -> None:
+def lab_command(notebook: Path, folder: Path | None, no_browser: bool, port: int) -> None:
     """Open JupyterLab on the first lesson.
 
     The course's files are copied to the course folder first, unless they are there; a file that you changed
-    is never overwritten. NOTEBOOK is another one to open. Only this machine can reach JupyterLab, and only
+    is never overwritten. NOTEBOOK is another lesson to open. Only this machine can reach JupyterLab, and only
     with its token.
     """
     _require_jupyterlab()
@@ -44,20 +44,20 @@ def lab(notebook: Path, folder: Path | None, no_browser: bool, port: int) -> Non
     for line in describe(found):
         err.print(line, markup=False, soft_wrap=True)
     root = found.folder.resolve()
-    notebook = _below(root, notebook)
-    engine = engine_commands.find()
+    notebook = _relative_path(root, notebook)
+    engine = engine_commands.find_engine()
     err.print(f"engine {engine.info.version}: {engine.origin}", markup=False)
     provide_images(engine, images.LESSON_IMAGES.get(notebook.stem, images.NAMES))
     command = [
-        # -P: nothing is imported from the folder that it starts in.
+        # -P: import nothing from the working folder.
         *(sys.executable, "-P", "-m", "jupyterlab", "--log-level=WARN"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", f"--ServerApp.root_dir={root}"),
-        # The address that is printed or opened, with its token, is the notebook's.
+        # Makes the address that is printed or opened that of the notebook.
         f"--LabApp.default_url=/lab/tree/{quote(notebook.as_posix())}",
-        # A lesson begins without questions about news and updates.
+        # No questions about news and updates.
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         *(["--no-browser"] if no_browser else []),
-        # Jupyter refuses root by default; on a course machine root is often who runs the engine.
+        # Jupyter refuses root by default, but on a course machine root often runs the engine.
         *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
     ]
     code = _serve(command, root, os.environ | {"DOCKER_HOST": engine.address})
@@ -77,8 +77,8 @@ def _require_jupyterlab() -> None:
         )
 
 
-def _below(root: Path, notebook: Path) -> Path:
-    """Return a notebook's path below the course folder; a relative one is looked up here, then there."""
+def _relative_path(root: Path, notebook: Path) -> Path:
+    """Return a notebook's path below the course folder; the working folder takes precedence."""
     for path in (Path.cwd() / notebook, root / notebook):
         if path.is_file() and path.resolve().is_relative_to(root):
             return path.resolve().relative_to(root)
@@ -87,16 +87,16 @@ def _below(root: Path, notebook: Path) -> Path:
 
 
 def _serve(command: list[str], root: Path, environment: dict[str, str]) -> int:
-    """Run Jupyter until it ends, or Ctrl-C ends it; return its exit code."""
+    """Run Jupyter until it ends or Ctrl-C ends it; return its exit code."""
     process: subprocess.Popen[bytes] | None = None
     try:
-        # An interrupt within could leave a Jupyter that nobody knows of.
+        # An interrupt in here could leave a Jupyter process behind.
         with defer_signals():
             process = subprocess.Popen(command, cwd=root, env=environment)
         return process.wait()
     except BaseException as error:
-        # Without a terminal, or when told to end, Jupyter must not outlive us. Ctrl-C reaches it, too:
-        # SIGTERM spares its question whether it is meant.
+        # Jupyter must not outlive this process. Ctrl-C reaches it, too; SIGTERM ends it without its question
+        # whether to stop.
         code = 0
         if process is not None:
             process.terminate()

@@ -1,4 +1,4 @@
-"""`stagelens run NOTEBOOK`: execute a lesson without a browser, and keep it with an HTML page."""
+"""The command `stagelens run`: execute a lesson without a browser, and write it with an HTML page."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from stagelens.cli import engine as engine_commands
-from stagelens.cli.console import out, working
+from stagelens.cli import engine_commands
+from stagelens.cli.console import out, spinner
 from stagelens.concurrency import run_cancellable
 from stagelens.errors import StagelensError
 from stagelens_course import images
@@ -22,7 +22,11 @@ from stagelens_course.folder import course_folder
 @click.command("run")
 @click.argument("name")
 @click.option(
-    "--out", "out_dir", type=click.Path(path_type=Path), default=Path("out"), help="Where the results go."
+    "--out",
+    "out_dir",
+    type=click.Path(path_type=Path),
+    default=Path("out"),
+    help="The folder for the results.",
 )
 @click.option("--language", default="en", help="The lesson's language.")
 def run_command(name: str, out_dir: Path, language: str) -> None:
@@ -31,17 +35,17 @@ def run_command(name: str, out_dir: Path, language: str) -> None:
     NAME is a lesson such as 01-multi-stage, or a notebook's path. The executed notebook and an HTML page are
     written.
     """
-    # It takes seconds to import, and every command of this program would pay for it.
+    # Slow imports, which no other command should wait for.
     from jupyter_client.kernelspec import NoSuchKernel
     from papermill.exceptions import PapermillExecutionError
 
     source = find_notebook(name, language)
-    engine = engine_commands.find()
+    engine = engine_commands.find_engine()
     provide_images(engine, images.LESSON_IMAGES.get(source.stem))
     os.environ["DOCKER_HOST"] = engine.address
     out_dir.mkdir(parents=True, exist_ok=True)
     executed = out_dir / f"{source.stem}.ipynb"
-    with working(f"running {source.stem}"):
+    with spinner(f"running {source.stem}"):
         try:
             _execute(source, executed)
         except PapermillExecutionError as error:
@@ -49,7 +53,7 @@ def run_command(name: str, out_dir: Path, language: str) -> None:
                 f"Cell {error.exec_count} of {source.name} failed.",
                 where=str(executed),
                 why=f"{error.ename}: {error.evalue}",
-                remedy="open the executed notebook: the cell and its whole error are in it",
+                remedy="open the executed notebook, which has the cell and its whole error",
             ) from None
         except (NoSuchKernel, ValueError, RuntimeError) as error:
             raise StagelensError(
@@ -59,13 +63,13 @@ def run_command(name: str, out_dir: Path, language: str) -> None:
                 remedy="open it with stagelens lab, choose a kernel there, and save it",
             ) from None
     page = executed.with_suffix(".html")
-    page.write_text(still_page(executed), encoding="utf-8")
+    page.write_text(static_page(executed), encoding="utf-8")
     out.print(str(executed), markup=False, soft_wrap=True)
     out.print(str(page), markup=False, soft_wrap=True)
 
 
 def _execute(source: Path, executed: Path) -> None:
-    """Run a notebook in its own folder. What ends us ends the cell that runs first, which cleans up, too."""
+    """Run a notebook in its folder; a signal interrupts the running cell, so that it can clean up."""
     from stagelens_course.classroom.runner.warm_kernel import WarmKernel
 
     with tempfile.TemporaryDirectory(prefix="stagelens-run-", ignore_cleanup_errors=True) as folder:
@@ -78,10 +82,10 @@ def _execute(source: Path, executed: Path) -> None:
         run_cancellable(work, kernel.stop)
 
 
-def still_page(executed: Path) -> str:
-    """An executed notebook as a page that needs no kernel, no script and nothing from another host.
+def static_page(executed: Path) -> str:
+    """Return an executed notebook as an HTML page without scripts and external resources.
 
-    Widgets are shown by their static twins.
+    The page shows the static fallbacks of widgets.
     """
     import nbformat
     from nbconvert import HTMLExporter
@@ -92,22 +96,30 @@ def still_page(executed: Path) -> str:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     body, _ = HTMLExporter().from_notebook_node(notebook)
-    # Those of the template: strangers' text is escaped by whoever shows it.
+    # The scripts of the template; the outputs have escaped untrusted text.
     return re.sub(r"<script\b.*?</script>", "", body, flags=re.DOTALL)
 
 
 def find_notebook(name: str, language: str = "en") -> Path:
-    """The lesson of that name, or the notebook at that path.
+    """Return the path of a lesson.
+
+    Parameters
+    ----------
+    name
+        The lesson's name, or the path of a notebook.
+    language
+        The lesson's language.
 
     Raises
     ------
-    StagelensError: neither is there; the remedy lists the lessons, or their languages.
+    StagelensError
+        If there is no such lesson; the remedy lists the lessons, or the languages.
     """
     folder = course_folder() / "notebooks" / language
     if not folder.is_dir():
         languages = ", ".join(sorted(path.name for path in folder.parent.glob("*") if path.is_dir()))
         raise StagelensError(
-            "There are no lessons in that language.", where=language, remedy=f"choose from: {languages}"
+            "There are no lessons in this language.", where=language, remedy=f"choose from: {languages}"
         )
     for candidate in (Path(name), folder / name, folder / f"{name}.ipynb"):
         if candidate.suffix == ".ipynb" and candidate.is_file():

@@ -1,4 +1,4 @@
-"""`stagelens up`, `status`, `logs` and `down`, as a person runs them."""
+"""`stagelens up`, `status`, `logs` and `down`, run in a terminal."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def stagelens(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def left(engine: Engine, name: str) -> list[str]:
+def resources(engine: Engine, name: str) -> list[str]:
     containers = [row["Names"][0] for row in engine.api.containers(all=True)]
     return [thing for thing in [*containers, *(n["Name"] for n in engine.api.networks())] if name in thing]
 
 
-def test_a_life_from_up_to_down(engine: Engine, name: str) -> None:
+def test_up_status_logs_and_down_work_together(engine: Engine, name: str) -> None:
     assert stagelens("status", "--as", name).returncode == 1
-    begun = stagelens("up", "--as", name)
-    assert begun.returncode == 0, begun.stderr
-    assert begun.stdout.count("healthy") == 3
-    assert begun.stdout.count("http://127.0.0.1:") == 3
+    started = stagelens("up", "--as", name)
+    assert started.returncode == 0, started.stderr
+    assert started.stdout.count("healthy") == 3
+    assert started.stdout.count("http://127.0.0.1:") == 3
 
-    told = stagelens("status", "--as", name, "--json")
-    assert told.returncode == 0
-    status = json.loads(told.stdout)
+    done = stagelens("status", "--as", name, "--json")
+    assert done.returncode == 0
+    status = json.loads(done.stdout)
     assert status["network"] == f"nat-{name}"
     assert [(service["state"], service["health"]) for service in status["services"]] == [
         ("running", "healthy")
@@ -58,11 +58,11 @@ def test_a_life_from_up_to_down(engine: Engine, name: str) -> None:
     assert ended.returncode == 0
     for thing in (f"iotd-{name}", f"accesslog-{name}", f"image-gallery-{name}", f"nat-{name}"):
         assert thing in ended.stdout.replace("\n", " ")
-    assert left(engine, name) == []
+    assert resources(engine, name) == []
     assert "nothing to remove" in stagelens("down", "--as", name).stdout
 
 
-def test_an_application_that_is_not_there_is_told_without_a_traceback(name: str) -> None:
+def test_missing_application_is_an_error_message(name: str) -> None:
     done = stagelens("logs", "iotd", "--as", name)
     assert done.returncode == 1
     assert f"There is no container called iotd-{name}." in done.stderr
@@ -70,7 +70,7 @@ def test_an_application_that_is_not_there_is_told_without_a_traceback(name: str)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_during_up_leaves_nothing(
+def test_signal_during_up_leaves_nothing(
     engine: Engine, name: str, number: signal.Signals, code: int
 ) -> None:
     command = [*COMMAND, "up", "--as", name]
@@ -83,4 +83,4 @@ def test_a_signal_during_up_leaves_nothing(
         _, errors = process.communicate()
     assert process.returncode == code, errors
     assert "Traceback" not in errors
-    assert left(engine, name) == []
+    assert resources(engine, name) == []

@@ -1,4 +1,4 @@
-"""What the doctor finds about certificates, mirrors, ports and images; each fault is a real one."""
+"""Findings of the doctor about certificates, mirrors, ports and images, with real faults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stagelens_course.cli.doctor import examine_course
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine without proxies, settings, extra CAs or an engine; the folder is its home."""
+    """Return the home of a machine without proxies, settings, extra CAs and engine."""
     for name in proxies.PROXIES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -34,28 +34,28 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def look(name: str, folder: Path = Path("/nowhere")) -> list[Finding]:
+def findings_of(name: str, folder: Path = Path("/nowhere")) -> list[Finding]:
     """Return the findings of that name; `folder` stands for the host's folder of local CAs."""
     return [finding for finding in examine_course(None, folder) if finding.name == name]
 
 
-def test_nothing_set(here: Path) -> None:
+def test_no_certificates_and_mirror_are_reported_as_none(here: Path) -> None:
     found = {finding.name: finding.text for finding in examine_course(None, here / "ca")}
     assert (found["extra CA"], found["registry mirror"]) == ("none", "none set")
 
 
-def test_certificates_are_named_with_their_last_day(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificates_are_listed_with_their_last_day(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trustme.CA(organization_name="Host Org").cert_pem.write_to_path(str(here / "ca/host.crt"))
     trustme.CA(organization_name="Set Org").cert_pem.write_to_path(str(here / "set.pem"))
     monkeypatch.setenv("STAGELENS_EXTRA_CA", str(here / "set.pem"))
-    (finding,) = look("extra CA", here / "ca")
+    (finding,) = findings_of("extra CA", here / "ca")
     assert finding.state == "ok"
     assert f"({here / 'ca/host.crt'}), until 3000" in finding.text
     assert f"({here / 'set.pem'}), until 3000" in finding.text
 
 
-def an_authority(first: int, last: int, ca: bool = True) -> bytes:
-    """A certificate that holds from `first` to `last`, in days from now."""
+def make_ca(first: int, last: int, ca: bool = True) -> bytes:
+    """Return a certificate that is valid from `first` to `last`, in days from now."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "An Authority")])
     now = datetime.datetime.now(datetime.UTC)
@@ -69,21 +69,21 @@ def an_authority(first: int, last: int, ca: bool = True) -> bytes:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (an_authority(-9, -1), "expired on"),
-        (an_authority(1, 9), "clock"),
-        (an_authority(-1, 9, ca=False), "may not sign"),
+        (make_ca(-9, -1), "expired on"),
+        (make_ca(1, 9), "clock"),
+        (make_ca(-1, 9, ca=False), "may not sign"),
         (b"-----BEGIN CERTIFICATE-----\nMIIBszCC\n-----END CERTIFICATE-----\n", "damaged"),
         (b"nothing\n", "no certificate"),
         (None, "cannot be read"),
     ],
 )
-def test_a_certificate_of_the_host_that_does_not_serve(here: Path, content: bytes | None, words: str) -> None:
+def test_useless_certificate_of_the_host_is_noted(here: Path, content: bytes | None, words: str) -> None:
     path = here / "ca/bad.crt"
     if content is None:
         path.symlink_to("nowhere")
     else:
         path.write_bytes(content)
-    bad, rest = look("extra CA", here / "ca")
+    bad, rest = findings_of("extra CA", here / "ca")
     assert (bad.state, rest.text) == ("note", "none")
     assert words in bad.text
     assert str(path) in bad.text
@@ -91,7 +91,7 @@ def test_a_certificate_of_the_host_that_does_not_serve(here: Path, content: byte
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty folder", "no certificate"])
-def test_a_setting_without_a_certificate_keeps_lessons_from_running(
+def test_setting_without_a_certificate_is_a_problem(
     here: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     path = here / "set"
@@ -100,18 +100,18 @@ def test_a_setting_without_a_certificate_keeps_lessons_from_running(
     elif kind == "no certificate":
         path.write_text("nothing")
     monkeypatch.setenv("STAGELENS_EXTRA_CA", str(path))
-    problem = look("extra CA", here / "ca")[0]
+    problem = findings_of("extra CA", here / "ca")[0]
     assert problem.state == "problem"
     assert "STAGELENS_EXTRA_CA" in (problem.remedy or "")
 
 
-def test_the_mirror_that_is_set(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registry_mirror_is_reported(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAGELENS_REGISTRY_MIRROR", "mirror.example:5000")
-    (finding,) = look("registry mirror")
+    (finding,) = findings_of("registry mirror")
     assert finding.text == "STAGELENS_REGISTRY_MIRROR=mirror.example:5000"
 
 
-def test_a_port_that_another_program_has() -> None:
+def test_port_in_use_by_another_program_is_noted() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         (finding,) = (f for f in examine_course(None, ports=[port]) if f.name == f"port {port}")
@@ -119,7 +119,7 @@ def test_a_port_that_another_program_has() -> None:
 
 
 @pytest.mark.engine
-def test_a_port_that_a_container_has_is_told_by_name(
+def test_port_in_use_by_a_container_names_the_container(
     engine: Engine, here: Path, unique: str, clean: object
 ) -> None:
     host = engine.api.create_host_config(port_bindings={80: ("127.0.0.1", None)})
@@ -133,11 +133,11 @@ def test_a_port_that_a_container_has_is_told_by_name(
 
 
 @pytest.mark.engine
-def test_the_facts_are_those_that_the_documentation_lists(engine: Engine, here: Path) -> None:
+def test_facts_are_documented(engine: Engine, here: Path) -> None:
     rows = (Path(__file__).parents[3] / "docs/reference/doctor.md").read_text().splitlines()
     cells = [row.strip("|").split(" | ", 1) for row in rows if row.startswith("| `")]
     documented = {re.findall(r"`([^`]+)`", names)[0]: facts for names, facts in cells}
-    # With what the host's own folder of CAs holds, the findings are others; names are not.
+    # The findings depend on the host's folder of CAs; the names of the facts do not.
     for finding in examine(examine_course):
         name = "diamol/base" if finding.name.startswith("diamol/") else finding.name
         name = "port 800" if name.startswith("port ") else name

@@ -1,4 +1,4 @@
-"""`stagelens lab --no-browser` as a person runs it: a real JupyterLab that only the token opens."""
+"""`stagelens lab --no-browser` starts a real JupyterLab, which needs its token."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def status(address: str) -> int:
-    """The HTTP status; the address is printed a moment before the server listens."""
+    """Return the HTTP status; the address is printed a moment before the server listens."""
     end = time.monotonic() + PATIENCE
     while True:
         try:
@@ -35,20 +35,20 @@ def status(address: str) -> int:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
-        except OSError:  # nobody listens yet
+        except OSError:  # the server does not listen yet
             if time.monotonic() > end:
                 raise
             time.sleep(0.1)
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize(("way", "taken"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
-def test_lab_prints_the_lessons_address_and_ends_with_us(
-    engine: Engine, way: signal.Signals, taken: bool, tmp_path: Path
+@pytest.mark.parametrize(("number", "busy"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
+def test_lab_prints_the_lessons_address_and_jupyter_ends_with_it(
+    engine: Engine, number: signal.Signals, busy: bool, tmp_path: Path
 ) -> None:
     ensure(engine, ["diamol/base"])
     port = wanted = free_port()
-    other = socket.create_server(("127.0.0.1", port)) if taken else None
+    other = socket.create_server(("127.0.0.1", port)) if busy else None
     command = [sys.executable, "-m", "stagelens_course", "lab", "--no-browser", "--port", str(port)]
     environment = os.environ | {"DOCKER_HOST": engine.address, "JUPYTER_RUNTIME_DIR": str(tmp_path)}
     process = subprocess.Popen(
@@ -58,15 +58,15 @@ def test_lab_prints_the_lessons_address_and_ends_with_us(
         assert process.stderr is not None
         found = next(filter(None, (re.search(r"http://127\.0\.0\.1:\S+", line) for line in process.stderr)))
         address = found.group()
-        # Where the port is taken, the address has the one that was found instead.
+        # If the port is busy, the address has the next free one.
         port = urlsplit(address).port or 0
-        assert (port == wanted) is not taken
+        assert (port == wanted) is not busy
         assert "/lab/tree/notebooks/en/01-multi-stage.ipynb?token=" in address
         assert status(address) == 200
         assert status(f"http://127.0.0.1:{port}/api/contents") == 403
-        # Only this machine: nothing listens on the other addresses.
+        # Nothing listens on other addresses than the loopback.
         assert listening_on(port) == {"127.0.0.1"}
-        process.send_signal(way)
+        process.send_signal(number)
         process.communicate(timeout=PATIENCE)
         assert listening_on(port) == set()
     finally:
@@ -77,7 +77,7 @@ def test_lab_prints_the_lessons_address_and_ends_with_us(
             process.wait(PATIENCE)
 
 
-def test_an_interrupt_as_jupyter_is_started_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_while_jupyter_starts_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
 
     def interrupted(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
@@ -93,7 +93,7 @@ def test_an_interrupt_as_jupyter_is_started_leaves_none(monkeypatch: pytest.Monk
 
 
 def listening_on(port: int) -> set[str]:
-    """Addresses of IPv4 and IPv6 that somebody listens on, from /proc/net/tcp and tcp6."""
+    """Return the addresses with a listener at a port, from /proc/net/tcp and tcp6."""
     found: set[str] = set()
     for name in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
@@ -104,7 +104,7 @@ def listening_on(port: int) -> set[str]:
     return found
 
 
-def test_a_notebook_that_is_not_there() -> None:
+def test_missing_notebook_is_an_error_message() -> None:
     command = [sys.executable, "-m", "stagelens_course", "lab", "none.ipynb"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
