@@ -1,4 +1,4 @@
-"""BuildKit's control interface on a real engine: cache records, pruning, solving and cancelling."""
+"""BuildKit's control API on a real engine: cache records, pruning, solving and cancelling."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def services(context: Path, text: str, *more: SessionService) -> list[SessionSer
 
 
 def built(engine: Engine, context: Path, text: str) -> None:
-    """Build without an image, so that the cache's records are nobody else's."""
+    """Build without an image, so that no image shares the cache's records."""
     with Session(engine.api, services(context, text, FileSend(io.BytesIO()))) as session:
         solve(engine.api, TO_TAR, session=session.id)
 

@@ -1,4 +1,4 @@
-"""A session and a cancel on docker-py's own two ways through SSH, its `ssh` program and paramiko."""
+"""A session and a cancel on docker-py's two SSH transports: the `ssh` program and paramiko."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = [
 def engine_there(
     request: pytest.FixtureRequest, sshd: SshServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engine]:
-    """The running engine, by a client that docker-py made."""
+    """The running engine, through a client that docker-py created."""
     monkeypatch.setenv("PATH", f"{sshd.bin}:{os.environ['PATH']}")
     monkeypatch.setenv("HOME", str(sshd.home))
     with closing(docker.APIClient(sshd.address(), version="auto", use_ssh_client=request.param)) as api:
@@ -57,7 +57,7 @@ def test_a_session_leaves_nothing_open(engine_there: Engine) -> None:
 
 @pytest.mark.parametrize("engine_there", [False], ids=["paramiko"], indirect=True)
 def test_a_connection_that_takes_no_more_sessions_is_told(engine_there: Engine) -> None:
-    """All of paramiko's share one connection to the server, which takes ten by its usual limits."""
+    """Paramiko's channels share one connection to the server, which allows ten by default."""
     with ExitStack() as sessions:
         attempts = (sessions.enter_context(Session(engine_there.api)) for _ in range(11))
         with pytest.raises(ConnectionLost, match="does not answer"):

@@ -1,4 +1,4 @@
-"""The example in the documentation, run as a stranger runs it."""
+"""The example in the documentation, run by a process without our settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong on the way: a cut connection, a cancel at any moment, files that change meanwhile.
+"""Faults during a build: a cut connection, a cancel at any moment, files that change meanwhile.
 
 Each ends in an error of ours, within a deadline, and leaves no thread and no descriptor.
 """
@@ -130,13 +130,13 @@ def test_a_cancel_at_any_moment_is_a_cancel_and_leaves_nothing(
 
 
 def test_a_build_that_is_cancelled_is_heard_out(
-    engine: Engine, context: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, context: Path, monkeypatch: pytest.MonkeyPatch, set_timeouts: Callable[..., None]
 ) -> None:
-    """Its image may get its name just before the last word: what is removed earlier comes afterwards."""
+    """The engine may tag the image just before its last event: a clean-up before that would miss it."""
     solving = importlib.import_module("stagelens.buildkit.image_build")  # `buildkit.solve` is its function
     stop, lines = solving.cancel_build, solving._lines
     words: list[Any] = []
-    monkeypatch.setattr(solving, "_LAST_WORD_SECONDS", PATIENCE)
+    set_timeouts(build_cancel=PATIENCE)
     monkeypatch.setattr(solving, "cancel_build", lambda *given: threading.Timer(0.5, stop, given).start())
     monkeypatch.setattr(solving, "_lines", lambda response: map(_noted(words), lines(response)))
     cancel = Cancel()
@@ -227,7 +227,7 @@ def test_the_engine_keeps_no_session_and_nothing_in_use(
 
 
 def test_a_call_is_given_up_in_silence_where_its_connection_has_just_broken() -> None:
-    """Whoever cancels a build that ends at this moment would hear of the connection instead."""
+    """Otherwise a cancel at the end of a build would raise ConnectionLost."""
     ours, theirs = socket.socketpair()
     with nothing_new(threads), ours, theirs:
         client = Client(ours)

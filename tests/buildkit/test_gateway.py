@@ -1,4 +1,4 @@
-"""A build that we steer, on a real engine: its graph, and programs over what it ends in."""
+"""The gateway on a real engine: graphs, and programs on the results of steps."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ ENV = {"PATH": "/bin:/usr/bin"}
 
 
 @pytest.fixture(autouse=True)
-def no_last_resort(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A build that does not close by itself hangs here."""
-    monkeypatch.setattr("stagelens.buildkit.gateway._CLOSE_TIMEOUT_SECONDS", 3600.0)
+def no_forced_close(set_timeouts: Callable[..., None]) -> None:
+    """A build that does not end by itself hangs here."""
+    set_timeouts(gateway_close=3600.0)
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def container(gateway: Gateway) -> GatewayContainer:
 
 
 def wait_for_the_release(engine: Engine, word: str) -> None:
-    """Until no record of a step with this word in it is in use."""
+    """Wait until no record of a step with this word is in use."""
     with Control(engine.api) as control:
         ours = [f'description~="{word}"']
         until(lambda: not any(record.in_use for record in control.disk_usage(ours)), "the release")
@@ -164,9 +164,15 @@ def test_a_container_is_let_go_whenever_a_cancel_comes(
 @pytest.mark.parametrize("how", ["interrupt", "cancel"])
 @pytest.mark.parametrize("seconds", [0, 0.02, 0.1])
 def test_a_container_that_is_being_made_as_all_ends_keeps_nothing_in_use(
-    engine: Engine, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch, how: str, seconds: float
+    engine: Engine,
+    tmp_path: Path,
+    unique: str,
+    monkeypatch: pytest.MonkeyPatch,
+    set_timeouts: Callable[..., None],
+    how: str,
+    seconds: float,
 ) -> None:
-    """An engine of BuildKit before 0.10 has it until it is restarted otherwise."""
+    """Without the release, BuildKit before 0.10 retains the mounts until the engine restarts."""
     cancel, finish = Cancel(), Call.close_send
 
     def finished(call: Call) -> None:
@@ -179,7 +185,7 @@ def test_a_container_that_is_being_made_as_all_ends_keeps_nothing_in_use(
                 os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(Call, "close_send", finished)
-    monkeypatch.setattr("stagelens.buildkit.gateway._CREATE_GRACE_SECONDS", PATIENCE)
+    set_timeouts(gateway_create=PATIENCE)
     text = f"FROM diamol/base\nRUN echo {unique}\n"
     with pytest.raises((KeyboardInterrupt, BuildCancelled)):  # noqa: PT012, SIM117
         with opened(engine, tmp_path, text, cancel=cancel) as gateway:
@@ -191,7 +197,7 @@ def test_a_container_that_is_being_made_as_all_ends_keeps_nothing_in_use(
 
 
 def test_a_program_that_is_started_as_an_interrupt_comes_does_not_hold_the_end_up(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_timeouts: Callable[..., None]
 ) -> None:
     send = ContainerProcess._send  # pyright: ignore[reportPrivateUsage]
 
@@ -202,7 +208,7 @@ def test_a_program_that_is_started_as_an_interrupt_comes_does_not_hold_the_end_u
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(ContainerProcess, "_send", sent)
-    monkeypatch.setattr("stagelens.buildkit.gateway._CLOSE_TIMEOUT_SECONDS", PATIENCE)
+    set_timeouts(gateway_close=PATIENCE)
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt), opened(engine, tmp_path) as gateway:
         container(gateway).start("cat", env=ENV)

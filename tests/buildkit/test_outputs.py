@@ -1,4 +1,4 @@
-"""Results that come to us: a stranger's tree becomes a folder, and never more than that folder."""
+"""Results of a build: an untrusted tree becomes a folder, and nothing outside changes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def folder(path: str, mode: int = 0o755) -> tuple[Stat, bytes]:
 
 
 def deliver(output: Output, entries: Iterable[tuple[Stat, bytes]]) -> list[BaseException]:
-    """Send a tree as fsutil's sender does; what the receiving side failed with."""
+    """Send a tree like fsutil's sender, and return the receiver's error."""
     ours, theirs = socket.socketpair()
     server, client = Server(ours, dict(output.methods())), Client(theirs)
     contents: list[bytes] = []

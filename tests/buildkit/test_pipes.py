@@ -1,4 +1,4 @@
-"""A session on docker-py's Windows pipes: its own code, upon stand-ins for Windows' functions."""
+"""A session on docker-py's Windows pipes: docker-py's code, on replacements of Windows' functions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture
 def piped(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    """The running engine, by docker-py's adapter for pipes."""
+    """The running engine, through docker-py's adapter for pipes."""
     for name, module in windows.modules().items():
         monkeypatch.setitem(sys.modules, name, module)
     for name in ("npipesocket", "npipeconn"):

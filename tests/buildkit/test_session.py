@@ -1,4 +1,4 @@
-"""The session on a real engine, and gRPC's wire form on a socket pair."""
+"""The session on a real engine, and gRPC's wire format on a socket pair."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_garbage_ends_the_connection_with_an_error() -> None:
 
 
 def test_an_answer_that_comes_before_the_question_is_out_is_heard() -> None:
-    """As grpc-go refuses a call: the status, and then a reset without an error."""
+    """Reject a call like grpc-go: the status, then a reset without an error."""
     ours, theirs = socket.socketpair()
     client = Client(theirs)
     call = client.call("/x")
@@ -166,7 +166,7 @@ def test_a_goodbye_of_the_engine_ends_what_is_being_sent() -> None:
 
 
 def test_what_our_side_failed_with_is_told_though_the_engine_has_gone_meanwhile() -> None:
-    """An engine ends the build, and the connection with it, as soon as it hears of an error."""
+    """An engine ends the build and its connection as soon as it receives an error."""
     heard = threading.Event()
 
     class Gone:
@@ -251,7 +251,7 @@ def project(folder: Path, dockerfile: str) -> Path:
 
 
 def export(engine: Engine, context: Path) -> dict[str, bytes]:
-    """The result of a build as a tar: file contents by name."""
+    """Build, and return the files of the tar by name."""
     sink = io.BytesIO()
     files = FileSync({"context": FolderSource(context), "dockerfile": FolderSource(context)})
     services = [files, Auth(engine.api), FileSend(sink)]

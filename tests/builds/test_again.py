@@ -19,7 +19,6 @@ from stagelens.buildkit import (
     FileSend,
     LocalFolder,
     TarFile,
-    engine_faults,
     retry_transient,
     solve,
 )
@@ -40,8 +39,8 @@ MADE, LATE = (0, 2), (0, 3)
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_faults, "_PAUSES", (0.0,) * 3)
+def at_once(set_timeouts: Callable[..., None]) -> None:
+    set_timeouts(build_retry_pauses=(0.0,) * 3)
 
 
 def failing(times: int, message: str) -> tuple[Callable[[], str], list[int]]:
@@ -82,8 +81,8 @@ def test_a_dockerfile_that_has_such_words_in_it_fails_as_any_other(message: str)
     assert len(made) == 1
 
 
-def test_a_cancel_between_two_attempts_is_heard_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_faults, "_PAUSES", (3600.0,))
+def test_a_cancel_between_two_attempts_is_heard_at_once(set_timeouts: Callable[..., None]) -> None:
+    set_timeouts(build_retry_pauses=(3600.0,))
     cancel = Cancel()
 
     def attempt() -> None:

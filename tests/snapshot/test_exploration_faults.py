@@ -11,7 +11,7 @@ import pytest
 from stagelens_testing.cutter import Cutter
 
 import stagelens
-from stagelens.buildkit import BuildError, ConnectionLost, EngineFault, Gateway, engine_faults
+from stagelens.buildkit import BuildError, ConnectionLost, EngineFault, Gateway
 from stagelens.buildkit.gateway import GatewayContainer
 from stagelens.engine import Engine, connect
 from stagelens.errors import StagelensError
@@ -34,7 +34,11 @@ def test_a_probe_that_fails_says_so_and_not_that_the_dockerfile_is_wrong(
 
 @pytest.mark.engine
 def test_a_look_that_the_engine_gave_up_is_taken_again_and_only_so_often(
-    engine: Engine, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch
+    engine: Engine,
+    tmp_path: Path,
+    unique: str,
+    monkeypatch: pytest.MonkeyPatch,
+    set_timeouts: Callable[..., None],
 ) -> None:
     (tmp_path / "Dockerfile").write_text(f"FROM diamol/base AS a\nRUN echo {unique} > /f\n")
     trace = stagelens.build(tmp_path, engine=engine)
@@ -47,7 +51,7 @@ def test_a_look_that_the_engine_gave_up_is_taken_again_and_only_so_often(
         return container(*given)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(Gateway, "new_container", give_up)
-    monkeypatch.setattr(engine_faults, "_PAUSES", (0.0,) * 3)
+    set_timeouts(build_retry_pauses=(0.0,) * 3)
     assert explore(engine, tmp_path, trace, cache_folder=tmp_path / "keep").stages[0].final.get("f")
     assert len(asked) == 4
     tries = 99

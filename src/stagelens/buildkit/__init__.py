@@ -1,6 +1,6 @@
-"""BuildKit for Python: build sessions, the Control API and the gateway on docker-py's own connection.
+"""BuildKit for Python: build sessions, the control API and the gateway, on docker-py's connection.
 
-Usable without the rest of stagelens; docs/reference/buildkit.md describes the protocol.
+This package works without the rest of stagelens; docs/reference/buildkit.md describes the protocol.
 """
 
 from stagelens.buildkit.control import CacheRecord, Control

@@ -1,7 +1,7 @@
-"""BuildKit's own interface behind `POST /grpc`: what its cache holds, pruning, and solving without an image.
+"""BuildKit's control API behind `POST /grpc`: its cache, pruning, and builds without an image.
 
-Source: api/services/control/control.proto of moby/buildkit. Docker Engine has it since 18.09; the roles are
-the usual ones here, we are the HTTP/2 client.
+Source: api/services/control/control.proto of moby/buildkit. Docker Engine offers it since 18.09; here the
+client is the HTTP/2 client, too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import docker
 
+from stagelens import timeouts
 from stagelens.buildkit.errors import BuildCancelled, BuildError, BuildKitError, RpcError
 from stagelens.buildkit.grpc import Call, Client
 from stagelens.buildkit.image_build import BuildRequest, Cancel, OnStatus
@@ -34,16 +35,37 @@ from stagelens.buildkit.proto.buildkit_pb2 import (
 from stagelens.buildkit.transport import upgrade
 
 _SERVICE = "/moby.buildkit.v1.Control"
-_STATUS_TIMEOUT_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class CacheRecord:
     """A snapshot in BuildKit's cache.
 
-    `type` is "regular", "source.local" (a kept context), "exec.cachemount", "frontend", "internal" or
-    "source.git.checkout". `size` is in bytes; times are Unix seconds, `last_used` None where it never was.
-    `shared` ones also belong to an image; `description` names the step that made it.
+    Attributes
+    ----------
+    id
+        The record's id.
+    type
+        "regular", "source.local" (a cached context), "exec.cachemount", "frontend", "internal" or
+        "source.git.checkout".
+    size
+        Bytes.
+    description
+        The step that created it.
+    created
+        Unix seconds.
+    last_used
+        Unix seconds, None if never used.
+    usage_count
+        How often it was used.
+    in_use
+        Whether a build uses it now.
+    shared
+        Whether it also belongs to an image.
+    mutable
+        Whether it can still change.
+    parents
+        The ids of the records that it builds on.
     """
 
     id: str
@@ -62,24 +84,38 @@ class CacheRecord:
 class Control:
     """A connection to the engine's BuildKit; use it as a context manager, or call `close`.
 
-    Filters are containerd's: `id==…`, `type==regular`, `description~=…`, joined by commas to mean all of
-    them; several filters mean any of them.
+    Filters are containerd's: `id==…`, `type==regular`, `description~=…`. Commas join conditions that must all
+    hold; of several filters one must match.
+
+    Parameters
+    ----------
+    api
+        The client of docker-py whose engine to connect to.
 
     Raises
     ------
-    UpgradeRefused: the engine has no BuildKit. ConnectionLost: it cannot be reached.
+    UpgradeRefused
+        If the engine has no BuildKit.
+    ConnectionLost
+        If the engine does not answer.
     """
 
     def __init__(self, api: docker.APIClient) -> None:
         self._client = Client(upgrade(api, "/grpc"))
 
     def workers(self) -> tuple[str, ...]:
-        """The ids of the workers that build; Docker Engine has one."""
+        """Return the ids of the workers that build; Docker Engine has one."""
         found = self._client.unary(f"{_SERVICE}/ListWorkers", Empty(), ListWorkersResponse)
         return tuple(record.id for record in found.record)
 
     def disk_usage(self, filters: Sequence[str] = ()) -> tuple[CacheRecord, ...]:
-        """What the cache holds, largest first; takes seconds while the engine measures new records."""
+        """List the cache, largest record first; the engine takes seconds to measure new records.
+
+        Parameters
+        ----------
+        filters
+            Which records to list; all without filters.
+        """
         request = DiskUsageRequest(filter=filters)
         found = self._client.unary(f"{_SERVICE}/DiskUsage", request, DiskUsageResponse)
         return tuple(sorted(map(_record, found.record), key=lambda record: (-record.size, record.id)))
@@ -92,11 +128,21 @@ class Control:
         keep_seconds: float = 0,
         keep_bytes: int = 0,
     ) -> Iterator[CacheRecord]:
-        """Remove what is not in use, yielding each record that has gone; close the iterator to stop.
+        """Remove unused records, and yield each removed one; close the iterator to stop.
 
-        `everything` includes what only speeds builds up (shared, internal and frontend records);
-        `keep_seconds` spares what was used that recently, `keep_bytes` leaves that much. Filters see id,
-        type, shared and mutable here, and no description: look that up with `disk_usage`, prune by id.
+        Filters see id, type, shared and mutable here, but no description: find records with `disk_usage`,
+        then prune them by id.
+
+        Parameters
+        ----------
+        filters
+            Which records to remove; all without filters.
+        everything
+            Whether to remove shared, internal and frontend records, too, which only make builds faster.
+        keep_seconds
+            Keep records that were used within this time.
+        keep_bytes
+            Keep this many bytes.
         """
         request = PruneRequest(
             filter=filters, all=everything, keep_duration=int(keep_seconds * 1e9), keep_bytes=keep_bytes
@@ -105,7 +151,13 @@ class Control:
             yield _record(record)
 
     def status(self, ref: str) -> Iterator[StatusResponse]:
-        """The events of the solve `ref` from its start to its end; it may be another connection's."""
+        """Yield the events of a solve from its start to its end.
+
+        Parameters
+        ----------
+        ref
+            The solve, which may run on another connection.
+        """
         return self._client.stream(f"{_SERVICE}/Status", StatusRequest(ref=ref), StatusResponse)
 
     def solve(
@@ -118,15 +170,40 @@ class Control:
         on_status: OnStatus | None = None,
         cancel: Cancel | None = None,
     ) -> dict[str, str]:
-        """Build with the engine's Dockerfile frontend and return what its exporter says.
+        """Build with the engine's Dockerfile frontend.
 
-        For results that go to the session (`request.outputs`) or nowhere; `stagelens.buildkit.solve` is the
-        way to an image. `attributes` are further ones for the frontend: what `/build` has no parameter for,
-        such as `{"context:NAME": "docker-image://…"}`. `request.remote` is the context's address, as there.
+        This is for results that go to the session (`request.outputs`) or are dropped;
+        `stagelens.buildkit.solve` builds an image.
+
+        Parameters
+        ----------
+        request
+            What to build; `request.remote` is the context's address if the session does not send it.
+        session
+            The id of an open session.
+        ref
+            A name for this solve.
+        attributes
+            Further attributes of the frontend that `/build` has no parameter for, such as
+            `{"context:NAME": "docker-image://…"}`.
+        on_status
+            Called with the events of the build.
+        cancel
+            Stops the build.
+
+        Returns
+        -------
+        dict[str, str]
+            The exporter's answer.
 
         Raises
         ------
-        BuildError: the build failed; BuildCancelled: `cancel` was called; ConnectionLost: no engine.
+        BuildError
+            If the build fails.
+        BuildCancelled
+            If `cancel` was called.
+        ConnectionLost
+            If the connection ends.
         """
         ref = ref or uuid.uuid4().hex
         output = next(iter(request.outputs), dict[str, Any]())
@@ -156,7 +233,7 @@ class Control:
                 events.close()
 
     def close(self) -> None:
-        """End the connection; what runs on it is cancelled."""
+        """End the connection, which cancels what runs on it."""
         self._client.close()
 
     def __enter__(self) -> Control:
@@ -169,21 +246,21 @@ class Control:
 
 
 def start_solve(client: Client, ref: str, session: str) -> Call:
-    """Begin a build without a frontend, which the caller steers (see `Gateway`); it is in no history."""
+    """Start a build without a frontend, for `Gateway`; it does not appear in the build history."""
     call = client.call(f"{_SERVICE}/Solve")
     call.send_request(SolveRequest(ref=ref, session=session, internal=True))
     return call
 
 
 class StatusReader:
-    """A thread that hands the events of one solve on."""
+    """A thread that passes on the events of one solve."""
 
     def __init__(self, client: Client, ref: str, on_status: OnStatus) -> None:
         self._call = client.call(f"{_SERVICE}/Status")
         self._on_status = on_status
         self._error: BaseException | None = None
-        # Asked before the thread has its turn: a build from the cache may be over by then, and is forgotten.
-        with contextlib.suppress(BuildKitError):  # the solve tells
+        # Before the thread starts: the engine forgets a finished build, and one from the cache is quick.
+        with contextlib.suppress(BuildKitError):  # the solve raises
             self._call.send_request(StatusRequest(ref=ref))
         self._thread = threading.Thread(target=self._run, name="stagelens-status", daemon=True)
         self._thread.start()
@@ -193,13 +270,13 @@ class StatusReader:
             for message in self._call.receive():
                 self._on_status(StatusResponse.FromString(message))
         except BuildKitError:
-            return  # the solve tells
+            return  # the solve raises
         except BaseException as error:
-            self._error = error  # the caller's own
+            self._error = error  # an error of the caller's function
 
     def close(self) -> None:
-        """Wait for the last events. Raises what `on_status` raised."""
-        self._thread.join(_STATUS_TIMEOUT_SECONDS)
+        """Wait for the last events, and raise the exception of `on_status`, if any."""
+        self._thread.join(timeouts.current.build_status)
         self._call.cancel()
         self._thread.join()
         if self._error is not None:

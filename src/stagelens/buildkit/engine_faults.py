@@ -1,7 +1,7 @@
-"""Asking an engine again for what it gave up through a fault of its own.
+"""Faults of an engine that may pass, and further attempts after them.
 
-Nobody's Dockerfile is wrong then, and a further attempt has the finished steps from the cache. The last words
-of BuildKit's error say which fault it is; what comes before them may be a learner's own command.
+The Dockerfile is not wrong in these cases, and the next attempt takes the finished steps from the cache. The
+end of BuildKit's error identifies the fault; the text before it may come from a command of the Dockerfile.
 """
 
 from __future__ import annotations
@@ -12,18 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from stagelens import timeouts
 from stagelens.buildkit.errors import BuildCancelled, BuildError, EngineFault
 from stagelens.buildkit.image_build import Cancel
-
-# Seconds before each further attempt: what made the engine give up takes a moment to pass.
-_PAUSES = (0.2, 1.0, 3.0)
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """Last words of BuildKit, what they mean, and what helps where asking again did not."""
+    """A fault: the end of BuildKit's error, its meaning, and the remedy if further attempts did not help."""
 
     words: re.Pattern[str]
     meaning: str
@@ -31,55 +29,66 @@ class _Fault:
 
 
 _FAULTS = (
-    # util/flightcontrol: a step that wants what another one is just through with (the resolv.conf of all
-    # containers, say) tries again 13 times, in step with the others. In BuildKit 0.9 (Engine 23) it shares
-    # the other one's result, and 0.14 (Engine 27) waits longer.
+    # util/flightcontrol: a step that needs something which another step has just finished (such as the
+    # resolv.conf of all containers) retries 13 times, at the same moments as the others. BuildKit 0.9
+    # (Engine 23) shares the other step's result, and 0.14 (Engine 27) waits longer.
     _Fault(
         re.compile(r"flightcontrol: exceeded retry timeout$"),
-        "it was too busy for so many steps at once",
-        "build again when the machine has less to do; finished steps are kept. Engine 23 and newer do better",
+        "it was too busy for the number of parallel steps",
+        "build again when the machine is less busy; finished steps are cached. Use Engine 23 or newer",
     ),
-    # moby/buildkit#3748: a COPY that another build waits for, too, cannot go on once that one is cancelled.
+    # moby/buildkit#3748: a COPY that two builds wait for fails after one of them is cancelled.
     _Fault(
         re.compile(r"duplicate output \d+$"),
-        "it lost a step that it shared with a build which somebody cancelled",
-        "build again; finished steps are kept",
+        "it lost a step that it shared with a cancelled build",
+        "build again; finished steps are cached",
     ),
-    # A session whose health is not told has ended, for BuildKit 0.8 after ten seconds, for newer ones after a
-    # minute (session/grpc.go, monitorHealth). The step that needs it next says so five seconds later.
+    # BuildKit ends a session that does not answer health checks: after ten seconds in 0.8, later after a
+    # minute (session/grpc.go, monitorHealth). The next step that needs it fails five seconds later.
     _Fault(
         re.compile(r"no active session for \S+: context deadline exceeded$"),
-        "it lost touch with this program, which was stopped or had no time to answer",
-        "build again; see to it that this machine stays awake and is not too busy",
+        "this program did not answer it in time, because it was suspended or too busy",
+        "build again; keep this machine awake and less busy",
     ),
-    # A build that is steered (gateway.py) has three seconds to get its first word in (control/gateway).
+    # The first call of a gateway must arrive within three seconds (control/gateway).
     _Fault(
         re.compile(r"no such job \S+$"),
-        "it was too busy to begin in time",
-        "try again when the machine has less to do",
+        "it was too busy to start the build in time",
+        "try again when the machine is less busy",
     ),
-    # Between not finding the name and making it: the containerd image store has no one step for both.
+    # The containerd image store looks a name up and creates it in two steps.
     _Fault(
         re.compile(r'(?:^|: )image "[^"]*": already exists$'),
-        "another build gave an image the same name at the same moment",
-        "build again, or give each build a name of its own",
+        "another build tagged an image with the same name at the same moment",
+        "build again, or give each build a different tag",
     ),
-    # moby/buildkit#6521: the containerd image store clears an older image's layers away while the new one,
-    # which shares them, is unpacked. BuildKit 0.29 holds on to them (moby/buildkit#6558).
+    # moby/buildkit#6521: the containerd image store removes an older image's layers while it unpacks the new
+    # image, which shares them. BuildKit 0.29 retains them (moby/buildkit#6558).
     _Fault(
         re.compile(r"parent snapshot \S+ does not exist: not found$"),
-        "its image store cleared layers away that the new image was to share",
-        "build again, a moment after the last build; an engine with BuildKit 0.29 or newer does not do this",
+        "its image store removed layers that the new image shares",
+        "wait a moment and build again; an engine with BuildKit 0.29 or newer retains them",
     ),
 )
 
 
 def transient_fault(error: BuildError) -> EngineFault | None:
-    """How to tell `error` where it is a fault of the engine's that may pass; None for any other."""
+    """Return the error to raise for a fault of the engine.
+
+    Parameters
+    ----------
+    error
+        The error of a build.
+
+    Returns
+    -------
+    EngineFault or None
+        None if the build itself failed.
+    """
     for fault in _FAULTS:
         if found := fault.words.search(error.what.rstrip()):
             return EngineFault(
-                "The engine gave the build up; nothing is wrong with the Dockerfile.",
+                "The engine stopped the build by its own fault; nothing is wrong with the Dockerfile.",
                 why=f"{fault.meaning} ({found[0]})",
                 remedy=fault.remedy,
             )
@@ -108,21 +117,21 @@ def retry_transient(attempt: Callable[[], T], cancel: Cancel | None = None) -> T
     BuildCancelled
         If `cancel` was called between two attempts.
     """
-    pauses = iter(_PAUSES)
+    pauses = iter(timeouts.current.build_retry_pauses)
     while True:
         try:
             return attempt()
         except BuildError as error:
-            told = transient_fault(error)
-            if told is None:
+            fault = transient_fault(error)
+            if fault is None:
                 raise
             pause = next(pauses, None)
             if pause is None:
-                raise told from error
-        _rest(pause, cancel)
+                raise fault from error
+        _pause(pause, cancel)
 
 
-def _rest(seconds: float, cancel: Cancel | None) -> None:
+def _pause(seconds: float, cancel: Cancel | None) -> None:
     if cancel is None:
         time.sleep(seconds)
     elif cancel.wait(seconds):

@@ -1,4 +1,4 @@
-"""What can go wrong between us and BuildKit."""
+"""The errors of this package."""
 
 from __future__ import annotations
 
@@ -8,23 +8,31 @@ from stagelens.errors import StagelensError
 
 
 class BuildKitError(StagelensError):
-    """Base of this package's errors."""
+    """The base of this package's errors."""
 
 
 class ConnectionLost(BuildKitError):
-    """The HTTP/2 connection ended while something still needed it."""
+    """The HTTP/2 connection ended while a call still needed it."""
 
 
 class UpgradeRefused(BuildKitError):
-    """The engine does not switch this connection to HTTP/2: it is too old, or not Docker's."""
+    """The engine does not upgrade a connection to HTTP/2: it is too old, or not Docker's."""
 
 
 class StreamReset(BuildKitError):
-    """The other side gave up one gRPC stream (it cancelled, or no longer wants the answer)."""
+    """The other side ended one gRPC stream: it cancelled the call, or no longer needs the answer."""
 
 
 class RpcError(BuildKitError):
-    """A gRPC call failed: `code` is the canonical status number, `message` the other side's text."""
+    """A gRPC call failed.
+
+    Attributes
+    ----------
+    code
+        The canonical status number.
+    message
+        The text that the other side sent.
+    """
 
     def __init__(self, code: int, message: str, *, where: str | None = None) -> None:
         self.code = code
@@ -33,19 +41,19 @@ class RpcError(BuildKitError):
 
 
 class ResultError(BuildKitError):
-    """A build's result cannot be taken: a path that leads out, too much of it, or no place to write."""
+    """A build's result cannot be received: it leads out of its folder, is too large, or cannot be written."""
 
 
 class BuildError(BuildKitError):
-    """The engine ended the build with an error; `what` is its own text."""
+    """The engine ended the build with an error; `what` is the engine's text."""
 
 
 class EngineFault(BuildKitError):
-    """The engine stopped a build because of its own fault in every attempt; see engine_faults.py."""
+    """A fault of the engine, not of the build, ended every attempt; see engine_faults.py."""
 
 
 class BuildCancelled(BuildKitError):
-    """The caller cancelled the build; the engine has been told to stop it."""
+    """The caller cancelled the build, and the engine was asked to stop it."""
 
 
 class ContextError(StagelensError):
@@ -53,11 +61,17 @@ class ContextError(StagelensError):
 
 
 class FileVanished(ContextError):
-    """A file was there when the context was listed, and is not any more."""
+    """A file disappeared after the context was listed."""
 
 
 class PatternError(ContextError):
-    """A pattern that the engine refuses; `pattern` is its text."""
+    """A pattern that the engine rejects.
+
+    Attributes
+    ----------
+    pattern
+        The pattern's text.
+    """
 
     def __init__(self, pattern: str, reason: str, *, where: str | None = None) -> None:
         self.pattern = pattern
@@ -65,12 +79,12 @@ class PatternError(ContextError):
             f"The pattern {pattern!r} is not valid.",
             where=where,
             why=reason,
-            remedy="mend the pattern; a backslash before a special character takes its meaning away",
+            remedy="correct the pattern; a backslash before a special character makes it literal",
         )
 
 
 def unreadable_path_error(path: bytes, error: OSError) -> ContextError:
-    """The error for a path below the context that the system does not let us read."""
+    """Return the error for a path of the context that the system refuses to read."""
     ignores = path.rpartition(b"/")[2].endswith(b".dockerignore")
     return ContextError(
         "A path of the build context cannot be read.",

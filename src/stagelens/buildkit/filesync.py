@@ -1,9 +1,9 @@
-"""FileSync: send a tree of files, and only the contents that the engine lacks.
+"""FileSync: send a tree of files, with only the contents that the engine lacks.
 
-The protocol is fsutil's (tonistiigi/fsutil, send.go and receive.go): we send a STAT packet for each path
-in order, then an empty STAT; the engine compares them with the copy it kept under our shared key and asks
-(REQ, the index of the STAT) for each file that differs; we answer with DATA packets and an empty DATA. It
-ends with FIN from each side. ERR carries a text.
+The protocol is fsutil's (tonistiigi/fsutil, send.go and receive.go): the client sends a STAT packet for each
+path in order, then an empty STAT. The engine compares them with its cached copy of the shared key and
+requests each file that differs (REQ, the index of the STAT); the client answers with DATA packets and an
+empty DATA. FIN from each side ends the transfer. ERR carries a text.
 """
 
 from __future__ import annotations
@@ -28,26 +28,40 @@ ReadChunks = Callable[[bytes], Generator[bytes]]
 
 
 class FileSource(Protocol):
-    """What the engine may read under a name: a `FolderSource` on disk, or `MemorySource` in memory."""
+    """A tree that the engine may read under a name: a `FolderSource` on disk, or a `MemorySource`."""
 
     def entries(self, patterns: Metadata) -> Generator[ContextEntry]:
-        """The paths to announce, in the engine's order, for the patterns in the call's metadata."""
+        """Yield the paths to announce, in the engine's order.
+
+        Parameters
+        ----------
+        patterns
+            The metadata of the call, with the engine's patterns.
+        """
         ...
 
     def open_reader(self) -> AbstractContextManager[ReadChunks]:
-        """A function that yields the chunks of a path, while the context manager is open."""
+        """Return a context manager for a function that yields the chunks of a path."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FolderSource:
-    """A folder; `exclude` adds to the engine's patterns. Errors are ContextErrors."""
+    """A folder on disk. Its errors are ContextErrors.
+
+    Attributes
+    ----------
+    root
+        The folder.
+    exclude
+        Patterns to exclude in addition to the engine's.
+    """
 
     root: Path
     exclude: tuple[str, ...] = ()
 
     def entries(self, patterns: Metadata) -> Generator[ContextEntry]:
-        """See `FileSource`."""
+        """Yield the paths that the engine's patterns include; see `FileSource`."""
         return walk(
             self.root,
             include=patterns.get("include-patterns", ()),
@@ -57,35 +71,52 @@ class FolderSource:
 
     @contextmanager
     def open_reader(self) -> Generator[ReadChunks]:
-        """See `FileSource`."""
+        """Open the folder; see `FileSource`."""
         with Contents(self.root) as contents:
             yield contents.read_chunks
 
 
 @dataclass(frozen=True, slots=True)
 class MemorySource:
-    """Files that are on no disk, by name: a Dockerfile that was made up, say. No folders, all announced."""
+    """Files by name, without folders; all are announced. Useful for a generated Dockerfile.
+
+    Attributes
+    ----------
+    files
+        The contents by name.
+    """
 
     files: Mapping[str, bytes]
-    # Always new: the engine takes a file of the same size and time for the one that it has.
+    # Always new: to the engine a file of the same size and time is unchanged.
     _mtime_ns: int = field(default_factory=time.time_ns)
 
     def entries(self, patterns: Metadata) -> Generator[ContextEntry]:
-        """See `FileSource`."""
+        """Yield all files; see `FileSource`."""
         files = {name.encode("utf-8", "surrogateescape"): data for name, data in self.files.items()}
         yield from [ContextEntry(name, 0o644, len(files[name]), self._mtime_ns) for name in sorted(files)]
 
     @contextmanager
     def open_reader(self) -> Generator[ReadChunks]:
-        """See `FileSource`."""
+        """Return a reader of the contents; see `FileSource`."""
         yield lambda path: (self.files[name.decode("utf-8", "surrogateescape")] for name in [path])
 
 
 @dataclass(slots=True)
 class Transfer:
-    """Counts of one transfer: paths announced, files asked for, and bytes of content sent.
+    """Counts of one transfer.
 
-    `digest` stands for all that was announced: paths, modes, sizes, times; "" until that is complete.
+    Attributes
+    ----------
+    name
+        The name of the tree.
+    paths
+        Paths announced.
+    files
+        Files requested by the engine.
+    content_bytes
+        Bytes of content sent.
+    digest
+        A digest of all paths, modes, sizes and times, "" until all are announced.
     """
 
     name: str
@@ -96,9 +127,19 @@ class Transfer:
 
 
 class FileSync:
-    """Serves named trees; `transfers` keeps the counts of each transfer, in order of their start.
+    """A service that sends named trees.
 
-    BuildKit asks for "context" and "dockerfile". `on_bytes` is called as contents go out.
+    Parameters
+    ----------
+    trees
+        The trees by name; BuildKit asks for "context" and "dockerfile".
+    on_bytes
+        Called while contents are sent.
+
+    Attributes
+    ----------
+    transfers
+        The counts of each transfer, in order of their start.
     """
 
     def __init__(
@@ -109,7 +150,7 @@ class FileSync:
         self.transfers: list[Transfer] = []
 
     def methods(self) -> dict[str, Callable[[RpcStream], None]]:
-        """The gRPC methods to serve."""
+        """Return the gRPC methods to serve."""
         return {METHOD: self._diff_copy}
 
     def _diff_copy(self, stream: RpcStream) -> None:
@@ -125,9 +166,9 @@ class FileSync:
 
 
 class _Sender:
-    """One transfer: this thread answers the engine's requests while another one walks the tree.
+    """One transfer: this thread answers the engine's requests while another walks the tree.
 
-    Answering inside of the listening thread is safe: the engine goes on reading while its requests wait.
+    To answer inside of the receiving thread is safe: the engine continues to read while its requests wait.
     """
 
     def __init__(
@@ -153,7 +194,7 @@ class _Sender:
         try:
             self._listen()
         except (ConnectionLost, StreamReset):
-            # An engine that was told of our failure may end the build, and with it all, before this call.
+            # An engine that received our error may end the whole build before this call.
             if self._failure is None:
                 raise
         finally:
@@ -180,22 +221,22 @@ class _Sender:
         try:
             work()
         except (ConnectionLost, StreamReset):
-            return  # the engine has gone; listening tells
+            return  # the connection is lost; _listen raises
         except Exception as error:
             self._failure = self._failure or error
-            # The engine answers an ERR by ending the call, which ends the listening.
+            # The engine answers an ERR by ending the call, which ends _listen.
             with suppress(ConnectionLost, StreamReset):
                 self._stream.send(Packet(type=Packet.ERR, data=str(error).encode()).SerializeToString())
 
     def _walk(self) -> None:
         announced = hashlib.sha256()
-        # Closed here: where the connection is lost, the error would hold it, and its folders, for a while.
+        # Close here: after a lost connection the exception would keep the generator and its folders open.
         with closing(self._entries) as entries:
             for index, entry in enumerate(entries):
                 if self._done:
                     return
                 if entry.is_regular:
-                    # Known before it is announced: the engine may ask at once.
+                    # Store before the announcement: the engine may request it at once.
                     self._files[index] = entry.path
                 packet = _stat_packet(entry)
                 announced.update(packet)

@@ -1,9 +1,9 @@
-"""A build that the client steers, as a frontend would: solve graphs, and run programs over their results.
+"""A build that the client controls, as a frontend does: solve graphs, and run programs on their results.
 
 Source: frontend/gateway/pb/gateway.proto of moby/buildkit and its client's `Build` (client/build.go): a Solve
-without a frontend opens the build, calls that name it reach its bridge, and `Return` ends it. Nothing is
-made of it, no image and no record of history. A container of the gateway is no step: it has no key, its
-mounts are not hashed, and it leaves nothing in the cache.
+without a frontend opens the build, calls that name it reach its bridge, and `Return` ends it. It creates
+neither an image nor a history record. A gateway container is not a step: it has no cache key, its mounts are
+not hashed, and it leaves nothing in the cache.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TypeVar
 import docker
 from google.protobuf.message import Message
 
+from stagelens import timeouts
 from stagelens.buildkit.control import StatusReader, start_solve
 from stagelens.buildkit.errors import BuildCancelled, BuildError, BuildKitError, RpcError
 from stagelens.buildkit.grpc import Call, Client
@@ -48,8 +49,6 @@ _RELEASE = "ReleaseContainer"
 _NONE = -1
 _NO_NETWORK = 2
 _MAX_ERROR_BYTES = 4096
-_CLOSE_TIMEOUT_SECONDS = 20.0
-_CREATE_GRACE_SECONDS = 5.0
 
 M = TypeVar("M", bound=Message)
 
@@ -61,12 +60,25 @@ class GatewayUnsupported(BuildKitError):
 class Gateway:
     """An open build; use it as a context manager, or call `close`.
 
-    session: the id of an open session, which brings the context. `on_status` gets the events of the build,
-    `cancel` ends it: all that is under way then raises BuildCancelled.
+    Parameters
+    ----------
+    api
+        The client of docker-py whose engine to connect to.
+    session
+        The id of an open session, which sends the context.
+    on_status
+        Called with the events of the build.
+    cancel
+        Stops the build: pending calls then raise BuildCancelled.
 
     Raises
     ------
-    UpgradeRefused: no BuildKit. GatewayUnsupported: one that runs no programs. ConnectionLost: no engine.
+    UpgradeRefused
+        If the engine has no BuildKit.
+    GatewayUnsupported
+        If its BuildKit runs no programs for clients.
+    ConnectionLost
+        If the engine does not answer.
     """
 
     def __init__(
@@ -80,7 +92,7 @@ class Gateway:
         self._cancel = cancel
         self._client = Client(upgrade(api, "/grpc"))
         self._events: StatusReader | None = None
-        # Each with the seconds that it may still take when the build is to end.
+        # Each with its grace period in seconds.
         self._pending_calls: dict[Call, float] = {}
         self._containers: list[GatewayContainer] = []
         self._closed = False
@@ -93,9 +105,9 @@ class Gateway:
             offered = self.unary("Ping", Empty(), PongResponse).frontend_capabilities
             if not any(one.id == _EXEC and one.enabled for one in offered):
                 raise GatewayUnsupported(
-                    "This engine's BuildKit cannot look into a build.",
+                    "This engine's BuildKit cannot show the files of a build.",
                     why=f"it does not offer {_EXEC}",
-                    remedy="use Docker Engine 20.10 or newer: stagelens doctor",
+                    remedy="use Docker Engine 20.10 or newer (stagelens doctor shows the version)",
                 )
             if on_status is not None:
                 self._events = StatusReader(self._client, ref, on_status)
@@ -104,16 +116,32 @@ class Gateway:
             raise
 
     def dockerfile_graph(self, attributes: Mapping[str, str]) -> LlbGraph:
-        """The graph that the engine's Dockerfile frontend makes of a Dockerfile; nothing runs yet.
+        """Return the graph that the engine's Dockerfile frontend creates; nothing runs yet.
+
+        Parameters
+        ----------
+        attributes
+            The frontend's attributes, such as `filename` and `target`.
 
         Raises
         ------
-        BuildError: the frontend refused it. BuildCancelled, ConnectionLost.
+        BuildError
+            If the frontend rejects the Dockerfile.
+        BuildCancelled
+            If the build was cancelled.
+        ConnectionLost
+            If the connection ends.
         """
         return LlbGraph(self._solve(BridgeSolveRequest(frontend="dockerfile.v0", frontend_opt=attributes))[1])
 
     def solve(self, definition: Definition) -> str:
-        """A name for what a graph ends in, to mount it; it is made when it is mounted."""
+        """Return a reference to the result of a graph, which BuildKit computes when it is mounted.
+
+        Parameters
+        ----------
+        definition
+            The graph.
+        """
         return self._solve(BridgeSolveRequest(definition=definition))[0]
 
     def _solve(self, request: BridgeSolveRequest) -> tuple[str, Definition]:
@@ -122,9 +150,14 @@ class Gateway:
         return ref.id, getattr(ref, "def")
 
     def new_container(self, root: str, mounts: Mapping[str, str]) -> GatewayContainer:
-        """Start a container on `root`, with results mounted read-only at absolute paths, and no network.
+        """Start a container without network. Steps that the cache lacks run now.
 
-        Steps that the cache lacks run now.
+        Parameters
+        ----------
+        root
+            The reference to its root file system.
+        mounts
+            References to mount read-only, by absolute path.
         """
         made = [
             Mount(dest=path, result_id=result, input=_NONE, output=_NONE, readonly=True)
@@ -134,14 +167,23 @@ class Gateway:
         request = NewContainerRequest(container_id=name, mounts=made, network=_NO_NETWORK)
         container = GatewayContainer(self, name)
         self._containers.append(container)
-        # The engine makes it although the call was given up: then it would come after its release.
-        self.unary("NewContainer", request, Empty, grace=_CREATE_GRACE_SECONDS)
+        # The engine creates it even after the call was cancelled, and that could follow its release.
+        self.unary("NewContainer", request, Empty, grace=timeouts.current.gateway_create)
         return container
 
     def unary(self, method: str, request: Message, answer: type[M], grace: float = 0.0) -> M:
-        """Call one of the bridge's methods that answer with one message.
+        """Call a method of the bridge that answers with one message.
 
-        When it is to end meanwhile, the answer is waited for `grace` seconds more.
+        Parameters
+        ----------
+        method
+            The method's name.
+        request
+            The message to send.
+        answer
+            The class of the answer.
+        grace
+            Seconds to wait for the answer after the build was cancelled.
         """
         with self.call(method, grace) as call, self.translate_errors():
             try:
@@ -156,7 +198,15 @@ class Gateway:
 
     @contextlib.contextmanager
     def call(self, method: str, grace: float = 0.0) -> Generator[Call]:
-        """A call of the bridge; given up in the end, or `grace` seconds after the build is cancelled."""
+        """Open a call of the bridge, and cancel it in the end.
+
+        Parameters
+        ----------
+        method
+            The method's name.
+        grace
+            Seconds from a cancellation of the build to that of the call.
+        """
         with self.translate_errors():
             call = self._client.call(f"{_SERVICE}/{method}", self._metadata)
         self._pending_calls[call] = grace
@@ -173,7 +223,7 @@ class Gateway:
         return self._cancel is not None and self._cancel.requested
 
     def _interrupt(self) -> None:
-        """Wake whoever waits for the engine."""
+        """Wake each thread that waits for the engine."""
         for call, grace in list(self._pending_calls.items()):
             if grace:
                 _daemon_timer(grace, call.cancel).start()
@@ -182,7 +232,7 @@ class Gateway:
 
     @contextlib.contextmanager
     def translate_errors(self) -> Generator[None]:
-        """Within it, errors are told in the terms of a build."""
+        """Return a context manager that translates errors of gRPC into a build's errors."""
         try:
             yield
         except BuildKitError as error:
@@ -193,15 +243,15 @@ class Gateway:
             raise
 
     def close(self) -> None:
-        """End the build and what still runs in it. Calling it again does nothing.
+        """End the build and its programs. A second call does nothing.
 
-        An engine before BuildKit 0.10 keeps what a container has mounted until it is released: so that is
-        asked for even when a connection could just be closed.
+        An engine before BuildKit 0.10 retains the mounts of a container until its release: so each container
+        is released even if the connection could just be closed.
         """
         if self._closed:
             return
         self._closed = True
-        last_resort = _daemon_timer(_CLOSE_TIMEOUT_SECONDS, self._client.close)
+        last_resort = _daemon_timer(timeouts.current.gateway_close, self._client.close)
         with defer_signals():
             last_resort.start()
             try:
@@ -227,13 +277,13 @@ class Gateway:
 
 
 def _wait_for_answer(call: Call, seconds: float) -> None:
-    """Wait for the end of an answer that an interrupt cut short, at most so long."""
+    """Wait for the end of an interrupted answer, at most `seconds`."""
     with defer_signals():
         enough = _daemon_timer(seconds, call.cancel)
         enough.start()
         with contextlib.suppress(BuildKitError):
             for _ in call.receive():
-                """Nobody asks what it was."""
+                pass
         enough.cancel()
 
 
@@ -244,7 +294,7 @@ def _daemon_timer(seconds: float, action: Callable[[], None]) -> threading.Timer
 
 
 class GatewayContainer:
-    """A container of a gateway, in which programs run; released with its build at the latest."""
+    """A container of a gateway, in which programs run; the end of the build releases it at the latest."""
 
     def __init__(self, gateway: Gateway, name: str) -> None:
         self._gateway = gateway
@@ -253,9 +303,17 @@ class GatewayContainer:
         self._processes: list[ContainerProcess] = []
 
     def start(self, *arguments: str, env: Mapping[str, str]) -> ContainerProcess:
-        """Start a program as root in /, and hand over its three streams."""
+        """Start a program as root in /.
+
+        Parameters
+        ----------
+        arguments
+            The command.
+        env
+            Its environment.
+        """
         meta = ProcessMeta(args=arguments, env=[f"{k}={v}" for k, v in env.items()], cwd="/", user="0:0")
-        # One that nobody knows of would keep the container from its end.
+        # The container cannot end while a program runs that is missing in this list.
         with defer_signals():
             self._processes.append(
                 ContainerProcess(
@@ -265,23 +323,23 @@ class GatewayContainer:
         return self._processes[-1]
 
     def release(self) -> None:
-        """Stop what runs in it, and let go of its mounts. Calling it again does nothing."""
+        """Stop the programs and release the mounts. A second call does nothing."""
         if not self._released:
             self._released = True
-            # Even one that is killed has not ended for BuildKit while its input is open (os/exec's Wait).
+            # BuildKit waits for a killed program while its input is open (os/exec's Wait).
             for process in self._processes:
                 process.close_input()
-            with contextlib.suppress(BuildKitError):  # it tells of a program's exit code again
+            with contextlib.suppress(BuildKitError):  # repeats a program's exit code
                 request = ReleaseContainerRequest(container_id=self._name)
-                self._gateway.unary(_RELEASE, request, Empty, grace=_CLOSE_TIMEOUT_SECONDS)
+                self._gateway.unary(_RELEASE, request, Empty, grace=timeouts.current.gateway_close)
 
 
 class ProcessEnded(BuildKitError):
-    """A program in a container ended while more was expected of it."""
+    """A program in a container ended too early."""
 
 
 class ContainerProcess:
-    """A running program: bytes in, bytes out. For one thread."""
+    """A running program with its three standard streams; for use by one thread."""
 
     def __init__(self, gateway: Gateway, init: InitMessage) -> None:
         self._gateway = gateway
@@ -295,7 +353,7 @@ class ContainerProcess:
         self._send(ExecMessage(process_id=self._id, init=init))
 
     def write(self, data: bytes) -> None:
-        """Send bytes to its standard input."""
+        """Send bytes to the standard input."""
         self._send(ExecMessage(process_id=self._id, file=FdMessage(fd=0, data=data)))
 
     def _send(self, message: ExecMessage) -> None:
@@ -303,11 +361,16 @@ class ContainerProcess:
             self._call.send(message.SerializeToString())
 
     def read(self, count: int) -> bytes:
-        """Exactly `count` bytes of its standard output.
+        """Read exactly `count` bytes of the standard output.
 
         Raises
         ------
-        ProcessEnded: it ended before, with what it said on standard error. BuildCancelled, ConnectionLost.
+        ProcessEnded
+            If the program ended before, with its standard error.
+        BuildCancelled
+            If the build was cancelled.
+        ConnectionLost
+            If the connection ends.
         """
         while len(self._stdout) < count:
             self._receive()
@@ -316,10 +379,16 @@ class ContainerProcess:
         return data
 
     def read_line(self, limit: int) -> bytes:
-        """A line of its standard output, of at most `limit` bytes, without its end. Raises as `read`."""
+        """Read a line of the standard output, and return it without its end. Raises the errors of `read`.
+
+        Parameters
+        ----------
+        limit
+            The most bytes to accept.
+        """
         while (end := self._stdout.find(b"\n")) < 0:
             if len(self._stdout) > limit:
-                raise ProcessEnded("A program in the engine wrote a line without an end.")
+                raise ProcessEnded("A program in the engine wrote too long a line.")
             self._receive()
         return self.read(end + 1)[:-1]
 
@@ -336,7 +405,7 @@ class ContainerProcess:
                 self._stderr += step.file.data
                 del self._stderr[:-_MAX_ERROR_BYTES]
             case "started" | "exit":
-                pass  # output may still come
+                pass  # more output may follow
             case _:
                 raise ProcessEnded(
                     "A program in the engine ended too early.",
@@ -344,7 +413,7 @@ class ContainerProcess:
                 )
 
     def close_input(self) -> None:
-        """End its standard input. Calling it again does nothing."""
+        """End the standard input. A second call does nothing."""
         if self._input_ended:
             return
         self._input_ended = True
@@ -352,7 +421,7 @@ class ContainerProcess:
             self._send(ExecMessage(process_id=self._id, file=FdMessage(fd=0, eof=True)))
 
     def end(self) -> None:
-        """End its standard input, and wait until it has ended: to kill it takes the engine seconds."""
+        """End the standard input, and wait for the program: the engine takes seconds to kill one."""
         self.close_input()
         with contextlib.suppress(BuildKitError):
             while True:

@@ -1,8 +1,8 @@
-"""gRPC's wire form on HTTP/2 streams: messages with a five-byte prefix, status in the trailers.
+"""gRPC's wire format on HTTP/2 streams: messages with a five-byte prefix, and the status in the trailers.
 
-Source: the gRPC project's "gRPC over HTTP2" description. Only what BuildKit uses: no compression, no
-deadlines. Several messages may share one DATA frame, so small ones are joined before they are sent: a
-build context of 10,000 files is 10,000 messages, but some 60 frames.
+Source: the gRPC project's "gRPC over HTTP2". Implemented is what BuildKit uses: no compression, no deadlines.
+Several messages may share one DATA frame, so small ones are joined before they are sent: a build context of
+10,000 files is 10,000 messages, but about 60 frames.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Metadata = Mapping[str, list[str]]
 
 
 class RpcStream:
-    """One gRPC call on a stream, seen from either side: messages as bytes, in and out."""
+    """One gRPC call on a stream, as seen by either side: messages as bytes in both directions."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -42,11 +42,12 @@ class RpcStream:
         return _metadata(self._stream.headers)
 
     def receive(self) -> Iterator[bytes]:
-        """Each message of the other side until it ends its half; what waits to be sent goes out meanwhile.
+        """Yield each message of the other side until it ends its half; send pending messages while waiting.
 
         Raises
         ------
-        RpcError: a message is compressed or larger than `MAX_MESSAGE_BYTES`.
+        RpcError
+            If a message is compressed or larger than `MAX_MESSAGE_BYTES`.
         """
         buffer = bytearray()
         while True:
@@ -66,9 +67,15 @@ class RpcStream:
             buffer += data
 
     def send(self, message: bytes, flush: bool = True) -> None:
-        """Send a message; without `flush` it may wait for others to share a frame with.
+        """Send a message.
 
-        What waits is sent at the latest when `receive` has to wait for the other side.
+        Parameters
+        ----------
+        message
+            The serialized message.
+        flush
+            Whether to send at once. Otherwise the message may wait for others to share a frame with;
+            `receive` sends it at the latest when it has to wait.
         """
         with self._sending:
             self._outgoing += struct.pack(">BI", 0, len(message))
@@ -77,7 +84,7 @@ class RpcStream:
                 self._flush()
 
     def flush(self) -> None:
-        """Send what waits."""
+        """Send the pending messages."""
         with self._sending:
             self._flush()
 
@@ -87,7 +94,7 @@ class RpcStream:
             self._stream.send(data)
 
     def cancel(self) -> None:
-        """Give the call up."""
+        """Cancel the call."""
         self._stream.cancel()
 
 
@@ -95,7 +102,13 @@ Handler = Callable[[RpcStream], None]
 
 
 class Server:
-    """Serves gRPC methods on one accepted connection: each call runs its handler in a thread of its own."""
+    """A server of gRPC methods on one accepted connection; each call runs its handler in a separate thread.
+
+    Attributes
+    ----------
+    errors
+        The exceptions of the handlers; the caller saw only their text.
+    """
 
     def __init__(self, sock: Socket, methods: Mapping[str, Handler]) -> None:
         self._methods = {path.lower(): handler for path, handler in methods.items()}
@@ -111,7 +124,7 @@ class Server:
         return self._connection.sent_bytes
 
     def close(self) -> None:
-        """End the connection and wait until every handler has noticed."""
+        """End the connection and wait for every handler."""
         self._connection.close()
         with self._lock:
             threads = list(self._threads)
@@ -130,7 +143,7 @@ class Server:
         try:
             self._answer(stream)
         except (ConnectionLost, StreamReset):
-            pass  # the caller has gone: nobody is left to tell
+            pass  # the caller is gone
         finally:
             with self._lock:
                 self._threads.discard(threading.current_thread())
@@ -152,32 +165,38 @@ class Server:
         except RpcError as error:
             status = _status(error.code, error.message)
         except Exception as error:
-            # Ours to tell: the caller learns a text, the session's owner the error itself.
+            # The caller sees the text only, the session's owner the exception.
             self.errors.append(error)
             status = _status(UNKNOWN, str(error))
         stream.send_headers(status, end=True)
 
 
 class Call(RpcStream):
-    """A call that we made."""
+    """A call made by this side."""
 
     def __init__(self, stream: Stream, path: str) -> None:
         super().__init__(stream)
         self._path = path
 
     def send_request(self, request: Message) -> None:
-        """Send the one message of this call; an answer may come before all of it is out, an error's say."""
+        """Send the only message of this call; the answer, such as an error, may arrive before it is sent."""
         with contextlib.suppress(StreamReset):
             self.send(request.SerializeToString())
             self.close_send()
 
     def close_send(self) -> None:
-        """End our half: no more messages from us."""
+        """End this side of the stream: no more messages follow."""
         self.flush()
         self._stream.send(b"", end=True)
 
     def check_status(self) -> None:
-        """After the last message. Raises RpcError where the status is other than OK."""
+        """Check the status after the last message.
+
+        Raises
+        ------
+        RpcError
+            If the status is not OK.
+        """
         trailers = self._stream.trailers or self._stream.headers
         code = int((header(trailers, "grpc-status") or [str(UNKNOWN)])[0])
         if code != OK:
@@ -186,14 +205,22 @@ class Call(RpcStream):
 
 
 class Client:
-    """Makes gRPC calls on one connection that was upgraded for it."""
+    """A client that makes gRPC calls on one upgraded connection."""
 
     def __init__(self, sock: Socket) -> None:
         self._connection = Connection(sock, client_side=True)
         self._connection.start()
 
     def call(self, path: str, metadata: Iterable[tuple[str, str]] = ()) -> Call:
-        """Begin a call whose two sides send as many messages as they like; `cancel` it in the end."""
+        """Start a call in which both sides send any number of messages; the caller cancels it in the end.
+
+        Parameters
+        ----------
+        path
+            The method, as `/SERVICE/METHOD`.
+        metadata
+            Further headers of the request.
+        """
         headers = [
             (":method", "POST"),
             (":scheme", "http"),
@@ -208,9 +235,19 @@ class Client:
     def stream(self, path: str, request: Message, response: type[M]) -> Iterator[M]:
         """Call a method that takes one message and answers with a stream of them.
 
+        Parameters
+        ----------
+        path
+            The method, as `/SERVICE/METHOD`.
+        request
+            The message to send.
+        response
+            The class of the answers.
+
         Raises
         ------
-        RpcError: the other side ended the call with a status other than OK.
+        RpcError
+            If the other side ended the call with a status other than OK.
         """
         call = self.call(path)
         try:
@@ -222,14 +259,29 @@ class Client:
             call.cancel()
 
     def unary(self, path: str, request: Message, response: type[M]) -> M:
-        """Call a method that answers with one message."""
+        """Call a method that answers with one message.
+
+        Parameters
+        ----------
+        path
+            The method, as `/SERVICE/METHOD`.
+        request
+            The message to send.
+        response
+            The class of the answer.
+
+        Raises
+        ------
+        RpcError
+            If the other side ended the call with a status other than OK, or not with one message.
+        """
         answers = list(self.stream(path, request, response))
         if len(answers) != 1:
-            raise RpcError(INTERNAL, f"{len(answers)} messages instead of one", where=path)
+            raise RpcError(INTERNAL, f"expected one message, received {len(answers)}", where=path)
         return answers[0]
 
     def close(self) -> None:
-        """End the connection; calls under way raise ConnectionLost."""
+        """End the connection; pending calls raise ConnectionLost."""
         self._connection.close()
 
 
@@ -241,7 +293,7 @@ def _status(code: int, message: str) -> Headers:
 
 
 def _metadata(headers: Headers) -> dict[str, list[str]]:
-    """Header values by name; newer BuildKit percent-encodes them and says so in `NAME-encoded: 1`.
+    """Return header values by name; newer BuildKit percent-encodes them and says so in `NAME-encoded: 1`.
 
     Source: encodeOpts in BuildKit's session/filesync.
     """

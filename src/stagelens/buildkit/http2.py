@@ -1,11 +1,11 @@
-"""One HTTP/2 connection, either side of it, for any blocking socket.
+"""One HTTP/2 connection, either side of it, on any blocking socket.
 
-`h2` holds the protocol's state and does no I/O; this module gives it a socket, one reading thread and
-flow control that blocks the sender. Threads, not asyncio: a TLS socket, an SSH channel and a Windows pipe
-have no asyncio transport, and a notebook's own event loop stays out of it.
+`h2` holds the protocol's state and does no I/O; this module adds a socket, one reading thread, and flow
+control that blocks the sender. It uses threads and not asyncio: a TLS socket, an SSH channel and a Windows
+pipe have no asyncio transport, and a notebook's event loop stays out of it.
 
-Backpressure: what we receive is acknowledged when its reader takes it, so an unread stream costs at most
-one window (`_WINDOW`); what we send waits for the peer's window.
+Backpressure: received data is acknowledged when its reader takes it, so an unread stream costs at most one
+window (`_WINDOW`); data to send waits for the peer's window.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _READ_SIZE = 256 * 1024
 
 
 class Stream:
-    """One HTTP/2 stream: headers once, bytes both ways, trailers at the end."""
+    """One HTTP/2 stream: headers once, bytes in both directions, trailers at the end."""
 
     def __init__(self, connection: Connection, stream_id: int) -> None:
         self._connection = connection
@@ -45,11 +45,14 @@ class Stream:
         self._reset: StreamReset | ConnectionLost | None = None
 
     def read(self) -> bytes:
-        """All bytes that have come from the other side, after waiting for some; b"" at its end.
+        """Wait for data, and return all that has arrived; b"" at the end.
 
         Raises
         ------
-        StreamReset, ConnectionLost: there will be no more.
+        StreamReset
+            If the other side ended the stream.
+        ConnectionLost
+            If the connection ended.
         """
         with self._connection.changed:
             while not self._chunks and not self._ended and self._reset is None:
@@ -65,7 +68,7 @@ class Stream:
         return data
 
     def wait_headers(self) -> Headers:
-        """Block until the other side's headers are there."""
+        """Wait for the other side's headers."""
         self.received_headers.wait()
         if not self.headers and self._reset is not None:
             raise self._reset
@@ -76,20 +79,20 @@ class Stream:
         self._connection.send_headers(self.id, headers, end)
 
     def send(self, data: bytes | bytearray, end: bool = False) -> None:
-        """Send bytes, waiting for the other side's window; `end` closes our half."""
+        """Send bytes, and wait for the other side's window; `end` closes this half."""
         self._connection.send_data(self, data, end)
 
     def cancel(self) -> None:
-        """Give the stream up, whatever its state."""
+        """Cancel the stream in any state."""
         self._connection.reset(self.id)
 
     def raise_if_reset(self) -> None:
-        """Raise what ended this stream, if anything did."""
+        """Raise the error that ended this stream, if any."""
         if self._reset is not None:
             raise self._reset
 
     def deliver(self, event: h2.events.Event) -> None:
-        """Take in an event; called by the reading thread with the connection's lock held."""
+        """Handle an event; the reading thread calls this with the connection's lock held."""
         match event:
             case h2.events.DataReceived():
                 if event.data:
@@ -103,32 +106,42 @@ class Stream:
                 self._ended = True
                 self.received_headers.set()
             case h2.events.StreamReset(error_code=h2.errors.ErrorCodes.NO_ERROR) if self._ended:
-                pass  # a server that has answered and wants no more of the request (RFC 9113, 8.1)
+                pass  # the server has answered and needs no more of the request (RFC 9113, 8.1)
             case h2.events.StreamReset():
                 self.fail(StreamReset("The other side cancelled the stream."))
             case _:
                 pass
 
     def fail(self, error: StreamReset | ConnectionLost) -> None:
-        """End the stream with `error` for everybody who waits on it."""
+        """End the stream with `error` for every thread that waits for it."""
         self._reset = self._reset or error
         self.received_headers.set()
 
     @property
     def is_open(self) -> bool:
-        """Whether bytes may still be sent on it."""
+        """Whether bytes can still be sent."""
         return self._reset is None
 
 
 class Connection:
-    """The shared state of all streams; `on_stream` is called, in the reading thread, with each new one."""
+    """The shared state of all streams.
+
+    Parameters
+    ----------
+    sock
+        A connected socket.
+    client_side
+        Whether this side is the HTTP/2 client.
+    on_stream
+        Called with each new stream, in the reading thread.
+    """
 
     def __init__(
         self, sock: Socket, *, client_side: bool, on_stream: Callable[[Stream], None] | None = None
     ) -> None:
         self._sock = sock
         self._on_stream = on_stream
-        # A request's :authority is the engine's own business: gRPC over a private pipe says "localhost".
+        # The engine does not check :authority: gRPC over a private pipe sends "localhost".
         config = h2.config.H2Configuration(
             client_side=client_side,
             header_encoding="utf-8",
@@ -147,7 +160,7 @@ class Connection:
         self._reader = threading.Thread(target=self._read_loop, name="stagelens-http2", daemon=True)
 
     def start(self) -> None:
-        """Send the preface and begin to read."""
+        """Send the preface and start to read."""
         with self.changed:
             self._h2.initiate_connection()
             self._h2.update_settings(
@@ -161,7 +174,7 @@ class Connection:
         self._reader.start()
 
     def open_stream(self, headers: Headers, end: bool = False) -> Stream:
-        """Begin a request (client side)."""
+        """Start a request (client side)."""
         with self.changed:
             self._check_open()
             stream = Stream(self, self._h2.get_next_available_stream_id())
@@ -171,7 +184,7 @@ class Connection:
         return stream
 
     def send_headers(self, stream_id: int, headers: Headers, end: bool) -> None:
-        """Queue a HEADERS frame; a stream that is gone by now is passed over."""
+        """Queue a HEADERS frame."""
         with self.changed:
             self._check_open()
             try:
@@ -183,7 +196,7 @@ class Connection:
         self._flush()
 
     def send_data(self, stream: Stream, data: bytes | bytearray, end: bool) -> None:
-        """Send `data` in frames as the windows allow; blocks while they are empty."""
+        """Send `data` in frames as the windows allow; block while they are empty."""
         view = memoryview(data)
         while view or end:
             with self.changed:
@@ -229,7 +242,7 @@ class Connection:
         self._flush()
 
     def reset(self, stream_id: int) -> None:
-        """Send RST_STREAM(CANCEL) unless the stream is closed already."""
+        """Send RST_STREAM(CANCEL) unless the stream is already closed."""
         with self.changed:
             stream = self._streams.pop(stream_id, None)
             if stream is None or self._closed:
@@ -240,16 +253,16 @@ class Connection:
                 self._h2.reset_stream(stream_id, h2.errors.ErrorCodes.CANCEL)
             except h2.exceptions.StreamClosedError:
                 return
-        # Where the connection has ended, so has the stream.
+        # If the connection has ended, the stream has, too.
         self._flush(quietly=True)
 
     def close(self) -> None:
-        """End the connection and wait for the reading thread. Calling it again does nothing."""
+        """End the connection and wait for the reading thread. A second call does nothing."""
         with self.changed:
             if not self._closed:
                 with contextlib.suppress(h2.exceptions.ProtocolError):
                     self._h2.close_connection()
-            # In one go: whoever waits for the lock to send must find the connection ended.
+            # Without releasing the lock: a thread that waits for it to send must find the connection ended.
             self._end_streams(ConnectionLost("The connection was closed."))
         self._flush(quietly=True)
         shut(self._sock)
@@ -265,7 +278,7 @@ class Connection:
             self._end_streams(error)
 
     def _end_streams(self, error: ConnectionLost) -> None:
-        """Fail what is under way, and all that comes; with the lock held."""
+        """Fail all current and future calls; the caller holds the lock."""
         if not self._closed:
             self._closed = True
             self.error = error
@@ -275,10 +288,10 @@ class Connection:
         self.changed.notify_all()
 
     def _flush(self, quietly: bool = False) -> None:
-        """Write what h2 has queued.
+        """Write the output of h2.
 
-        One thread writes at a time and takes along what the others queue meanwhile, so that the reading
-        thread is never held up by a slow `sendall` of another thread.
+        One thread writes at a time, including what other threads queue meanwhile, so that a slow `sendall` of
+        another thread never delays the reading thread.
         """
         with self.changed:
             self._queue_output()
@@ -304,7 +317,7 @@ class Connection:
                 self._writing.release()
 
     def _queue_output(self) -> None:
-        """Take over what h2 has to send; with the lock held."""
+        """Queue the output of h2; the caller holds the lock."""
         if data := self._h2.data_to_send():
             self._queued.append(data)
 
@@ -332,7 +345,7 @@ class Connection:
     def _dispatch(self, event: h2.events.Event, fresh: list[Stream]) -> None:
         stream_id = cast(int | None, getattr(event, "stream_id", None))
         if isinstance(event, h2.events.ConnectionTerminated):
-            # h2 takes nothing more in either direction from here on.
+            # From here on h2 accepts nothing in either direction.
             self._end_streams(ConnectionLost("The engine closed the connection."))
         if isinstance(event, h2.events.RequestReceived):
             stream = Stream(self, event.stream_id or 0)
@@ -347,5 +360,5 @@ class Connection:
 
 
 def header(headers: Iterable[tuple[str, str]], name: str) -> list[str]:
-    """All values of the header `name`, in order."""
+    """Return all values of the header `name`, in order."""
     return [value for key, value in headers if key == name]

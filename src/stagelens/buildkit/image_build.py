@@ -1,4 +1,4 @@
-"""One build on the engine: `POST /build` with a session, its events as they arrive, and cancelling."""
+"""One build through `POST /build`: its request, its events, and how to cancel it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ import docker
 import requests
 from docker.errors import DockerException
 
+from stagelens import timeouts
 from stagelens.buildkit import dockerpy
 from stagelens.buildkit.errors import BuildCancelled, BuildError, ConnectionLost
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 
 OnStatus = Callable[[StatusResponse], None]
-_LAST_WORD_SECONDS = 5.0
 
 
 class Cancel:
-    """A switch for stopping a build from another thread or a signal handler."""
+    """A switch that stops a build from another thread or a signal handler."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -33,7 +33,7 @@ class Cancel:
         self._lock = threading.Lock()
 
     def __call__(self) -> None:
-        """Stop the build; calling it again does nothing."""
+        """Stop the build; a second call does nothing."""
         with self._lock:
             self._event.set()
             actions, self._actions = self._actions, []
@@ -42,15 +42,15 @@ class Cancel:
 
     @property
     def requested(self) -> bool:
-        """Whether somebody has asked to stop."""
+        """Whether the build is to stop."""
         return self._event.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until somebody asks to stop, at most so long; whether somebody has."""
+        """Wait until the build is to stop, at most `seconds`, and return whether it is."""
         return self._event.wait(seconds)
 
     def on_request(self, action: Callable[[], None]) -> None:
-        """Run `action` when the build is to stop, at once where that was asked before."""
+        """Run `action` when the build is to stop, or now if it already is."""
         with self._lock:
             if not self._event.is_set():
                 self._actions.append(action)
@@ -60,11 +60,37 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
-    """What `/build` takes; names follow the docker CLI's options.
+    """The parameters of `/build`, named like the docker CLI's options.
 
-    `outputs` is empty for an image in the engine's store, or e.g. `({"Type": "tar", "Attrs": {}},)`.
-    `remote` is the context's address where it is neither the session's FileSync nor the body: that of a
-    repository or an archive, which the engine fetches itself, or what `Upload.add` returned.
+    Attributes
+    ----------
+    dockerfile
+        The Dockerfile's path in the context.
+    tags
+        Names for the image.
+    target
+        The stage to build.
+    build_args
+        Values of ARG instructions; None takes the value of the Dockerfile.
+    labels
+        Labels for the image.
+    cache_from
+        Images to use as cache sources.
+    no_cache
+        Whether to run each step without the cache.
+    pull
+        Whether to pull base images that exist locally.
+    network
+        The network mode of RUN instructions.
+    platform
+        The platform to build for.
+    extra_hosts
+        Entries for /etc/hosts, as `HOST:ADDRESS`.
+    outputs
+        Exporters, such as `({"Type": "tar", "Attrs": {}},)`; empty for an image in the engine's store.
+    remote
+        The context's address if neither the session nor the body sends it: a repository or an archive that
+        the engine fetches, or the return value of `Upload.add`.
     """
 
     dockerfile: str = "Dockerfile"
@@ -82,7 +108,7 @@ class BuildRequest:
     remote: str | None = None
 
     def query(self) -> dict[str, Any]:
-        """The query parameters of the Engine API's image build."""
+        """Return the query parameters of the Engine API's image build."""
         query: dict[str, Any] = {
             "version": "2",
             "dockerfile": self.dockerfile,
@@ -104,7 +130,7 @@ class BuildRequest:
         return query | {name: value for name, value in options.items() if value is not None}
 
     def frontend_attributes(self) -> dict[str, str]:
-        """The same as attributes of BuildKit's Dockerfile frontend (frontend/dockerfile/builder)."""
+        """Return the attributes of BuildKit's Dockerfile frontend (frontend/dockerfile/builder)."""
         attributes = {
             "filename": self.dockerfile,
             **{f"build-arg:{name}": value for name, value in self.build_args.items() if value is not None},
@@ -133,14 +159,38 @@ def solve(
     cancel: Cancel | None = None,
     ref: str | None = None,
 ) -> str | None:
-    """Run a build and return the image's id (None where the result is exported).
+    """Run a build.
 
-    With `session` the engine takes the context from it, unless the request has a `remote`; without one
-    `body` is the context's tar. `ref` names the build for `cancel_build`.
+    Parameters
+    ----------
+    api
+        The client of docker-py whose engine to use.
+    request
+        What to build.
+    session
+        The id of an open session, which sends the context unless the request has a `remote`.
+    body
+        The context as a tar, without a session.
+    on_status
+        Called with the events of the build.
+    cancel
+        Stops the build.
+    ref
+        A name for the build, for `cancel_build`.
+
+    Returns
+    -------
+    str or None
+        The image's id; None if the result is exported.
 
     Raises
     ------
-    BuildError: the build failed; BuildCancelled: `cancel` was called; ConnectionLost: no engine.
+    BuildError
+        If the build fails.
+    BuildCancelled
+        If `cancel` was called.
+    ConnectionLost
+        If the connection ends.
     """
     build_id = ref or uuid.uuid4().hex
     query = request.query() | {"buildid": build_id}
@@ -153,9 +203,9 @@ def solve(
             if cancel is not None:
                 cancel.on_request(stop)
             for line in _lines(response):
-                image = _take(line, on_status) or image
+                image = _handle(line, on_status) or image
     except (*dockerpy.connection_errors(), AttributeError, RuntimeError) as error:
-        # Closing a response from another thread surfaces as any of these.
+        # If another thread closes the response, any of these is raised.
         if cancel is not None and cancel.requested:
             raise BuildCancelled("The build was cancelled.") from None
         if not isinstance(error, dockerpy.connection_errors()):
@@ -163,7 +213,7 @@ def solve(
         raise ConnectionLost(
             "The connection to the engine broke during the build.",
             why=str(error),
-            remedy="see whether it still runs (stagelens doctor), then build again",
+            remedy="check that the engine runs (stagelens doctor), then build again",
         ) from error
     except BuildError:
         if cancel is not None and cancel.requested:
@@ -196,14 +246,14 @@ def _post(
                 text = response.text[:2000]
         raise BuildError(str(text))
     if not any(name in response.headers for name in ("Transfer-Encoding", "Content-Length")):
-        # Its header was cut: where the events end would look like the end of the build.
+        # The header was cut: the end of the events would look like the end of the build.
         response.close()
-        raise ConnectionLost("The connection to the engine broke as the build began.")
+        raise ConnectionLost("The connection to the engine broke at the start of the build.")
     return response
 
 
 def _registry_config(api: docker.APIClient) -> str | None:
-    """All credentials, as the docker CLI sends them for builds without a session."""
+    """Return all credentials, as the docker CLI sends them for builds without a session."""
     try:
         credentials = dockerpy.auth_configs(api).get_all_credentials()
     except DockerException:
@@ -214,31 +264,39 @@ def _registry_config(api: docker.APIClient) -> str | None:
 
 
 def cancel_build(api: docker.APIClient, ref: str) -> None:
-    """Tell the engine to stop the build that somebody, maybe another program, began with this `ref`."""
+    """Ask the engine to stop a build, which another program may have started.
+
+    Parameters
+    ----------
+    api
+        The client of docker-py whose engine to use.
+    ref
+        The name that `solve` was given.
+    """
     with contextlib.suppress(requests.RequestException, OSError):
         api.post(dockerpy.api_url(api, "/build/cancel"), params={"id": ref}, timeout=10).close()
 
 
 class _Stop:
-    """Stops a build in the engine and lets its answer be heard out, for a while.
+    """Stops a build in the engine, and lets its answer arrive for a while.
 
-    The engine may just be giving the image its name: only after its last word nothing more comes of it.
+    The engine may be tagging the image at this moment: only after its last event no image can appear.
     """
 
     def __init__(self, api: docker.APIClient, build_id: str, response: requests.Response) -> None:
         self._api = api
         self._build_id = build_id
         self._response = response
-        self._heard_out = threading.Event()
+        self._answered = threading.Event()
 
     def __call__(self) -> None:
         cancel_build(self._api, self._build_id)
         threading.Thread(target=self._end, daemon=True, name="stagelens-stop").start()
 
     def _end(self) -> None:
-        if not self._heard_out.wait(_LAST_WORD_SECONDS):
+        if not self._answered.wait(timeouts.current.build_cancel):
             with contextlib.suppress(Exception):
-                # The reading thread is inside the socket: shutting it down is what wakes it.
+                # The reading thread is blocked in the socket: a shutdown wakes it.
                 dockerpy.wake_reader(self._response)
 
     def __enter__(self) -> _Stop:
@@ -247,11 +305,11 @@ class _Stop:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._heard_out.set()
+        self._answered.set()
 
 
 def _lines(response: requests.Response) -> Iterator[dict[str, Any]]:
-    """JSON values, one a line; the buffer grows with one line at most."""
+    """Yield JSON values, one for each line; the buffer holds at most one line and one chunk."""
     rest = b""
     for chunk in response.raw.stream(64 * 1024, decode_content=False):
         *lines, rest = (rest + chunk).split(b"\n")
@@ -260,7 +318,7 @@ def _lines(response: requests.Response) -> Iterator[dict[str, Any]]:
         yield json.loads(rest)
 
 
-def _take(line: dict[str, Any], on_status: OnStatus | None) -> str | None:
+def _handle(line: dict[str, Any], on_status: OnStatus | None) -> str | None:
     if "error" in line:
         raise BuildError(str(line["error"]))
     kind, value = line.get("id"), line.get("aux")

@@ -1,7 +1,7 @@
-"""LLB, the graph that BuildKit makes of a Dockerfile: its ops, what each stands on, and cuts of it.
+"""LLB, the graph that BuildKit makes of a Dockerfile: its ops, their inputs, and parts of it.
 
-Source: solver/pb/ops.proto of moby/buildkit. A definition lists its ops so that each comes after its inputs;
-an op's name is the digest of its bytes; the last op has one input, which is what the graph ends in.
+Source: solver/pb/ops.proto of moby/buildkit. A definition lists ops after their inputs; an op's name is the
+digest of its bytes; the last op has one input, the result of the graph.
 """
 
 from __future__ import annotations
@@ -21,19 +21,38 @@ from stagelens.buildkit.proto.buildkit_pb2 import (
 )
 
 _NOTHING = -1  # where an action has no input
-_NAME = "llb.customname"  # of an op's description: what the builds' events call its vertex
+_NAME = "llb.customname"  # in an op's description: the name of its vertex in the events
 
 
 @dataclass(frozen=True, slots=True)
 class OpOutput:
-    """An output of an op: a tree of files."""
+    """An output of an op: a tree of files.
+
+    Attributes
+    ----------
+    digest
+        The op.
+    index
+        The output's number.
+    """
 
     digest: str
     index: int
 
 
 class LlbGraph:
-    """A definition, to be read and cut; `result` is what it ends in, None where that is nothing (scratch)."""
+    """A parsed definition.
+
+    Parameters
+    ----------
+    definition
+        The definition, as BuildKit sends it.
+
+    Attributes
+    ----------
+    result
+        The output that the graph ends in, None if that is empty (scratch).
+    """
 
     def __init__(self, definition: Definition) -> None:
         self._metadata = definition.metadata
@@ -43,64 +62,64 @@ class LlbGraph:
         self.result = OpOutput(last.inputs[0].digest, last.inputs[0].index) if len(last.inputs) == 1 else None
 
     def named_ops(self) -> Iterator[tuple[str, str]]:
-        """The digest and the name of each op that has one, inputs first."""
+        """Yield the digest and the name of each op that has a name, inputs first."""
         for digest in self._raw:
             if name := self.name(digest):
                 yield digest, name
 
     def name(self, digest: str) -> str:
-        """What the builds' events call an op; "" where it has no name of its own."""
+        """Return the name of an op in the build's events, "" if it has none."""
         return self._metadata[digest].description.get(_NAME, "") if digest in self._metadata else ""
 
     def root_output(self, digest: str) -> OpOutput:
-        """An op's tree: that of a step's root, or the one that its file actions leave."""
+        """Return an op's tree: the root of a RUN, or the tree after the file actions."""
         op = self._parsed[digest]
         outputs = [mount.output for mount in op.exec.mounts if mount.dest == "/"]
         outputs += [action.output for action in op.file.actions if action.output >= 0]
         return OpOutput(digest, outputs[-1] if outputs else 0)
 
     def parent(self, edge: OpOutput) -> OpOutput | None:
-        """What an output was made upon, the step before it in its stage; None for sources and scratch."""
+        """Return the output below: the previous step of the stage, None for sources and scratch."""
         op = self._parsed[edge.digest]
-        place = -1
+        position = -1
         match op.WhichOneof("op"):
             case "exec":
-                place = next((mount.input for mount in op.exec.mounts if mount.dest == "/"), -1)
+                position = next((mount.input for mount in op.exec.mounts if mount.dest == "/"), -1)
             case "file":
-                place = self._file_base(op, edge.index)
+                position = self._file_base(op, edge.index)
             case "merge":
-                place = op.merge.inputs[0].input if op.merge.inputs else -1
+                position = op.merge.inputs[0].input if op.merge.inputs else -1
             case _:
                 pass
-        return _edge(op, place)
+        return _edge(op, position)
 
     def _file_base(self, op: Op, output: int) -> int:
-        """The input that the actions behind an output began with."""
+        """Return the input that the actions behind an output start from."""
         actions = op.file.actions
         at = next((i for i, action in enumerate(actions) if action.output == output), len(actions) - 1)
         while at >= 0:
-            place = actions[at].input
-            if place < len(op.inputs):
-                return place
-            at = min(place - len(op.inputs), at - 1)  # an action stands on earlier ones only
+            position = actions[at].input
+            if position < len(op.inputs):
+                return position
+            at = min(position - len(op.inputs), at - 1)  # actions build on earlier ones only
         return -1
 
     def copy_source(self, digest: str) -> OpOutput | None:
-        """What a COPY's first action copies from, None where the op copies nothing."""
+        """Return the source of a COPY's first action, None if the op copies nothing."""
         op = self._parsed[digest]
-        places = (action.secondary_input for action in op.file.actions)
-        return next((edge for place in places if (edge := _edge(op, place)) is not None), None)
+        positions = (action.secondary_input for action in op.file.actions)
+        return next((edge for position in positions if (edge := _edge(op, position)) is not None), None)
 
     def copy_paths(self, digest: str) -> tuple[tuple[str, ...], str] | None:
-        """What a COPY takes and where it puts that, from the root; None where the op copies nothing."""
+        """Return the sources and the destination of a COPY, from the root; None if the op copies nothing."""
         op = self._parsed[digest]
-        if op.WhichOneof("op") == "merge" and op.merge.inputs:  # a linked one is laid upon the others
+        if op.WhichOneof("op") == "merge" and op.merge.inputs:  # COPY --link: the last input is the copy
             return self.copy_paths(op.inputs[op.merge.inputs[-1].input].digest)
         copies = [action.copy for action in op.file.actions if action.HasField("copy")]
         return (tuple(copy.src for copy in copies), copies[0].dest) if copies else None
 
     def definition_of(self, edge: OpOutput) -> Definition:
-        """The definition of one output, with all that it needs and no more."""
+        """Return the definition of one output, with what it needs and no more."""
         needed: set[str] = set()
         waiting = [edge.digest]
         while waiting:
@@ -119,7 +138,13 @@ class LlbGraph:
 
 
 def image_definition(name: str) -> Definition:
-    """The graph of an image alone, by its full name."""
+    """Return the graph of an image alone.
+
+    Parameters
+    ----------
+    name
+        The full name, with registry and tag.
+    """
     return _definition(Op(source=SourceOp(identifier=f"docker-image://{name}")))
 
 
@@ -156,12 +181,16 @@ def _end(edge: OpOutput) -> bytes:
     return Op(inputs=[Input(digest=edge.digest, index=edge.index)]).SerializeToString()
 
 
-def _edge(op: Op, place: int) -> OpOutput | None:
-    return OpOutput(op.inputs[place].digest, op.inputs[place].index) if 0 <= place < len(op.inputs) else None
+def _edge(op: Op, position: int) -> OpOutput | None:
+    return (
+        OpOutput(op.inputs[position].digest, op.inputs[position].index)
+        if 0 <= position < len(op.inputs)
+        else None
+    )
 
 
 def _ops(definition: Definition):
-    return getattr(definition, "def")  # a keyword of Python
+    return getattr(definition, "def")  # `def` is a keyword of Python
 
 
 def _digest(raw: bytes) -> str:

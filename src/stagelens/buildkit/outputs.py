@@ -1,6 +1,6 @@
-"""Where a build's result goes instead of an image: a tar to a stream or a file, or a local folder.
+"""Destinations of a build's result other than an image: a tar in a stream or a file, or a local folder.
 
-Each of these serves FileSend/DiffCopy; `exporter` is what the build must ask the engine for.
+Each of these serves FileSend/DiffCopy; the build must request the exporter named by `exporter`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _METHOD = "/moby.filesync.v1.FileSend/DiffCopy"
 
 
 class Output(Protocol):
-    """A service that takes a build's result."""
+    """A service that receives a build's result."""
 
     @property
     def exporter(self) -> str:
@@ -26,12 +26,25 @@ class Output(Protocol):
         ...
 
     def methods(self) -> dict[str, Handler]:
-        """The gRPC methods to serve."""
+        """Return the gRPC methods to serve."""
         ...
 
 
 class FileSend:
-    """Takes a build's result as a tar and writes it to `sink`; `limit` is in bytes."""
+    """A build's result as a tar in a stream.
+
+    Parameters
+    ----------
+    sink
+        Where to write the tar.
+    limit
+        The most bytes to accept.
+
+    Attributes
+    ----------
+    received_bytes
+        The size of the tar so far.
+    """
 
     exporter = "tar"
 
@@ -41,11 +54,11 @@ class FileSend:
         self.received_bytes = 0
 
     def methods(self) -> dict[str, Handler]:
-        """The gRPC methods to serve."""
+        """Return the gRPC methods to serve."""
         return {_METHOD: self.receive}
 
     def receive(self, stream: RpcStream) -> None:
-        """Take one result in."""
+        """Receive one result."""
         for message in stream.receive():
             data = BytesMessage.FromString(message).data
             self.received_bytes += len(data)
@@ -55,7 +68,15 @@ class FileSend:
 
 
 class TarFile:
-    """Takes a build's result as the tar `path`, which appears, or is replaced, only when it is whole."""
+    """A build's result as a tar file, which is created or replaced only when it is complete.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    limit
+        The most bytes to accept.
+    """
 
     exporter = "tar"
 
@@ -64,7 +85,7 @@ class TarFile:
         self._limit = limit
 
     def methods(self) -> dict[str, Handler]:
-        """The gRPC methods to serve."""
+        """Return the gRPC methods to serve."""
         return {_METHOD: self._receive}
 
     def _receive(self, stream: RpcStream) -> None:
@@ -82,11 +103,23 @@ class TarFile:
 
 
 class LocalFolder:
-    """Takes a build's result as a folder; `limit` is in bytes of content.
+    """A build's result as a folder.
 
-    As with `docker build --output`, what is in the folder already stays, and files of the same name are
-    replaced, each one when it is whole; here no folder ever gives way to a file. Owners are the caller's.
-    `received` counts what came. See receiver.py for what a hostile image cannot do.
+    As with `docker build --output`, existing files in the folder remain, and files of the same name are
+    replaced, each when it is complete; unlike there, a file never replaces a folder. The caller owns all
+    files. receiver.py describes what a hostile image cannot do.
+
+    Parameters
+    ----------
+    path
+        The folder to write to; it is created if necessary.
+    limit
+        The most bytes of content to accept.
+
+    Attributes
+    ----------
+    received
+        Counts of the files.
     """
 
     exporter = "local"
@@ -97,7 +130,7 @@ class LocalFolder:
         self.received = ReceivedCounts()
 
     def methods(self) -> dict[str, Handler]:
-        """The gRPC methods to serve."""
+        """Return the gRPC methods to serve."""
         return {_METHOD: self._receive}
 
     def _receive(self, stream: RpcStream) -> None:
@@ -110,6 +143,6 @@ class LocalFolder:
                 "The build's result cannot be written.",
                 where=str(self.path),
                 why=error.strerror,
-                remedy="give a folder that you may write to",
+                remedy="choose a folder that you can write to",
             ) from error
         receiver.run()

@@ -1,8 +1,8 @@
-"""The other side of a file transfer: the engine sends a tree, and it becomes a local folder.
+"""The receiving side of a file transfer: the engine sends a tree, which becomes a local folder.
 
-The protocol is fsutil's with the roles swapped (see filesync.py): STATs come, we ask for contents, say FIN
-when all is here, and FIN comes back. The tree is a stranger's: a name leads nowhere but into the target,
-no symlink is followed on the way (not even one that was there before), and nothing else runs or is made:
+The protocol is fsutil's with the roles swapped (see filesync.py): the engine sends STATs, the receiver
+requests contents and sends FIN after the last, and the engine answers FIN. The tree is untrusted: a name
+never leads out of the target, no symlink on the way is followed (not even one that existed before), and
 devices, pipes, owners, set-user-id bits and attributes other than `user.` are left out.
 """
 
@@ -23,7 +23,7 @@ from stagelens.buildkit.grpc import RpcStream
 from stagelens.buildkit.proto.buildkit_pb2 import Packet, Stat
 from stagelens.text import file_name
 
-# The engine serves requests from a bounded queue and stops reading when it is full: never ask for more.
+# The engine queues a bounded number of requests and stops reading when the queue is full.
 _MAX_REQUESTED = 64
 _MAX_PATHS = 5_000_000
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -32,7 +32,19 @@ _GO_STICKY = 1 << 20
 
 @dataclass(slots=True)
 class ReceivedCounts:
-    """Counts of what arrived; `skipped` names what a plain folder cannot hold: devices and pipes."""
+    """Counts of a received tree.
+
+    Attributes
+    ----------
+    paths
+        All paths.
+    files
+        Regular files.
+    content_bytes
+        The size of their contents.
+    skipped
+        Devices and pipes, which are left out.
+    """
 
     paths: int = 0
     files: int = 0
@@ -42,19 +54,31 @@ class ReceivedCounts:
 
 @dataclass(slots=True)
 class _File:
-    """A regular file on its way: written under a name of ours, then renamed."""
+    """A regular file during its transfer: written under a temporary name, then renamed."""
 
     path: bytes
     mode: int
     mtime_ns: int
-    left: int
+    remaining: int
     xattrs: dict[str, bytes]
     temporary: str
     descriptor: int = -1
 
 
 class Receiver:
-    """Writes one transfer below `target`, which is there already; `limit` is in bytes of content."""
+    """A transfer into a folder.
+
+    Parameters
+    ----------
+    stream
+        The call that carries the transfer.
+    target
+        An existing folder.
+    limit
+        The most bytes of content to accept.
+    counts
+        Counts to update.
+    """
 
     def __init__(self, stream: RpcStream, target: Path, limit: int | None, counts: ReceivedCounts) -> None:
         self._stream = stream
@@ -65,8 +89,8 @@ class Receiver:
         self._token = f".stagelens-{secrets.token_hex(4)}-"
         self._waiting: deque[tuple[int, _File]] = deque()
         self._requested: dict[int, _File] = {}
-        self._links: list[tuple[bytes, bytes]] = []
-        self._made: list[tuple[bytes, int, int]] = []
+        self._hard_links: list[tuple[bytes, bytes]] = []
+        self._directories: list[tuple[bytes, int, int]] = []
         self._announced = False
 
     def run(self) -> None:
@@ -74,7 +98,8 @@ class Receiver:
 
         Raises
         ------
-        ResultError: a path that no tree has, more than `limit`, or the system refuses to write.
+        ResultError
+            If a path is invalid, the result exceeds `limit`, or the system refuses to write.
         """
         try:
             for message in self._stream.receive():
@@ -87,7 +112,7 @@ class Receiver:
                     self._announced = False  # once
                     self._stream.send(Packet(type=Packet.FIN).SerializeToString())
         finally:
-            self._abandon()
+            self._clean_up()
             self._folders.close()
         raise ResultError("The engine stopped in the middle of the result.", where=str(self._target))
 
@@ -115,8 +140,8 @@ class Receiver:
         folder = self._folders.get(above)
         kind = entry.mode & TYPE_BITS
         if kind == GO_DIRECTORY:
-            self._make_folder(folder, name)
-            self._made.append((path, _mode(entry.mode), entry.mod_time))
+            self._make_directory(folder, name)
+            self._directories.append((path, _mode(entry.mode), entry.mod_time))
         elif kind == GO_SYMLINK:
             temporary = f"{self._token}{index}"
             os.symlink(os.fsdecode(entry.linkname), folder.name(temporary), dir_fd=folder.descriptor)
@@ -127,7 +152,7 @@ class Receiver:
             self._counts.skipped += 1
         elif entry.linkname:
             _split(entry.linkname)
-            self._links.append((path, entry.linkname))  # its other name may not be complete yet
+            self._hard_links.append((path, entry.linkname))  # the other name may be incomplete yet
         else:
             self._counts.content_bytes += entry.size
             if self._limit is not None and self._counts.content_bytes > self._limit:
@@ -146,7 +171,7 @@ class Receiver:
     def _data(self, index: int, data: bytes) -> None:
         file = self._requested.get(index)
         if file is None:
-            raise ResultError(f"The engine sent a file that was not asked for ({index}).")
+            raise ResultError(f"The engine sent a file that was not requested ({index}).")
         try:
             if file.descriptor < 0:
                 folder = self._folders.get(_split(file.path)[0])
@@ -154,10 +179,10 @@ class Receiver:
                     folder.name(file.temporary), _CREATE, 0o600, dir_fd=folder.descriptor
                 )
             if data:
-                file.left -= len(data)
-                if file.left < 0:
+                file.remaining -= len(data)
+                if file.remaining < 0:
                     raise ResultError(
-                        "A file of the result is longer than announced.", where=_printable(file.path)
+                        "A file of the result exceeds its announced size.", where=_printable(file.path)
                     )
                 _write(file.descriptor, data)
             else:
@@ -167,11 +192,13 @@ class Receiver:
             raise self._write_error(file.path, error) from error
 
     def _complete(self, file: _File) -> None:
-        if file.left:
-            raise ResultError("A file of the result ended too early.", where=_printable(file.path))
+        if file.remaining:
+            raise ResultError(
+                "A file of the result is shorter than its announced size.", where=_printable(file.path)
+            )
         for key, value in file.xattrs.items():
             if key.startswith("user.") and hasattr(os, "setxattr"):
-                with suppress(OSError):  # not every file system has them
+                with suppress(OSError):  # unsupported by some file systems
                     os.setxattr(file.descriptor, key, value)
         above, name = _split(file.path)
         folder = self._folders.get(above)
@@ -184,13 +211,13 @@ class Receiver:
         file.temporary = ""
 
     def _finish(self) -> None:
-        """What had to wait for the contents: further names of files, and the folders' times and modes."""
-        for path, first in self._links:
+        """Create hard links, and set the times and modes of folders: these need the contents first."""
+        for path, first in self._hard_links:
             try:
                 self._link(path, first)
             except OSError as error:
                 raise self._write_error(path, error) from error
-        for path, mode, mtime_ns in reversed(self._made):
+        for path, mode, mtime_ns in reversed(self._directories):
             above, name = _split(path)
             try:
                 parent, folder = self._folders.get(above), self._folders.get(path)
@@ -204,7 +231,7 @@ class Receiver:
         (above, name), (first_above, first_name) = _split(path), _split(first)
         source, folder = self._folders.get(first_above), self._folders.get(above)
         if not stat.S_ISREG(source.status(first_name).st_mode):
-            raise ResultError("A hard link of the result leads to no file.", where=_printable(path))
+            raise ResultError("A hard link of the result does not lead to a file.", where=_printable(path))
         temporary = f"{self._token}link"
         os.link(
             source.name(first_name),
@@ -214,10 +241,10 @@ class Receiver:
             follow_symlinks=os.link not in os.supports_follow_symlinks,
         )
         self._rename_into_place(folder, temporary, name)
-        with suppress(FileNotFoundError):  # renaming a link to another one of the same file does nothing
+        with suppress(FileNotFoundError):  # renaming to a hard link of the same file does nothing
             os.unlink(folder.name(temporary), dir_fd=folder.descriptor)
 
-    def _make_folder(self, folder: OpenFolder, name: str) -> None:
+    def _make_directory(self, folder: OpenFolder, name: str) -> None:
         with suppress(FileNotFoundError):
             if stat.S_ISDIR(folder.status(name).st_mode):
                 return
@@ -237,7 +264,7 @@ class Receiver:
                 os.unlink(folder.name(temporary), dir_fd=folder.descriptor)
             raise
 
-    def _abandon(self) -> None:
+    def _clean_up(self) -> None:
         for file in self._requested.values():
             if file.descriptor >= 0:
                 os.close(file.descriptor)
@@ -250,12 +277,12 @@ class Receiver:
             "The build's result cannot be written.",
             where=str(self._target / _printable(path)),
             why=error.strerror,
-            remedy="make room for it, or give another folder; what is in the way is left as it was",
+            remedy="free the path, or choose another folder; the existing file or folder is unchanged",
         )
 
 
 def _split(path: bytes) -> tuple[bytes, str]:
-    """The folder's path and the name in it. Raises ResultError for a path that leads elsewhere."""
+    """Return the path of the folder and the name in it; raise ResultError for a path that leads elsewhere."""
     parts = path.split(b"/")
     strange = any(part in (b"", b".", b"..") or b"\0" in part for part in parts)
     if strange or (os.name == "nt" and any(sign in path for sign in (b"\\", b":"))):

@@ -1,4 +1,4 @@
-"""The small services of a session: health, secrets, SSH agents and uploads."""
+"""The small services of a session: health, credentials, secrets, SSH agents and uploads."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ MAX_SECRET_BYTES = 500 * 1024  # BuildKit's own limit, session/secrets
 
 
 class SessionService(Protocol):
-    """Something a session can serve."""
+    """A service that a session can offer to the engine."""
 
     def methods(self) -> Mapping[str, Handler]:
-        """Handlers by gRPC path."""
+        """Return the handlers by gRPC path."""
         ...
 
 
 def unary_handler(handler: Callable[[bytes], Message]) -> Handler:
-    """A handler that takes one message and answers with one."""
+    """Return a handler that takes one message and answers with one."""
 
     def run(stream: RpcStream) -> None:
         for message in stream.receive():
@@ -56,34 +56,39 @@ def unary_handler(handler: Callable[[bytes], Message]) -> Handler:
 
 
 class Health:
-    """Says that we live; the engine asks every few seconds and ends the session after failures."""
+    """A health check: the engine calls it every few seconds and ends the session after failures."""
 
     def methods(self) -> dict[str, Handler]:
-        """The gRPC methods to serve."""
+        """Return the gRPC methods to serve."""
         return {"/grpc.health.v1.Health/Check": unary_handler(lambda _: HealthCheckResponse(status=1))}
 
 
 class Auth:
-    """Answers with the credentials of one registry at a time.
+    """Credentials for the engine's pulls, from Docker's config file and its credential helpers.
 
     BuildKit can also let the client fetch a registry's tokens (GetTokenAuthority, VerifyTokenAuthority,
-    FetchToken). That needs all three: where the first one is unimplemented, as here, it asks for
-    credentials and fetches the token itself (util/resolver/authorizer.go), which every version can.
+    FetchToken), with all three methods. If the first is unimplemented, as here, BuildKit asks for credentials
+    and fetches the token itself (util/resolver/authorizer.go), in every version.
+
+    Parameters
+    ----------
+    api
+        The client of docker-py whose configuration to use.
     """
 
     def __init__(self, api: docker.APIClient) -> None:
         self._config = cast(AuthConfig, dockerpy.auth_configs(api))
 
     def methods(self) -> dict[str, Handler]:
-        """The gRPC methods to serve."""
+        """Return the gRPC methods to serve."""
         return {"/moby.filesync.v1.Auth/Credentials": unary_handler(self._credentials)}
 
     def _credentials(self, message: bytes) -> CredentialsResponse:
         host = CredentialsRequest.FromString(message).host
-        # The engine knows Docker Hub by its registry's name, the config file by its old index address.
+        # The engine names Docker Hub's registry, the config file its old index.
         name = "docker.io" if host in ("registry-1.docker.io", "index.docker.io") else host
         found: dict[str, Any] | None = None
-        with contextlib.suppress(DockerException):  # a helper that fails: pull without login, as the CLI does
+        with contextlib.suppress(DockerException):  # without a login if a helper fails, like the CLI
             found = self._config.resolve_authconfig(resolve_index_name(name))
         if not found:
             return CredentialsResponse()
@@ -96,15 +101,24 @@ class Auth:
 
 @dataclass(frozen=True, slots=True)
 class Env:
-    """A secret in a variable of our own environment."""
+    """A secret in an environment variable.
+
+    Attributes
+    ----------
+    name
+        The variable, which is read when the engine asks for the secret.
+    """
 
     name: str
 
 
 class Secrets:
-    """Hands out secrets by id: bytes, or a file or a variable that is read when it is asked for.
+    """Secrets by id; this object has no representation that shows their values.
 
-    The values stay in this object: it has no representation that shows them.
+    Parameters
+    ----------
+    secrets
+        The values by id: bytes, or a file or variable that is read when the engine asks for the secret.
     """
 
     def __init__(self, secrets: Mapping[str, bytes | Path | Env]) -> None:
@@ -114,14 +128,14 @@ class Secrets:
         self._pattern: re.Pattern[str] | None = None
 
     def methods(self) -> dict[str, Handler]:
-        """The gRPC methods to serve."""
+        """Return the gRPC methods to serve."""
         return {"/moby.buildkit.secrets.v1.Secrets/GetSecret": unary_handler(self._get)}
 
     def mask(self, text: str) -> str:
-        """`text` with `***` in place of each secret that was handed out, and of each line of one.
+        """Replace each secret that the engine received, and each line of one, by `***`.
 
-        Only what is as it was given is found, and nothing below four characters: hiding every "a" would
-        hide the build's log.
+        Finds unchanged copies only, and nothing shorter than four characters: to hide every "a" would hide
+        the build's log.
         """
         return self._pattern.sub("***", text) if self._pattern else text
 
@@ -143,7 +157,7 @@ class Secrets:
             raise RpcError(NOT_FOUND, f"secret {name} not found")
         if isinstance(value, Env):
             if value.name not in os.environ:
-                raise RpcError(NOT_FOUND, f"secret {name}: there is no variable {value.name}")
+                raise RpcError(NOT_FOUND, f"secret {name}: the variable {value.name} is not set")
             return os.environ[value.name].encode("utf-8", "surrogateescape")
         if isinstance(value, Path):
             try:
@@ -154,13 +168,17 @@ class Secrets:
 
 
 class SshAgents:
-    """Forwards the steps' SSH connections to agents' unix sockets; the id "default" is the usual one.
+    """SSH agents for the steps of a build. Add private keys to an agent first (`ssh-add`).
 
-    An empty path is that of SSH_AUTH_SOCK. Private keys belong into an agent first (`ssh-add`).
+    Parameters
+    ----------
+    sockets
+        The agents' Unix sockets by id; "default" is the usual id. An empty path means SSH_AUTH_SOCK.
 
     Raises
     ------
-    BuildKitError: there is no agent at a path.
+    BuildKitError
+        If there is no agent at a path.
     """
 
     def __init__(self, sockets: Mapping[str, str]) -> None:
@@ -168,14 +186,14 @@ class SshAgents:
         for name, path in self._sockets.items():
             if not path or not stat.S_ISSOCK(_mode(path)):
                 raise BuildKitError(
-                    f"There is no SSH agent for {name!r}.",
-                    where=path or "SSH_AUTH_SOCK, which is not set",
-                    why="a key is no agent" if _mode(path) else None,
+                    f"No SSH agent found for {name!r}.",
+                    where=path or "SSH_AUTH_SOCK (not set)",
+                    why="the path is not a socket; a key file is not an agent" if _mode(path) else None,
                     remedy='start one: eval "$(ssh-agent)"; ssh-add',
                 )
 
     def methods(self) -> dict[str, Handler]:
-        """The gRPC methods to serve."""
+        """Return the gRPC methods to serve."""
         return {
             "/moby.sshforward.v1.SSH/CheckAgent": unary_handler(self._check),
             "/moby.sshforward.v1.SSH/ForwardAgent": self._forward,
@@ -207,7 +225,7 @@ class SshAgents:
                 agent.shutdown(socket.SHUT_WR)
                 back.join()
             finally:
-                # A connection that was cut: shutting both ways wakes the other thread.
+                # After a lost connection, a shutdown of both directions wakes the other thread.
                 with contextlib.suppress(OSError):
                     agent.shutdown(socket.SHUT_RDWR)
                 back.join()
@@ -228,18 +246,31 @@ def _pump_back(agent: socket.socket, stream: RpcStream) -> None:
 
 
 class Upload:
-    """Hands streams to the engine once each: a Dockerfile or a context that is not a folder."""
+    """Streams that the engine receives once each: a Dockerfile or a context that is not a folder."""
 
     def __init__(self) -> None:
         self._streams: dict[str, Iterator[bytes]] = {}
 
     def add(self, name: str, chunks: Iterator[bytes]) -> str:
-        """Offer `chunks` under `name`; returns the address to give to the engine as `remote`."""
+        """Offer a stream to the engine.
+
+        Parameters
+        ----------
+        name
+            The name of the stream in its address.
+        chunks
+            The content.
+
+        Returns
+        -------
+        str
+            The address to give to the engine as `remote`.
+        """
         self._streams[name] = chunks
         return f"http://buildkit-session/{name}"
 
     def methods(self) -> dict[str, Handler]:
-        """The gRPC methods to serve."""
+        """Return the gRPC methods to serve."""
         return {"/moby.upload.v1.Upload/Pull": self._pull}
 
     def _pull(self, stream: RpcStream) -> None:

@@ -1,7 +1,7 @@
-"""A BuildKit session: we are a gRPC server on a connection that we opened to the engine.
+"""A BuildKit session: a gRPC server on a connection that the client opened to the engine.
 
-`POST /session` (moby's session.Manager.HandleHTTPRequest) upgrades the connection; from then on the engine
-is the client on it and calls the methods that our headers listed.
+`POST /session` (moby's session.Manager.HandleHTTPRequest) upgrades the connection. From then on the engine is
+the HTTP/2 client, and calls the methods that the headers of the request listed.
 """
 
 from __future__ import annotations
@@ -24,14 +24,19 @@ class Session:
 
     Parameters
     ----------
-    api: docker-py's client; a connection of its own is opened through it.
-    services: what the engine may call: FileSync, Auth, Secrets, SshAgents, Upload, FileSend.
-    shared_key: keys the engine's kept copy of the context (see `shared_key`).
+    api
+        The client of docker-py whose engine to connect to. The session opens a separate connection.
+    services
+        What the engine may call: FileSync, Auth, Secrets, SshAgents, Upload, FileSend.
+    shared_key
+        The key of the engine's cached copy of the context (see `shared_key`).
 
     Raises
     ------
-    UpgradeRefused: the engine has no sessions.
-    ConnectionLost: the engine cannot be reached.
+    UpgradeRefused
+        If the engine has no sessions.
+    ConnectionLost
+        If the engine does not answer.
     """
 
     def __init__(
@@ -56,11 +61,11 @@ class Session:
 
     @property
     def errors(self) -> list[BaseException]:
-        """What our own services failed with; the engine saw only a text."""
+        """The exceptions of the services; the engine saw only their text."""
         return self._server.errors
 
     def close(self) -> None:
-        """End the session; no thread and no socket is left. Calling it again does nothing."""
+        """End the session, its threads and its socket. A second call does nothing."""
         self._server.close()
 
     def __enter__(self) -> Session:
@@ -73,7 +78,13 @@ class Session:
 
 
 def shared_key(context: Path) -> str:
-    """The key under which the engine keeps this folder's last transfer: the same folder, the same key."""
+    """Return the key of a context for the engine's cached copy of it.
+
+    Parameters
+    ----------
+    context
+        The folder; the same folder has the same key each time.
+    """
     return (
         "stagelens-" + hashlib.sha256(str(context.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
     )

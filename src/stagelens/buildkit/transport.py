@@ -1,10 +1,9 @@
-"""A raw connection to the engine that docker-py's client talks to, upgraded from HTTP/1.1 to HTTP/2.
+"""A raw connection to the engine of a docker-py client, upgraded from HTTP/1.1 to HTTP/2.
 
-docker-py knows how to reach an engine (unix socket, TCP with TLS, SSH, Windows named pipe) but keeps
-that inside `requests` adapters. We ask the client's own adapter for a fresh connection and speak on its
-socket ourselves, so everything docker-py supports is supported here. The upgrade is read byte by byte
-up to the blank line: after it the engine may at once send HTTP/2 frames, and a buffered reader would
-swallow them.
+docker-py can connect to an engine (Unix socket, TCP with TLS, SSH, Windows named pipe), but only inside its
+`requests` adapters. This module asks the client's adapter for a new connection and uses its socket, so it
+supports everything that docker-py supports. It reads the answer to the upgrade byte by byte up to the blank
+line: the engine may send HTTP/2 frames right after it, and a buffered reader would swallow them.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ _PIPE_ENDED = 109  # Windows' ERROR_BROKEN_PIPE
 
 
 class Socket(Protocol):
-    """What we need of a connection; sockets, TLS sockets, SSH channels and named pipes all have it."""
+    """The methods that this package needs of sockets, TLS sockets, SSH channels and named pipes."""
 
     def recv(self, size: int, /) -> bytes:
-        """Up to `size` bytes, b"" at the end."""
+        """Receive up to `size` bytes, b"" at the end."""
         ...
 
     def sendall(self, data: bytes, /) -> Any:
-        """Send everything."""
+        """Send all of `data`."""
         ...
 
     def close(self) -> None:
@@ -46,18 +45,26 @@ class Socket(Protocol):
 
 
 def connect(api: docker.APIClient, timeout: float = 20.0) -> Socket:
-    """A fresh raw connection to the engine behind `api`; `timeout` (seconds) holds for connecting only.
+    """Open a new raw connection to an engine.
+
+    Parameters
+    ----------
+    api
+        The client of docker-py whose engine to connect to.
+    timeout
+        Seconds to wait for the connection.
 
     Raises
     ------
-    ConnectionLost: the engine cannot be reached.
+    ConnectionLost
+        If the engine does not answer.
     """
     url = api.base_url
     try:
         adapter = dockerpy.adapter(api)
         request = requests.Request("POST", url).prepare()
         pool = adapter.get_connection_with_tls_context(request, api.verify, cert=api.cert)
-        connection = pool._new_conn()  # a pooled one may have unread bytes
+        connection = pool._new_conn()  # a pooled connection may have unread bytes
         connection.timeout = timeout
         connection.connect()
     except dockerpy.connection_errors() as error:
@@ -71,7 +78,7 @@ def connect(api: docker.APIClient, timeout: float = 20.0) -> Socket:
 
 
 def _thread_safe(sock: Any) -> Socket:
-    """`sock` itself, or a wrapper where one thread cannot read while another one writes."""
+    """Return `sock`, or a wrapper if one thread cannot read while another writes."""
     if isinstance(sock, ssl.SSLSocket):
         return _TlsSocket(sock)
     if getattr(sock, "proc", None) is not None:
@@ -81,7 +88,7 @@ def _thread_safe(sock: Any) -> Socket:
 
 
 class _TlsSocket:
-    """A TLS socket for two threads: OpenSSL allows no read during a write, so neither ever blocks in it."""
+    """A TLS socket for two threads: OpenSSL allows no read during a write, so neither blocks inside it."""
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         sock.setblocking(False)
@@ -113,7 +120,7 @@ class _TlsSocket:
             rest = rest[self._attempt(partial(self._sock.send, rest)) :]
 
     def shutdown(self, how: int) -> None:
-        # The TCP connection's own shutdown: TLS's would wait for the other side.
+        # Shut the TCP connection down: TLS would wait for the other side.
         socket.socket.shutdown(self._sock, how)
 
     def close(self) -> None:
@@ -121,7 +128,7 @@ class _TlsSocket:
 
 
 class _SshProcess:
-    """docker-py's connection through an `ssh` program: its own recv waits for a full buffer."""
+    """docker-py's connection through an `ssh` program, whose `recv` waits for a full buffer."""
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
@@ -138,7 +145,7 @@ class _SshProcess:
         self._process.terminate()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):  # what was not sent yet
+            with contextlib.suppress(OSError):  # unsent data
                 pipe.close()
         socket.socket.close(self._sock)
 
@@ -148,10 +155,10 @@ class _PipeError(OSError):
 
 
 class _Pipe:
-    """docker-py's Windows pipe, which is no socket in three ways.
+    """docker-py's Windows pipe, which differs from a socket in three ways.
 
-    Its `recv` reads without an event of its own, so that a write of another thread may end it; at the end it
-    raises, an error that is no OSError; and closing it twice does, too.
+    Its `recv` reads without an event, so that a write of another thread may end it. At the end it raises an
+    error that is not an OSError. A second `close` raises, too.
     """
 
     def __init__(self, sock: Any) -> None:
@@ -182,7 +189,7 @@ class _Pipe:
         except OSError:
             raise
         except Exception as error:
-            # pywintypes.error(number, function, words), or docker-py's RuntimeError of a closed pipe.
+            # pywintypes.error(number, function, message), or docker-py's RuntimeError for a closed pipe.
             number = error.args[0] if error.args and isinstance(error.args[0], int) else errno.EPIPE
             raise _PipeError(number, str(error.args[-1])) from error
 
@@ -195,15 +202,28 @@ class _Pipe:
 def upgrade(
     api: docker.APIClient, path: str, headers: Iterable[tuple[str, str]] = (), timeout: float = 20.0
 ) -> Socket:
-    """POST to `path` with `Upgrade: h2c` and return the connection once the engine has switched.
+    """POST to `path` with `Upgrade: h2c` and return the connection after the engine has switched.
 
-    The engine's side of this is moby's `api/server/router/{session,grpc}`: it answers `101` and hijacks
-    the connection. `timeout` is in seconds, for the answer.
+    The engine's side is moby's `api/server/router/{session,grpc}`: it answers `101` and hijacks the
+    connection.
+
+    Parameters
+    ----------
+    api
+        The client of docker-py whose engine to connect to.
+    path
+        The path of the Engine API, without the version.
+    headers
+        Further headers of the request.
+    timeout
+        Seconds to wait for the connection and for the answer.
 
     Raises
     ------
-    UpgradeRefused: any other status; the fall-backs of `stagelens.build` exist for this.
-    ConnectionLost: the connection ended before an answer.
+    UpgradeRefused
+        If the engine answers with any other status; `stagelens.build` then builds without a session.
+    ConnectionLost
+        If the connection ends before an answer.
     """
     sock = connect(api, timeout)
     try:
@@ -231,7 +251,7 @@ def upgrade(
             "The engine does not offer a BuildKit session.",
             where=path,
             why=f"it answered {status!r}",
-            remedy="Docker Engine 18.09 or newer has it; older ones and Podman build without a session",
+            remedy="use Docker Engine 18.09 or newer; older engines and Podman build without a session",
         )
     return sock
 
@@ -244,7 +264,7 @@ def _read_header(sock: Socket) -> bytes:
             raise ConnectionLost("The engine closed the connection instead of upgrading it.")
         header += byte
         if len(header) > _MAX_HEADER_BYTES:
-            raise UpgradeRefused("The engine's answer to the upgrade has no end.")
+            raise UpgradeRefused("The engine's answer to the upgrade is too long.")
     return bytes(header)
 
 
@@ -254,7 +274,7 @@ def _set_timeout(sock: Socket, timeout: float | None) -> None:
 
 
 def shut(sock: Socket) -> None:
-    """End the connection so that a thread blocked in `recv` wakes: closing alone does not do that."""
+    """End the connection and wake a thread that is blocked in `recv`, which closing alone does not do."""
     with contextlib.suppress(OSError, AttributeError):
         cast(socket.socket, sock).shutdown(socket.SHUT_RDWR)
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Trees for the context's tests."""
+"""Trees for the tests of the context."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Tell = Callable[[Iterable[ContextEntry]], list[str]]
 
 @pytest.fixture(scope="session")
 def plant() -> Plant:
-    """Makes a tree of `folder/`, `file`, `link -> target` and `name = other name of a file`."""
+    """Return a function that creates a tree of `folder/`, `file`, `link -> target`, `name = other name`."""
 
     def make(root: Path, tree: Iterable[str]) -> None:
         for line in tree:
@@ -38,7 +38,7 @@ def plant() -> Plant:
 
 @pytest.fixture(scope="session")
 def tell() -> Tell:
-    """Entries in the notation of `plant`."""
+    """Return a function that writes entries in the notation of `plant`."""
 
     def one(entry: ContextEntry) -> str:
         text = os.fsdecode(entry.path)
@@ -53,7 +53,7 @@ def tell() -> Tell:
 
 @pytest.fixture
 def as_nobody(tmp_path: Path) -> Callable[[], AbstractContextManager[None]]:
-    """A user without rights: root reads everything, so a test of rights needs another one."""
+    """Switch to a user without rights: root can read everything."""
     if not hasattr(os, "geteuid"):
         pytest.skip("no Unix users here")
 

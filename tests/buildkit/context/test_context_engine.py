@@ -1,4 +1,4 @@
-"""The same context through the docker CLI and through us: the engine gets the same paths."""
+"""The docker CLI and this package send the same paths of a context to the engine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PATTERNS = st.lists(
 
 @pytest.fixture(scope="module")
 def docker_cli() -> str:
-    """A docker CLI that builds with BuildKit: version 20 to 22 by itself, a newer one with buildx."""
+    """A docker CLI that builds with BuildKit: version 20 to 22, or a newer one with buildx."""
     for name in filter(None, ("/usr/bin/docker", shutil.which("docker"))):
         if Path(name).exists():
             answer = subprocess.run(

@@ -1,4 +1,4 @@
-"""Ignore files: which one counts, how it is read, and how a mistake in it is told."""
+"""Ignore files: their precedence, their syntax, and errors in them."""
 
 from __future__ import annotations
 

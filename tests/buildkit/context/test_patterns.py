@@ -1,4 +1,4 @@
-"""Patterns mean what they mean to the engine, down to its oddities."""
+"""Patterns match like in the engine, including its oddities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`followpaths`: what a Dockerfile copies is included, and so is what symlinks on the way lead to."""
+"""`followpaths`: paths that a Dockerfile copies are included with the targets of their symlinks."""
 
 from __future__ import annotations
 

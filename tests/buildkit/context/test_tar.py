@@ -1,4 +1,4 @@
-"""The context as a tar: read back by Python's tarfile and by GNU tar, it is the tree."""
+"""The context as a tar: Python's tarfile and GNU tar extract the same tree."""
 
 from __future__ import annotations
 

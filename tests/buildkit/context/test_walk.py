@@ -1,4 +1,4 @@
-"""A walk tells what fsutil would tell: which paths, in which order, with which metadata."""
+"""A walk yields the same paths, order and metadata as fsutil."""
 
 from __future__ import annotations
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stagelens.buildkit import BuildError, engine_faults
+from stagelens.buildkit import BuildError
 from stagelens.engine import Engine
 from stagelens_course import grading
 from stagelens_course.grading import GradeReport
@@ -51,13 +52,13 @@ def test_a_file_that_cannot_be_read_is_told_by_its_name(
 
 @pytest.mark.engine
 def test_a_fault_of_the_engines_is_not_held_against_a_learner(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, set_timeouts: Callable[..., None]
 ) -> None:
     def give_up(*_: object, **__: object) -> None:
         raise BuildError("flightcontrol: exceeded retry timeout")
 
     monkeypatch.setattr("stagelens.builds.builder.solve", give_up)
-    monkeypatch.setattr(engine_faults, "_PAUSES", ())
+    set_timeouts(build_retry_pauses=())
     report = grading.grade_folder(GO, GO.solution, engine=engine)
     assert "nothing is wrong with the Dockerfile" in (report.error or "")
     assert report.checks == ()

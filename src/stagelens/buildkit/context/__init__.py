@@ -1,4 +1,4 @@
-"""The build context on disk: which paths belong to it, what they are, and their contents. No network."""
+"""The build context on disk: its paths, their metadata and contents. No network."""
 
 from stagelens.buildkit.context.content import CHUNK_BYTES, Contents, read_content
 from stagelens.buildkit.context.ignorefile import load_ignore, parse_ignore, read_ignore

@@ -1,11 +1,11 @@
-"""A file's bytes, read so that nothing outside of the context can be reached.
+"""The contents of files, read so that nothing outside of the context can be reached.
 
-What happens to a file between its announcement and the engine's request: fsutil's sender opens it then and
-sends what it reads, up to the end; a file that it cannot open arrives empty, without a word. The receiver
-compares nothing with the announced size, so a file that grew or shrank arrives as it is by then, and is
-asked for again next time, since its modification time has changed. Here it is the same, but for two points:
-a file that vanished or cannot be read is an error and not an empty file in an image, and what is appended
-while we read is left for the next time, so that no writer can keep us forever.
+A file may change between its announcement and the engine's request. fsutil's sender opens it at the request
+and sends it to its end; a file that it cannot open arrives empty, without an error. The receiver does not
+compare the size with the announced one, so a file that grew or shrank arrives with its current size, and is
+requested again next time because its modification time differs. This module differs in two points: a file
+that vanished or cannot be read is an error, not an empty file in an image; and data that is appended during
+the read is left for the next time, so that a writer cannot prolong the read forever.
 """
 
 from __future__ import annotations
@@ -27,13 +27,22 @@ CHUNK_BYTES = 256 * 1024
 
 
 class Contents:
-    """Opens files below `root`; may be used from several threads, and is to be closed.
+    """An open context whose files several threads may read; use it as a context manager, or call `close`.
 
-    The folders used last stay open, since the engine asks for the files of a folder one after the other.
+    The most recent folders stay open, since the engine requests the files of a folder one after the other.
+
+    Parameters
+    ----------
+    root
+        The context's folder.
+
+    Raises
+    ------
+    ContextError
+        If `root` is not a folder.
     """
 
     def __init__(self, root: Path) -> None:
-        """Open `root`. Raises ContextError where it is no folder."""
         try:
             self._root = open_root(root)
         except OSError as error:
@@ -55,7 +64,13 @@ class Contents:
             self._folders.close()
 
     def resolve_file(self, path: str) -> bytes | None:
-        """The regular file that `path` is or links to inside of the root; None where there is none."""
+        """Return the regular file that a path is or links to inside of the root, None if there is none.
+
+        Parameters
+        ----------
+        path
+            A path relative to the root.
+        """
         found = resolve_symlinks(self._root, path)
         if found is None:
             return None
@@ -66,20 +81,36 @@ class Contents:
         return None
 
     def read_chunks(self, path: bytes) -> Generator[bytes]:
-        """What the regular file `path` holds, at most CHUNK_BYTES at a time; close it to stop early.
+        """Yield the content of a regular file in chunks of at most CHUNK_BYTES; close the generator to stop.
+
+        Parameters
+        ----------
+        path
+            A path relative to the root.
 
         Raises
         ------
-        ContextError: it vanished, cannot be read, or is no regular file any more.
+        ContextError
+            If the file vanished, cannot be read, or is no longer a regular file.
         """
         with self.open_file(path) as (descriptor, size):
             yield from read_up_to(descriptor, size, path)
 
     @contextmanager
     def open_file(self, path: bytes) -> Generator[tuple[int, int]]:
-        """A descriptor of the regular file `path` and its size by now. Raises ContextError as `chunks`.
+        """Open a regular file, and yield its descriptor and current size.
 
-        A socket counts as an empty file, as it does in the walk; its descriptor is -1.
+        As in the walk, a socket counts as an empty file; its descriptor is -1.
+
+        Parameters
+        ----------
+        path
+            A path relative to the root.
+
+        Raises
+        ------
+        ContextError
+            If the file vanished, cannot be read, or is no longer a regular file.
         """
         try:
             descriptor = self._open(path)
@@ -103,7 +134,7 @@ class Contents:
     def _open(self, path: bytes) -> int:
         above, _, name = path.rpartition(b"/")
         text = os.fsdecode(name)
-        with self._lock:  # no other thread may close the folder meanwhile
+        with self._lock:  # another thread could close the folder
             folder = self._folders.get(above)
             try:
                 return folder.read(text)
@@ -114,13 +145,31 @@ class Contents:
 
 
 def read_content(root: Path, path: bytes) -> Iterator[bytes]:
-    """Chunks of one regular file below `root`; see `Contents.read_chunks`, which is for many."""
+    """Yield the content of one regular file; `Contents.read_chunks` is for many.
+
+    Parameters
+    ----------
+    root
+        The context's folder.
+    path
+        A path relative to it.
+    """
     with Contents(root) as contents:
         yield from contents.read_chunks(path)
 
 
 def read_up_to(descriptor: int, size: int, path: bytes) -> Iterator[bytes]:
-    """At most `size` bytes in chunks of at most CHUNK_BYTES; less where the file has become shorter."""
+    """Yield at most `size` bytes in chunks of at most CHUNK_BYTES, less if the file has become shorter.
+
+    Parameters
+    ----------
+    descriptor
+        The open file.
+    size
+        The most bytes to read.
+    path
+        The file's path, for errors.
+    """
     while size > 0:
         try:
             chunk = os.read(descriptor, min(size, CHUNK_BYTES))
@@ -136,15 +185,15 @@ def _vanished(path: bytes) -> ContextError:
     return FileVanished(
         "A file of the build context vanished during the build.",
         where=os.fsdecode(path),
-        why="it was there when the context was listed",
-        remedy="build again; exclude files that come and go in .dockerignore",
+        why="it existed when the context was listed",
+        remedy="build again; exclude temporary files in .dockerignore",
     )
 
 
 def _changed(path: bytes) -> ContextError:
     return ContextError(
-        "A file of the build context became something else during the build.",
+        "A file of the build context is no longer a regular file.",
         where=os.fsdecode(path),
-        why="it was a regular file when the context was listed, and is none now",
-        remedy="build again; exclude files that come and go in .dockerignore",
+        why="it was one when the context was listed, and changed during the build",
+        remedy="build again; exclude temporary files in .dockerignore",
     )

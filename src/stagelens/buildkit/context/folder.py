@@ -1,8 +1,8 @@
 """Folders of a context, opened one by one so that no symlink is ever followed.
 
-On Unix a folder is a descriptor: whatever is renamed or swapped for a link meanwhile, a name looked up in
-it is looked up there. Windows has no such descriptors; there a folder is its path, and is checked to be no
-reparse point (symlink, junction) when it is opened.
+On Unix an open folder is a descriptor: lookups in it are unaffected by renames and by symlinks that replace
+its path. Windows has no such descriptors; there a folder is its path, which must not be a reparse point
+(symlink, junction) when it is opened.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 HAS_DESCRIPTORS = os.open in os.supports_dir_fd and os.scandir in os.supports_fd and hasattr(os, "O_NOFOLLOW")
-# macOS keeps its own notes there; fsutil leaves them out as well.
+# Internal attributes of macOS; fsutil leaves them out, too.
 _PRIVATE_XATTRS = "com.apple."
 _PROC = "/proc/self/fd"
-_KEPT_FOLDERS = 32
-# O_NONBLOCK: opening a named pipe that took a file's place must not hang.
+_MAX_OPEN_FOLDERS = 32
+# O_NONBLOCK: to open a named pipe that replaced a file must not hang.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
 
 class Name(NamedTuple):
-    """A name in a folder: as bytes, as Python's str, and whether it is a folder (no symlink to one)."""
+    """A name in a folder: as bytes, as Python str, and whether it is a folder (not a symlink to one)."""
 
     raw: bytes
     text: str
@@ -35,61 +35,79 @@ class Name(NamedTuple):
 class OpenFolder(Protocol):
     """An open folder; every method raises OSError as the system does.
 
-    For the system's calls that have no method here: `os.CALL(folder.name(x), dir_fd=folder.descriptor)`.
+    Other calls of the system take this form: `os.CALL(folder.name(x), dir_fd=folder.descriptor)`.
     """
 
     @property
     def descriptor(self) -> int | None:
-        """The open folder, None where names are whole paths."""
+        """The open folder's descriptor, None if names are whole paths."""
         ...
 
     def name(self, name: str) -> str:
-        """What to call a name in it, together with `descriptor`."""
+        """Return the name to use together with `descriptor`."""
         ...
 
     def names(self) -> list[Name]:
-        """What is in it, sorted by bytes."""
+        """List the folder, sorted by bytes."""
         ...
 
     def status(self, name: str = "") -> os.stat_result:
-        """Of a name in it (a link itself, not its target), or of the folder."""
+        """Return the status of a name (of a symlink, not its target), or of the folder."""
         ...
 
     def target(self, name: str) -> bytes:
-        """What the symlink says, with '/'."""
+        """Return the target of a symlink, with '/'."""
         ...
 
     def xattrs(self, name: str = "") -> tuple[tuple[str, bytes], ...]:
-        """Extended attributes of a name in it, or of the folder; () where the system has none."""
+        """Return extended attributes of a name or of the folder, () if the system has none."""
         ...
 
     def enter(self, name: str) -> OpenFolder:
-        """Open a folder in it; a symlink raises NotADirectoryError."""
+        """Open a folder in this one; a symlink raises NotADirectoryError."""
         ...
 
     def read(self, name: str) -> int:
-        """A descriptor to read a file with; a symlink raises OSError."""
+        """Return a descriptor to read a file; a symlink raises OSError."""
         ...
 
     def close(self) -> None:
-        """Give the descriptor back; calling it again does nothing."""
+        """Close the descriptor; a second call does nothing."""
         ...
 
 
 def open_root(root: Path, *, descriptors: bool = HAS_DESCRIPTORS) -> OpenFolder:
-    """The folder that everything is looked up from; `root` itself may be a symlink."""
+    """Open the folder from which all paths are looked up.
+
+    Parameters
+    ----------
+    root
+        The folder; it may be a symlink.
+    descriptors
+        Whether to use descriptors.
+    """
     path = os.path.realpath(root)
     if descriptors:
         return _Descriptor(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
-    if not stat.S_ISDIR(os.stat(path).st_mode):  # noqa: PTH116 - the same call as everywhere here
+    if not stat.S_ISDIR(os.stat(path).st_mode):  # noqa: PTH116 - consistent with the other calls
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
     return _ByPath(path)
 
 
 def open_below(root: OpenFolder, path: bytes) -> OpenFolder:
-    """The folder `path` below `root` (b"" is root itself), opened anew: the caller closes it.
+    """Open a folder below `root`, which the caller must close. Raises OSError as the system does.
 
-    Raises OSError as the system does, and FileNotFoundError for a path that leads up or begins with '/'.
+    Parameters
+    ----------
+    root
+        An open folder.
+    path
+        A path relative to it, b"" for itself.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the path leads up or begins with '/', too.
     """
     parts = path.split(b"/") if path else []
     if b".." in parts or b"" in parts:
@@ -112,26 +130,26 @@ class OpenFolders:
         self._open: OrderedDict[bytes, OpenFolder] = OrderedDict()
 
     def get(self, path: bytes) -> OpenFolder:
-        """The folder `path`, open until others were asked for; raises as `open_below`."""
+        """Return the folder, which stays open until others replace it. Raises the errors of `open_below`."""
         folder = self._open.get(path)
         if folder is None:
             folder = self._open[path] = open_below(self._root, path)
-            if len(self._open) > _KEPT_FOLDERS:
+            if len(self._open) > _MAX_OPEN_FOLDERS:
                 self._open.popitem(last=False)[1].close()
         else:
             self._open.move_to_end(path)
         return folder
 
     def close(self) -> None:
-        """Close them, and the root."""
+        """Close all folders and the root."""
         for folder in self._open.values():
             folder.close()
         self._open.clear()
         self._root.close()
 
 
-def _sorted_names(place: int | str) -> list[Name]:
-    with os.scandir(place) as found:
+def _sorted_names(location: int | str) -> list[Name]:
+    with os.scandir(location) as found:
         names = [Name(os.fsencode(one.name), one.name, one.is_dir(follow_symlinks=False)) for one in found]
     names.sort()
     return names
@@ -164,24 +182,24 @@ class _Descriptor:
     def xattrs(self, name: str = "") -> tuple[tuple[str, bytes], ...]:
         if not hasattr(os, "listxattr"):
             return ()
-        # There is no call that takes a folder and a name; the descriptor's own path comes to the same.
-        place = f"{_PROC}/{self._fd}/{name}" if name else self._fd
+        # No call takes a folder and a name; the path of the descriptor is equivalent.
+        location = f"{_PROC}/{self._fd}/{name}" if name else self._fd
         try:
-            keys = os.listxattr(place, follow_symlinks=not name)
+            keys = os.listxattr(location, follow_symlinks=not name)
         except FileNotFoundError:
             return ()
         except OSError as error:
             if error.errno == errno.ENOTSUP:
                 return ()
             raise
-        return tuple(_values(place, keys, follow=not name)) if keys else ()
+        return tuple(_values(location, keys, follow=not name)) if keys else ()
 
     def enter(self, name: str) -> OpenFolder:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
         try:
             return _Descriptor(os.open(name, flags, dir_fd=self._fd))
         except OSError as error:
-            if error.errno == errno.ELOOP:  # what macOS says of a symlink; Linux says ENOTDIR
+            if error.errno == errno.ELOOP:  # macOS's error for a symlink; Linux has ENOTDIR
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name) from error
             raise
 
@@ -197,14 +215,14 @@ class _Descriptor:
         self.close()
 
 
-def _values(place: int | str, keys: list[str], follow: bool) -> Iterator[tuple[str, bytes]]:
+def _values(location: int | str, keys: list[str], follow: bool) -> Iterator[tuple[str, bytes]]:
     for key in sorted(keys):
         if key.startswith(_PRIVATE_XATTRS):
             continue
         try:
-            yield key, os.getxattr(place, key, follow_symlinks=follow)
+            yield key, os.getxattr(location, key, follow_symlinks=follow)
         except OSError:
-            continue  # listed, but not ours to read: fsutil leaves it out as well
+            continue  # listed but not readable: fsutil leaves it out, too
 
 
 class _ByPath:

@@ -1,6 +1,6 @@
-"""Which file holds the context's exclusions, and what it says (moby/patternmatcher's ignorefile).
+"""The ignore file of a context and its patterns (moby/patternmatcher's ignorefile).
 
-Needed only where no session is used: in one, the engine reads the file itself and tells us its patterns.
+Only builds without a session need this: in a session, the engine reads the file and sends its patterns.
 """
 
 from __future__ import annotations
@@ -12,21 +12,29 @@ from stagelens.buildkit.context.patterns import GO_WHITESPACE, Matcher, clean_pa
 from stagelens.buildkit.errors import ContextError, PatternError
 
 MAX_BYTES = 1024 * 1024
-# The engine reads lines with Go's bufio.Scanner, which gives up at 64 KiB.
+# The engine reads lines with Go's bufio.Scanner, which fails at 64 KiB.
 _MAX_LINE_BYTES = 64 * 1024 - 1
 
 
 def load_ignore(context: Path, dockerfile: str | Path = "Dockerfile") -> tuple[str, ...]:
-    """Patterns of `<Dockerfile>.dockerignore` where it is there, else of `.dockerignore`, else none.
+    """Read the patterns of `<Dockerfile>.dockerignore` if it exists, else of `.dockerignore`, else none.
 
-    The first is looked for beside the Dockerfile (a path relative to the context, or an absolute one, which
-    may be outside), the second in the context; symlinks are followed inside of those folders, as the engine
-    does.
+    The first is beside the Dockerfile, the second in the context. Symlinks are followed inside of those
+    folders, as the engine does.
+
+    Parameters
+    ----------
+    context
+        The context's folder.
+    dockerfile
+        A path relative to the context, or an absolute one, which may be outside.
 
     Raises
     ------
-    ContextError: the file is too large, or cannot be read.
-    PatternError: a pattern that the engine refuses, with file and line.
+    ContextError
+        If the file is too large or cannot be read.
+    PatternError
+        If the engine rejects a pattern; the error names file and line.
     """
     beside = context / dockerfile
     for folder, name in ((beside.parent, f"{beside.name}.dockerignore"), (context, ".dockerignore")):
@@ -37,29 +45,49 @@ def load_ignore(context: Path, dockerfile: str | Path = "Dockerfile") -> tuple[s
 
 
 def parse_ignore(text: bytes, where: str = ".dockerignore") -> tuple[str, ...]:
-    """The patterns of an ignore file's text, cleaned; each is checked. Raises as `load_ignore`."""
+    """Parse and check the text of an ignore file.
+
+    Parameters
+    ----------
+    text
+        The file's content.
+    where
+        The file's name, for errors.
+
+    Returns
+    -------
+    tuple[str, ...]
+        The cleaned patterns.
+
+    Raises
+    ------
+    ContextError
+        If a line is too long.
+    PatternError
+        If the engine rejects a pattern; the error names file and line.
+    """
     patterns: list[str] = []
     for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        place = f"{where}, line {number}"
+        location = f"{where}, line {number}"
         if len(line) > _MAX_LINE_BYTES:
             raise ContextError(
                 f"A line of an ignore file is longer than {_MAX_LINE_BYTES} bytes.",
-                where=place,
+                where=location,
                 why="the engine cannot read it",
-                remedy="check that this is a text file with one pattern a line",
+                remedy="check that this is a text file with one pattern on each line",
             )
         pattern = _pattern(line.decode("utf-8", "surrogateescape"))
         if pattern is not None:
             try:
                 Matcher([pattern])
             except PatternError as error:
-                raise PatternError(error.pattern, error.why or "", where=place) from error
+                raise PatternError(error.pattern, error.why or "", where=location) from error
             patterns.append(pattern)
     return tuple(patterns)
 
 
 def _pattern(line: str) -> str | None:
-    # A comment begins the line: " # x" is a pattern.
+    # A comment starts at the first column: " # x" is a pattern.
     if line.startswith("#") or not (body := line.strip(GO_WHITESPACE)):
         return None
     negated = body.startswith("!")
@@ -71,11 +99,19 @@ def _pattern(line: str) -> str | None:
 
 
 def read_ignore(folder: Path, name: str) -> bytes | None:
-    """What the file holds, or the file that it links to inside `folder`; None where there is none.
+    """Return the content of an ignore file, or of its target inside of `folder`; None if there is none.
+
+    Parameters
+    ----------
+    folder
+        The folder to look in.
+    name
+        The file's name.
 
     Raises
     ------
-    ContextError: the file is too large, or cannot be read.
+    ContextError
+        If the file is too large or cannot be read.
     """
     with Contents(folder) as contents:
         path = contents.resolve_file(name)

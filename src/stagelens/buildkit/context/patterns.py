@@ -1,9 +1,9 @@
-"""The patterns of a .dockerignore file, as moby/patternmatcher reads them.
+r"""The patterns of a .dockerignore file, as moby/patternmatcher reads them.
 
 They differ from gitignore's and the shell's: a pattern is cleaned like a path; `*` and `?` stop at '/', `**`
 does not; `!` makes an exception to earlier patterns; a match of a folder covers its contents. Patterns are
 tried in order, and the last match wins. patternmatcher turns a pattern into a regular expression of Go and
-copies [classes] and backslashes unchanged, so `\\d` is a digit and `[[:alpha:]]` a letter. RE2 reads the same
+copies [classes] and backslashes unchanged, so `\d` is a digit and `[[:alpha:]]` a letter. RE2 reads the same
 syntax as Go. docs/explanation/buildkit-session.md compares the libraries.
 
 `compile_glob` is for a single name: the grammar of Go's path/filepath.Match. BuildKit checks each pattern

@@ -1,10 +1,10 @@
-"""Where symlinks in a context lead, as far as that is inside of it (fsutil's followlinks.go).
+"""Resolve symlinks inside of a context (fsutil's followlinks.go).
 
-BuildKit names the paths that a Dockerfile copies; each is included, and so is whatever a symlink on the
-way points to. Absolute targets and `..` count from the context's root, so nothing outside is ever named.
+BuildKit names the paths that a Dockerfile copies. Each is included, and so is the target of each symlink on
+the way. Absolute targets and `..` start at the context's root, so no path leads outside.
 
-One difference: fsutil takes up a symlink once, so of `link/x` and `link/y` it follows only the first. Here
-both are followed, with a bound on how many steps a loop can cost.
+One difference: fsutil follows a symlink once, so of `link/x` and `link/y` it includes only the first target.
+Here both are included, with a bound on the steps that a loop can cost.
 """
 
 from __future__ import annotations
@@ -30,7 +30,22 @@ _MAX_PATHS = 10_000
 def expand_followpaths(
     root: OpenFolder, include: tuple[str, ...], follow: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """The include patterns that `include` and `follow` come to; () means that everything is included."""
+    """Combine include patterns and paths to follow into include patterns.
+
+    Parameters
+    ----------
+    root
+        The context.
+    include
+        The engine's include patterns.
+    follow
+        The engine's paths to follow.
+
+    Returns
+    -------
+    tuple[str, ...]
+        () if everything is included.
+    """
     if not follow:
         return include
     found = resolve_followpaths(root, follow)
@@ -38,11 +53,24 @@ def expand_followpaths(
 
 
 def resolve_followpaths(root: OpenFolder, paths: tuple[str, ...]) -> tuple[str, ...]:
-    """`paths` and every path that symlinks in them lead to, sorted; () where that is the root itself.
+    """Return `paths` and every path that symlinks in them lead to.
+
+    Parameters
+    ----------
+    root
+        The context.
+    paths
+        Paths relative to it, maybe with wildcards.
+
+    Returns
+    -------
+    tuple[str, ...]
+        Sorted paths, () if one of them is the root.
 
     Raises
     ------
-    ContextError: the links fan out to more than 10,000 paths.
+    ContextError
+        If the links lead to more than 10,000 paths.
     """
     found: set[str] = set()
     seen: set[str] = set()
@@ -65,7 +93,20 @@ def resolve_followpaths(root: OpenFolder, paths: tuple[str, ...]) -> tuple[str, 
 
 
 def resolve_symlinks(root: OpenFolder, path: str) -> bytes | None:
-    """Where `path` ends up when every symlink is followed inside `root`; None where they go in circles."""
+    """Follow every symlink of a path inside of the root.
+
+    Parameters
+    ----------
+    root
+        The context.
+    path
+        A path relative to it.
+
+    Returns
+    -------
+    bytes or None
+        The path without symlinks, None if they form a loop.
+    """
     for _ in range(_MAX_LINKS_IN_A_ROW):
         _, targets = _expand_first_symlink(root, path)
         if not targets:
@@ -75,7 +116,7 @@ def resolve_symlinks(root: OpenFolder, path: str) -> bytes | None:
 
 
 def _outermost(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Without those that lie below the one before; () where one of them is the root."""
+    """Drop paths that lie below the previous one; return () if one of them is the root."""
     if "." in paths:
         return ()
     out: list[str] = []
@@ -86,7 +127,7 @@ def _outermost(paths: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _expand_first_symlink(root: OpenFolder, path: str) -> tuple[str, list[str]]:
-    """The beginning of `path` up to its first symlink, and where that leads; the whole path where none is."""
+    """Return the path up to its first symlink, and the paths that it leads to; the whole path without one."""
     parts = path.split("/")
     for index, part in enumerate(parts):
         if part in (".", ".."):
@@ -101,7 +142,7 @@ def _expand_first_symlink(root: OpenFolder, path: str) -> tuple[str, list[str]]:
 
 
 def _link_targets(root: OpenFolder, folder: str, name: str) -> list[str]:
-    """Where `name` in `folder`, or each match of it, leads: paths from the root; [] where it is no link."""
+    """Return the targets of `name`, or of each match of it, as paths from the root; [] without a symlink."""
     try:
         opened = open_below(root, encode_path(folder))
     except (FileNotFoundError, NotADirectoryError):
@@ -111,7 +152,7 @@ def _link_targets(root: OpenFolder, folder: str, name: str) -> list[str]:
     out: list[str] = []
     try:
         for one in _matching_names(opened, name):
-            with suppress(OSError):  # no link, or gone
+            with suppress(OSError):  # not a symlink, or gone
                 target = os.fsdecode(opened.target(one))
                 out.append(clean_path(posixpath.join("/", folder, target)).lstrip("/") or ".")
     finally:

@@ -1,8 +1,8 @@
 """The context as a tar stream, for engines without a session.
 
-GNU format: BuildKit decides from the first 1,024 bytes whether an upload is an archive, and with PAX (or
-with a GNU long name) the first member's real header lies behind them. So the `extra` files come first, and
-one of them must have a short name; in a build it is the Dockerfile. This format has no extended attributes,
+The format is GNU's: BuildKit decides from the first 1,024 bytes whether an upload is an archive, and with PAX
+(or a GNU long name) the first member's real header follows after them. So the `extra` files come first, and
+one of them must have a short name; in a build it is the Dockerfile. The format has no extended attributes,
 and times in whole seconds; the docker CLI's upload has the same limits.
 """
 
@@ -33,14 +33,24 @@ _SPECIAL = ((1 << 23, 0o4000), (1 << 22, 0o2000), (1 << 20, 0o1000))
 def tar_stream(
     root: Path, exclude: Sequence[str] = (), extra: Sequence[tuple[str, bytes]] = ()
 ) -> Iterator[bytes]:
-    """Chunks of a tar of the `extra` files (name, content), then of `root` without `exclude`.
+    """Yield chunks of a tar of the `extra` files, then of the context.
 
-    An extra file replaces one of that name. Memory is bounded by a few chunks. A file that vanishes
-    meanwhile is left out, and so is what is appended to one while it is read.
+    Memory is bounded by a few chunks. A file that vanishes during the walk is left out, and so is data that
+    is appended to a file during the read.
+
+    Parameters
+    ----------
+    root
+        The context's folder.
+    exclude
+        Patterns to exclude.
+    extra
+        Further files (name, content); each replaces a file of that name.
 
     Raises
     ------
-    ContextError: a path cannot be read, or a file shrank while it was read (its header was sent by then).
+    ContextError
+        If a path cannot be read, or a file shrinks during the read (its header was already sent).
     """
     return _gathered(_members(root, exclude, extra))
 
@@ -54,7 +64,7 @@ def _members(root: Path, exclude: Sequence[str], extra: Sequence[tuple[str, byte
             _padding(len(content)),
         )
     with Contents(root) as contents:
-        # For a file with several names: the one it was written under, where its first one had vanished.
+        # For hard links: the name that was written, if the first name had vanished.
         written: dict[bytes, bytes | None] = {}
         for entry in walk(root, exclude=exclude):
             if entry.path in names or entry.mode & TYPE_BITS not in _KINDS:
@@ -78,16 +88,16 @@ def _members(root: Path, exclude: Sequence[str], extra: Sequence[tuple[str, byte
 def _file(contents: Contents, entry: ContextEntry) -> Iterator[bytes]:
     with contents.open_file(entry.path) as (descriptor, size):
         yield _header(replace(entry, size=size))
-        left = size
+        remaining = size
         for chunk in read_up_to(descriptor, size, entry.path):
-            left -= len(chunk)
+            remaining -= len(chunk)
             yield chunk
-    if left:
+    if remaining:
         raise ContextError(
-            "A file of the build context shrank while it was read.",
+            "A file of the build context shrank during the read.",
             where=os.fsdecode(entry.path),
-            why=f"{left} of {size} bytes are missing",
-            remedy="build again; exclude files that something writes to in .dockerignore",
+            why=f"{remaining} of {size} bytes are missing",
+            remedy="build again; exclude files that a program writes to in .dockerignore",
         )
     yield _padding(size)
 
@@ -111,7 +121,7 @@ def _padding(size: int) -> bytes:
 
 
 def _gathered(parts: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces that are worth a write each."""
+    """Join parts to chunks that are large enough for a write."""
     waiting = bytearray()
     for part in parts:
         waiting += part

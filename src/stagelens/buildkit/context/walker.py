@@ -1,8 +1,8 @@
-"""The paths of a build context in the order that the engine expects, each with its metadata.
+"""Walk a build context in the engine's order, with the metadata of each path.
 
-Order and filter are fsutil's (tonistiigi/fsutil: fs.go, filter.go, stat_unix.go): depth first, the names of
-a folder in byte order, a folder before what is in it; a folder that is left out but has something included
-below it is announced just before that.
+Order and filter are fsutil's (tonistiigi/fsutil: fs.go, filter.go, stat_unix.go): depth first, the names of a
+folder in byte order, a folder before its contents. An excluded folder with included contents is announced
+just before them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from stagelens.buildkit.context.patterns import Matcher
 from stagelens.buildkit.context.symlinks import expand_followpaths
 from stagelens.buildkit.errors import ContextError, unreadable_path_error
 
-# Go's os.FileMode bits, which the wire uses. A socket becomes an empty regular file, as fsutil has it.
+# Go's os.FileMode bits, as in the protocol. A socket becomes an empty regular file, like in fsutil.
 GO_DIRECTORY = 1 << 31
 GO_SYMLINK = 1 << 27
 _GO_TYPE = {
@@ -34,15 +34,36 @@ _GO_TYPE = {
 _GO_IRREGULAR = 1 << 19
 _GO_SPECIAL = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20))
 TYPE_BITS = (1 << 31) | (1 << 27) | (1 << 26) | (1 << 25) | (1 << 24) | (1 << 21) | (1 << 19)
-# Folders open at once; a deeper tree closes the upper ones and opens them again on the way back.
+# Open folders; a deeper tree closes the upper ones and reopens them on the way back.
 _MAX_OPEN = 128
 
 
 @dataclass(frozen=True, slots=True)
 class ContextEntry:
-    """One path. `path` is relative with '/', in bytes as on disk; `mode` has Go's bits; times in ns.
+    """One path of a context.
 
-    `linkname` is a symlink's target, or for a further name of a file with several the first one announced.
+    Attributes
+    ----------
+    path
+        Relative to the context, with '/', in bytes as on disk.
+    mode
+        Type and permissions in Go's bits.
+    size
+        Bytes of content.
+    mtime_ns
+        The modification time.
+    linkname
+        A symlink's target; for a further name of a hard link, the first name announced.
+    devmajor
+        The device's major number.
+    devminor
+        The device's minor number.
+    xattrs
+        Extended attributes.
+    uid
+        The owner.
+    gid
+        The group.
     """
 
     path: bytes
@@ -58,13 +79,21 @@ class ContextEntry:
 
     @property
     def is_regular(self) -> bool:
-        """Whether it has content of its own, which the engine may ask for (fsutil's fileCanRequestData)."""
+        """Whether the engine may request its content (fsutil's fileCanRequestData)."""
         return not self.mode & TYPE_BITS
 
 
 @functools.cache
 def go_mode(mode: int, *, windows: bool = os.name == "nt") -> int:
-    """Go's os.FileMode for a `st_mode`; on Windows everything is 0755 or 0555, as the docker CLI has it."""
+    """Convert a `st_mode` to Go's os.FileMode.
+
+    Parameters
+    ----------
+    mode
+        The mode of an `os.stat_result`.
+    windows
+        Whether permissions are 0755 or 0555, as with the docker CLI on Windows.
+    """
     permissions = (mode & 0o777 | 0o111) & 0o755 if windows else mode & 0o777
     kind = _GO_TYPE.get(stat.S_IFMT(mode), _GO_IRREGULAR)
     return kind | permissions | sum(go for bit, go in _GO_SPECIAL if mode & bit)
@@ -78,24 +107,37 @@ def walk(
     follow: Iterable[str] = (),
     keep_owner: bool = False,
 ) -> Generator[ContextEntry]:
-    """Yield the context's entries below `root` (not root itself); close the iterator to stop early.
+    """Yield the entries below a context's folder; close the generator to stop early.
 
-    `include`, `exclude` and `follow` are what BuildKit sends; `follow` names are included together with
-    what symlinks in them lead to, inside `root`. Owners are 0 unless `keep_owner`: like the docker CLI, a
-    context does not carry the builder's own user into the image. What vanishes during the walk is left out.
+    `include`, `exclude` and `follow` are what BuildKit sends. Paths that vanish during the walk are left out.
+
+    Parameters
+    ----------
+    root
+        The context's folder, which is not announced itself.
+    include
+        Patterns to include; everything without any.
+    exclude
+        Patterns to exclude.
+    follow
+        Paths to include together with the targets of their symlinks, inside of `root`.
+    keep_owner
+        Whether to announce owners. By default they are 0, like with the docker CLI: a context does not carry
+        the user's id into an image.
 
     Raises
     ------
-    ContextError: `root` is no folder, a folder cannot be read, or a pattern is bad.
+    ContextError
+        If `root` is not a folder, a folder cannot be read, or a pattern is invalid.
     """
     try:
         top = open_root(root)
     except OSError as error:
         raise ContextError(
-            "The build context is not a folder that can be read.",
+            "The build context is not a readable folder.",
             where=str(root),
             why=error.strerror,
-            remedy="give the path of a folder",
+            remedy="pass the path of a folder",
         ) from error
     wanted = expand_followpaths(top, tuple(include), tuple(follow))
     included = Matcher(wanted) if wanted else None
@@ -105,7 +147,7 @@ def walk(
 
 
 class _Level:
-    """A folder on the way down: what is left of it, the matchers' states, and its own unannounced entry."""
+    """A folder on the way down: its remaining names, the matchers' states, and its postponed entry."""
 
     __slots__ = ("excluded", "folder", "included", "names", "pending", "prefix")
 
@@ -142,7 +184,7 @@ class _Walker:
                 entry = self._visit(level, name)
                 if entry is not None:
                     if self._waiting:
-                        yield from self._announced()
+                        yield from self._postponed()
                     yield entry
         except OSError as error:
             raise unreadable_path_error(b"", error) from error
@@ -152,7 +194,7 @@ class _Walker:
             self._top.close()
 
     def _visit(self, level: _Level, name: Name) -> ContextEntry | None:
-        """The name's entry, if it is to be announced; a folder becomes the next level."""
+        """Return the name's entry if it is to be announced; a folder becomes the next level."""
         path = level.prefix + name.raw
         kept, below, included, excluded = self._judge(path, level, name.is_folder)
         if not kept and not below:
@@ -164,13 +206,13 @@ class _Walker:
             else:
                 entry = self._entry(folder, name, path)
         except (FileNotFoundError, NotADirectoryError):
-            return None  # vanished, or became something else, since the folder was read
+            return None  # vanished or changed since the folder was listed
         except OSError as error:
             raise unreadable_path_error(path, error) from error
         return entry if kept else None
 
     def _judge(self, path: bytes, level: _Level, is_folder: bool) -> tuple[bool, bool, int, int]:
-        """Whether the path is announced, whether to look below it, and the matchers' states for that."""
+        """Return whether to announce the path, whether to look below it, and the matchers' states."""
         kept, below, included, excluded = True, is_folder, 0, 0
         if self._include is not None:
             kept, included = self._include.step(path, level.included)
@@ -186,7 +228,7 @@ class _Walker:
     def _enter(
         self, folder: OpenFolder, name: Name, path: bytes, kept: bool, included: int, excluded: int
     ) -> ContextEntry | None:
-        """Make the folder the next level; its entry, or None where it is not to be read and need not be."""
+        """Make the folder the next level; return its entry, None if it is unreadable and not announced."""
         try:
             inner = folder.enter(name.text)
             level = _Level(inner, path + b"/", included, excluded)
@@ -216,8 +258,8 @@ class _Walker:
             level.folder = open_below(self._top, level.prefix[:-1])
         return level.folder
 
-    def _announced(self) -> Iterator[ContextEntry]:
-        """The folders above that were left out so far, and must come before what is in them."""
+    def _postponed(self) -> Iterator[ContextEntry]:
+        """Yield the folders above that were postponed: they come before their contents."""
         for level in self._levels:
             if level.pending is not None:
                 yield level.pending
