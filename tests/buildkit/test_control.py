@@ -56,7 +56,7 @@ def built(engine: Engine, context: Path, text: str) -> None:
         solve(engine.api, TO_TAR, session=session.id)
 
 
-def test_a_step_is_a_record_with_size_and_use_and_can_be_pruned(
+def test_step_is_a_record_that_can_be_pruned(
     engine: Engine, control: Control, tmp_path: Path, unique: str
 ) -> None:
     before = time.time()
@@ -78,7 +78,7 @@ def test_a_step_is_a_record_with_size_and_use_and_can_be_pruned(
     assert control.disk_usage([mine]) == ()
 
 
-def test_a_bad_filter_is_an_error_with_the_engines_words(control: Control) -> None:
+def test_invalid_filter_is_an_error_with_the_engines_text(control: Control) -> None:
     with pytest.raises(RpcError):
         control.disk_usage(["==="])
     assert control.workers(), "the connection goes on"
@@ -111,7 +111,7 @@ def test_a_failing_solve_is_a_build_error(engine: Engine, control: Control, tmp_
         control.solve(BuildRequest(), session=session.id, on_status=lambda status: None)
 
 
-def test_what_the_caller_raises_about_an_event_reaches_him(
+def test_error_of_the_event_callback_reaches_the_caller(
     engine: Engine, control: Control, tmp_path: Path
 ) -> None:
     def fail(_: StatusResponse) -> None:
@@ -124,7 +124,7 @@ def test_what_the_caller_raises_about_an_event_reaches_him(
         control.solve(BuildRequest(), session=session.id, on_status=fail)
 
 
-def test_a_solve_is_cancelled_and_another_connection_can_follow_it(
+def test_solve_is_cancelled_and_followed_by_another_connection(
     engine: Engine, control: Control, tmp_path: Path, unique: str
 ) -> None:
     cancel = Cancel()
@@ -153,7 +153,7 @@ def test_a_solve_is_cancelled_and_another_connection_can_follow_it(
     assert heard.is_set()
 
 
-def test_a_build_is_cancelled_by_its_ref_from_elsewhere(engine: Engine, tmp_path: Path, unique: str) -> None:
+def test_ref_cancels_a_build_from_elsewhere(engine: Engine, tmp_path: Path, unique: str) -> None:
     def watch(status: StatusResponse) -> None:
         if any(unique.encode() in log.msg for log in status.logs):
             cancel_build(engine.api, unique)

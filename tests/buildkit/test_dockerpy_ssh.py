@@ -43,20 +43,20 @@ def test_a_build_gets_its_context_and_secrets(
 
 
 @pytest.mark.parametrize("backend", ["session", "classic"])
-def test_a_cancel_wakes_who_waits_for_the_build(
+def test_cancel_wakes_waiting_threads(
     engine_there: Engine, tmp_path: Path, unique: str, backend: Backend
 ) -> None:
     a_cancel_wakes_who_waits(engine_there, tmp_path, unique, backend)
 
 
-def test_a_session_leaves_nothing_open(engine_there: Engine) -> None:
+def test_session_leaves_nothing_open(engine_there: Engine) -> None:
     Session(engine_there.api).close()
     with nothing_new(threads, descriptors):
         Session(engine_there.api).close()
 
 
 @pytest.mark.parametrize("engine_there", [False], ids=["paramiko"], indirect=True)
-def test_a_connection_that_takes_no_more_sessions_is_told(engine_there: Engine) -> None:
+def test_connection_without_free_sessions_is_named(engine_there: Engine) -> None:
     """Paramiko's channels share one connection to the server, which allows ten by default."""
     with ExitStack() as sessions:
         attempts = (sessions.enter_context(Session(engine_there.api)) for _ in range(11))

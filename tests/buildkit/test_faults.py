@@ -90,7 +90,7 @@ POINTS = [0, 1, 100, 400, 700, 1100, 1500, 2000, 3000, 5000, 8000, 20_000, 60_00
 
 
 @pytest.mark.parametrize("limit", POINTS)
-def test_a_connection_cut_anywhere_is_our_error_and_leaves_nothing(
+def test_connection_cut_anywhere_is_an_error_and_leaves_nothing(
     engine: Engine, context: Path, tmp_path: Path, nothing_left: None, limit: int
 ) -> None:
     cutter = Cutter(tmp_path / "s", engine.address.removeprefix("unix://"), limit)
@@ -103,7 +103,7 @@ def test_a_connection_cut_anywhere_is_our_error_and_leaves_nothing(
         cutter.close()
 
 
-def test_the_proxy_alone_breaks_nothing(
+def test_proxy_alone_breaks_nothing(
     engine: Engine, context: Path, tmp_path: Path, nothing_left: None
 ) -> None:
     cutter = Cutter(tmp_path / "s", engine.address.removeprefix("unix://"), 1_000_000_000)
@@ -116,7 +116,7 @@ def test_the_proxy_alone_breaks_nothing(
 
 
 @pytest.mark.parametrize("delay", sorted(random.Random(4).uniform(0, 1.2) for _ in range(10)))
-def test_a_cancel_at_any_moment_is_a_cancel_and_leaves_nothing(
+def test_cancel_at_any_moment_leaves_nothing(
     engine: Engine, context: Path, nothing_left: None, delay: float
 ) -> None:
     cancel = Cancel()
@@ -129,7 +129,7 @@ def test_a_cancel_at_any_moment_is_a_cancel_and_leaves_nothing(
     timer.join()
 
 
-def test_a_build_that_is_cancelled_is_heard_out(
+def test_cancelled_build_waits_for_its_last_event(
     engine: Engine, context: Path, monkeypatch: pytest.MonkeyPatch, set_timeouts: Callable[..., None]
 ) -> None:
     """The engine may tag the image just before its last event: a clean-up before that would miss it."""
@@ -162,14 +162,16 @@ def _noted(words: list[Any]) -> Callable[[Any], Any]:
     return note
 
 
-def test_a_cancel_before_the_build_begins_holds(engine: Engine, context: Path, nothing_left: None) -> None:
+def test_cancel_before_the_build_starts_is_effective(
+    engine: Engine, context: Path, nothing_left: None
+) -> None:
     cancel = Cancel()
     cancel()
     with pytest.raises(BuildCancelled):
         build(engine.api, context, copying(), cancel)
 
 
-def test_a_file_that_vanishes_after_its_announcement_is_named(
+def test_file_that_vanishes_after_its_announcement_is_named(
     engine: Engine, tmp_path: Path, nothing_left: None
 ) -> None:
     for number in range(50):
@@ -214,9 +216,7 @@ def test_memory_is_flat_for_a_huge_sparse_file(engine: Engine, tmp_path: Path) -
     assert grown_by(SPARSE, SENT, engine.address, tmp_path) < 60_000_000
 
 
-def test_the_engine_keeps_no_session_and_nothing_in_use(
-    engine: Engine, context: Path, nothing_left: None
-) -> None:
+def test_engine_retains_no_session_and_no_mount(engine: Engine, context: Path, nothing_left: None) -> None:
     with Session(engine.api) as session:
         gone = session.id
     request = BuildRequest()
@@ -226,7 +226,7 @@ def test_the_engine_keeps_no_session_and_nothing_in_use(
         assert control.workers()
 
 
-def test_a_call_is_given_up_in_silence_where_its_connection_has_just_broken() -> None:
+def test_cancel_after_a_lost_connection_is_silent() -> None:
     """Otherwise a cancel at the end of a build would raise ConnectionLost."""
     ours, theirs = socket.socketpair()
     with nothing_new(threads), ours, theirs:

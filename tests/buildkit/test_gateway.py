@@ -69,9 +69,7 @@ def wait_for_the_release(engine: Engine, word: str) -> None:
         until(lambda: not any(record.in_use for record in control.disk_usage(ours)), "the release")
 
 
-def test_a_program_sees_every_point_of_a_build_and_nothing_is_left_in_use(
-    engine: Engine, tmp_path: Path, unique: str
-) -> None:
+def test_program_sees_every_step_and_leaves_no_mount(engine: Engine, tmp_path: Path, unique: str) -> None:
     text = f"FROM diamol/base\nRUN echo {unique} > /one\nRUN rm /one; echo 2 > /two\n"
     names: list[str] = []
 
@@ -95,7 +93,7 @@ def test_a_program_sees_every_point_of_a_build_and_nothing_is_left_in_use(
     wait_for_the_release(engine, unique)
 
 
-def test_what_does_not_build_is_an_error_and_the_gateway_goes_on(engine: Engine, tmp_path: Path) -> None:
+def test_failed_build_leaves_the_gateway_usable(engine: Engine, tmp_path: Path) -> None:
     with opened(engine, tmp_path, "FROM diamol/base\nRUN exit 3\n") as gateway:
         graph = gateway.dockerfile_graph({"filename": "Dockerfile"})
         assert graph.result
@@ -109,9 +107,7 @@ def test_what_does_not_build_is_an_error_and_the_gateway_goes_on(engine: Engine,
         assert shell.read_line(100) == b"on"
 
 
-def test_a_gateway_that_is_cancelled_leaves_no_program_when_what_it_does_has_ended(
-    engine: Engine, tmp_path: Path, unique: str
-) -> None:
+def test_cancelled_gateway_leaves_no_program(engine: Engine, tmp_path: Path, unique: str) -> None:
     cancel = Cancel()
     mark = f"mark-{time.time_ns()}"
 
@@ -138,7 +134,7 @@ def test_a_gateway_that_is_cancelled_leaves_no_program_when_what_it_does_has_end
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
-def test_a_container_is_let_go_whenever_a_cancel_comes(
+def test_container_is_released_whenever_a_cancel_comes(
     engine: Engine, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     cancel, finish = Cancel(), Call.close_send
@@ -163,7 +159,7 @@ def test_a_container_is_let_go_whenever_a_cancel_comes(
 
 @pytest.mark.parametrize("how", ["interrupt", "cancel"])
 @pytest.mark.parametrize("seconds", [0, 0.02, 0.1])
-def test_a_container_that_is_being_made_as_all_ends_keeps_nothing_in_use(
+def test_container_created_during_the_end_is_released(
     engine: Engine,
     tmp_path: Path,
     unique: str,
@@ -196,7 +192,7 @@ def test_a_container_that_is_being_made_as_all_ends_keeps_nothing_in_use(
     wait_for_the_release(engine, unique)
 
 
-def test_a_program_that_is_started_as_an_interrupt_comes_does_not_hold_the_end_up(
+def test_program_started_during_an_interrupt_does_not_delay_the_end(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_timeouts: Callable[..., None]
 ) -> None:
     send = ContainerProcess._send  # pyright: ignore[reportPrivateUsage]

@@ -75,7 +75,7 @@ def deliver(output: Output, entries: Iterable[tuple[Stat, bytes]]) -> list[BaseE
     return server.errors
 
 
-def test_a_tree_arrives_as_it_was_sent(tmp_path: Path) -> None:
+def test_tree_arrives_unchanged(tmp_path: Path) -> None:
     target = tmp_path / "new" / "place"
     output = LocalFolder(target)
     big = os.urandom(300_000)
@@ -102,7 +102,7 @@ def test_a_tree_arrives_as_it_was_sent(tmp_path: Path) -> None:
     (target / "d").chmod(0o700)
 
 
-def test_a_thousand_files_and_more_than_are_asked_for_at_once(tmp_path: Path) -> None:
+def test_more_files_arrive_than_are_requested_at_once(tmp_path: Path) -> None:
     output = LocalFolder(tmp_path)
     assert deliver(output, [entry(f"{n:04}", data=b"%d" % n) for n in range(1000)]) == []
     assert {int(path.name): path.read_text() for path in tmp_path.iterdir()} == {
@@ -110,7 +110,7 @@ def test_a_thousand_files_and_more_than_are_asked_for_at_once(tmp_path: Path) ->
     }
 
 
-def test_what_was_there_stays_and_the_same_name_is_replaced(tmp_path: Path) -> None:
+def test_existing_files_remain_and_same_names_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d/mine").write_text("mine")
     (tmp_path / "d/old").write_text("old")
@@ -151,7 +151,7 @@ def test_what_was_there_stays_and_the_same_name_is_replaced(tmp_path: Path) -> N
     ],
     ids=lambda entries: " ".join(repr(status.path) for status, _ in entries),
 )
-def test_nothing_outside_is_ever_touched(tmp_path: Path, hostile: list[tuple[Stat, bytes]]) -> None:
+def test_nothing_outside_the_target_is_touched(tmp_path: Path, hostile: list[tuple[Stat, bytes]]) -> None:
     secret = tmp_path / "secret"
     secret.mkdir()
     (secret / "file").write_text("secret")
@@ -175,7 +175,7 @@ def test_devices_and_pipes_are_left_out_and_counted(tmp_path: Path) -> None:
     assert output.received.skipped == 2
 
 
-def test_too_much_ends_it_before_a_byte_is_written(tmp_path: Path) -> None:
+def test_limit_is_checked_before_a_byte_is_written(tmp_path: Path) -> None:
     sent = [entry("a", data=b"1234"), entry("b", data=b"56789")]
     (failed,) = deliver(LocalFolder(tmp_path, limit=8), sent)
     assert isinstance(failed, ResultError)
@@ -183,14 +183,14 @@ def test_too_much_ends_it_before_a_byte_is_written(tmp_path: Path) -> None:
     assert not (tmp_path / "b").exists()
 
 
-def test_a_file_of_another_length_than_announced_is_refused(tmp_path: Path) -> None:
+def test_file_of_an_unannounced_length_is_rejected(tmp_path: Path) -> None:
     for size in (3, 5):
         (failed,) = deliver(LocalFolder(tmp_path), [entry("a", data=b"1234", size=size)])
         assert isinstance(failed, ResultError)
         assert not list(tmp_path.iterdir())
 
 
-def test_no_folder_gives_way_to_a_file(tmp_path: Path) -> None:
+def test_file_never_replaces_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/mine").write_text("mine")
     (failed,) = deliver(LocalFolder(tmp_path), [entry("a", data=b"x")])
@@ -212,7 +212,7 @@ def tar_of(output: TarFile, pieces: list[bytes]) -> list[BaseException]:
     return server.errors
 
 
-def test_a_tar_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+def test_tar_appears_only_when_complete(tmp_path: Path) -> None:
     place = tmp_path / "x.tar"
     place.write_text("before")
     assert tar_of(TarFile(place), [b"abc", b"def"]) == []
@@ -225,9 +225,7 @@ def test_a_tar_appears_only_when_it_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
-def test_the_engine_sends_a_folder_and_a_tar_of_the_same_files(
-    engine: Engine, tmp_path: Path, unique: str
-) -> None:
+def test_folder_and_tar_have_the_same_files(engine: Engine, tmp_path: Path, unique: str) -> None:
     text = (
         f"FROM diamol/base AS work\nRUN mkdir -p /o/d && echo {unique} > /o/d/a && ln /o/d/a /o/b"
         " && ln -s d/a /o/l && for i in $(seq 200); do echo $i > /o/d/f$i; done; chmod 500 /o/d\n"

@@ -44,20 +44,18 @@ def test_a_build_gets_its_context_and_secrets(
 
 
 @pytest.mark.parametrize("backend", ["session", "classic"])
-def test_a_cancel_wakes_who_waits_for_the_build(
-    piped: Engine, tmp_path: Path, unique: str, backend: Backend
-) -> None:
+def test_cancel_wakes_waiting_threads(piped: Engine, tmp_path: Path, unique: str, backend: Backend) -> None:
     a_cancel_wakes_who_waits(piped, tmp_path, unique, backend)
 
 
-def test_a_session_leaves_nothing_and_can_be_closed_twice(piped: Engine) -> None:
+def test_session_leaves_nothing_and_closes_twice(piped: Engine) -> None:
     with nothing_new(threads, descriptors):
         session = Session(piped.api)
         session.close()
         session.close()
 
 
-def test_a_pipe_that_is_not_there_is_a_lost_connection(piped: Engine, tmp_path: Path) -> None:
+def test_missing_pipe_is_a_lost_connection(piped: Engine, tmp_path: Path) -> None:
     piped.api.get_adapter(piped.api.base_url).npipe_path = str(tmp_path / "none")  # pyright: ignore
     with pytest.raises(ConnectionLost, match="does not answer") as lost:
         Session(piped.api)

@@ -55,7 +55,7 @@ def echo(stream: RpcStream) -> None:
         stream.send(message)
 
 
-def test_messages_of_any_size_come_back_and_no_thread_stays() -> None:
+def test_messages_of_any_size_return_and_no_thread_remains() -> None:
     ours, theirs = socket.socketpair()
     server, client = Server(ours, {"/echo": echo}), Client(theirs)
     for size in (0, 1, 16_384, 70_000, 9_000_000):
@@ -99,7 +99,7 @@ def test_a_cut_connection_ends_every_call() -> None:
     server.close()
 
 
-def test_a_transfer_that_is_cut_leaves_no_folder_to_the_garbage_collector(tmp_path: Path) -> None:
+def test_cut_transfer_closes_its_folders(tmp_path: Path) -> None:
     for number in range(5000):  # more names than a connection takes that nobody reads
         (tmp_path / f"{number:0200}").touch()
     ours, theirs = socket.socketpair()
@@ -125,7 +125,7 @@ def test_garbage_ends_the_connection_with_an_error() -> None:
     server.close()
 
 
-def test_an_answer_that_comes_before_the_question_is_out_is_heard() -> None:
+def test_answer_before_the_end_of_the_request_is_received() -> None:
     """Reject a call like grpc-go: the status, then a reset without an error."""
     ours, theirs = socket.socketpair()
     client = Client(theirs)
@@ -147,7 +147,7 @@ def test_an_answer_that_comes_before_the_question_is_out_is_heard() -> None:
     ours.close()
 
 
-def test_a_goodbye_of_the_engine_ends_what_is_being_sent() -> None:
+def test_goaway_ends_a_transfer() -> None:
     ours, theirs = socket.socketpair()
     client = Client(theirs)
     call = client.call("/x")
@@ -165,7 +165,7 @@ def test_a_goodbye_of_the_engine_ends_what_is_being_sent() -> None:
     ours.close()
 
 
-def test_what_our_side_failed_with_is_told_though_the_engine_has_gone_meanwhile() -> None:
+def test_own_error_is_raised_after_the_engine_has_gone() -> None:
     """An engine ends the build and its connection as soon as it receives an error."""
     heard = threading.Event()
 
@@ -190,7 +190,7 @@ def test_what_our_side_failed_with_is_told_though_the_engine_has_gone_meanwhile(
         serve(cast("RpcStream", Gone()))
 
 
-def test_a_close_ends_other_threads_sending_with_a_lost_connection() -> None:
+def test_close_ends_senders_with_a_lost_connection() -> None:
     found: list[BaseException] = []
 
     def send(call: Call) -> None:
@@ -213,7 +213,7 @@ def test_a_close_ends_other_threads_sending_with_a_lost_connection() -> None:
     assert {type(error) for error in found} == {ConnectionLost}
 
 
-def test_a_build_whose_answer_is_cut_in_its_header_has_not_succeeded(tmp_path: Path) -> None:
+def test_answer_cut_in_its_header_is_not_a_success(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "s"))
         listening.listen()
@@ -234,7 +234,7 @@ def test_a_build_whose_answer_is_cut_in_its_header_has_not_succeeded(tmp_path: P
         thread.join()
 
 
-def test_the_generated_messages_are_those_of_the_proto_file(tmp_path: Path) -> None:
+def test_generated_messages_match_the_proto_file(tmp_path: Path) -> None:
     generate.generate(tmp_path)
     for name in ("buildkit_pb2.py", "buildkit_pb2.pyi"):
         assert (tmp_path / name).read_text() == (generate.HERE / name).read_text()
@@ -264,7 +264,7 @@ def export(engine: Engine, context: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.engine
-def test_the_result_comes_back_as_a_tar_and_equals_the_context(engine: Engine, tmp_path: Path) -> None:
+def test_tar_result_equals_the_context(engine: Engine, tmp_path: Path) -> None:
     context = project(tmp_path / "c", "FROM scratch\nCOPY . /\n")
     (context / "big").write_bytes(bytes(range(256)) * 20_000)
     (context / "sub").mkdir()

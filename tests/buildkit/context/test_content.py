@@ -22,7 +22,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES * 2 + 7])
-def test_a_file_arrives_whole_in_bounded_chunks(tmp_path: Path, size: int) -> None:
+def test_file_arrives_whole_in_bounded_chunks(tmp_path: Path, size: int) -> None:
     content = os.urandom(size)
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "f").write_bytes(content)
@@ -31,7 +31,7 @@ def test_a_file_arrives_whole_in_bounded_chunks(tmp_path: Path, size: int) -> No
     assert all(0 < len(chunk) <= CHUNK_BYTES for chunk in chunks)
 
 
-def test_a_vanished_file_is_told_as_such(tmp_path: Path) -> None:
+def test_vanished_file_is_named_as_vanished(tmp_path: Path) -> None:
     (tmp_path / "f").touch()
     for path in (b"gone", b"gone/f", b"f/x"):
         with pytest.raises(FileVanished) as raised:
@@ -40,7 +40,7 @@ def test_a_vanished_file_is_told_as_such(tmp_path: Path) -> None:
         assert raised.value.remedy
 
 
-def test_a_file_swapped_for_a_symlink_is_refused(tmp_path: Path) -> None:
+def test_file_replaced_by_a_symlink_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     context = tmp_path / "context"
     context.mkdir()
@@ -51,7 +51,7 @@ def test_a_file_swapped_for_a_symlink_is_refused(tmp_path: Path) -> None:
             list(read_content(context, path))
 
 
-def test_a_folder_swapped_for_a_symlink_is_refused(tmp_path: Path) -> None:
+def test_folder_replaced_by_a_symlink_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "f").write_text("secret")
     context = tmp_path / "context"
@@ -64,7 +64,7 @@ def test_a_folder_swapped_for_a_symlink_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path", [b"../outside", b"a/../../outside", b"..", b"/etc/passwd", b"", b"a//outside"]
 )
-def test_a_path_that_leads_out_is_refused(tmp_path: Path, path: bytes) -> None:
+def test_path_that_leads_out_is_rejected(tmp_path: Path, path: bytes) -> None:
     (tmp_path / "outside").write_text("secret")
     (tmp_path / "context" / "a").mkdir(parents=True)
     with pytest.raises(ContextError):
@@ -72,13 +72,13 @@ def test_a_path_that_leads_out_is_refused(tmp_path: Path, path: bytes) -> None:
 
 
 @linux
-def test_a_pipe_in_a_files_place_does_not_block(tmp_path: Path) -> None:
+def test_pipe_that_replaces_a_file_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "f")
     with pytest.raises(ContextError, match="is no longer a regular file"):
         list(read_content(tmp_path, b"f"))
 
 
-def test_a_folder_in_a_files_place_is_refused(tmp_path: Path) -> None:
+def test_folder_that_replaces_a_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "f").mkdir()
     with pytest.raises(ContextError):
         list(read_content(tmp_path, b"f"))
@@ -92,7 +92,7 @@ def test_a_socket_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert list(read_content(tmp_path, b"s")) == []
 
 
-def test_an_unreadable_file_is_named_with_a_remedy(
+def test_unreadable_file_is_named_with_a_remedy(
     tmp_path: Path, as_nobody: Callable[[], AbstractContextManager[None]]
 ) -> None:
     (tmp_path / "f").write_text("x")
@@ -103,19 +103,19 @@ def test_an_unreadable_file_is_named_with_a_remedy(
     assert ".dockerignore" in str(raised.value.remedy)
 
 
-def test_an_ignore_file_is_not_to_be_excluded_by_itself() -> None:
+def test_ignore_file_cannot_exclude_itself() -> None:
     refused = unreadable_path_error(b"app/.dockerignore", PermissionError(13, "Permission denied"))
     assert refused.remedy == "make it readable"
 
 
-def test_a_file_that_grew_since_it_was_listed_arrives_whole(tmp_path: Path) -> None:
+def test_file_that_grew_after_listing_arrives_whole(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("old")
     with Contents(tmp_path) as contents:
         (tmp_path / "f").write_text("old and new")
         assert b"".join(contents.read_chunks(b"f")) == b"old and new"
 
 
-def test_what_is_appended_while_reading_waits_for_the_next_time(tmp_path: Path) -> None:
+def test_data_appended_during_the_read_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x" * (CHUNK_BYTES + 1))
     total = 0
     for chunk in read_content(tmp_path, b"f"):
@@ -125,7 +125,7 @@ def test_what_is_appended_while_reading_waits_for_the_next_time(tmp_path: Path) 
     assert total == CHUNK_BYTES + 1
 
 
-def test_a_file_that_shrinks_ends_where_it_ends(tmp_path: Path) -> None:
+def test_file_that_shrinks_ends_at_its_new_end(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x" * (CHUNK_BYTES * 3))
     chunks = read_content(tmp_path, b"f")
     first = next(chunks)
@@ -134,7 +134,7 @@ def test_a_file_that_shrinks_ends_where_it_ends(tmp_path: Path) -> None:
 
 
 @linux
-def test_a_large_sparse_file_takes_the_memory_of_a_chunk(tmp_path: Path) -> None:
+def test_large_sparse_file_takes_the_memory_of_a_chunk(tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(1 << 28)
     before = "from pathlib import Path; from stagelens.buildkit.context import read_content"
@@ -143,7 +143,7 @@ def test_a_large_sparse_file_takes_the_memory_of_a_chunk(tmp_path: Path) -> None
 
 
 @linux
-def test_many_folders_and_threads_keep_few_descriptors_and_leave_none(tmp_path: Path) -> None:
+def test_many_folders_and_threads_use_few_descriptors(tmp_path: Path) -> None:
     for number in range(100):
         (tmp_path / f"d{number}").mkdir()
         (tmp_path / f"d{number}" / "f").write_text(str(number))

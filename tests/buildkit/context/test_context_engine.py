@@ -93,7 +93,7 @@ def test_dockerignore_leaves_the_files_that_the_cli_leaves(
     assert ours == {name for name, member in built.items() if not member.isdir()}
 
 
-def test_kinds_modes_and_links_arrive_as_the_cli_sends_them(
+def test_kinds_modes_and_links_arrive_like_from_the_cli(
     engine: Engine, docker_cli: str, tmp_path: Path, plant: Plant
 ) -> None:
     plant(tmp_path, ["a", "b = a", "d/e/", "l -> a", "out -> /etc/passwd", "loop -> .", "d/" + "x" * 255])

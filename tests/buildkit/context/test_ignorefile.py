@@ -13,7 +13,7 @@ from stagelens.buildkit.context.ignorefile import MAX_BYTES
 CASES = json.loads((Path(__file__).parent / "data" / "ignorefiles.json").read_text(encoding="utf-8"))
 
 
-def test_random_texts_are_read_as_patternmatcher_reads_them() -> None:
+def test_random_texts_are_read_like_in_patternmatcher() -> None:
     wrong = [case for case in CASES if list(parse_ignore(case["text"].encode())) != case["patterns"]]
     assert wrong == []
 
@@ -24,12 +24,12 @@ def test_an_exclamation_mark_needs_a_pattern(line: str) -> None:
         parse_ignore(line.encode())
 
 
-def test_the_text_as_people_write_it() -> None:
+def test_comments_blank_lines_and_slashes_are_cleaned() -> None:
     text = "\ufeff# comment\r\n\r\n  node_modules/  \r\n/build\n! keep/../keep/me\n #no comment\n"
     assert parse_ignore(text.encode()) == ("node_modules", "build", "!keep/me", "#no comment")
 
 
-def test_bytes_that_are_not_utf8_stay_what_they_are() -> None:
+def test_bytes_outside_utf8_are_preserved() -> None:
     assert parse_ignore(b"caf\xe9") == ("caf\udce9",)
 
 
@@ -37,14 +37,16 @@ def test_bytes_that_are_not_utf8_stay_what_they_are() -> None:
     ("dockerfile", "expected"),
     [("Dockerfile", "general"), ("docker/app.Dockerfile", "own"), ("docker/other.Dockerfile", "general")],
 )
-def test_the_file_beside_the_dockerfile_comes_first(tmp_path: Path, dockerfile: str, expected: str) -> None:
+def test_ignore_file_beside_the_dockerfile_has_precedence(
+    tmp_path: Path, dockerfile: str, expected: str
+) -> None:
     (tmp_path / "docker").mkdir()
     (tmp_path / ".dockerignore").write_text("general")
     (tmp_path / "docker" / "app.Dockerfile.dockerignore").write_text("own")
     assert load_ignore(tmp_path, dockerfile) == (expected,)
 
 
-def test_a_dockerfile_outside_of_the_context_brings_its_own(tmp_path: Path) -> None:
+def test_dockerfile_outside_the_context_has_an_ignore_file(tmp_path: Path) -> None:
     context = tmp_path / "context"
     context.mkdir()
     (context / ".dockerignore").write_text("general")
@@ -52,13 +54,13 @@ def test_a_dockerfile_outside_of_the_context_brings_its_own(tmp_path: Path) -> N
     assert load_ignore(context, tmp_path / "Dockerfile") == ("own",)
 
 
-def test_an_empty_file_beside_the_dockerfile_excludes_nothing(tmp_path: Path) -> None:
+def test_empty_file_beside_the_dockerfile_excludes_nothing(tmp_path: Path) -> None:
     (tmp_path / ".dockerignore").write_text("general")
     (tmp_path / "Dockerfile.dockerignore").write_text("")
     assert load_ignore(tmp_path) == ()
 
 
-def test_no_file_and_a_folder_in_its_place_exclude_nothing(tmp_path: Path) -> None:
+def test_missing_file_or_a_folder_excludes_nothing(tmp_path: Path) -> None:
     assert load_ignore(tmp_path) == ()
     (tmp_path / ".dockerignore").mkdir()
     assert load_ignore(tmp_path) == ()
@@ -68,7 +70,7 @@ def test_no_file_and_a_folder_in_its_place_exclude_nothing(tmp_path: Path) -> No
     ("target", "expected"),
     [("ignore", ("inside",)), ("/sub/../ignore", ("inside",)), ("../ignore", ("inside",)), ("gone", ())],
 )
-def test_a_symlink_counts_from_the_context(tmp_path: Path, target: str, expected: tuple[str, ...]) -> None:
+def test_symlink_targets_start_at_the_context(tmp_path: Path, target: str, expected: tuple[str, ...]) -> None:
     context = tmp_path / "context"
     context.mkdir()
     (tmp_path / "ignore").write_text("outside")
@@ -83,7 +85,7 @@ def test_symlinks_in_a_circle_are_no_file(tmp_path: Path) -> None:
     assert load_ignore(tmp_path) == ()
 
 
-def test_a_bad_pattern_is_told_with_file_and_line(tmp_path: Path) -> None:
+def test_invalid_pattern_is_named_with_file_and_line(tmp_path: Path) -> None:
     (tmp_path / ".dockerignore").write_text("# one\nfine\n[a\n")
     with pytest.raises(PatternError) as raised:
         load_ignore(tmp_path)

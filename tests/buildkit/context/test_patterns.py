@@ -50,7 +50,7 @@ def matches(patterns: list[str], path: str | bytes, windows: bool = False) -> bo
         ("*.{js,ts}", ["a.{js,ts}"], ["a.js"]),  # no alternatives in braces
     ],
 )
-def test_the_rules_of_the_documentation(pattern: str, yes: list[str], no: list[str]) -> None:
+def test_documented_rules(pattern: str, yes: list[str], no: list[str]) -> None:
     assert [path for path in yes if not matches([pattern], path)] == []
     assert [path for path in no if matches([pattern], path)] == []
 
@@ -76,7 +76,7 @@ def test_the_rules_of_the_documentation(pattern: str, yes: list[str], no: list[s
         ("\ufeffa", ["\ufeffa"], ["a"]),
     ],
 )
-def test_what_go_makes_of_odd_patterns(pattern: str, yes: list[str], no: list[str]) -> None:
+def test_odd_patterns_match_as_in_go(pattern: str, yes: list[str], no: list[str]) -> None:
     assert [path for path in yes if not matches([pattern], path)] == []
     assert [path for path in no if matches([pattern], path)] == []
 
@@ -99,7 +99,7 @@ def test_the_last_pattern_that_changes_the_answer_wins(
     assert [path for path in out if not matches(patterns, path)] == []
 
 
-def test_random_patterns_match_as_patternmatcher_says() -> None:
+def test_random_patterns_match_as_in_patternmatcher() -> None:
     wrong: list[tuple[list[str], str]] = []
     for case in DATA["matches"]:
         matcher = Matcher(case["patterns"], windows=False)
@@ -109,7 +109,7 @@ def test_random_patterns_match_as_patternmatcher_says() -> None:
 
 
 @pytest.mark.parametrize("pattern", [*DATA["refused"], r"\C*"])
-def test_a_pattern_that_the_engine_refuses_is_named_with_the_reason(pattern: str) -> None:
+def test_rejected_pattern_is_named_with_the_reason(pattern: str) -> None:
     with pytest.raises(PatternError) as raised:
         Matcher(["fine", pattern], windows=False)
     assert raised.value.pattern.strip("! ") == pattern.strip("! ")
@@ -132,12 +132,12 @@ def test_names_that_are_not_utf8(pattern: str, path: bytes, expected: bool) -> N
     assert matches([pattern], path) is expected
 
 
-def test_a_line_end_stops_only_two_stars() -> None:
+def test_only_two_stars_stop_at_a_line_end() -> None:
     assert matches(["*c"], "a\nc")
     assert not matches(["**/x*c"], "a\nb/xc")
 
 
-def test_on_windows_a_backslash_separates_and_escapes_nothing() -> None:
+def test_backslash_separates_on_windows() -> None:
     assert matches([r"a\.b"], "a/.b", windows=True)
     assert matches([r"a\.b"], "a.b")
     assert not matches([r"a\.b"], "a/.b")
@@ -154,7 +154,7 @@ def test_on_windows_a_backslash_separates_and_escapes_nothing() -> None:
         ("?{0}?{0}?", {1}),
     ],
 )
-def test_counts_beside_each_other_add_up(pattern: str, lengths: set[int]) -> None:
+def test_adjacent_counts_add_up(pattern: str, lengths: set[int]) -> None:
     assert {length for length in range(10) if matches([pattern], "a" * length)} == lengths
 
 

@@ -39,7 +39,7 @@ Tell = Callable[[Iterable[ContextEntry]], list[str]]
         (["l -> gone"], ["l"], ["l -> gone"]),
     ],
 )
-def test_links_are_followed_inside_of_the_context(
+def test_links_are_followed_inside_the_context(
     tmp_path: Path, plant: Plant, tell: Tell, tree: list[str], follow: list[str], expected: list[str]
 ) -> None:
     plant(tmp_path, tree)
@@ -58,7 +58,7 @@ def test_followed_paths_add_to_the_include_patterns(tmp_path: Path, plant: Plant
     assert tell(walk(tmp_path, follow=["l"], exclude=["c"])) == ["l -> c"]
 
 
-def test_nothing_outside_is_looked_at(tmp_path: Path, plant: Plant, tell: Tell) -> None:
+def test_nothing_outside_the_context_is_read(tmp_path: Path, plant: Plant, tell: Tell) -> None:
     plant(tmp_path, ["secret", "context/l -> ../secret", "context/m -> /etc/passwd", "context/d -> .."])
     context = tmp_path / "context"
     assert tell(walk(context, follow=["l", "m", "d/secret"])) == [
@@ -68,14 +68,14 @@ def test_nothing_outside_is_looked_at(tmp_path: Path, plant: Plant, tell: Tell) 
     ]
 
 
-def test_links_that_fan_out_are_stopped(tmp_path: Path) -> None:
+def test_links_to_too_many_paths_are_an_error(tmp_path: Path) -> None:
     for number in range(4):
         (tmp_path / f"l{number}").symlink_to(f"*/{number}")
     with pytest.raises(ContextError, match=r"more than 10000 paths"):
         walk(tmp_path, follow=["*"])
 
 
-def test_a_folder_that_cannot_be_listed_is_named(
+def test_unlistable_folder_is_named(
     tmp_path: Path, plant: Plant, as_nobody: Callable[[], AbstractContextManager[None]]
 ) -> None:
     plant(tmp_path, ["d/a"])

@@ -28,7 +28,7 @@ def read_back(chunks: Iterator[bytes]) -> dict[str, tarfile.TarInfo]:
     return {member.name: member for member in archive}
 
 
-def test_every_kind_of_path_is_told(tmp_path: Path, plant: Plant) -> None:
+def test_every_kind_of_path_is_announced(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, ["a", "b = a", "d/e/", "l -> a", "d/x"])
     (tmp_path / "a").write_bytes(b"12345")
     (tmp_path / "a").chmod(0o4751)
@@ -44,12 +44,12 @@ def test_every_kind_of_path_is_told(tmp_path: Path, plant: Plant) -> None:
     assert members["l"].linkname == "a"
 
 
-def test_patterns_leave_out_what_they_match(tmp_path: Path, plant: Plant) -> None:
+def test_matching_paths_are_left_out(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, ["a", "b/c", "b/d"])
     assert list(read_back(tar_stream(tmp_path, exclude=["a", "b", "!b/d"]))) == ["b", "b/d"]
 
 
-def test_extra_files_come_first_and_replace_those_of_their_name(tmp_path: Path) -> None:
+def test_extra_files_come_first_and_replace_files_of_the_same_name(tmp_path: Path) -> None:
     (tmp_path / ".file").write_text("from disk")
     (tmp_path / "A").touch()
     data = b"".join(tar_stream(tmp_path, extra=[(".file", b"given"), ("other", b"")]))
@@ -60,7 +60,7 @@ def test_extra_files_come_first_and_replace_those_of_their_name(tmp_path: Path) 
         assert file.read() == b"given"
 
 
-def test_the_first_kibibyte_is_recognised_as_an_archive(tmp_path: Path) -> None:
+def test_first_kibibyte_is_recognized_as_an_archive(tmp_path: Path) -> None:
     # BuildKit looks no further; a long name, as GNU and PAX write it, would need three blocks.
     (tmp_path / ("A" * 200)).touch()
     data = b"".join(tar_stream(tmp_path, extra=[("Dockerfile", b"FROM scratch\n")]))
@@ -125,7 +125,7 @@ def test_small_files_share_a_chunk(tmp_path: Path) -> None:
     assert len(list(tar_stream(tmp_path))) == 1
 
 
-def test_a_size_beyond_the_formats_octal_digits(tmp_path: Path) -> None:
+def test_size_beyond_the_octal_digits_of_the_format(tmp_path: Path) -> None:
     with (tmp_path / "huge").open("wb") as file:
         try:
             file.truncate(9 << 30)
@@ -135,7 +135,7 @@ def test_a_size_beyond_the_formats_octal_digits(tmp_path: Path) -> None:
     assert tarfile.TarInfo.frombuf(first[:512], "utf-8", "strict").size == 9 << 30
 
 
-def test_a_vanished_file_is_left_out_and_its_other_name_takes_its_place(tmp_path: Path, plant: Plant) -> None:
+def test_hard_link_replaces_a_vanished_first_name(tmp_path: Path, plant: Plant) -> None:
     # "0" fills a chunk, so that we get a turn before the walk goes on; the walk has listed the names by then.
     plant(tmp_path, ["a", "c", "d = a", "e = a"])
     (tmp_path / "0").write_bytes(b"x" * CHUNK_BYTES)
@@ -147,7 +147,7 @@ def test_a_vanished_file_is_left_out_and_its_other_name_takes_its_place(tmp_path
     assert members["d"].linkname == "a"
 
 
-def test_a_file_that_vanishes_between_listing_and_opening(
+def test_file_that_vanishes_between_listing_and_opening_is_left_out(
     tmp_path: Path, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(tmp_path, ["a", "d = a", "e = a", "f"])
@@ -167,7 +167,7 @@ def test_a_file_that_vanishes_between_listing_and_opening(
     assert members["e"].linkname == "d"
 
 
-def test_a_file_that_grows_while_it_is_read_is_cut_at_its_announced_size(tmp_path: Path) -> None:
+def test_file_that_grows_during_the_read_is_cut_at_its_announced_size(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x" * (CHUNK_BYTES * 2))
     chunks = tar_stream(tmp_path)
     first = next(chunks)
@@ -176,7 +176,7 @@ def test_a_file_that_grows_while_it_is_read_is_cut_at_its_announced_size(tmp_pat
     assert read_back(iter([first, *chunks]))["f"].size == CHUNK_BYTES * 2
 
 
-def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> None:
+def test_file_that_shrinks_during_the_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x" * (CHUNK_BYTES * 3))
     chunks = tar_stream(tmp_path)
     next(chunks)
@@ -186,7 +186,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> Non
     assert raised.value.where == "f"
 
 
-def test_an_unreadable_file_is_named_and_not_left_out(
+def test_unreadable_file_is_an_error_with_its_name(
     tmp_path: Path, as_nobody: Callable[[], AbstractContextManager[None]]
 ) -> None:
     (tmp_path / "f").touch()

@@ -31,7 +31,7 @@ def entries(root: Path, **patterns: Iterable[str]) -> dict[bytes, ContextEntry]:
     return {entry.path: entry for entry in walk(root, **patterns)}  # pyright: ignore[reportArgumentType]
 
 
-def test_random_trees_are_walked_as_fsutil_walks_them(tmp_path: Path, plant: Plant, tell: Tell) -> None:
+def test_random_trees_are_walked_like_in_fsutil(tmp_path: Path, plant: Plant, tell: Tell) -> None:
     wrong: list[object] = []
     for number, case in enumerate(WALKS):
         root = tmp_path / str(number)
@@ -43,7 +43,7 @@ def test_random_trees_are_walked_as_fsutil_walks_them(tmp_path: Path, plant: Pla
     assert wrong == []
 
 
-def test_folders_are_paths_where_the_system_has_no_descriptors_for_them(
+def test_folders_are_paths_without_descriptors(
     tmp_path: Path, plant: Plant, tell: Tell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = importlib.import_module("stagelens.buildkit.context.walker")
@@ -61,21 +61,21 @@ def test_order_is_by_component_in_bytes(tmp_path: Path, plant: Plant, tell: Tell
     assert tell(walk(tmp_path)) == ["A", "a/", "a/b", "a-b", "a.b", "b", "ä"]
 
 
-def test_a_folder_comes_just_before_what_is_included_in_it(tmp_path: Path, plant: Plant, tell: Tell) -> None:
+def test_folder_comes_just_before_its_included_contents(tmp_path: Path, plant: Plant, tell: Tell) -> None:
     plant(tmp_path, ["a/b/c/yes", "a/b/no", "d/e/no", "f"])
     assert tell(walk(tmp_path, include=["a/b/c/yes"])) == ["a/", "a/b/", "a/b/c/", "a/b/c/yes"]
     assert tell(walk(tmp_path, exclude=["*", "!a/b/c"])) == ["a/", "a/b/", "a/b/c/", "a/b/c/yes"]
 
 
-def test_the_root_may_be_a_symlink_and_must_be_a_folder(tmp_path: Path, plant: Plant, tell: Tell) -> None:
+def test_root_may_be_a_symlink_and_must_be_a_folder(tmp_path: Path, plant: Plant, tell: Tell) -> None:
     plant(tmp_path, ["real/a", "link -> real", "file"])
     assert tell(walk(tmp_path / "link")) == ["a"]
     for name in ("file", "none"):
-        with pytest.raises(ContextError, match="not a folder"):
+        with pytest.raises(ContextError, match="not a readable folder"):
             walk(tmp_path / name)
 
 
-def test_a_bad_pattern_is_told_before_anything_is_read(tmp_path: Path) -> None:
+def test_invalid_pattern_is_an_error_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(PatternError):
         walk(tmp_path, exclude=["["])
 
@@ -99,13 +99,13 @@ def test_metadata_of_files_links_and_folders(tmp_path: Path) -> None:
     assert not found[b"l"].is_regular
 
 
-def test_times_before_1970_are_kept(tmp_path: Path) -> None:
+def test_times_before_1970_are_preserved(tmp_path: Path) -> None:
     (tmp_path / "old").touch()
     os.utime(tmp_path / "old", ns=(-5, -5_000_000_001))
     assert entries(tmp_path)[b"old"].mtime_ns == -5_000_000_001
 
 
-def test_owners_are_left_behind_unless_asked_for(tmp_path: Path) -> None:
+def test_owners_are_zero_unless_requested(tmp_path: Path) -> None:
     (tmp_path / "f").touch()
     if os.geteuid() == 0:
         os.chown(tmp_path / "f", 1234, 5678)
@@ -147,7 +147,7 @@ def test_special_files_are_announced_and_never_opened(tmp_path: Path) -> None:
 
 @linux
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root makes devices")
-def test_devices_keep_their_numbers(tmp_path: Path) -> None:
+def test_device_numbers_are_preserved(tmp_path: Path) -> None:
     try:
         os.mknod(tmp_path / "char", stat.S_IFCHR | 0o600, os.makedev(1, 3))
         os.mknod(tmp_path / "block", stat.S_IFBLK | 0o600, os.makedev(259, 70000))
@@ -160,9 +160,7 @@ def test_devices_keep_their_numbers(tmp_path: Path) -> None:
     assert (found[b"block"].devmajor, found[b"block"].devminor) == (259, 70000)
 
 
-def test_further_names_of_a_file_refer_to_the_first_one_announced(
-    tmp_path: Path, plant: Plant, tell: Tell
-) -> None:
+def test_hard_links_refer_to_the_first_announced_name(tmp_path: Path, plant: Plant, tell: Tell) -> None:
     plant(tmp_path, ["a", "b = a", "c/d = a", "l -> a"])
     os.link(tmp_path / "l", tmp_path / "m", follow_symlinks=False)
     assert tell(walk(tmp_path)) == ["a", "b = a", "c/", "c/d = a", "l -> a", "m -> a"]
@@ -171,7 +169,7 @@ def test_further_names_of_a_file_refer_to_the_first_one_announced(
 
 
 @linux
-def test_extended_attributes_are_taken_along(tmp_path: Path) -> None:
+def test_extended_attributes_are_announced(tmp_path: Path) -> None:
     (tmp_path / "f").touch()
     (tmp_path / "d").mkdir()
     try:
@@ -194,7 +192,7 @@ def test_names_may_be_any_bytes(tmp_path: Path) -> None:
 
 
 @linux
-def test_a_tree_deeper_than_a_path_can_be_long(tmp_path: Path) -> None:
+def test_tree_deeper_than_the_longest_path(tmp_path: Path) -> None:
     levels = 1000
     here = os.open(tmp_path, os.O_RDONLY)
     for _ in range(levels):
@@ -218,7 +216,7 @@ def test_a_folder_of_50000_files(tmp_path: Path) -> None:
     assert sum(1 for _ in walk(tmp_path, exclude=["*7"])) == 45_000
 
 
-def test_an_unreadable_folder_is_named_with_a_remedy(
+def test_unreadable_folder_is_named_with_a_remedy(
     tmp_path: Path, plant: Plant, tell: Tell, as_nobody: Callable[[], AbstractContextManager[None]]
 ) -> None:
     plant(tmp_path, ["a/secret/x", "b"])
@@ -235,7 +233,7 @@ def test_an_unreadable_folder_is_named_with_a_remedy(
     assert ".dockerignore" in raised.value.remedy
 
 
-def test_what_vanishes_during_the_walk_is_left_out(tmp_path: Path, plant: Plant, tell: Tell) -> None:
+def test_paths_that_vanish_during_the_walk_are_left_out(tmp_path: Path, plant: Plant, tell: Tell) -> None:
     plant(tmp_path, ["a", "b/c", "d", "e"])
     found = walk(tmp_path)
     first = next(found)
@@ -246,7 +244,7 @@ def test_what_vanishes_during_the_walk_is_left_out(tmp_path: Path, plant: Plant,
 
 
 @linux
-def test_a_folder_swapped_for_a_symlink_is_not_entered(tmp_path: Path, plant: Plant, tell: Tell) -> None:
+def test_folder_replaced_by_a_symlink_is_not_entered(tmp_path: Path, plant: Plant, tell: Tell) -> None:
     plant(tmp_path, ["outside/secret", "context/a", "context/b/c", "context/d"])
     found = walk(tmp_path / "context")
     first = next(found)
@@ -255,13 +253,13 @@ def test_a_folder_swapped_for_a_symlink_is_not_entered(tmp_path: Path, plant: Pl
     assert tell([first, *found]) == ["a", "d"]
 
 
-def test_symlinks_are_told_and_never_followed(tmp_path: Path, plant: Plant, tell: Tell) -> None:
+def test_symlinks_are_announced_and_never_followed(tmp_path: Path, plant: Plant, tell: Tell) -> None:
     plant(tmp_path, ["outside/secret", "context/out -> ../outside", "context/loop -> .", "context/me -> me"])
     assert tell(walk(tmp_path / "context")) == ["loop -> .", "me -> me", "out -> ../outside"]
 
 
 @linux
-def test_a_walk_that_is_given_up_leaves_nothing_open(tmp_path: Path, plant: Plant) -> None:
+def test_closed_walk_leaves_nothing_open(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, ["a/b/c/d", "a/b/c/e"])
     found = walk(tmp_path)
     while next(found).path != b"a/b/c/d":
@@ -272,7 +270,7 @@ def test_a_walk_that_is_given_up_leaves_nothing_open(tmp_path: Path, plant: Plan
 
 
 @linux
-def test_a_tree_that_changes_all_the_time_does_not_break_a_walk(tmp_path: Path) -> None:
+def test_changing_tree_does_not_break_a_walk(tmp_path: Path) -> None:
     stop = threading.Event()
 
     def churn() -> None:
