@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stagelens.paths import atomic_write
+from stagelens.paths import atomic_write, atomic_write_text
 
 KILLED = """
 import os, sys
@@ -58,3 +58,21 @@ def test_temporary_file_of_a_killed_program_is_removed_after_a_day(tmp_path: Pat
         with atomic_write(path) as file:
             file.write(b"whole")
         assert {each.name for each in tmp_path.iterdir()} == names
+
+
+def test_exclusive_write_removes_leftovers_at_once(tmp_path: Path) -> None:
+    (tmp_path / ".new-file").write_text("half")
+    atomic_write_text(tmp_path / "file", "whole", exclusive=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_replaced_file_keeps_its_permissions_and_can_be_backed_up(tmp_path: Path) -> None:
+    path, backup = tmp_path / "file", tmp_path / "file.before"
+    path.write_text("old")
+    path.chmod(0o640)
+    atomic_write_text(path, "new \ud800", backup=backup)
+    assert (path.read_text(), backup.read_text()) == ("new ?", "old")
+    assert path.stat().st_mode & 0o777 == 0o640
+    with atomic_write(tmp_path / "private") as file:
+        file.write(b"new")
+    assert (tmp_path / "private").stat().st_mode & 0o777 == 0o600

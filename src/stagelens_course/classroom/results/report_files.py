@@ -74,9 +74,9 @@ def write_learner_files(
         if notebook is None:
             (folder / NOTEBOOK_FILE).unlink(missing_ok=True)
         else:
-            atomic_write_text(folder / NOTEBOOK_FILE, notebook)
-        atomic_write_text(folder / "feedback.html", feedback_page(result, exercise))
-        atomic_write_text(folder / RECORD, _json_text(result.to_json()))
+            _write(folder / NOTEBOOK_FILE, notebook)
+        _write(folder / "feedback.html", feedback_page(result, exercise))
+        _write(folder / RECORD, _json_text(result.to_json()))
 
 
 def write_class_files(folder: Path, found: ClassResults) -> None:
@@ -105,13 +105,18 @@ def write_class_files(folder: Path, found: ClassResults) -> None:
         "ignored": list(found.ignored),
     }
     with translate_write_errors(folder):
-        atomic_write_text(folder / "results.json", _json_text(document))
-        atomic_write_text(folder / "grades.csv", BOM + moodle_csv(found))
-        atomic_write_text(folder / "grades-canvas.csv", BOM + canvas_csv(found))
-        atomic_write_text(folder / "junit.xml", junit_xml(found))
-        atomic_write_text(folder / "index.html", overview_page(found))
+        _write(folder / "results.json", _json_text(document))
+        _write(folder / "grades.csv", BOM + moodle_csv(found))
+        _write(folder / "grades-canvas.csv", BOM + canvas_csv(found))
+        _write(folder / "junit.xml", junit_xml(found))
+        _write(folder / "index.html", overview_page(found))
 
 
 def _json_text(value: object) -> str:
     """Format JSON for people; equal values have equal texts."""
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    # The run's lock excludes other programs.
+    atomic_write_text(path, text, exclusive=True)
