@@ -21,7 +21,7 @@ _VERSION = 4
 _MAX_PROJECTS = 50
 _MAX_BYTES = 64 * 1024**2
 _INPUT_FIELDS = ("target", "network", "platform", "no_cache", "engine", "merge_op")
-_TRACE_FIELDS = ("backend", "image_id", "tags", "started", "completed", "context_bytes", "missing")
+_TRACE_FIELDS = ("backend", "image_id", "tags", "started", "completed", "context_bytes", "limitations")
 
 
 class BuildHistory:
@@ -137,7 +137,7 @@ def _from_json(value: Mapping[str, Any]) -> BuildRecord:
         **{name: value["inputs"][name] for name in _INPUT_FIELDS},
     )
     trace: dict[str, Any] = {name: value["trace"][name] for name in _TRACE_FIELDS}
-    trace |= {name: tuple(trace[name]) for name in ("tags", "missing")}
+    trace |= {name: tuple(trace[name]) for name in ("tags", "limitations")}
     vertices = tuple(_vertex(fields) for fields in value["vertices"])
     return BuildRecord(inputs, BuildTrace(dockerfile, vertices, target=inputs.target, **trace))
 
