@@ -1,7 +1,7 @@
 """Files of every stage after every instruction, without exporting an image.
 
-The engine shows what its cache holds (see prober.py). Where nothing can have changed since an earlier
-exploration, it is not asked at all (see known.py).
+The engine shows what its cache holds (see `inspection`). If nothing can have changed since an earlier
+exploration, the engine is not asked (see `snapshot_cache`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,14 @@ _EMPTY = FileTable.from_entries(())
 
 @dataclass(frozen=True, slots=True)
 class StageFiles:
-    """A stage with its files after each of its instructions: `tables[i]` belongs to `instructions[i]`.
+    """A stage with its files after each of its instructions.
 
-    `base` is what the stage began with as far as a change goes: nothing, for its FROM.
+    Attributes
+    ----------
+    stage
+        The stage of the Dockerfile.
+    tables
+        The files after each instruction: `tables[i]` belongs to `stage.instructions[i]`.
     """
 
     stage: Stage
@@ -43,16 +48,40 @@ class StageFiles:
         return self.tables[-1]
 
     def changes(self, instruction: Instruction | int) -> Diff:
-        """What one instruction did to the files; a FROM brings everything it has as added."""
+        """Compare the files before and after one instruction.
+
+        Parameters
+        ----------
+        instruction
+            The instruction or its index. A FROM adds all files of its base image or stage.
+
+        Returns
+        -------
+        Diff
+            The entries that the instruction added, removed and changed.
+        """
         index = instruction if isinstance(instruction, int) else instruction.index
         return diff(self.tables[index - 1] if index else _EMPTY, self.tables[index])
 
 
 @dataclass(frozen=True, slots=True)
 class Exploration:
-    """A build with the files of its stages, in order of the Dockerfile; `engine` serves file contents.
+    """A build with the files of its stages.
 
-    `copies` are what its COPYs take and where they put that, as far as the engine told.
+    Attributes
+    ----------
+    trace
+        The build.
+    stages
+        The stages that the build needed, in order of the Dockerfile.
+    context
+        The folder that was built.
+    request
+        What was asked of the engine.
+    engine
+        The engine that has the build, and serves the contents of files.
+    copies
+        The paths that COPY instructions read and write, as far as the engine reports them.
     """
 
     trace: BuildTrace
@@ -63,11 +92,17 @@ class Exploration:
     copies: Mapping[Point, CopyPaths] = field(default_factory=dict[Point, CopyPaths])
 
     def stage(self, reference: str | int | None = None) -> StageFiles:
-        """The files of the stage with that name or index; the target's without one.
+        """Return the files of a stage.
+
+        Parameters
+        ----------
+        reference
+            The name or index of the stage; None for the stage that was built.
 
         Raises
         ------
-        StageNotFound (a KeyError): there is no such stage, or the build did not need it.
+        StageNotFound
+            If the Dockerfile has no such stage, or the build did not need it. It is a KeyError.
         """
         if reference is None:
             return self.stages[-1]
@@ -82,7 +117,17 @@ class Exploration:
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """A file's first bytes; `binary` where they are no text; `size` is that of the whole file."""
+    """The first bytes of a file.
+
+    Attributes
+    ----------
+    data
+        The bytes.
+    size
+        The size of the whole file.
+    binary
+        Whether the bytes are not text.
+    """
 
     data: bytes
     size: int
@@ -90,12 +135,12 @@ class FileContent:
 
     @property
     def truncated(self) -> bool:
-        """Whether the file goes on."""
+        """Whether the file has more bytes than `data`."""
         return len(self.data) < self.size
 
     @property
     def text(self) -> str:
-        """The bytes as text, what is not UTF-8 replaced."""
+        """The bytes as text; bytes that are not UTF-8 are replaced."""
         return self.data.decode("utf-8", "replace")
 
 
@@ -111,14 +156,38 @@ def explore(
     cancel: Cancel | None = None,
     cache_folder: Path | None = None,
 ) -> Exploration:
-    """List the files of every stage that `trace`'s build needed; pass the build's own arguments again.
+    """List the files of every stage that a build needed.
 
-    What was listed is kept in the folder `keep`, by default one in the user's cache, for the next time.
+    Parameters
+    ----------
+    engine
+        The engine that has the build.
+    context
+        The folder that was built.
+    trace
+        The build.
+    build_args, network, platform
+        The options that the build was given.
+    on_vertex
+        A function that is called for each vertex that changes, with its new log lines.
+    cancel
+        A handle that ends the work.
+    cache_folder
+        Where listings are stored for the next time, by default a folder in the user's cache.
+
+    Returns
+    -------
+    Exploration
+        The stages, in order of the Dockerfile.
 
     Raises
     ------
-    ExplorationFailed: the probe's build failed, for example since the context changed meanwhile and its build
-        fails now. StagelensError: the engine has no BuildKit, or one older than 0.8.
+    ExplorationFailed
+        If the engine cannot show the files: the context may have changed, so that its build fails now.
+    StagelensError
+        If the engine has no BuildKit, or one older than 0.8.
+    BuildCancelled, ConnectionLost, EngineFault
+        If the work was cancelled, or the engine failed.
     """
     _check(trace, Path(context))
     dockerfile = trace.dockerfile
@@ -136,14 +205,14 @@ def explore(
     if found is None or {point for point in sources.values() if point} - found.snapshots.keys():
         stop = cancel or Cancel()
 
-        def look(relay: CallbackRelay) -> BuildSnapshots:
+        def inspect(relay: CallbackRelay) -> BuildSnapshots:
             project = Project(dockerfile, Path(context), request)
-            probe = StageInspector(engine, project, relay.wrap(on_vertex), stop)
-            seen = probe.explored(needed, sources, cache)
-            cache.store_build(key, probe.time, seen)
-            return seen
+            inspector = StageInspector(engine, project, relay.wrap(on_vertex), stop)
+            listed = inspector.list_points(needed, sources, cache)
+            cache.store_build(key, inspector.time, listed)
+            return listed
 
-        found = run_cancellable(look, stop)
+        found = run_cancellable(inspect, stop)
     stages: list[StageFiles] = []
     for index in needed:
         stage = dockerfile.stages[index]
@@ -176,30 +245,49 @@ def _check(trace: BuildTrace, context: Path) -> None:
 
 @short_traceback_on_interrupt()
 def read_file(exploration: Exploration, stage: str | int, instruction: int | None, path: str) -> FileContent:
-    """The first 64 KiB of a file as it is after an instruction (the stage's last unless told).
+    """Read the first 64 KiB of a file of a stage.
+
+    Parameters
+    ----------
+    exploration
+        A build that was explored.
+    stage
+        The name or index of the stage.
+    instruction
+        The index of the instruction after which the file is read; None for the last one.
+    path
+        The path of the file, with or without a slash at its start.
+
+    Returns
+    -------
+    FileContent
+        The first bytes of the file.
 
     Raises
     ------
-    KeyError: no such stage. StagelensError: the file is not there, or is no regular file.
+    StageNotFound
+        If there is no such stage. It is a KeyError.
+    StagelensError
+        If there is no such file, or it is not a regular file.
     """
     files = exploration.stage(stage)
     index = len(files.tables) - 1 if instruction is None else instruction
     entry = files.tables[index].get(path.strip("/"))
-    place = f"{files.stage.label}, after line {files.stage.instructions[index].end_line}"
+    location = f"{files.stage.label}, after line {files.stage.instructions[index].end_line}"
     if entry is None:
-        raise StagelensError(f"There is no file {path!r} there.", where=place)
+        raise StagelensError(f"This stage has no file {path!r}.", where=location)
     if entry.kind != "file":
-        raise StagelensError(f"{path!r} is a {entry.kind}, it has no content.", where=place)
+        raise StagelensError(f"{path!r} is a {entry.kind} and has no content.", where=location)
     dockerfile = exploration.trace.dockerfile
     last = max((p for p in stage_points(files.stage) if p.instruction <= index), key=lambda p: p.instruction)
     point = source_point(dockerfile, last)
     if point is None:
-        raise StagelensError(f"There is no file {path!r} there.", where=place)
+        raise StagelensError(f"This stage has no file {path!r}.", where=location)
     stop = Cancel()
     project = Project(dockerfile, exploration.context, exploration.request)
-    probe = StageInspector(exploration.engine, project, cancel=stop)
+    inspector = StageInspector(exploration.engine, project, cancel=stop)
     needed, key = dockerfile.needed_stages(exploration.trace.target), path_key(entry.path)
-    data = run_cancellable(lambda _: probe.content(needed, point, key, CONTENT_BYTES), stop)
+    data = run_cancellable(lambda _: inspector.read_content(needed, point, key, CONTENT_BYTES), stop)
     return FileContent(data, entry.size, _is_binary(data))
 
 
@@ -209,6 +297,6 @@ def _is_binary(data: bytes) -> bool:
     try:
         data.decode()
     except UnicodeDecodeError as error:
-        # A character that the cut went through is no sign.
+        # The cut may have split a character.
         return error.start < len(data) - 4
     return False

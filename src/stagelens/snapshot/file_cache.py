@@ -1,4 +1,4 @@
-"""Files kept on disk for the next time, each whole or not at all, the ones used longest ago going first."""
+"""Files that can be made again, stored in a folder; the least recently used ones are removed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,19 @@ from stagelens.paths import atomic_write
 
 @dataclass(frozen=True, slots=True)
 class LruFileCache:
-    """A folder of files that can be made again; they stay below `max_bytes` together.
+    """A folder of files that stay below a total size.
 
-    Nothing here raises: what cannot be read is not there, and what cannot be written is not kept.
+    No method raises: a file that cannot be read counts as absent, and one that cannot be written is left out.
+    A file appears whole or not at all.
+
+    Attributes
+    ----------
+    folder
+        The folder, which is made when the first file is stored.
+    suffix
+        The end of the files' names.
+    max_bytes
+        The total size of the files.
     """
 
     folder: Path
@@ -23,7 +33,7 @@ class LruFileCache:
     max_bytes: int
 
     def load(self, name: str) -> bytes | None:
-        """What is kept under a name, or None."""
+        """Return the bytes under a name, or None."""
         file = self.folder / f"{name}{self.suffix}"
         try:
             data = file.read_bytes()
@@ -41,7 +51,7 @@ class LruFileCache:
             self._trim(name)
 
     def _trim(self, kept: str) -> None:
-        """Remove the files used longest ago until the rest fits; never the one just kept."""
+        """Remove the least recently used files until the rest fits, but not the one just stored."""
         files = [(file.stat(), file) for file in self.folder.glob(f"*{self.suffix}")]
         total = sum(facts.st_size for facts, _ in files)
         for facts, file in sorted(files, key=lambda row: row[0].st_mtime_ns):

@@ -1,9 +1,9 @@
-"""Layers of an engine on this machine, read as the folders that they are, where this process may.
+"""Layers of an engine on this machine, read as plain folders if this process may.
 
-Only a folder that is proven to be the one asked for is read: it has the inode and the change time that the
+A folder is read only if it is proven to be the right one: it has the inode and the change time that the
 container saw, and for a whole snapshot all folders at its top have. A file then costs a third of what it
-costs through an overlay, and no text is parsed. What cannot be read as the kernel would show it is left to
-the shells.
+costs through an overlay, and no answer is parsed. What cannot be read as the kernel would show it is left to
+the file lister.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from stagelens.snapshot.layer_scan import Columns, TooMany, UnreadableLayer, sca
 from stagelens.snapshot.listing import Folder, Rows, pack_mode
 from stagelens.snapshot.snapshot_walk import Lister
 
-# A tree of more entries is read by a program of its own (see `layer_scan`), whose start costs about as much.
+# A larger tree is scanned by a separate process, whose start costs about as much as this many entries.
 _ENTRIES_HERE = 1500
 
 
 def layer_folders(mounted: Mounted) -> Sequence[bytes]:
-    """A mounted tree's layers, uppermost first, as folders of this machine if the engine is on it."""
+    """Return the layers of a mounted tree, uppermost first, as folders of this machine if they are here."""
     if mounted.overlay:
         # Newer engines mount an image's layer below a directory of the mount's own, which is empty.
         bare = mounted.upper and _is_empty(mounted.layers[0])
@@ -47,19 +47,24 @@ def _is_empty(folder: bytes) -> bool:
 
 
 class HostLayers:
-    """Lists as `shells` do, and itself what it can read here.
+    """Lists what it can read on this machine, and leaves the rest to another lister.
 
-    `stacks` are snapshots' layers, as `layer_folders` tells them.
+    Parameters
+    ----------
+    lister
+        Lists the trees in the engine.
+    stacks
+        The layers of snapshots, as `layer_folders` returns them.
     """
 
-    def __init__(self, shells: Lister, stacks: Mapping[int, Sequence[bytes]]) -> None:
-        self._shells = shells
+    def __init__(self, lister: Lister, stacks: Mapping[int, Sequence[bytes]]) -> None:
+        self._lister = lister
         self._stacks = stacks
-        self._tops: dict[int, dict[bytes, Folder]] = {}  # folders at snapshots' roots, as they were listed
+        self._tops: dict[int, dict[bytes, Folder]] = {}  # folders at snapshots' roots, as listed
 
     def contents(self, folders: Sequence[tuple[int, bytes]]) -> Rows:
-        """See `walk.Lister`."""
-        rows = self._shells.contents(folders)
+        """List what is directly in folders (see `snapshot_walk.Lister`)."""
+        rows = self._lister.contents(folders)
         self._tops |= {number: {} for number, key in folders if not key}
         for key, folder in rows.folders.items():
             if key.count(b"\0") == 1:
@@ -68,7 +73,7 @@ class HostLayers:
         return rows
 
     def trees(self, number: int, folders: Mapping[bytes, Folder | None]) -> Rows:
-        """See `walk.Lister`."""
+        """List everything below folders (see `snapshot_walk.Lister`)."""
         rows = Rows()
         left: dict[bytes, Folder | None] = {}
         for key, folder in folders.items():
@@ -79,19 +84,19 @@ class HostLayers:
             else:
                 rows.extend(_rows(columns, b"%d\0%b" % (number, key + b"\0" if key else b"")))
         if left:
-            rows.extend(self._shells.trees(number, left))
+            rows.extend(self._lister.trees(number, left))
         return rows
 
     def _folder(self, number: int, key: bytes, seen: Folder) -> list[bytes]:
-        """Where a folder lies here that the uppermost layer alone has; nowhere if that is another one.
+        """Return the path here of a folder that only the uppermost layer has; nothing if it is another.
 
-        With one link several layers may have it (see `walk`).
+        With one link, several layers may have it (see `snapshot_walk`).
         """
         found = [_below(layer, key) for layer in self._stacks.get(number, ())[:1]]
         return [path for path in found if seen.links > 1 and _is(path, seen)]
 
     def _root(self, number: int) -> Sequence[bytes]:
-        """A snapshot's layers, if what they show at the top is what the container sees there."""
+        """Return a snapshot's layers if they show the same folders at the top as the container."""
         layers = self._stacks.get(number, ())
         if not layers:
             return ()
@@ -117,19 +122,19 @@ def _is(path: bytes, seen: Folder) -> bool:
 
 
 def _scan(folders: Sequence[bytes]) -> Columns | None:
-    """All below a folder of layers; None where there is none, or it cannot be read here."""
+    """Scan everything below a folder of layers; None if there is no folder, or it cannot be read here."""
     if not folders:
         return None
     try:
         return scan_layers(folders, _ENTRIES_HERE)
     except TooMany:
-        return _apart(folders)
+        return _scan_in_process(folders)
     except (OSError, AttributeError, UnreadableLayer):  # no right, gone meanwhile, or not Linux
         return None
 
 
-def _apart(folders: Sequence[bytes]) -> Columns | None:
-    """A scan by another process, so that two go on at once."""
+def _scan_in_process(folders: Sequence[bytes]) -> Columns | None:
+    """Scan in another process, so that two scans run at once."""
     command = [sys.executable, "-I", "-S", layer_scan.__file__, *folders]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True)
@@ -139,7 +144,7 @@ def _apart(folders: Sequence[bytes]) -> Columns | None:
 
 
 def _rows(columns: Columns, start: bytes) -> Rows:
-    """Columns as rows, with keys that begin with `start`."""
+    """Return columns as rows, with keys that begin with `start`."""
     keys, modes, uids, gids, sizes, mtimes, targets = columns
     kinds = {mode: pack_mode(mode) for mode in set(modes)}
     return Rows(

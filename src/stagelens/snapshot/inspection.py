@@ -1,8 +1,8 @@
-"""Looks into the stages of a build on the engine.
+"""Looking into the stages of a build on the engine.
 
 BuildKit returns the graph of the build. The tree at each point of the Dockerfile is mounted in one container,
-whose only program is the file lister, and what is not known yet is listed. All steps come from the cache of
-the real build; no step is added, no image is needed, and nothing is left.
+whose only program is the file lister, and what is not stored from an earlier exploration is listed. All steps
+come from the cache of the real build: no step is added, no image is needed, and nothing is left.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _WORKERS = 2
 
 
 class ExplorationFailed(StagelensError):
-    """The engine could not show what is in the stages."""
+    """The engine could not show the files of the stages."""
 
     def __init__(self, why: str) -> None:
         super().__init__(
@@ -62,7 +62,17 @@ class ExplorationFailed(StagelensError):
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What a build was made of, to be asked for again."""
+    """A build that is asked for again.
+
+    Attributes
+    ----------
+    dockerfile
+        The Dockerfile.
+    context
+        The folder that is built.
+    request
+        What was asked of the engine.
+    """
 
     dockerfile: Dockerfile
     context: Path
@@ -70,7 +80,19 @@ class Project:
 
 
 class StageInspector:
-    """Looks into a project's stages."""
+    """Looks into the stages of a project.
+
+    Parameters
+    ----------
+    engine
+        The engine that has the build.
+    project
+        The build to look into.
+    on_vertex
+        A function that is called for each vertex that changes, with its new log lines.
+    cancel
+        A handle that ends the work.
+    """
 
     def __init__(
         self,
@@ -87,16 +109,30 @@ class StageInspector:
 
     @property
     def time(self) -> float:
-        """When the last probe began at the earliest, by the engine's clock in Unix seconds."""
+        """A time no later than the start of the last listing, by the engine's clock in Unix seconds."""
         return max((vertex.completed or 0.0 for vertex in self._collector.vertices()), default=0.0)
 
-    def explored(
+    def list_points(
         self,
         stages: Sequence[int],
         sources: Mapping[Point, Point | None],
         cache: SnapshotCache,
     ) -> BuildSnapshots:
-        """The snapshots at the points that are listed, each as the engine has it now, and what COPYs do.
+        """List the snapshots at the points of stages.
+
+        Parameters
+        ----------
+        stages
+            The indexes of the stages that the target needs, in order; the target is the last one.
+        sources
+            For each point of these stages the point to list (see `listed_points`).
+        cache
+            Where listings are stored; only what it lacks is listed.
+
+        Returns
+        -------
+        BuildSnapshots
+            The snapshot at each point that is listed, and the paths of COPY instructions.
 
         Raises
         ------
@@ -105,57 +141,60 @@ class StageInspector:
         ContextError
             If the build context cannot be read.
         """
-        return retry_transient(lambda: self._explored(stages, sources, cache), self._cancel)
+        return retry_transient(lambda: self._list_points(stages, sources, cache), self._cancel)
 
-    def _explored(
+    def _list_points(
         self, stages: Sequence[int], sources: Mapping[Point, Point | None], cache: SnapshotCache
     ) -> BuildSnapshots:
         listed = list(dict.fromkeys(source for source in sources.values() if source is not None))
         with self._gateway() as gateway:
-            places = self._places(gateway, stages)
-            trees = {edge: graph for graph, edge in (places[point] for point in listed if point in places)}
+            outputs = self._point_outputs(gateway, stages)
+            trees = {edge: graph for graph, edge in (outputs[point] for point in listed if point in outputs)}
             numbers = {edge: number for number, edge in enumerate(trees)}
-            before = self._before(stages, sources, places, numbers)
+            before = self._snapshots_below(stages, sources, outputs, numbers)
             cuts = [graph.definition_of(edge) for edge, graph in trees.items()]
             made = self._tables(gateway, cuts, before, cache)
-        found = {point: made[numbers[places[point][1]]] for point in listed if point in places}
+        found = {point: made[numbers[outputs[point][1]]] for point in listed if point in outputs}
         # A stage upon scratch has no files before its first step.
         nothing = cache.store(None, FileTable.from_entries(()))
-        return BuildSnapshots({point: found.get(point, nothing) for point in listed}, self._copies(places))
+        return BuildSnapshots({point: found.get(point, nothing) for point in listed}, self._copies(outputs))
 
-    def _copies(self, places: Mapping[Point, PointOutput]) -> dict[Point, CopyPaths]:
-        """Of each COPY with a source of its own what the graph says, where base images' settings count."""
+    def _copies(self, outputs: Mapping[Point, PointOutput]) -> dict[Point, CopyPaths]:
+        """Return the paths of each COPY as the graph has them, with the settings of base images applied."""
         edges = self._project.dockerfile.edges
         wanted = [Point(edge.target, edge.instruction) for edge in edges if edge.kind == "copy"]
         found = {
-            at: graph.copy_paths(edge.digest) for at in wanted if at in places for graph, edge in [places[at]]
+            at: graph.copy_paths(edge.digest)
+            for at in wanted
+            if at in outputs
+            for graph, edge in [outputs[at]]
         }
         return {at: CopyPaths(*copied) for at, copied in found.items() if copied is not None}
 
-    def _places(self, gateway: Gateway, stages: Sequence[int]) -> dict[Point, PointOutput]:
+    def _point_outputs(self, gateway: Gateway, stages: Sequence[int]) -> dict[Point, PointOutput]:
         dockerfile, request = self._project.dockerfile, self._project.request
 
-        def of_stage(index: int) -> LlbGraph:
+        def stage_graph(index: int) -> LlbGraph:
             target = target_name(dockerfile, dockerfile.stages[index].name or str(index))
-            asked = replace(request, dockerfile=Path(request.dockerfile).name, target=target)
-            return gateway.dockerfile_graph(asked.frontend_attributes())
+            targeted = replace(request, dockerfile=Path(request.dockerfile).name, target=target)
+            return gateway.dockerfile_graph(targeted.frontend_attributes())
 
-        return locate_points(dockerfile, stages[-1], stages, of_stage)
+        return locate_points(dockerfile, stages[-1], stages, stage_graph)
 
-    def _before(
+    def _snapshots_below(
         self,
         stages: Sequence[int],
         sources: Mapping[Point, Point | None],
-        places: Mapping[Point, PointOutput],
+        outputs: Mapping[Point, PointOutput],
         numbers: Mapping[OpOutput, int],
     ) -> dict[int, int | None]:
-        """For each snapshot the one that it was made upon, if that is among them; those come earlier."""
+        """Return for each snapshot the listed one below it, or None. That one has a lower number."""
         found: dict[int, int | None] = {}
         for index in stages:
             last: int | None = None
             for point in stage_points(self._project.dockerfile.stages[index]):
                 source = sources[point]
-                number = numbers[places[source][1]] if source is not None and source in places else None
+                number = numbers[outputs[source][1]] if source is not None and source in outputs else None
                 if number is not None and number != last:
                     found.setdefault(number, last)
                 last = number
@@ -188,23 +227,35 @@ class StageInspector:
         return [found[number] for number in range(len(trees))]
 
     def _identity(self, mounted: Mounted) -> str | None:
-        """What stands for a snapshot, now and later; None where the engine does not say."""
+        """Return a name that stands for a snapshot, now and later; None if the engine reports none."""
         if not mounted.layers:
             return None
         facts = [self._engine.info.id.encode(), mounted.stamp.encode(), *mounted.layers]
         return hashlib.sha256(b"\0".join(facts)).hexdigest()
 
-    def content(self, stages: Sequence[int], point: Point, key: bytes, most: int) -> bytes:
-        """The first bytes of a file at a point, `most` of them; its key is that of its table.
+    def read_content(self, stages: Sequence[int], point: Point, key: bytes, most: int) -> bytes:
+        """Read the first bytes of a file.
+
+        Parameters
+        ----------
+        stages
+            The indexes of the stages that the target needs, in order.
+        point
+            Where the file is read.
+        key
+            The key of the path (see `table.path_key`).
+        limit
+            How many bytes are read at most.
 
         Raises
         ------
-        Those of `snapshots`.
+        ExplorationFailed, EngineFault, BuildCancelled, ConnectionLost
+            If the engine cannot show the file.
         """
 
         def read() -> bytes:
             with self._gateway() as gateway:
-                graph, edge = self._places(gateway, stages)[point]
+                graph, edge = self._point_outputs(gateway, stages)[point]
                 with _lister(gateway, self._engine, [graph.definition_of(edge)]) as lister:
                     return lister.content(0, key, most)
 
@@ -217,22 +268,36 @@ class StageInspector:
         load_ignore(job.context, job.dockerfile)
         sync = FileSync({"context": FolderSource(job.context), "dockerfile": job.dockerfile_tree()})
         key = shared_key(job.context)
-        with _gateway(self._engine, [sync], key, self._take, self._cancel) as gateway:
+        with _gateway(self._engine, [sync], key, self._on_status, self._cancel) as gateway:
             yield gateway
 
-    def _take(self, status: StatusResponse) -> None:
+    def _on_status(self, status: StatusResponse) -> None:
         for vertex, lines in self._collector.take(status):
             if self._on_vertex is not None:
                 self._on_vertex(vertex, lines)
 
 
 def list_image(engine: Engine, image: str, cancel: Cancel | None = None) -> FileTable:
-    """The files of an image that the engine has, under a name of it; nothing is exported.
+    """List the files of an image on the engine; nothing is exported.
+
+    Parameters
+    ----------
+    engine
+        The engine that has the image.
+    image
+        A name of the image.
+    cancel
+        A handle that ends the work.
+
+    Returns
+    -------
+    FileTable
+        The files of the image.
 
     Raises
     ------
-    ExplorationFailed, EngineFault: the engine could not show them. BuildCancelled: `cancel` was called.
-    ConnectionLost.
+    ExplorationFailed, EngineFault, BuildCancelled, ConnectionLost
+        If the engine cannot show the files.
     """
 
     def listed() -> FileTable:
@@ -252,7 +317,7 @@ def _walk(
     known: Mapping[int, FileTable],
     uppers: Container[int] = (),
 ) -> dict[int, FileTable]:
-    """See `walk_snapshots`. The container ends while tables are made."""
+    """List snapshots (see `walk_snapshots`). The container ends while the tables are made."""
     with ThreadPoolExecutor(_WORKERS) as workers:
         listed = walk_snapshots(HostLayers(lister, stacks), workers, wanted, uppers)
         ended = workers.submit(lister.end)
@@ -281,7 +346,7 @@ def _gateway(
             with Gateway(engine.api, session.id, on_status=on_status, cancel=cancel) as gateway:
                 yield gateway
         except (BuildError, ProcessEnded) as error:
-            session.close()  # what our side failed with is complete then
+            session.close()  # the errors of our side are complete then
             if session.errors:
                 raise session.errors[0] from None
             if isinstance(error, BuildError) and transient_fault(error):

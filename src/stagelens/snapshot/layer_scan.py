@@ -1,4 +1,4 @@
-"""All that is below a folder of an overlay's layers on this machine, in columns.
+"""Everything below a folder of an overlay's layers on this machine, in columns.
 
 The module is a program too: `python layer_scan.py LAYER...` prints the columns with marshal. A scan holds
 Python's lock most of its time, so threads gain nothing from a second core. The program starts in some ms,
@@ -20,23 +20,40 @@ _FORMAT = 0o170000  # the bits of a mode that say what a file is
 
 
 class TooMany(Exception):
-    """There are more entries than were asked for."""
+    """A folder has more entries than the limit."""
 
 
 class UnreadableLayer(Exception):
-    """A layer has what is read elsewhere too: a renamed folder, which others add to, or newer marks."""
+    """A layer cannot be read alone: a folder was renamed, others add to it, or it has newer marks."""
 
 
 def scan_layers(layers: Sequence[bytes], most: int = sys.maxsize) -> Columns:
-    """All below a folder, given as it is in each layer that has it, the uppermost first.
+    """List everything below a folder of layers.
 
-    Layers are read as the kernel shows them (overlayfs.rst, fs/overlayfs/readdir.c): what is in an upper one
-    hides what is called the same in those below, but folders are merged. Numbers are turned into columns all
-    at once: a file costs the system's call and little besides.
+    Layers are read as the kernel shows them (overlayfs.rst, fs/overlayfs/readdir.c): an entry of an upper
+    layer hides those of the same name below it, but folders are merged. Numbers are turned into columns all
+    at once: a file costs the system call and little more.
+
+    Parameters
+    ----------
+    layers
+        The folder in each layer that has it, uppermost first.
+    most
+        How many entries are listed at most.
+
+    Returns
+    -------
+    Columns
+        The entries in any order.
 
     Raises
     ------
-    TooMany: there are more than `most` entries. UnreadableLayer. OSError, AttributeError: not on Linux.
+    TooMany
+        If there are more than `most` entries.
+    UnreadableLayer
+        If the layers cannot be read as folders.
+    OSError, AttributeError
+        If this process may not read them, or this is not Linux.
     """
     keys: list[bytes] = []
     found: list[os.stat_result] = []
@@ -65,7 +82,7 @@ def scan_layers(layers: Sequence[bytes], most: int = sys.maxsize) -> Columns:
 
 
 def _entries(folders: Sequence[bytes]) -> Iterator[tuple[os.DirEntry[bytes], Sequence[bytes]]]:
-    """What layers' folders show together: each name's uppermost entry, and its folders in lower layers."""
+    """Yield each name's uppermost entry, and its folders in lower layers."""
     folders = _shown(folders)
     if len(folders) == 1:
         with os.scandir(folders[0]) as entries:
@@ -74,7 +91,7 @@ def _entries(folders: Sequence[bytes]) -> Iterator[tuple[os.DirEntry[bytes], Seq
         return
     uppermost: dict[bytes, os.DirEntry[bytes]] = {}
     below: dict[bytes, list[bytes]] = {}
-    closed: set[bytes] = set()  # names that hide what is called the same in the layers to come
+    closed: set[bytes] = set()  # names that hide entries of the same name in lower layers
     for folder in folders:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -90,15 +107,15 @@ def _entries(folders: Sequence[bytes]) -> Iterator[tuple[os.DirEntry[bytes], Seq
 
 
 def _shown(folders: Sequence[bytes]) -> Sequence[bytes]:
-    """The folders down to the first that is opaque: it hides those below it."""
-    for place, folder in enumerate(folders):
+    """Return the folders down to the first opaque one, which hides those below it."""
+    for index, folder in enumerate(folders):
         for name in os.listxattr(folder, follow_symlinks=False):
             owner, _, mark = name.partition(".overlay.")
             if owner not in ("trusted", "user") or mark not in ("redirect", "opaque"):
                 continue
             if mark == "redirect" or os.getxattr(folder, name, follow_symlinks=False) != b"y":
                 raise UnreadableLayer
-            return folders[: place + 1]
+            return folders[: index + 1]
     return folders
 
 

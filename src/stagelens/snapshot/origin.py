@@ -1,4 +1,4 @@
-"""Where a file came from and where it went: followed through COPY --from and FROM, back and onward."""
+"""Where a file of a stage came from and which later stages use it, through COPY --from and FROM."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from stagelens.snapshot.table import Entry, FileTable
 
 @dataclass(frozen=True, slots=True)
 class FileStep:
-    """One place on a file's way: the instruction (of the stage) that wrote or copied `path` there."""
+    """A step in the history of a file.
+
+    Attributes
+    ----------
+    stage, instruction
+        The instruction that wrote or copied the file (indexes).
+    path
+        The path of the file after the instruction.
+    """
 
     stage: int
     instruction: int
@@ -27,10 +35,29 @@ class FileStep:
 
 @short_traceback_on_interrupt()
 def history(exploration: Exploration, stage: str | int, path: str) -> tuple[FileStep, ...]:
-    """The way of a file of a stage's final state, last step first.
+    """Follow a file of a stage back to where it was made.
 
-    Empty where the file is not there. The way ends at an instruction that wrote the file, at a base image
-    (a step at a FROM), at the build context, or at another image.
+    The history ends at an instruction that wrote the file, at a base image (a step at a FROM), at the build
+    context, or at another image.
+
+    Parameters
+    ----------
+    exploration
+        A build that was explored.
+    stage
+        The name or index of the stage.
+    path
+        The path of a file in the final state of the stage.
+
+    Returns
+    -------
+    tuple of FileStep
+        The steps, last one first; none if there is no such file.
+
+    Raises
+    ------
+    StageNotFound
+        If there is no such stage. It is a KeyError.
     """
     steps: list[FileStep] = []
     files = exploration.stage(stage)
@@ -58,9 +85,27 @@ def history(exploration: Exploration, stage: str | int, path: str) -> tuple[File
 
 
 def destinations(exploration: Exploration, stage: str | int, path: str) -> tuple[FileStep, ...]:
-    """Where later stages took over a file of a stage's final state, in order of the Dockerfile.
+    """Find the later stages that use a file of a stage.
 
-    A step for each FROM or COPY that brought it (under whatever name) into a stage whose final state has it.
+    Parameters
+    ----------
+    exploration
+        A build that was explored.
+    stage
+        The name or index of the stage.
+    path
+        The path of a file in the final state of the stage.
+
+    Returns
+    -------
+    tuple of FileStep
+        Each FROM or COPY that brought the file, under any name, into a stage whose final state has it, in
+        order of the Dockerfile.
+
+    Raises
+    ------
+    StageNotFound
+        If there is no such stage. It is a KeyError.
     """
     found: list[FileStep] = []
     waiting = [(exploration.stage(stage).stage.index, path.strip("/"))]
@@ -73,7 +118,7 @@ def destinations(exploration: Exploration, stage: str | int, path: str) -> tuple
                 or not _explored(exploration, edge.target)
             ):
                 continue
-            arrived = (here for path, here in _carried(exploration, edge) if path == wanted)
+            arrived = (here for path, here in _copied_files(exploration, edge) if path == wanted)
             for step in (FileStep(edge.target, edge.instruction, here) for here in arrived):
                 if step not in found:
                     found.append(step)
@@ -82,36 +127,53 @@ def destinations(exploration: Exploration, stage: str | int, path: str) -> tuple
 
 
 def left_behind(exploration: Exploration, stage: str | int, instruction: int | None = None) -> bytes:
-    """For each row of a stage's files 1 where it is a file that is of no use to the target's final state.
+    """Find the files of a stage that the target's final state does not use.
 
-    Of use is what the final state has itself, at the same path and unchanged (from the same base image, say),
-    and what FROM and COPY brought there through however many stages, under whatever name.
+    A file is used if the final state has it at the same path and unchanged (from the same base image, for
+    example), or if FROM and COPY brought it there, through any number of stages and under any name.
+
+    Parameters
+    ----------
+    exploration
+        A build that was explored.
+    stage
+        The name or index of the stage.
+    instruction
+        The index of the instruction after which the files are used; None for the last one.
+
+    Returns
+    -------
+    bytes
+        1 for each row of the stage's table that is an unused file, else 0.
     """
     files, target = exploration.stage(stage), exploration.stage()
     table = files.tables[-1 if instruction is None else instruction]
     if files is target:
         return bytes(len(table))
-    taken = _taken(exploration)[files.stage.index]
-    return bytes(e.kind != "dir" and e.path not in taken and target.final.get(e.path) != e for e in table)
+    used = _used_paths(exploration)[files.stage.index]
+    return bytes(e.kind != "dir" and e.path not in used and target.final.get(e.path) != e for e in table)
 
 
-def _taken(exploration: Exploration) -> dict[int, set[str]]:
-    """For each stage the paths of its final state that reach the target's final state."""
+def _used_paths(exploration: Exploration) -> dict[int, set[str]]:
+    """Return for each stage the paths of its final state that reach the target's final state."""
     target = exploration.stage().stage.index
-    taken: dict[int, set[str]] = {files.stage.index: set() for files in exploration.stages}
-    for files in reversed(exploration.stages):  # whoever takes comes later in the Dockerfile
+    used: dict[int, set[str]] = {files.stage.index: set() for files in exploration.stages}
+    for files in reversed(exploration.stages):  # a stage that uses another one comes later in the Dockerfile
         number = files.stage.index
         for edge in exploration.trace.dockerfile.edges:
             if edge.target != number or not isinstance(edge.source, int) or edge.kind not in ("copy", "from"):
                 continue
-            for path, new in _carried(exploration, edge):
-                if number == target or new in taken[number]:
-                    taken[edge.source].add(path)
-    return taken
+            for path, new in _copied_files(exploration, edge):
+                if number == target or new in used[number]:
+                    used[edge.source].add(path)
+    return used
 
 
-def _carried(exploration: Exploration, edge: StageEdge) -> Iterator[tuple[str, str]]:
-    """The files that an edge brought and that its target still has at its end: path there, path here."""
+def _copied_files(exploration: Exploration, edge: StageEdge) -> Iterator[tuple[str, str]]:
+    """Yield the files that an edge brought and that the target has in the end.
+
+    Each is a pair: the path in the source, and the path in the target.
+    """
     source, files = exploration.stage(edge.source), exploration.stage(edge.target)
     if edge.kind == "from":
         found = ((entry.path, entry.path) for entry in files.tables[0] if entry.kind != "dir")
@@ -147,11 +209,11 @@ def _stage_edge(exploration: Exploration, files: StageFiles, instruction: Instru
 
 
 class _Copy:
-    """A COPY --from: which path of the source's final state became a path of its own stage.
+    """Finds the path in the source of a COPY --from that became a path of its stage.
 
-    By the COPY's own words, checked against what is there. COPY keeps size and time, so the candidate that is
-    equal is it. One of the same size will do: BuildKit goes by content, and answers a COPY from its cache
-    with the times of an earlier run.
+    The words of the COPY give candidates, which are checked against the files. COPY keeps size and time, so
+    the candidate that is equal is the source. Else a candidate of the same size is used: BuildKit compares
+    contents, and a COPY from its cache has the times of an earlier run.
     """
 
     def __init__(
@@ -159,14 +221,14 @@ class _Copy:
     ) -> None:
         copied = exploration.copies.get(Point(stage.index, instruction.index))
         if copied is None:
-            # The engine did not tell: a base image's folder and variables are not known then.
+            # The engine did not report it: the working folder and variables of a base image are unknown then.
             copied = CopyPaths(*copy_paths(exploration.trace.dockerfile, stage, instruction))
         self._sources, self._destination = copied.sources, copied.destination
         self._parents = instruction.flag("parents") is not None
         self._source = source
 
     def source_of(self, entry: Entry) -> str | None:
-        """The path in the source that became `entry`, None where that cannot be told."""
+        """Return the path in the source that became `entry`, or None if that is not clear."""
         similar: str | None = None
         for candidate in self._candidates(entry):
             found = self._source.get(posixpath.normpath(candidate).lstrip("/"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from stagelens.buildkit.llb import LlbGraph, OpOutput
 from stagelens.dockerfile import Dockerfile, Stage, locate_vertex, step_instructions
@@ -13,7 +14,7 @@ _CHANGES_FILES = frozenset({"FROM", "RUN", "COPY", "ADD", "WORKDIR"})
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A place to look: after `instruction` of `stage` (indexes)."""
+    """A point in a build, after one instruction of a stage (indexes)."""
 
     stage: int
     instruction: int
@@ -21,21 +22,29 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class CopyPaths:
-    """What a COPY takes, and where it puts that: paths from the root."""
+    """The paths of a COPY instruction, from the root.
+
+    Attributes
+    ----------
+    sources
+        The paths that are copied.
+    destination
+        The path that they are copied to.
+    """
 
     sources: tuple[str, ...]
     destination: str
 
 
 def stage_points(stage: Stage) -> list[Point]:
-    """The instructions of a stage after which its files may differ."""
+    """Return the points of a stage after which its files may differ."""
     return [Point(stage.index, i.index) for i in stage.instructions if i.keyword in _CHANGES_FILES]
 
 
 def source_point(dockerfile: Dockerfile, point: Point) -> Point | None:
-    """Where the files of `point` come from if its FROM names an earlier stage, else itself.
+    """Return the point that has the files of `point`: the end of the stage that its FROM names, else itself.
 
-    None where there are no files at all (FROM scratch).
+    None means that there are no files (FROM scratch).
     """
     while point.instruction == 0:
         stage = dockerfile.stages[point.stage]
@@ -46,7 +55,10 @@ def source_point(dockerfile: Dockerfile, point: Point) -> Point | None:
 
 
 def listed_points(dockerfile: Dockerfile, stages: Iterable[int]) -> dict[Point, Point | None]:
-    """For each point of these stages the one to list: an image is listed once, scratch (None) not at all."""
+    """Return for each point of stages the point to list.
+
+    An image that several stages begin with is listed once, and scratch (None) not at all.
+    """
     images: dict[tuple[str, str], Point] = {}
     found: dict[Point, Point | None] = {}
     for point in (point for index in stages for point in stage_points(dockerfile.stages[index])):
@@ -58,24 +70,47 @@ def listed_points(dockerfile: Dockerfile, stages: Iterable[int]) -> dict[Point, 
     return found
 
 
-# The graph of a stage: what building it as a target would make.
+# Returns the graph of a stage, as if it was the target of the build.
 StageGraph = Callable[[int], LlbGraph]
-PointOutput = tuple[LlbGraph, OpOutput]
+
+
+class PointOutput(NamedTuple):
+    """An output of an op that holds the files at a point, and the graph of the op."""
+
+    graph: LlbGraph
+    output: OpOutput
 
 
 def locate_points(
-    dockerfile: Dockerfile, target: int, stages: Iterable[int], of_stage: StageGraph
+    dockerfile: Dockerfile, target: int, stages: Iterable[int], stage_graph: StageGraph
 ) -> dict[Point, PointOutput]:
-    """Where the files of each point of `stages` are; a point that is not there has none.
+    """Find the files of points in the graph of a build.
 
-    `stages` are those that `target` needs, in order. `of_stage` is asked for the target, and for a stage
-    whose end the target's graph does not tell.
+    A stage is a chain of ops, each made from the one below. Instructions are found by the names of the ops,
+    or by their order if the names do not tell: of several stages that begin alike, BuildKit names only one.
+
+    Parameters
+    ----------
+    dockerfile
+        The Dockerfile.
+    target
+        The index of the stage that is built.
+    stages
+        The indexes of the stages that the target needs, in order.
+    stage_graph
+        Returns the graph of a stage. It is called for the target, and for each stage whose end is missing in
+        the target's graph.
+
+    Returns
+    -------
+    dict
+        The output that holds the files at each point. Points without files are left out.
     """
-    whole = of_stage(target)
+    whole = stage_graph(target)
     located: dict[tuple[int, int], str] = {}
     for digest, name in whole.named_ops():
-        if (place := locate_vertex(dockerfile, name)) is not None:
-            located[place] = digest
+        if (at := locate_vertex(dockerfile, name)) is not None:
+            located[at] = digest
     ends: dict[int, PointOutput | None] = {}
     filled: set[int | None] = set()  # stages that have any files: they begin with some, or a step makes them
     found: dict[Point, PointOutput] = {}
@@ -86,9 +121,9 @@ def locate_points(
         edge = whole.result if index == target else _end(dockerfile, stage, whole, located)
         graph = whole
         if edge is None and index != target and index in filled:
-            graph = of_stage(index)
+            graph = stage_graph(index)
             edge = graph.result
-        ends[index] = (graph, edge) if edge is not None else None
+        ends[index] = PointOutput(graph, edge) if edge is not None else None
         if edge is not None:
             found |= _on_chain(dockerfile, stage, graph, edge, ends)
     return found
@@ -97,7 +132,7 @@ def locate_points(
 def _end(
     dockerfile: Dockerfile, stage: Stage, graph: LlbGraph, located: dict[tuple[int, int], str]
 ) -> OpOutput | None:
-    """The end of a stage as the graph of another one tells it: by what is copied from it, or by its name."""
+    """Return the end of a stage in the graph of another one: by what is copied from it, or by its name."""
     for edge in dockerfile.edges:
         if edge.source == stage.index and edge.kind == "copy":
             consumer = located.get((edge.target, edge.instruction))
@@ -111,27 +146,27 @@ def _end(
 def _on_chain(
     dockerfile: Dockerfile, stage: Stage, graph: LlbGraph, end: OpOutput, ends: dict[int, PointOutput | None]
 ) -> dict[Point, PointOutput]:
-    """The points of one stage on the chain that leads to its end."""
+    """Return the points of one stage on the chain that leads to its end."""
     chain = [end]
     while (edge := graph.parent(chain[-1])) is not None:
         chain.append(edge)
     chain.reverse()
     base, own = _base(stage, chain, ends)
     steps = [i.index for i in step_instructions(dockerfile, stage) if i.index]
-    placed = _placed(dockerfile, stage, graph, own, steps)
+    outputs = _step_outputs(dockerfile, stage, graph, own, steps)
     found: dict[Point, PointOutput] = {}
     at = base
     for point in stage_points(stage):
-        at = placed.get(point.instruction, at)
+        at = outputs.get(point.instruction, at)
         if at is not None:
-            found[point] = (graph, at)
+            found[point] = PointOutput(graph, at)
     return found
 
 
 def _base(
     stage: Stage, chain: list[OpOutput], ends: dict[int, PointOutput | None]
 ) -> tuple[OpOutput | None, list[OpOutput]]:
-    """What a stage begins with, and its own ops."""
+    """Return the output that a stage begins with, and the outputs of the stage itself."""
     if stage.base_stage is not None:
         below = ends.get(stage.base_stage)
         if below is None:
@@ -143,18 +178,19 @@ def _base(
     return chain[0], chain[1:]
 
 
-def _placed(
+def _step_outputs(
     dockerfile: Dockerfile, stage: Stage, graph: LlbGraph, own: list[OpOutput], steps: list[int]
 ) -> dict[int, OpOutput]:
-    """The output after each of a stage's steps, by the instruction's index.
+    """Return the output after each step of a stage, by the index of the instruction.
 
-    What a base image's or a stage's triggers add is no step of this stage: it shows with the next one.
+    Steps that come from triggers of a base image or a stage are not part of this stage: they show up with the
+    next step.
     """
     named: dict[int, OpOutput] = {}
     for edge in own:
-        place = locate_vertex(dockerfile, graph.name(edge.digest))
-        if place is not None and place[0] == stage.index and place[1] >= max(named, default=1):
-            named[place[1]] = edge
+        position = locate_vertex(dockerfile, graph.name(edge.digest))
+        if position is not None and position[0] == stage.index and position[1] >= max(named, default=1):
+            named[position[1]] = edge
     if len(own) == len(steps) and named.keys() <= set(steps):
         in_order = dict(zip(steps, own, strict=True))
         if all(in_order[index] == edge for index, edge in named.items()):

@@ -1,9 +1,10 @@
-"""What was listed before, kept in memory and on disk: tables by their snapshot, explorations by their build.
+"""Listings of earlier explorations, in memory and on disk.
 
-A snapshot of an engine never changes. An exploration is known where nothing can have changed since: the
-same Dockerfile, arguments and context, every step cached or run before it was made, and the same image, whose
-configuration says when each of its layers was made. Only a project's last exploration is known, so one of
-another target in between, which may have run steps again, is a reason to ask the engine.
+Tables are stored by the identity of their snapshot: a snapshot of an engine never changes. An exploration is
+stored by its build and used again if nothing can have changed since: same Dockerfile, arguments and context,
+every step cached or run before the exploration, and the same image, whose configuration has the time of each
+layer. Only the last exploration of a project is stored: a build of another target in between may have run
+steps again, so the engine is asked after it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,15 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The files at a point; `identity` stands for the engine's snapshot, or for the files themselves."""
+    """The files at a point.
+
+    Attributes
+    ----------
+    table
+        The files.
+    identity
+        A digest that stands for the engine's snapshot, or for the files themselves.
+    """
 
     table: FileTable
     identity: str
@@ -45,7 +54,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class BuildSnapshots:
-    """What is known of a build: the files at its points, and what its COPYs do."""
+    """The snapshots of a build by their points, and the paths of its COPY instructions."""
 
     snapshots: Mapping[Point, Snapshot]
     copies: Mapping[Point, CopyPaths]
@@ -53,26 +62,40 @@ class BuildSnapshots:
 
 @dataclass(frozen=True, slots=True)
 class BuildKey:
-    """What stands for a project, and for one build of it; None where not all that went into that is known."""
+    """What identifies a project, and one build of it.
+
+    Attributes
+    ----------
+    project
+        A digest of the engine, the context's path and the Dockerfile's path.
+    build
+        A digest of all that went into the build; None if not all of it is known.
+    """
 
     project: str
     build: str | None
 
 
 class SnapshotCache:
-    """Snapshots of earlier probes, those used last in memory and all that there is room for in `folder`."""
+    """Snapshots of earlier explorations: those used last in memory, and as many as fit in a folder.
+
+    Parameters
+    ----------
+    folder
+        Where they are stored.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._files = LruFileCache(folder, ".files", MAX_BYTES)
         self._builds = LruFileCache(folder, ".build", _MAX_INDEX_BYTES)
 
     def load(self, identity: str) -> Snapshot | None:
-        """The snapshot of that identity, if it is known."""
+        """Return the snapshot with an identity, or None."""
         table = self._table(identity)
         return Snapshot(table, identity) if table is not None else None
 
     def store(self, identity: str | None, table: FileTable) -> Snapshot:
-        """Store the files of a snapshot; without an identity, they stand for themselves."""
+        """Store the files of a snapshot; without an identity, their own digest is used."""
         data = table.to_bytes()
         identity = identity or hashlib.sha256(data).hexdigest()
         self._files.store(identity, [data])
@@ -80,41 +103,55 @@ class SnapshotCache:
         return Snapshot(table, identity)
 
     def load_build(self, key: BuildKey, trace: BuildTrace) -> BuildSnapshots | None:
-        """A build that was explored last and after its steps last ran, else None."""
-        kept = self._kept(key)
-        if key.build is None or kept["build"] != key.build or kept["time"] < _last_run(trace):
+        """Return what was stored of a build, or None if one of its steps has run since."""
+        facts = self._load_facts(key)
+        if key.build is None or facts["build"] != key.build or facts["time"] < _last_run(trace):
             return None
         found: dict[Point, Snapshot] = {}
-        for stage, instruction, identity in kept["points"]:
+        for stage, instruction, identity in facts["points"]:
             if (snapshot := self.load(identity)) is None:
                 return None
             found[Point(stage, instruction)] = snapshot
-        copies = {Point(*at): CopyPaths(tuple(sources), place) for at, sources, place in kept["copies"]}
+        copies = {
+            Point(*at): CopyPaths(tuple(sources), destination) for at, sources, destination in facts["copies"]
+        }
         return BuildSnapshots(found, copies)
 
-    def _kept(self, key: BuildKey) -> dict[str, Any]:
-        """What was kept of a project's last build; of none where it is damaged or of another version."""
+    def _load_facts(self, key: BuildKey) -> dict[str, Any]:
+        """Return what was stored of a project's last build; nothing if it is damaged or outdated."""
         nothing: dict[str, Any] = {"build": None, "time": 0.0, "points": [], "copies": []}
         data = self._builds.load(key.project)
         try:
-            kept = json.loads(data or b"{}")
-            sound = isinstance(kept["build"], str | None) and isinstance(kept["time"], float | int)
-            for stage, instruction, identity in kept["points"]:
+            facts = json.loads(data or b"{}")
+            sound = isinstance(facts["build"], str | None) and isinstance(facts["time"], float | int)
+            for stage, instruction, identity in facts["points"]:
                 sound &= isinstance(stage, int) and isinstance(instruction, int)
                 sound &= bool(_DIGEST.fullmatch(identity))
-            for (stage, instruction), sources, place in kept["copies"]:
+            for (stage, instruction), sources, destination in facts["copies"]:
                 sound &= isinstance(stage, int) and isinstance(instruction, int)
-                sound &= isinstance(sources, list) and all(isinstance(s, str) for s in (*sources, place))
+                sound &= isinstance(sources, list) and all(
+                    isinstance(s, str) for s in (*sources, destination)
+                )
         except (ValueError, TypeError, KeyError, RecursionError):
             return nothing
-        return kept if sound else nothing
+        return facts if sound else nothing
 
     def store_build(self, key: BuildKey, time: float, found: BuildSnapshots) -> None:
-        """Store what a build was at a time of the engine's clock (Unix seconds)."""
+        """Store an exploration.
+
+        Parameters
+        ----------
+        key
+            The build that was explored.
+        time
+            The start of the exploration by the engine's clock, in Unix seconds.
+        found
+            The snapshots and COPY paths.
+        """
         points = [(at.stage, at.instruction, snapshot.identity) for at, snapshot in found.snapshots.items()]
         copies = [((at.stage, at.instruction), c.sources, c.destination) for at, c in found.copies.items()]
-        facts = {"build": key.build, "time": time, "points": points, "copies": copies}
-        self._builds.store(key.project, [json.dumps(facts).encode()])
+        stored = {"build": key.build, "time": time, "points": points, "copies": copies}
+        self._builds.store(key.project, [json.dumps(stored).encode()])
 
     def _table(self, identity: str) -> FileTable | None:
         if (table := _recent.get(identity)) is not None:
@@ -130,7 +167,7 @@ class SnapshotCache:
 
 
 def build_key(engine: Engine, trace: BuildTrace, request: BuildRequest, context: Path) -> BuildKey:
-    """What stands for a build with all that went into it."""
+    """Return the key of a build with all that went into it."""
     dockerfile = trace.dockerfile
     project = _digest([_VERSION, engine.info.id, str(context.absolute()), request.dockerfile])
     sources = {edge.source for edge in dockerfile.edges if isinstance(edge.source, str)}
@@ -155,7 +192,7 @@ def _digest(facts: list[Any]) -> str:
 
 
 def _image_id(engine: Engine, name: str) -> str | None:
-    """The id of an image in the engine's store; None where BuildKit alone has it, or nobody answers."""
+    """Return the id of an image in the engine's store; None if only BuildKit has it, or the engine fails."""
     try:
         return str(engine.api.inspect_image(name)["Id"])
     except (APIError, RequestException):
@@ -163,7 +200,7 @@ def _image_id(engine: Engine, name: str) -> str | None:
 
 
 def _last_run(trace: BuildTrace) -> float:
-    """When the build's last step ended that was not cached, by the engine's clock in Unix seconds.
+    """Return when the last step ended that was not cached, by the engine's clock in Unix seconds.
 
     A FROM may count as run when its image is only looked up.
     """
@@ -171,7 +208,7 @@ def _last_run(trace: BuildTrace) -> float:
 
 
 class _Recent:
-    """The tables used last, by their snapshot's identity."""
+    """The tables used last, by the identity of their snapshot."""
 
     def __init__(self) -> None:
         self._tables: OrderedDict[str, FileTable] = OrderedDict()

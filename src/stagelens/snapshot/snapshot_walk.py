@@ -2,10 +2,10 @@
 
 Snapshots are overlays of layers, and what a layer stands on never changes. A folder has the inode of the
 uppermost layer that has it, so with the same inode in two snapshots it is the same folder, and so is all
-below it. Where several layers have a folder, the kernel says so: it counts one link, a folder of one layer
-has two and more. One case differs: a layer that is mounted as the upper directory gives its merged folders
-the inodes that they have below it (ovl_getattr in fs/overlayfs/inode.c). So beside the snapshot before it, a
-snapshot is walked only where a layer has changed it, and no cost grows with what a step left alone.
+below it. If several layers have a folder, the kernel reports one link; a folder of one layer has two and
+more. One case differs: a layer that is mounted as the upper directory gives its merged folders the inodes
+that they have below it (ovl_getattr in fs/overlayfs/inode.c). So beside the snapshot before it, a snapshot is
+walked only where a layer has changed it, and no cost grows with what a step left unchanged.
 """
 
 from __future__ import annotations
@@ -25,23 +25,31 @@ _FOLDERS_A_JOB = 64
 
 
 class Lister(Protocol):
-    """Lists folders of snapshots, which are called by their numbers; for several threads at once.
+    """Lists folders of snapshots, which are identified by numbers; for several threads at once.
 
     Folders are given by their keys. The keys of rows begin with the snapshot's number as a part.
     """
 
     def contents(self, folders: Sequence[tuple[int, bytes]]) -> Rows:
-        """What is directly in folders of snapshots."""
+        """List what is directly in folders of snapshots."""
         ...
 
     def trees(self, number: int, folders: Mapping[bytes, Folder | None]) -> Rows:
-        """All below folders of one snapshot, given with what is known of them; the root has b""."""
+        """List everything below folders of one snapshot, given with their facts; the root is b""."""
         ...
 
 
 @dataclass(slots=True)
 class SnapshotListing:
-    """What is known of one snapshot: rows listed, and keys of folders that are as in the one before."""
+    """A listing of one snapshot.
+
+    Attributes
+    ----------
+    rows
+        The files that were listed.
+    same
+        The keys of folders that are the same as in the snapshot before, with all below them.
+    """
 
     rows: Rows = field(default_factory=Rows)
     same: list[bytes] = field(default_factory=list[bytes])
@@ -53,13 +61,28 @@ def walk_snapshots(
     wanted: Mapping[int, int | None],
     uppers: Container[int] = (),
 ) -> dict[int, SnapshotListing]:
-    """List the snapshots `wanted`, each beside the one before it (None: that is not known).
+    """List snapshots.
 
-    `uppers` are mounted with their own layer as the upper directory.
+    Parameters
+    ----------
+    lister
+        Lists the folders.
+    workers
+        Run the listings of whole trees.
+    wanted
+        For each snapshot to list the snapshot before it, None if that is unknown.
+    uppers
+        The snapshots that are mounted with their own layer as the upper directory.
+
+    Returns
+    -------
+    dict
+        The listing of each snapshot.
 
     Raises
     ------
-    ListingError: what the lister says does not fit together.
+    ListingError
+        If a listing is not consistent.
     """
     found = {number: SnapshotListing() for number in wanted}
     jobs: list[tuple[int, Future[Rows]]] = []
@@ -77,11 +100,26 @@ def walk_snapshots(
 def make_tables(
     listed: Mapping[int, SnapshotListing], wanted: Mapping[int, int | None], known: Mapping[int, FileTable]
 ) -> dict[int, FileTable]:
-    """The tables of snapshots that were listed. The one before is listed too, and comes earlier, or `known`.
+    """Make the tables of snapshots from their listings.
+
+    Parameters
+    ----------
+    listed
+        The listings.
+    wanted
+        For each snapshot the snapshot before it, which is among `known` or comes earlier here.
+    known
+        Tables of other snapshots.
+
+    Returns
+    -------
+    dict
+        The table of each snapshot in `wanted`.
 
     Raises
     ------
-    ListingError: what was listed does not fit together.
+    ListingError
+        If the listings are not consistent.
     """
     tables = dict(known)
     for number, before in wanted.items():
@@ -99,7 +137,7 @@ def _step(
 ) -> tuple[dict[int, dict[bytes, Folder | None]], list[tuple[int, bytes]]]:
     """List the folders of `frontier`, each beside itself in the snapshot before.
 
-    Returned are the folders below them that are new, and those that are to be compared next.
+    Returns the folders below them that are new, and those that are to be compared next.
     """
     beside = [(before, key) for number, key in frontier if (before := wanted[number]) is not None]
     rows = lister.contents(list(dict.fromkeys([*frontier, *beside])))
@@ -131,7 +169,7 @@ def _folders(rows: Rows, contents: Iterable[tuple[int, bytes]]) -> dict[bytes, F
 def _jobs(
     lister: Lister, workers: Executor, new: Mapping[int, Mapping[bytes, Folder | None]]
 ) -> list[tuple[int, Future[Rows]]]:
-    """Jobs that list all below the folders that are new in each snapshot."""
+    """Start jobs that list everything below the folders that are new in each snapshot."""
     jobs: list[tuple[int, Future[Rows]]] = []
     for number, folders in new.items():
         left = iter(folders.items())
@@ -141,6 +179,7 @@ def _jobs(
 
 
 def _take_in(found: Mapping[int, SnapshotListing], jobs: Iterable[tuple[int, Future[Rows]]]) -> None:
+    """Add the rows of finished jobs to the listings."""
     for number, job in jobs:
         rows = job.result()
         prefix = b"%d\0" % number
@@ -153,6 +192,6 @@ def _take_in(found: Mapping[int, SnapshotListing], jobs: Iterable[tuple[int, Fut
 
 
 def _split(key: bytes) -> tuple[int, bytes]:
-    """The snapshot's number, and the key in it."""
+    """Split a key into the snapshot's number and the key in it."""
     number, _, own = key.partition(b"\0")
     return int(number), own
