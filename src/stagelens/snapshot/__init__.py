@@ -1,4 +1,4 @@
-"""Files of every stage after every instruction, their changes and origins, and the final image's layers."""
+"""Files of every stage after every instruction, their changes and origins, and the layers of images."""
 
 from stagelens.snapshot.changes import Diff, TableComparison, compare_tables, diff
 from stagelens.snapshot.exploration import Exploration, FileContent, StageFiles, explore, read_file

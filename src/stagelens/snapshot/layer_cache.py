@@ -1,6 +1,6 @@
-"""Indexed layers on disk, by diff_id: a layer never changes, so it is read from the engine once.
+"""Indexed layers on disk by their diff_id: a layer never changes, so the engine sends it only once.
 
-The folder stays below a size: the layers used longest ago go first.
+The folder stays below a total size: the least recently used layers are removed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ MAX_BYTES = 256 << 20  # some three million files
 
 
 def load_layer(folder: Path, diff_id: str) -> LayerFiles | None:
-    """The kept layer, or None where there is none or its file is damaged or of another version."""
-    data = _keep(folder).load(_name(diff_id))
+    """Return a stored layer, or None if it is missing, damaged or of another version."""
+    data = _cache(folder).load(_name(diff_id))
     try:
         return _decode(data, diff_id) if data is not None else None
     except (ValueError, TypeError, KeyError, struct.error):
@@ -30,11 +30,11 @@ def load_layer(folder: Path, diff_id: str) -> LayerFiles | None:
 
 
 def store_layer(folder: Path, layer: LayerFiles) -> None:
-    """Store a layer; a file that cannot be written is left out."""
-    _keep(folder).store(_name(layer.diff_id), [_encode(layer)])
+    """Store a layer in a folder; a layer that cannot be written is left out."""
+    _cache(folder).store(_name(layer.diff_id), [_encode(layer)])
 
 
-def _keep(folder: Path) -> LruFileCache:
+def _cache(folder: Path) -> LruFileCache:
     return LruFileCache(folder, ".layer", MAX_BYTES)
 
 
@@ -61,7 +61,7 @@ def _decode(data: bytes, diff_id: str) -> LayerFiles:
     head = data[start : start + length]
     digest = hashlib.blake2b(head, digest_size=_DIGEST_SIZE).digest()
     if data[: start - _LENGTH.size] != _MAGIC + digest:
-        raise ValueError("not a kept layer of this version, or damaged")
+        raise ValueError("not a stored layer of this version, or damaged")
     facts = json.loads(head)
     if facts["diff_id"] != diff_id:
         raise ValueError("another layer's file")

@@ -1,7 +1,7 @@
-"""Layers put on one another: the tree that an image's container sees, and what the lower layers waste.
+"""Layers stacked on one another: the tree that a container of the image sees, and the waste of lower layers.
 
-Every layer is applied to one tree of folders, so a removed or hidden file is visited once: the time is linear
-in the number of entries, whatever the number of whiteouts.
+Every layer is applied to one tree of folders, so a file that is removed or hidden is visited once: the time
+is linear in the number of entries, whatever the number of whiteouts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from stagelens.snapshot.table import Entry, FileTable
 
 
 class _Node:
-    """A file of the stacked tree; `stored` is what it takes in its layer's tar, `children` a folder's."""
+    """A file of the stacked tree: its entry, its bytes in the tar, and the children of a folder."""
 
     __slots__ = ("children", "entry", "stored")
 
@@ -31,7 +31,13 @@ class LayerStack:
         self._root = _Node(Entry("", "dir", 0o755))
 
     def apply(self, layer: LayerFiles) -> dict[str, int]:
-        """Put a layer on top; for each whiteout, the stored bytes of the folder it removed (0 for a file)."""
+        """Put a layer on top.
+
+        Returns
+        -------
+        dict
+            For each whiteout the stored bytes of the folder it removed, 0 for a file.
+        """
         freed: dict[str, int] = {}
         for path in layer.whiteouts:
             node = self._remove(path)
@@ -46,7 +52,7 @@ class LayerStack:
         return freed
 
     def table(self) -> FileTable:
-        """The tree as it is now."""
+        """Return the tree as it is now."""
         return FileTable.from_entries(node.entry for node in _walk(self._root) if node is not self._root)
 
     def _find(self, path: str) -> _Node | None:
@@ -78,7 +84,7 @@ class LayerStack:
 
 
 def _walk(top: _Node) -> Iterator[_Node]:
-    """A node and all below it, without recursion: paths may be deeper than Python's stack."""
+    """Yield a node and all nodes below it, without recursion: paths may be deeper than Python's stack."""
     waiting = [top]
     while waiting:
         node = waiting.pop()
@@ -88,17 +94,23 @@ def _walk(top: _Node) -> Iterator[_Node]:
 
 
 def stored_bytes(entry: Entry, links: set[str]) -> int:
-    """What an entry takes in its layer's tar: hard links, folders and special files take none."""
+    """Return the bytes of an entry in the tar of its layer: 0 for hard links, folders and special files."""
     return entry.size if entry.kind == "file" and entry.path not in links else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Efficiency:
-    """`score`, 0 to 1, and `wasted` bytes, as dive defines them (wagoodman/dive, filetree/efficiency.go).
+    """The efficiency of layers, as dive defines it (wagoodman/dive, filetree/efficiency.go).
 
-    Over all layers, each path that is a leaf of its layer counts with its stored bytes, a whiteout with those
-    of the folder it removes. `score` is the sum of each path's smallest count over the sum of all counts;
-    `wasted` is the sum of all counts of the paths that are in more than one layer.
+    Over all layers, each path that is a leaf of its layer counts with its stored bytes, and a whiteout with
+    those of the folder that it removes.
+
+    Attributes
+    ----------
+    score
+        The sum of each path's smallest count, divided by the sum of all counts: 0 to 1.
+    wasted
+        The sum of all counts of the paths that are in more than one layer, in bytes.
     """
 
     score: float
@@ -107,7 +119,17 @@ class Efficiency:
 
 @dataclass(frozen=True, slots=True)
 class WastedPath:
-    """A path that is in more than one layer: how often, and the stored bytes of all its copies."""
+    """A path that is in more than one layer.
+
+    Attributes
+    ----------
+    path
+        The path.
+    times
+        How many layers have it.
+    size
+        The stored bytes of all its copies.
+    """
 
     path: str
     times: int
@@ -115,7 +137,7 @@ class WastedPath:
 
 
 def compute_efficiency(layers: Sequence[LayerFiles]) -> Efficiency:
-    """How much of the layers' bytes reaches the image (see `Efficiency`)."""
+    """Return how much of the bytes of layers reaches the image."""
     counts = _counts(layers).values()
     total = sum(total for _, total, _ in counts)
     least = sum(least for _, _, least in counts)
@@ -124,7 +146,7 @@ def compute_efficiency(layers: Sequence[LayerFiles]) -> Efficiency:
 
 
 def find_waste(layers: Sequence[LayerFiles]) -> tuple[WastedPath, ...]:
-    """The paths that `Efficiency.wasted` adds up, largest first."""
+    """Return the paths that make up `Efficiency.wasted`, largest first."""
     found = [
         WastedPath(path, times, total) for path, (times, total, _) in _counts(layers).items() if times > 1
     ]
@@ -132,7 +154,7 @@ def find_waste(layers: Sequence[LayerFiles]) -> tuple[WastedPath, ...]:
 
 
 def _counts(layers: Sequence[LayerFiles]) -> dict[str, tuple[int, int, int]]:
-    """For each path that is a leaf of a layer: in how many it is, their bytes, and the fewest bytes."""
+    """Return for each path that is a leaf how many layers have it, their bytes, and the fewest bytes."""
     stack = LayerStack()
     counts: dict[str, tuple[int, int, int]] = {}
 

@@ -36,7 +36,15 @@ _NO_LAYER = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer(LayerFiles):
-    """One layer of an image; `index` 0 is the lowest, `created_by` what the image's history says of it."""
+    """One layer of an image.
+
+    Attributes
+    ----------
+    index
+        The number of the layer; 0 is the lowest.
+    created_by
+        What made the layer, from the history of the image.
+    """
 
     index: int
     created_by: str
@@ -44,17 +52,26 @@ class Layer(LayerFiles):
 
 @dataclass(frozen=True)
 class ImageLayers:
-    """An image's layers, lowest first."""
+    """The layers of an image.
+
+    Attributes
+    ----------
+    image_id
+        The id of the image.
+    layers
+        The layers, lowest first.
+    """
 
     image_id: str
     layers: tuple[Layer, ...]
 
     def files_at(self, index: int) -> FileTable:
-        """The files that are seen with layers 0 to `index` on one another; linear in their entries.
+        """Return the files that layers 0 to `index` show together, in time linear in their entries.
 
         Raises
         ------
-        IndexError: there is no such layer.
+        IndexError
+            If there is no such layer.
         """
         if not 0 <= index < len(self.layers):
             raise IndexError(f"layer {index} of {len(self.layers)}")
@@ -65,7 +82,7 @@ class ImageLayers:
 
     @property
     def wasted(self) -> int:
-        """Bytes of paths that are in more than one layer (see `layer_stack.Efficiency`)."""
+        """The bytes of paths that are in more than one layer (see `layer_stack.Efficiency`)."""
         return self._efficiency.wasted
 
     @property
@@ -92,12 +109,26 @@ def read_layers(
 ) -> ImageLayers:
     """Index the layers of an image on the engine.
 
-    Layers found in `cache_dir` are not read again, and with all of them there the image is not saved at all.
-    `progress` is called with the length of each chunk that arrives, in bytes.
+    Parameters
+    ----------
+    api
+        A docker client.
+    image
+        A name or id of the image.
+    cache_dir
+        A folder with layers that were read before; if it has all layers, the image is not saved at all.
+    progress
+        A function that is called with the length of each chunk that arrives, in bytes.
+
+    Returns
+    -------
+    ImageLayers
+        The layers, lowest first.
 
     Raises
     ------
-    LayerError: no such image, the engine's archive can't be read, or a layer is not what the image names.
+    LayerError
+        If there is no such image, the archive cannot be read, or a layer is not what the image names.
     """
     try:
         info = cast("dict[str, Any]", api.inspect_image(image))
@@ -153,7 +184,7 @@ def _diff_ids(info: dict[str, Any], image: str) -> list[str]:
 def _wanted(
     saved: SavedImage, diff_ids: list[str], image: str, skip: Iterable[str], cache_dir: Path | None
 ) -> dict[str, LayerFiles]:
-    """The image's layers that were not kept yet, kept now."""
+    """Return the layers of the image that were not stored yet, and store them."""
     found: dict[str, LayerFiles] = {}
     for diff_id in set(diff_ids) - set(skip):
         layer = saved.layers.get(diff_id)
@@ -171,7 +202,7 @@ def _wanted(
 
 
 def _names_in_config(saved: SavedImage, diff_ids: list[str]) -> list[str]:
-    """What made each layer, from the config that names these layers; empty strings where it does not say."""
+    """Return what made each layer, from the config that lists these layers; "" if it is unknown."""
     for config in saved.configs:
         rootfs, history = config["rootfs"], config.get("history")
         if isinstance(rootfs, dict) and rootfs.get("diff_ids") == diff_ids and isinstance(history, list):
@@ -182,9 +213,10 @@ def _names_in_config(saved: SavedImage, diff_ids: list[str]) -> list[str]:
 
 
 def _names_by_size(history: list[dict[str, Any]], count: int) -> list[str] | None:
-    """What made each layer, from the engine's history (newest first), which does not mark rows without one.
+    """Return what made each layer, from the engine's history (newest first).
 
-    None where it can't be told, since a row without bytes may have an empty layer.
+    None if that is not clear: the history does not mark rows without a layer, and a row without bytes may
+    have an empty one.
     """
     rows = [(row.get("CreatedBy") or "", row.get("Size") or 0) for row in reversed(history)]
     sized = [name for name, size in rows if size > 0]

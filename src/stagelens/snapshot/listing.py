@@ -29,11 +29,21 @@ T = TypeVar("T")
 
 
 class ListingError(StagelensError):
-    """A listing is cut short or does not fit together."""
+    """A listing is truncated or inconsistent."""
 
 
 class Folder(NamedTuple):
-    """What tells a folder from another one that is called the same."""
+    """Facts that identify a folder.
+
+    Attributes
+    ----------
+    links
+        The number of hard links.
+    inode
+        The inode.
+    changed
+        The time of its last change (ctime), in whole seconds.
+    """
 
     links: int
     inode: int
@@ -42,9 +52,18 @@ class Folder(NamedTuple):
 
 @dataclass(slots=True)
 class Rows:
-    """Files in columns, in any order: keys as `table.path_key` has them, kinds of `pack_kind`.
+    """Files in columns, in any order.
 
-    `folders` has further facts of those that are folders, by their keys.
+    Attributes
+    ----------
+    keys
+        The keys of the paths (see `table.path_key`).
+    kinds
+        Kinds and permission bits (see `table.pack_kind`).
+    uids, gids, sizes, mtimes, targets
+        As in `table.FileTable.from_columns`.
+    folders
+        Facts of the files that are folders, by their keys.
     """
 
     keys: list[bytes] = field(default_factory=list[bytes])
@@ -57,7 +76,7 @@ class Rows:
     folders: dict[bytes, Folder] = field(default_factory=dict[bytes, Folder])
 
     def extend(self, other: Rows) -> None:
-        """Take over all of another's rows."""
+        """Append all rows of another value."""
         self.keys += other.keys
         self.kinds += other.kinds
         self.uids += other.uids
@@ -68,7 +87,7 @@ class Rows:
         self.folders |= other.folders
 
     def add(self, other: Rows, row: int, key: bytes) -> None:
-        """Take over one row of another's, under a key."""
+        """Append one row of another value, under a key."""
         self.keys.append(key)
         self.kinds.append(other.kinds[row])
         self.uids.append(other.uids[row])
@@ -78,15 +97,16 @@ class Rows:
         self.targets.append(other.targets[row])
 
     def table(self) -> FileTable:
-        """The rows as a table.
+        """Sort the rows into a table.
 
         Raises
         ------
-        ListingError: two have the same name, or a number does not fit.
+        ListingError
+            If two rows have the same name, or a number is too large.
         """
         keys = self.keys
         if len(set(keys)) != len(keys):
-            raise _bad("its names are not those of one tree")
+            raise _bad("its names do not form a tree")
         order = sorted(range(len(keys)), key=keys.__getitem__)
 
         def column(values: list[T]) -> Sequence[T]:
@@ -133,7 +153,7 @@ def read_rows(frame: bytes) -> Rows:
     if len(targets) != len(links) or len(folder_rows) != folders:
         raise _bad("its names do not fit its symlinks and folders")
     if any(name in frame[start : start + keys_size] for name in _NO_NAMES):
-        raise _bad("its names are not those of one tree")
+        raise _bad("its names do not form a tree")
     kinds = {mode: pack_mode(mode) for mode in formats}
     by_row = dict(zip(links, targets, strict=True))
     return Rows(
@@ -150,7 +170,13 @@ def read_rows(frame: bytes) -> Rows:
 
 @lru_cache(maxsize=1024)
 def pack_mode(mode: int) -> int:
-    """A file's mode as a table's column has it. Raises ListingError: no kind of file has it."""
+    """Pack a file's mode as a table's column has it.
+
+    Raises
+    ------
+    ListingError
+        If no kind of file has this mode.
+    """
     kind = _KINDS.get(stat.S_IFMT(mode))
     if kind is None:
         raise _bad(f"no kind of file has mode {mode:o}")
@@ -161,5 +187,5 @@ def _bad(why: str) -> ListingError:
     return ListingError(
         "A listing of files is not complete.",
         why=why,
-        remedy="explore again; if it stays, check the engine's free disk: stagelens doctor",
+        remedy="explore again; if the error stays, check the engine's free disk: stagelens doctor",
     )

@@ -1,9 +1,9 @@
-"""The archive of `docker save`, read once from front to back: which layers it holds, and what is in them.
+"""The archive of `docker save`, read once from front to back: the layers in it and their files.
 
-Both layouts are read the same way, by what each member is and not by where it lies: a member that is a tar
-(plain, gzip or zstd) is a layer, known by the sha256 of its uncompressed bytes, which is its diff_id; a small
-JSON object with `rootfs` is an image's config. So links between layers (classic layout) and manifests that
-come after their blobs (OCI layout) need no care. Layer format: OCI image-spec, layer.md.
+Both layouts are read alike: a member counts by its content, not by its path. A member that is a tar (plain,
+gzip or zstd) is a layer, identified by the sha256 of its uncompressed bytes, which is its diff_id; a small
+JSON object with `rootfs` is the config of an image. So links between layers (classic layout) and manifests
+that come after their blobs (OCI layout) need no special case. Layer format: OCI image-spec, layer.md.
 """
 
 from __future__ import annotations
@@ -60,16 +60,27 @@ _BAD_ARCHIVE = (
 
 
 class LayerError(StagelensError):
-    """An image's layers can't be read, or are not what the image says."""
+    """The layers of an image cannot be read, or are not what the image names."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerFiles:
-    """What one layer's tar holds.
+    """The content of one layer's tar.
 
-    `table`: its entries, without whiteouts. `whiteouts`: paths that it removes from the layers below.
-    `opaque`: folders whose content in the layers below it hides. `links`: paths that are hard links, whose
-    bytes are stored with the path they link to. `size`: bytes of its regular files, each stored once.
+    Attributes
+    ----------
+    diff_id
+        The digest of the uncompressed tar.
+    size
+        The bytes of its regular files, each stored once.
+    table
+        Its entries, without whiteouts.
+    whiteouts
+        Paths that it removes from the layers below.
+    opaque
+        Folders whose content in the layers below it hides.
+    links
+        Paths that are hard links; their bytes are stored with the path they link to.
     """
 
     diff_id: str
@@ -82,14 +93,30 @@ class LayerFiles:
 
 @dataclass(slots=True)
 class SavedImage:
-    """What was found in an archive: layers by diff_id, and the image configs."""
+    """The content of an archive.
+
+    Attributes
+    ----------
+    layers
+        Layers by their diff_id.
+    configs
+        The configs of images.
+    """
 
     layers: dict[str, LayerFiles] = field(default_factory=lambda: {})
     configs: list[dict[str, Any]] = field(default_factory=lambda: [])
 
 
 class ForwardReader:
-    """Reads from `source`, a file's `read`. headers: whether only headers are read, not contents."""
+    """A file for tarfile that reads only forward, and limits what a header costs in memory and time.
+
+    Parameters
+    ----------
+    source
+        The `read` of a file.
+    headers
+        Whether only headers are read, not contents.
+    """
 
     def __init__(self, source: Callable[[int], bytes], *, headers: bool = True) -> None:
         self._source = source
@@ -97,11 +124,12 @@ class ForwardReader:
         self._headers = headers
 
     def read(self, size: int) -> bytes:
-        """The next bytes.
+        """Return the next bytes.
 
         Raises
         ------
-        ValueError: a header is too large, or holds what takes tarfile endless time.
+        ValueError
+            If a header is too large, or would take tarfile endless time.
         """
         if not 0 <= size <= (_HEADER if self._headers else CHUNK):
             raise ValueError("a header of the archive is too large")
@@ -112,17 +140,23 @@ class ForwardReader:
         return data
 
     def read_unchecked(self, size: int) -> bytes:
-        """The next bytes, whatever they are; all that is read comes this way."""
+        """Return the next bytes without checks; all reading goes through this method."""
         data = self._source(size)
         self._position += len(data)
         return data
 
     def tell(self) -> int:
-        """How many bytes have passed."""
+        """Return how many bytes have been read."""
         return self._position
 
     def seek(self, position: int) -> int:
-        """Read on to `position`. Raises tarfile.ReadError: the stream ends before, or is past it."""
+        """Read on to a position.
+
+        Raises
+        ------
+        tarfile.ReadError
+            If the stream ends before, or is past it.
+        """
         while self._position < position and self.read_unchecked(min(CHUNK, position - self._position)):
             pass
         if self._position != position:
@@ -136,7 +170,7 @@ class ForwardReader:
 
 
 def tar_members(stream: ForwardReader) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """The members of a tar, none of them kept (tarfile's own iteration keeps them all)."""
+    """Yield the members of a tar without keeping them in memory, as tarfile's own iteration does."""
     archive = tarfile.TarFile(
         fileobj=cast("IO[bytes]", stream), mode="r", encoding="utf-8", errors="surrogateescape"
     )
@@ -146,7 +180,7 @@ def tar_members(stream: ForwardReader) -> Iterator[tuple[tarfile.TarFile, tarfil
 
 
 class _Layer(ForwardReader):
-    """A layer's tar, hashed as it passes."""
+    """The tar of a layer, hashed while it is read."""
 
     def __init__(self, source: Callable[[int], bytes]) -> None:
         super().__init__(source)
@@ -160,7 +194,7 @@ class _Layer(ForwardReader):
         return data
 
     def digest(self) -> str:
-        """Read to the end; the sha256 of all that passed."""
+        """Read to the end, and return the sha256 of everything that was read."""
         self.drain()
         return f"sha256:{self._hash.hexdigest()}"
 
@@ -192,13 +226,19 @@ class _Chunks(io.RawIOBase):
 def read_saved_image(
     chunks: Iterable[bytes], progress: Callable[[int], None] = lambda count: None
 ) -> SavedImage:
-    """Index what `docker save` sends; nothing is written to disk and no file's content is kept.
+    """Index what `docker save` sends; nothing is written to disk, and contents are not kept.
 
-    `progress` is called with the length of each chunk, in bytes.
+    Parameters
+    ----------
+    chunks
+        The bytes of the archive.
+    progress
+        A function that is called with the length of each chunk, in bytes.
 
     Raises
     ------
-    LayerError: the stream is no tar, is cut short, or passes a bound.
+    LayerError
+        If the stream is not a tar, is truncated, or exceeds a limit.
     """
     saved = SavedImage()
     stream = ForwardReader(io.BufferedReader(_Chunks(chunks, progress), CHUNK).read, headers=False)
@@ -210,7 +250,7 @@ def read_saved_image(
         stream.drain()
     except _BAD_ARCHIVE as error:
         raise LayerError(
-            "The image's archive can't be read.",
+            "The image's archive cannot be read.",
             why=str(error) or type(error).__name__,
             remedy="docker image save IMAGE | tar -t  (does the engine send a whole archive?)",
         ) from error
@@ -218,7 +258,7 @@ def read_saved_image(
 
 
 def _take(saved: SavedImage, content: io.BufferedReader, size: int) -> None:
-    """Keep a member if it is a layer or an image's config."""
+    """Add a member if it is a layer or the config of an image."""
     plain = _uncompressed(content)
     head = plain.peek(512)[:512]
     if head[257:262] == b"ustar" or (len(head) == 512 and not any(head)):
@@ -246,12 +286,14 @@ def _uncompressed(content: io.BufferedReader) -> io.BufferedReader:
 
 
 def index_layer(read: Callable[[int], bytes]) -> LayerFiles:
-    """List a layer's uncompressed tar, read to its end; its diff_id comes from the bytes themselves.
+    """List the uncompressed tar of a layer, read to its end; its diff_id comes from the bytes themselves.
 
     Raises
     ------
-    LayerError: a name leads out of the image, or the layer holds too many files.
-    tarfile.TarError, ValueError: the bytes are no whole tar.
+    LayerError
+        If a name leads out of the image, or the layer has too many files.
+    tarfile.TarError, ValueError
+        If the bytes are not a whole tar.
     """
     stream = _Layer(read)
     entries: dict[str, Entry] = {}
@@ -288,7 +330,7 @@ def index_layer(read: Callable[[int], bytes]) -> LayerFiles:
 
 
 def _clean(name: str) -> str:
-    """A member's name as a path in the image; absolute names stay inside it, as the engine has them."""
+    """Return the name of a member as a path in the image; absolute names stay inside it, as in the engine."""
     path = "/".join(part for part in name.split("/") if part not in ("", "."))
     return _inside(path) if path else path
 
@@ -302,7 +344,7 @@ def _inside(path: str) -> str:
 
 
 def _entry(path: str, member: tarfile.TarInfo, earlier: dict[str, Entry]) -> Entry:
-    """A member as an entry; a hard link has what the file it links to has."""
+    """Return a member as an entry; a hard link has the facts of the file that it links to."""
     target = earlier.get(_clean(member.linkname)) if member.islnk() else None
     if target is not None:
         return Entry(

@@ -1,4 +1,4 @@
-"""A folder tree's entries in columns: sorted, immutable, about 120 bytes a file."""
+"""The entries of a folder tree in columns: sorted, immutable, about 120 bytes a file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,25 @@ Kind = Literal["file", "dir", "symlink", "char", "block", "fifo", "socket"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is known of one file without its content.
+    """A file without its content.
 
-    `path` is separated by `/` and has no slash at either end; bytes that are not UTF-8 are kept by
-    surrogateescape. `mode` holds the permission bits, 0 to 0o7777; `size` is in bytes, `mtime` in whole
-    seconds since 1970. `link_target` is set for symlinks alone.
+    Attributes
+    ----------
+    path
+        The path, with `/` between its parts and no slash at either end. Bytes that are not UTF-8 are
+        represented by surrogateescape.
+    kind
+        The kind of file.
+    mode
+        The permission bits, 0 to 0o7777.
+    uid, gid
+        The owner.
+    size
+        Bytes.
+    mtime
+        Whole seconds since 1970.
+    link_target
+        The target of a symlink; None for other files.
     """
 
     path: str
@@ -63,30 +77,40 @@ _DIGEST_SIZE = 16
 
 
 def path_key(path: str) -> bytes:
-    """The bytes a path is sorted by: with NUL between its parts, a folder comes before what it holds, and
-    its content before a sibling whose name goes on (`a`, `a/b`, `a-b`).
+    """Return the bytes that a path is sorted by.
+
+    With NUL between its parts, a folder comes before its content, and its content before a sibling with a
+    longer name (`a`, `a/b`, `a-b`).
     """
     return path.replace("/", "\0").encode("utf-8", "surrogateescape")
 
 
 def key_path(key: bytes) -> str:
-    """The path of a key; the inverse of `path_key`."""
+    """Return the path of a key; the inverse of `path_key`."""
     return key.replace(b"\0", b"/").decode("utf-8", "surrogateescape")
 
 
 def pack_kind(kind: Kind, mode: int) -> int:
-    """Kind and permission bits in one number of 16 bits."""
+    """Pack kind and permission bits into one number of 16 bits."""
     return KINDS.index(kind) << _MODE_BITS | (mode & _MODE_MASK)
 
 
 def is_clean(path: str) -> bool:
-    """Whether a path is one that a table takes: relative, no empty, `.` or `..` part, no NUL."""
+    """Return whether a table accepts a path: relative, without NUL and empty, `.` or `..` parts."""
     return "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
 
 
 class Span(NamedTuple):
-    """One name in a folder: its own row (None where it has no entry), and the rows `start` to `stop - 1` of
-    it and all below it.
+    """A name in a folder with the rows that it covers.
+
+    Attributes
+    ----------
+    name
+        The name.
+    row
+        The row of its entry; None if it has no entry.
+    start, stop
+        The rows of the name and of everything below it are `start` to `stop - 1`.
     """
 
     name: bytes
@@ -96,13 +120,12 @@ class Span(NamedTuple):
 
 
 class FileTable:
-    """Entries of a tree, sorted by path parts; the root itself is not among them.
+    """The entries of a tree, sorted by the parts of their paths. The root is not among them.
 
-    Made by `from_entries` or `from_bytes`; never changed afterwards.
+    Tables are made by `from_entries`, `from_columns` or `from_bytes`, and never change.
     """
 
     def __init__(self, keys: bytes, links: bytes, columns: dict[str, array[int]]) -> None:
-        """Take over finished columns; callers use the class methods."""
         self._keys = keys
         self._links = links
         self._columns = columns
@@ -116,11 +139,12 @@ class FileTable:
 
     @classmethod
     def from_entries(cls, entries: Iterable[Entry]) -> FileTable:
-        """Sort entries into a table; of two with the same path the later one stays.
+        """Sort entries into a table. Of two entries with the same path, the later one is used.
 
         Raises
         ------
-        ValueError: a path is not clean (see `is_clean`), or a number does not fit (owners 32 bits, sizes 64).
+        ValueError
+            If a path is not clean (see `is_clean`), or a number is too large (owners 32 bits, sizes 64).
         """
         rows = sorted({path_key(entry.path): entry for entry in entries}.items())
         for _, entry in rows:
@@ -149,13 +173,23 @@ class FileTable:
         mtimes: Iterable[int],
         targets: Sequence[bytes],
     ) -> FileTable:
-        """A table of columns of one length, in the order of `keys`, which rise and come from clean paths.
+        """Make a table of columns of one length.
 
-        `kinds` are of `pack_kind`; `targets` are empty but for symlinks.
+        Parameters
+        ----------
+        keys
+            The keys of clean paths, in rising order.
+        kinds
+            Kinds and permission bits (see `pack_kind`).
+        uids, gids, sizes, mtimes
+            As in `Entry`.
+        targets
+            The targets of symlinks; empty for other files.
 
         Raises
         ------
-        ValueError: a number does not fit (owners 32 bits, sizes 64).
+        ValueError
+            If a number is too large (owners 32 bits, sizes 64).
         """
         try:
             columns = {
@@ -172,9 +206,14 @@ class FileTable:
         return cls(b"".join(keys), b"".join(targets), columns)
 
     def patched(self, same: Iterable[bytes], listed: FileTable) -> FileTable:
-        """The table of `listed`, and of all that is below the folders `same` (by their keys) in this one.
+        """Return a table with the rows of another one and some folders of this one.
 
-        `listed` has these folders themselves and nothing below them.
+        Parameters
+        ----------
+        same
+            The keys of the folders whose content comes from this table.
+        listed
+            The other table. It has these folders themselves and nothing below them.
         """
         parts: list[tuple[FileTable, int, int]] = []
         done = 0
@@ -188,7 +227,7 @@ class FileTable:
 
     @classmethod
     def _joined(cls, parts: Iterable[tuple[FileTable, int, int]]) -> FileTable:
-        """Rows `start` to `stop - 1` of tables, one after the other; their keys rise."""
+        """Join rows `start` to `stop - 1` of tables; their keys rise."""
         columns = {name: array(code, [0] if name in _WITH_END else []) for name, code in _COLUMNS}
         keys: list[bytes] = []
         links: list[bytes] = []
@@ -222,11 +261,11 @@ class FileTable:
         return f"FileTable({len(self)} entries)"
 
     def key(self, row: int) -> bytes:
-        """The sort key of a row (see `path_key`)."""
+        """Return the sort key of a row (see `path_key`)."""
         return self._keys[self._offsets[row] : self._offsets[row + 1]]
 
     def entry(self, row: int) -> Entry:
-        """The entry in a row, 0 to len - 1."""
+        """Return the entry in a row, 0 to len - 1."""
         kind = KINDS[self._kinds[row] >> _MODE_BITS]
         return Entry(
             path=key_path(self.key(row)),
@@ -240,8 +279,10 @@ class FileTable:
         )
 
     def stamp(self, row: int) -> tuple[object, ...]:
-        """What makes a row differ from another version of it: everything, but of a folder only kind, mode
-        and owner, since its time and size change with what it holds.
+        """Return what makes a row differ from another version of it.
+
+        That is everything, but only kind, mode and owner for a folder: its time and size change with its
+        content.
         """
         owner = (self._kinds[row], self._uids[row], self._gids[row])
         if self._kinds[row] >> _MODE_BITS == _DIR:
@@ -249,9 +290,9 @@ class FileTable:
         return (*owner, self._sizes[row], self._mtimes[row], self._target(row))
 
     def same_run(self, row: int, other: FileTable, other_row: int, most: int) -> int:
-        """How many rows from here on are the same in both tables, if it is `most` of them; else 0.
+        """Return `most` if so many rows from here on are the same in both tables, else 0.
 
-        Compares whole columns at once, so that a walk over two tables that differ little is quick.
+        Whole columns are compared at once, so that comparing two tables that differ little is quick.
         """
         end, other_end = row + most, other_row + most
         if end > len(self) or other_end > len(other):
@@ -268,27 +309,27 @@ class FileTable:
         return most if same else 0
 
     def kind(self, row: int) -> Kind:
-        """The kind of a row, without its entry being made."""
+        """Return the kind of a row without making its entry."""
         return KINDS[self._kinds[row] >> _MODE_BITS]
 
     def size(self, row: int) -> int:
-        """The bytes of a row that is a regular file; 0 for all others."""
+        """Return the bytes of a row that is a regular file; 0 for all others."""
         return self._sizes[row] if self._kinds[row] >> _MODE_BITS == _FILE else 0
 
     def get(self, path: str) -> Entry | None:
-        """The entry at a path, or None; in logarithmic time."""
+        """Return the entry at a path, or None, in logarithmic time."""
         key = path_key(path)
         row = self._search(key)
         return self.entry(row) if row < len(self) and self.key(row) == key else None
 
     def children(self, path: str = "") -> tuple[Entry, ...]:
-        """The entries directly in a folder (`""` is the root), in order; none for a file or a stranger."""
+        """Return the entries directly in a folder (`""` is the root), in order; none for other files."""
         return tuple(self.entry(span.row) for span in self.spans(path) if span.row is not None)
 
     def spans(self, path: str = "") -> Iterator[Span]:
-        """What is directly in a folder, in order, with the rows that each part covers.
+        """Yield what is directly in a folder, in order, with the rows that each name covers.
 
-        A folder without an entry of its own, known by what it holds alone, is among them.
+        A folder that has no entry, but entries below it, is among them.
         """
         row, stop = self.subtree(path)
         depth = path.count("/") + 1 if path else 0
@@ -303,7 +344,7 @@ class FileTable:
             row = end
 
     def usage(self, path: str = "") -> tuple[int, int]:
-        """How many files (all but folders) are at or below a path, and the bytes of the regular ones."""
+        """Return how many files (all but folders) are at or below a path, and the regular ones' bytes."""
         files, sizes = self._sums
         start, stop = self.subtree(path)
         if path and start and self.key(start - 1) == path_key(path):
@@ -311,7 +352,7 @@ class FileTable:
         return files[stop] - files[start], sizes[stop] - sizes[start]
 
     def to_bytes(self) -> bytes:
-        """The table as bytes for `from_bytes` on a machine of the same byte order."""
+        """Return the table as bytes, for `from_bytes` on a machine of the same byte order."""
         parts = [_HEADER.pack(len(self), len(self._keys), len(self._links))]
         parts += [self._columns[name].tobytes() for name, _ in _COLUMNS]
         body = b"".join([*parts, self._keys, self._links])
@@ -319,11 +360,12 @@ class FileTable:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> FileTable:
-        """Read what `to_bytes` wrote.
+        """Read a table from the bytes that `to_bytes` returned.
 
         Raises
         ------
-        ValueError: another version or byte order, or the bytes are damaged.
+        ValueError
+            If the bytes are of another version or byte order, or damaged.
         """
         start = len(_MAGIC) + _DIGEST_SIZE
         body = data[start:]
@@ -347,7 +389,7 @@ class FileTable:
         return self._links[self._link_offsets[row] : self._link_offsets[row + 1]]
 
     def _search(self, key: bytes) -> int:
-        """The first row whose key is not below `key`."""
+        """Return the first row whose key is not below `key`."""
         low, high = 0, len(self)
         while low < high:
             middle = (low + high) // 2
@@ -358,7 +400,7 @@ class FileTable:
         return low
 
     def subtree(self, path: str) -> tuple[int, int]:
-        """The rows below a path, without its own."""
+        """Return the first row below a path, and the row after the last one."""
         if not path:
             return 0, len(self)
         key = path_key(path)
@@ -366,7 +408,7 @@ class FileTable:
 
     @cached_property
     def _ends(self) -> array[int]:
-        """For each row the row after its subtree."""
+        """The row after the subtree of each row."""
         ends = array("I", bytes(4 * len(self)))
         open_rows: list[tuple[int, bytes]] = []
         for row in range(len(self)):
@@ -380,7 +422,7 @@ class FileTable:
 
     @cached_property
     def _sums(self) -> tuple[array[int], array[int]]:
-        """Running totals of files and bytes before each row, so that a subtree is one subtraction."""
+        """Running totals of files and bytes before each row: the total of a subtree is one subtraction."""
         kinds = [packed >> _MODE_BITS for packed in self._kinds]
         files = array("I", accumulate((kind != _DIR for kind in kinds), initial=0))
         sizes = (size if kind == _FILE else 0 for kind, size in zip(kinds, self._sizes, strict=True))
