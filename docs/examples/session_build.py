@@ -1,10 +1,10 @@
-"""Build a folder with BuildKit from Python, with docker-py and nothing of the course.
+"""Build a folder with BuildKit from Python, on docker-py.
 
     python docs/examples/session_build.py my-project --tag my-project
     python docs/examples/session_build.py my-project --secret token=token.txt --output dist
 
-The first makes an image, the second writes the result's files into a folder. Needs `pip install docker` and
-this package; the engine is the one that DOCKER_HOST names, else the local one.
+The first command builds an image, the second writes the result's files into a folder. The engine is that of
+DOCKER_HOST, or the local one.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
     options = parser.parse_args()
 
     api = docker.from_env().api
-    # The engine asks for two folders by name; here both are the same one.
+    # The engine asks for two folders by name; here both are the same.
     tree = FolderSource(options.context)
     files = FileSync({"context": tree, "dockerfile": tree})
     secrets = dict(pair.split("=", 1) for pair in options.secret)

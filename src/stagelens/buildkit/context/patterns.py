@@ -138,7 +138,7 @@ class _PatternGroup:
             self._add_expression(text)
 
     def _add_expression(self, text: str) -> None:
-        re2 = importlib.import_module("re2")  # many contexts do without its 20 ms
+        re2 = importlib.import_module("re2")  # lazy: many contexts need none
         options = re2.Options()
         options.log_errors = False
         options.never_capture = True
