@@ -62,8 +62,9 @@ def shipped_files() -> Path:
 def course_folder(start: Path | None = None) -> Path:
     """Return the folder whose lessons, exercises and projects are used.
 
-    Outside a clone that is the nearest folder at or above `start` (the working folder by default) that
-    `install` made, else `stagelens-course` in `start` if it made that one, else the shipped files.
+    In a clone it is the clone. Elsewhere it is the nearest folder at or above `start` (by default the working
+    folder) that `install` made, else `stagelens-course` in `start` if `install` made it, else the shipped
+    files.
     """
     return shipped_files() if is_clone() else _installed(start) or _SHIPPED
 
@@ -74,7 +75,7 @@ def learner_folder() -> Path:
 
 
 def provide(folder: Path | None = None) -> Installation:
-    """Return the course folder with every shipped file in it; a clone is complete as it is.
+    """Return the course folder with every shipped file in it; a clone is always complete.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ def install(folder: Path, source: Path | None = None) -> Installation:
 
 
 def describe(found: Installation) -> list[str]:
-    """Return sentences that say what `install` did; none where nothing changed."""
+    """Return sentences about what `install` changed; none if it changed nothing."""
     lines: list[str] = []
     if found.added:
         lines.append(f"course folder {found.folder}: {len(found.added)} files added")

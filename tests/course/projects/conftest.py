@@ -1,4 +1,4 @@
-"""The three applications of chapter 4, built from their Dockerfiles and run on a network of their own."""
+"""The three applications of chapter 4, built from their Dockerfiles and run on a separate network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LABEL = "stagelens.test"
 
 @dataclass(frozen=True)
 class App:
-    """A running container and where its port 80 is published."""
+    """A running container and the URL of its published port 80."""
 
     engine: Engine
     name: str
@@ -45,7 +45,7 @@ class App:
         return bool(self.engine.api.inspect_container(self.name)["State"]["Running"])
 
     def stop(self) -> int:
-        """Send SIGTERM, and SIGKILL long after; give the exit code (137 is SIGKILL's)."""
+        """Send SIGTERM, and SIGKILL long after; return the exit code (137 is SIGKILL's)."""
         self.engine.api.stop(self.name, timeout=round(PATIENCE))
         return int(self.engine.api.inspect_container(self.name)["State"]["ExitCode"])
 
@@ -70,7 +70,7 @@ class Town:
         """Run one of the three applications, or any image, published on a free port of 127.0.0.1."""
         api, name = self._api, f"{self._name}-{alias}"
         host = api.create_host_config(port_bindings={80: ("127.0.0.1", None)})
-        place = {self._name: api.create_endpoint_config(aliases=[alias])}
+        endpoints = {self._name: api.create_endpoint_config(aliases=[alias])}
         api.create_container(
             self._images.get(image, image),
             command,
@@ -78,7 +78,7 @@ class Town:
             environment=environment,
             ports=[80],
             host_config=host,
-            networking_config=api.create_networking_config(place),
+            networking_config=api.create_networking_config(endpoints),
             labels={LABEL: self._name},
         )
         api.start(name)
@@ -116,7 +116,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None
 
 @pytest.fixture(scope="session")
 def images(engine: Engine) -> Iterator[dict[str, str]]:
-    """The three images, built as the chapter builds them, by the names of their folders."""
+    """Build the three images as in the chapter; return their tags by the names of their folders."""
     ensure(engine)
     prefix = f"sltest-apps-{secrets.token_hex(4)}"
     tags = {app: f"{prefix}/{app}" for app in APPS}
@@ -132,7 +132,7 @@ def images(engine: Engine) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def town(engine: Engine, images: dict[str, str]) -> Iterator[Town]:
-    """An empty network for one test."""
+    """Make an empty network for one test."""
     made = Town(engine, images)
     try:
         yield made
@@ -142,7 +142,7 @@ def town(engine: Engine, images: dict[str, str]) -> Iterator[Town]:
 
 @pytest.fixture(scope="module")
 def shared_town(engine: Engine, images: dict[str, str]) -> Iterator[Town]:
-    """A network for the containers that several tests of a module share."""
+    """Make a network for containers that several tests of a module share."""
     made = Town(engine, images)
     try:
         yield made

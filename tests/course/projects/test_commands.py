@@ -1,4 +1,4 @@
-"""The chapter's commands, typed as they stand into the plain docker CLI in each application's folder."""
+"""The chapter's commands, run unchanged with the docker CLI in each application's folder."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .test_dockerfiles import COMMANDS
 pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.timeout(1200)]
 
 NAMES = ("image-of-the-day", "access-log", "image-gallery", "nat", "iotd", "accesslog")
-# An engine that the test run started holds nobody's things: there the commands are run to the letter.
+# Only on an engine that the test run started, names and ports are those of the chapter.
 OWN = own()
 
 
 def cli() -> tuple[str, dict[str, str]]:
-    """A docker CLI, one that builds with BuildKit where there is one, and the variables it needs."""
+    """Return a docker CLI and its variables; one that builds with BuildKit is preferred."""
     found = [shutil.which("docker", path=folder) for folder in os.environ["PATH"].split(os.pathsep)]
     programs = [program for program in dict.fromkeys(found) if program]
     assert programs, "this test needs the docker CLI"
@@ -36,14 +36,14 @@ def cli() -> tuple[str, dict[str, str]]:
         ask = [program, "version", "--format", "{{.Client.Version}}"]
         version = subprocess.run(ask, capture_output=True, text=True, check=False).stdout
         buildx = subprocess.run([program, "buildx", "version"], capture_output=True, check=False)
-        # From version 23 on BuildKit is in a plugin of its own.
+        # From version 23 on, BuildKit needs the buildx plugin.
         if buildx.returncode == 0 or 18 < int(version.partition(".")[0] or 0) < 23:
             return program, {"DOCKER_BUILDKIT": "1"}
     return programs[0], {"DOCKER_BUILDKIT": "0"}
 
 
 def words(command: str, unique: str) -> list[str]:
-    """A command's words; on an engine that others use, with names of this test's and free ports."""
+    """Return a command's words; on a shared engine with unique names and free ports."""
     if OWN:
         return shlex.split(command)
     found = [f"{unique}-{word}" if word in NAMES else word for word in shlex.split(command)]
@@ -51,7 +51,7 @@ def words(command: str, unique: str) -> list[str]:
 
 
 class Terminal:
-    """Runs commands with the docker CLI and notes what they made, to remove just that."""
+    """The docker CLI, with a record of what its commands made, to remove exactly that."""
 
     def __init__(self, engine: Engine, unique: str) -> None:
         self.engine, self._unique = engine, unique
@@ -62,16 +62,16 @@ class Terminal:
         self._images: list[str] = []
 
     def type(self, folder: Path, command: str) -> str:
-        """Run a command of the chapter in a folder, and give the last line that it printed."""
+        """Run a command of the chapter in a folder, and return the last line that it printed."""
         _, verb, *rest = arguments = words(command, self._unique)
-        said = self.docker(folder, *arguments[1:]).rpartition("\n")[2]
+        output = self.docker(folder, *arguments[1:]).rpartition("\n")[2]
         if verb == "run":
-            self._containers.append(said)
+            self._containers.append(output)
         elif verb == "network":
-            self._networks.append(said)
+            self._networks.append(output)
         else:
             self._images.append(rest[rest.index("-t") + 1])
-        return said
+        return output
 
     def docker(self, folder: Path, *arguments: str) -> str:
         command = [self._program, *arguments]
@@ -100,18 +100,18 @@ def terminal(engine: Engine, unique: str) -> Iterator[Terminal]:
         made.clear()
 
 
-def test_the_chapters_commands_build_and_run_all_three(terminal: Terminal) -> None:
+def test_chapters_commands_build_and_run_all_applications(terminal: Terminal) -> None:
     urls: dict[str, str] = {}
     done: set[str] = set()
     for application, commands in COMMANDS.items():
         container = ""
         for command in commands:
-            # Each folder's notes begin anew, but the network is made once.
+            # Each folder's notes start with the network, which is made only once.
             if command not in done:
                 container = terminal.type(EXERCISES / application, command)
                 done.add(command)
-        said = terminal.docker(EXERCISES, "port", container, "80").splitlines()[0]
-        urls[application] = f"http://127.0.0.1:{said.rpartition(':')[2]}"
+        output = terminal.docker(EXERCISES, "port", container, "80").splitlines()[0]
+        urls[application] = f"http://127.0.0.1:{output.rpartition(':')[2]}"
         wait_until(functools.partial(answers, terminal.engine, container, urls[application]))
 
     assert requests.get(urls["image-of-the-day"] + "/image", timeout=30).json()["caption"]

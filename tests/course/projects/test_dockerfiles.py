@@ -1,4 +1,4 @@
-"""The Dockerfiles and notes say what the chapter says."""
+"""The Dockerfiles and notes agree with the chapter."""
 
 from __future__ import annotations
 
@@ -72,36 +72,36 @@ COMMANDS = {
 
 
 def steps(dockerfile: Path) -> list[str]:
-    """The instructions one a line, without comments, blank lines and continuations."""
+    """Return one instruction a line, without comments, blank lines and continuations."""
     text = dockerfile.read_text().replace("\\\n", " ")
     lines = (" ".join(line.split()) for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
 @pytest.mark.parametrize("app", STEPS)
-def test_the_dockerfile_has_the_chapters_instructions(app: str) -> None:
+def test_dockerfile_has_the_chapters_instructions(app: str) -> None:
     dockerfile = EXERCISES / app / "Dockerfile"
     assert steps(dockerfile) == STEPS[app]
     assert [stage.name for stage in load(dockerfile).stages] == ["builder", None]
 
 
 @pytest.mark.parametrize("app", COMMANDS)
-def test_the_notes_give_the_chapters_commands(app: str) -> None:
+def test_notes_list_the_chapters_commands(app: str) -> None:
     lines = [line.strip() for line in (EXERCISES / app / "README.md").read_text().splitlines()]
     for command in COMMANDS[app]:
         assert command in lines
 
 
-def test_the_pictures_in_the_jar_are_those_that_the_code_paints() -> None:
+def test_pictures_equal_the_output_of_the_drawing_code() -> None:
     project = EXERCISES / "image-of-the-day"
     fresh = "import paint, sys\nfor name, draw in paint.PICTURES.items():\n    sys.stdout.write(draw())"
     done = subprocess.run(
         [sys.executable, "-B", "-c", fresh], cwd=project / "art", capture_output=True, text=True, check=True
     )
-    kept = sorted((project / "src/main/resources/static/pictures").glob("*.svg"))
-    assert len(kept) == 7
-    assert sum(len(file.read_text()) for file in kept) == len(done.stdout)
-    for file in kept:
+    pictures = sorted((project / "src/main/resources/static/pictures").glob("*.svg"))
+    assert len(pictures) == 7
+    assert sum(len(file.read_text()) for file in pictures) == len(done.stdout)
+    for file in pictures:
         text = file.read_text()
         assert text in done.stdout, file.name
         assert "<script" not in text

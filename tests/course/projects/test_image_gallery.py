@@ -1,4 +1,4 @@
-"""The page shows the picture and counts the visit; it answers whatever state the other two are in."""
+"""The page shows the picture and counts the visit, and answers in any state of the other services."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .conftest import App, Town
 
 pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.timeout(1200)]
 
-# Services that make no sense, in as many ways as their paths say.
+# A service with malformed answers; the path selects which.
 STRANGE = r"""
 const image = (fields) => JSON.stringify(Object.assign({url: '/p', caption: 'c', copyright: 'o'}, fields));
 const bodies = {
@@ -44,14 +44,14 @@ def strange(shared_town: Town) -> Town:
 
 
 def gallery_beside(strange: Town, mode: str) -> App:
-    """The gallery, with strange services in place of the other two."""
+    """Start the gallery with the malformed service in place of the other two."""
     url = f"http://strange/{mode}/"
     environment = {"IMAGE_API_URL": url, "ACCESS_API_URL": url}
     return strange.start("image-gallery", f"gallery-{mode}", environment=environment)
 
 
 def lines(app: App, request_id: str, count: int = 1) -> list[dict[str, object]]:
-    """The lines of a request, once there are `count`: they come a little after the answer."""
+    """Wait for `count` log lines of a request, and return them; they come after the response."""
 
     def found() -> list[dict[str, object]]:
         every = (json.loads(text) for text in app.logs().splitlines() if text.startswith("{"))
@@ -61,7 +61,7 @@ def lines(app: App, request_id: str, count: int = 1) -> list[dict[str, object]]:
     return found()
 
 
-def test_the_page_shows_the_picture_and_the_access_count_rises(town: Town) -> None:
+def test_page_shows_the_picture_and_counts_visits(town: Town) -> None:
     iotd = town.start("image-of-the-day", "iotd")
     log = town.start("access-log", "accesslog")
     gallery = town.start("image-gallery", "gallery")
@@ -84,7 +84,7 @@ def test_the_page_shows_the_picture_and_the_access_count_rises(town: Town) -> No
     assert picture.content == iotd.get(image["url"]).content
     assert "sandbox" in picture.headers["Content-Security-Policy"]
 
-    # The same id in the logs of all three, with the same fields: one request can be followed.
+    # The logs of all three have the same ID and fields, so that a request can be traced.
     assert [(line["method"], line["path"]) for line in lines(gallery, "walk-1")] == [("GET", "/")]
     assert [(line["method"], line["path"]) for line in lines(iotd, "walk-1")] == [("GET", "/image")]
     posted = [(line["method"], line["path"]) for line in lines(log, "walk-1", 2)]
@@ -93,7 +93,7 @@ def test_the_page_shows_the_picture_and_the_access_count_rises(town: Town) -> No
         for line in lines(app, "walk-1"):
             assert {"ts", "service", "level", "request_id", "method", "path", "status", "ms"} <= line.keys()
 
-    # One after the other goes away, and the page goes on.
+    # The page still answers when the services end one after the other.
     iotd.engine.api.kill(iotd.name)
     page = gallery.get("/")
     assert page.status_code == 200
@@ -107,7 +107,7 @@ def test_the_page_shows_the_picture_and_the_access_count_rises(town: Town) -> No
     assert gallery.stop() == 0
 
 
-def test_the_page_answers_when_it_is_alone(town: Town) -> None:
+def test_page_answers_without_the_other_services(town: Town) -> None:
     gallery = town.start("image-gallery", "gallery")
     page = gallery.get("/")
     assert page.status_code == 200
@@ -120,7 +120,7 @@ def test_the_page_answers_when_it_is_alone(town: Town) -> None:
     "mode",
     ["junk", "number", "list", "empty", "scheme", "script", "type", "huge", "error", "slow", "drip", "reset"],
 )
-def test_strange_answers_of_both_services_are_told_politely(strange: Town, mode: str) -> None:
+def test_malformed_answers_of_both_services_show_a_notice(strange: Town, mode: str) -> None:
     gallery = gallery_beside(strange, mode)
     page = gallery.get("/")
     assert page.status_code == 200
@@ -129,7 +129,7 @@ def test_strange_answers_of_both_services_are_told_politely(strange: Town, mode:
     assert "panic" not in gallery.logs()
 
 
-def test_a_hostile_caption_stays_text_and_a_page_is_no_picture(strange: Town) -> None:
+def test_hostile_caption_is_escaped_and_html_is_no_picture(strange: Town) -> None:
     gallery = gallery_beside(strange, "hostile")
     page = gallery.get("/")
     assert "<script>" not in page.text

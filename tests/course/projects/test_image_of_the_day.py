@@ -1,4 +1,4 @@
-"""GET /image names today's picture, which the service itself holds; NASA's is used when it can be had."""
+"""GET /image returns today's picture: NASA's if it is available, else one from the catalogue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .conftest import LABEL, App, Town, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.timeout(1200)]
 
-# What stands where NASA would be: it answers /good, /video and /junk, and never ends /slow.
+# A service in place of NASA's: it answers /good, /video and /junk, and never ends /slow.
 NASA = r"""
 const answers = {
   '/good': JSON.stringify({
@@ -41,7 +41,7 @@ def start(town: Town, path: str | None = None) -> App:
     return town.start("image-of-the-day", "iotd", environment=environment)
 
 
-def test_the_catalogues_picture_is_served_by_the_service_itself(town: Town) -> None:
+def test_service_serves_the_catalogues_picture(town: Town) -> None:
     iotd = start(town)
     answer = iotd.get("/image", headers={"X-Request-Id": "day-1"})
     assert answer.headers["Content-Type"] == "application/json"
@@ -65,7 +65,7 @@ def test_the_catalogues_picture_is_served_by_the_service_itself(town: Town) -> N
     assert iotd.stop() == 143, "ended by SIGTERM, not by SIGKILL"
 
 
-def test_nasas_picture_is_shown_and_asked_for_once(town: Town) -> None:
+def test_nasas_picture_is_requested_once(town: Town) -> None:
     iotd = start(town, "/good")
     wait_for(lambda: "example.org" in iotd.get("/image").text, iotd)
     image = iotd.get("/image").json()
@@ -75,16 +75,14 @@ def test_nasas_picture_is_shown_and_asked_for_once(town: Town) -> None:
 
 
 @pytest.mark.parametrize("path", ["/video", "/junk", "/slow"])
-def test_without_a_picture_from_nasa_the_catalogue_serves_and_the_key_is_not_logged(
-    town: Town, path: str
-) -> None:
+def test_catalogue_is_the_fallback_and_the_key_is_not_logged(town: Town, path: str) -> None:
     iotd = start(town, path)
     assert iotd.get("/image").json()["url"].startswith("/pictures/")
     wait_for(lambda: "NASA gave no picture" in iotd.logs(), iotd)
     assert "secret-key" not in iotd.logs()
 
 
-def test_its_classes_run_on_java_11(engine: Engine, images: dict[str, str]) -> None:
+def test_classes_are_compiled_for_java_11(engine: Engine, images: dict[str, str]) -> None:
     container = engine.api.create_container(images["image-of-the-day"], labels={LABEL: "classes"})
     try:
         stream, _ = engine.api.get_archive(container, "/app/iotd-service-0.1.0.jar")
