@@ -22,7 +22,7 @@ import pytest
 from docker.errors import APIError, NotFound
 from hypothesis import HealthCheck, settings
 from IPython.core.interactiveshell import InteractiveShell
-from stagelens_testing.held import PATIENCE, children, own
+from stagelens_testing.resources import PATIENCE, children, engine_is_exclusive
 from traitlets.config import Config
 
 from stagelens import timeouts
@@ -92,7 +92,7 @@ def leftovers(before: set[str], after: set[str], temporary: Path) -> list[str]:
     On an engine of its own that is everything new, on a shared one what has this run's name.
     """
     new = after - before
-    if not own():
+    if not engine_is_exclusive():
         new = {thing for thing in new if RUN in thing}
     givers = {thing: [test for name, test in _GIVEN.items() if name in thing] for thing in new}
     made = [" of ".join([thing, *tests]) for thing, tests in sorted(givers.items())]

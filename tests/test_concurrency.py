@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from stagelens_testing.held import nothing_new, threads
+from stagelens_testing.resources import no_leaks, threads
 
 from stagelens.concurrency import CallbackRelay, defer_signals, run_cancellable
 
@@ -137,7 +137,7 @@ class Work:
 
 def test_interrupt_cancels_work_and_is_raised_after_its_cleanup() -> None:
     work = Work()
-    with nothing_new(threads), pytest.raises(KeyboardInterrupt):
+    with no_leaks(threads), pytest.raises(KeyboardInterrupt):
         run_cancellable(lambda relay: work(relay.wrap(lambda _: interrupt())), work.stop)
     assert work.cleaned
 
@@ -150,7 +150,7 @@ def test_second_interrupt_does_not_disturb_the_cleanup() -> None:
         work.stop()
         interrupt()
 
-    with nothing_new(threads), pytest.raises(KeyboardInterrupt):
+    with no_leaks(threads), pytest.raises(KeyboardInterrupt):
         run_cancellable(lambda relay: work(relay.wrap(lambda _: interrupt())), stop)
     assert work.cleaned
 

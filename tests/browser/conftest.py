@@ -20,7 +20,7 @@ import nbformat
 import pytest
 from filelock import FileLock
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
-from stagelens_testing.held import PATIENCE, free_port
+from stagelens_testing.resources import PATIENCE, free_port
 
 from stagelens.paths import cache_dir
 

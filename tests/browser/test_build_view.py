@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
-from stagelens_testing.held import until
+from stagelens_testing.resources import wait_until
 
 from stagelens.engine import Engine
 
@@ -71,7 +71,7 @@ def sleeping(seconds: str) -> list[psutil.Process]:
 
 
 def wake(seconds: str) -> None:
-    until(lambda: sleeping(seconds), "the sleep")
+    wait_until(lambda: sleeping(seconds), "the sleep")
     for process in sleeping(seconds):
         process.terminate()
 
@@ -146,13 +146,13 @@ def test_the_scale_of_a_build_from_the_cache_has_marks_that_differ(page: Page, l
 def test_cancel_stops_the_build_in_the_engine_while_its_cell_runs(build: Any, page: Page) -> None:
     view = build("build-cancel", ENDLESS)
     expect(view.get_by_role("log")).to_contain_text("begun")
-    until(lambda: sleeping(ENDLESSLY), "the step")
+    wait_until(lambda: sleeping(ENDLESSLY), "the step")
     view.get_by_role("button", name="Cancel").press("Enter")
     expect(view.locator(".sl-title")).to_have_text("Cancelled")
     expect(view.locator(".sl-title")).to_be_focused()  # the button has gone, and Tab goes on from here
     expect(step(view, f"sleep {ENDLESSLY}")).to_contain_text("stopped")
     expect(page.locator(".jp-OutputArea-output").last).to_contain_text("BuildCancelled")
-    until(lambda: not sleeping(ENDLESSLY), "the end of the step")
+    wait_until(lambda: not sleeping(ENDLESSLY), "the end of the step")
 
 
 def test_the_notebooks_stop_button_stops_it_too(build: Any, page: Page) -> None:
@@ -161,7 +161,7 @@ def test_the_notebooks_stop_button_stops_it_too(build: Any, page: Page) -> None:
     page.get_by_role("button", name="Interrupt the kernel").click()
     expect(view.locator(".sl-title")).to_have_text("Cancelled")
     expect(page.locator(".jp-OutputArea-output").last).to_contain_text("the operation has ended")
-    until(lambda: not sleeping(ENDLESSLY), "the end of the step")
+    wait_until(lambda: not sleeping(ENDLESSLY), "the end of the step")
 
 
 def test_a_failed_build_says_where_and_shows_what_was_printed(build: Any, page: Page) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from stagelens_testing.held import PATIENCE, free_port
+from stagelens_testing.resources import PATIENCE, free_port
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.browser, pytest.mark.engine]

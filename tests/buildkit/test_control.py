@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stagelens_testing.held import PATIENCE, until
+from stagelens_testing.resources import PATIENCE, wait_until
 
 from stagelens.buildkit import (
     BuildCancelled,
@@ -65,7 +65,7 @@ def test_step_is_a_record_that_can_be_pruned(
     built(engine, tmp_path, text)
     mine = f"description~={unique}"
     # BuildKit lets go of a result some time after the build has answered.
-    until(lambda: not any(record.in_use for record in control.disk_usage([mine])), "the release")
+    wait_until(lambda: not any(record.in_use for record in control.disk_usage([mine])), "the release")
     (record,) = control.disk_usage([mine])
     assert unique in record.description
     assert record.type == "regular"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import docker
 import pytest
-from stagelens_testing.connections import a_cancel_wakes_who_waits, carries_context_and_secrets
-from stagelens_testing.held import descriptors, nothing_new, threads
+from stagelens_testing.connections import check_cancel, check_context_and_secrets
+from stagelens_testing.resources import descriptors, no_leaks, threads
 from stagelens_testing.sshd import SshServer
 
 from stagelens.buildkit import ConnectionLost, Session
@@ -39,19 +39,19 @@ def engine_there(
 def test_a_build_gets_its_context_and_secrets(
     engine_there: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:
-    carries_context_and_secrets(engine_there, tmp_path, unique)
+    check_context_and_secrets(engine_there, tmp_path, unique)
 
 
 @pytest.mark.parametrize("backend", ["session", "classic"])
 def test_cancel_wakes_waiting_threads(
     engine_there: Engine, tmp_path: Path, unique: str, backend: Backend
 ) -> None:
-    a_cancel_wakes_who_waits(engine_there, tmp_path, unique, backend)
+    check_cancel(engine_there, tmp_path, unique, backend)
 
 
 def test_session_leaves_nothing_open(engine_there: Engine) -> None:
     Session(engine_there.api).close()
-    with nothing_new(threads, descriptors):
+    with no_leaks(threads, descriptors):
         Session(engine_there.api).close()
 
 

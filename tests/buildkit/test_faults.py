@@ -18,8 +18,8 @@ from typing import Any
 
 import docker
 import pytest
-from stagelens_testing.cutter import Cutter
-from stagelens_testing.held import PATIENCE, descriptors, grown_by, nothing_new, threads
+from stagelens_testing.cutting_proxy import CuttingProxy
+from stagelens_testing.resources import PATIENCE, descriptors, memory_growth, no_leaks, threads
 
 from stagelens.buildkit import (
     BuildCancelled,
@@ -57,7 +57,7 @@ def nothing_left(engine: Engine) -> Iterator[None]:
 
     gc.disable()
     try:
-        with nothing_new(threads, opened):
+        with no_leaks(threads, opened):
             yield
     finally:
         gc.enable()
@@ -93,7 +93,7 @@ POINTS = [0, 1, 100, 400, 700, 1100, 1500, 2000, 3000, 5000, 8000, 20_000, 60_00
 def test_connection_cut_anywhere_is_an_error_and_leaves_nothing(
     engine: Engine, context: Path, tmp_path: Path, nothing_left: None, limit: int
 ) -> None:
-    cutter = Cutter(tmp_path / "s", engine.address.removeprefix("unix://"), limit)
+    cutter = CuttingProxy(tmp_path / "s", engine.address.removeprefix("unix://"), limit)
     api = docker.APIClient(f"unix://{tmp_path / 's'}", version=engine.info.api_version)
     try:
         with pytest.raises(StagelensError):
@@ -106,7 +106,7 @@ def test_connection_cut_anywhere_is_an_error_and_leaves_nothing(
 def test_proxy_alone_breaks_nothing(
     engine: Engine, context: Path, tmp_path: Path, nothing_left: None
 ) -> None:
-    cutter = Cutter(tmp_path / "s", engine.address.removeprefix("unix://"), 1_000_000_000)
+    cutter = CuttingProxy(tmp_path / "s", engine.address.removeprefix("unix://"), 1_000_000_000)
     api = docker.APIClient(f"unix://{tmp_path / 's'}", version=engine.info.api_version)
     try:
         assert build(api, context, copying())
@@ -213,7 +213,7 @@ with Session(api, [files, FileSend(io.BytesIO())], shared_key=shared_key(folder)
 def test_memory_is_flat_for_a_huge_sparse_file(engine: Engine, tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(200_000_000)
-    assert grown_by(SPARSE, SENT, engine.address, tmp_path) < 60_000_000
+    assert memory_growth(SPARSE, SENT, engine.address, tmp_path) < 60_000_000
 
 
 def test_engine_retains_no_session_and_no_mount(engine: Engine, context: Path, nothing_left: None) -> None:
@@ -229,7 +229,7 @@ def test_engine_retains_no_session_and_no_mount(engine: Engine, context: Path, n
 def test_cancel_after_a_lost_connection_is_silent() -> None:
     """Otherwise a cancel at the end of a build would raise ConnectionLost."""
     ours, theirs = socket.socketpair()
-    with nothing_new(threads), ours, theirs:
+    with no_leaks(threads), ours, theirs:
         client = Client(ours)
         call = client.call("/any")
         ours.shutdown(socket.SHUT_WR)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from stagelens_testing.held import PATIENCE, until
+from stagelens_testing.resources import PATIENCE, wait_until
 
 from stagelens.buildkit import (
     BuildCancelled,
@@ -66,7 +66,7 @@ def wait_for_the_release(engine: Engine, word: str) -> None:
     """Wait until no record of a step with this word is in use."""
     with Control(engine.api) as control:
         ours = [f'description~="{word}"']
-        until(lambda: not any(record.in_use for record in control.disk_usage(ours)), "the release")
+        wait_until(lambda: not any(record.in_use for record in control.disk_usage(ours)), "the release")
 
 
 def test_program_sees_every_step_and_leaves_no_mount(engine: Engine, tmp_path: Path, unique: str) -> None:
@@ -126,10 +126,10 @@ def test_cancelled_gateway_leaves_no_program(engine: Engine, tmp_path: Path, uni
             shell = box.start("sh", env=ENV | {"MARK": mark})
             shell.write(b"echo on; sleep 2\n")
             assert shell.read_line(100) == b"on"
-            until(running, "the program")
+            wait_until(running, "the program")
             threading.Timer(0.1, cancel).start()
             shell.read(1)
-    until(lambda: not running(), "the program's end")
+    wait_until(lambda: not running(), "the program's end")
     wait_for_the_release(engine, unique)
 
 

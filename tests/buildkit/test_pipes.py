@@ -11,8 +11,8 @@ from pathlib import Path
 import docker
 import pytest
 from stagelens_testing import windows
-from stagelens_testing.connections import a_cancel_wakes_who_waits, carries_context_and_secrets
-from stagelens_testing.held import descriptors, nothing_new, threads
+from stagelens_testing.connections import check_cancel, check_context_and_secrets
+from stagelens_testing.resources import descriptors, no_leaks, threads
 
 from stagelens.buildkit import ConnectionLost, Session
 from stagelens.builds import Backend
@@ -40,16 +40,16 @@ def piped(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
 def test_a_build_gets_its_context_and_secrets(
     piped: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:
-    carries_context_and_secrets(piped, tmp_path, unique)
+    check_context_and_secrets(piped, tmp_path, unique)
 
 
 @pytest.mark.parametrize("backend", ["session", "classic"])
 def test_cancel_wakes_waiting_threads(piped: Engine, tmp_path: Path, unique: str, backend: Backend) -> None:
-    a_cancel_wakes_who_waits(piped, tmp_path, unique, backend)
+    check_cancel(piped, tmp_path, unique, backend)
 
 
 def test_session_leaves_nothing_and_closes_twice(piped: Engine) -> None:
-    with nothing_new(threads, descriptors):
+    with no_leaks(threads, descriptors):
         session = Session(piped.api)
         session.close()
         session.close()

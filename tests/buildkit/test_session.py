@@ -19,7 +19,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import pytest
-from stagelens_testing.held import PATIENCE, nothing_new, open_below, threads, until
+from stagelens_testing.resources import PATIENCE, no_leaks, open_descriptors_in, threads, wait_until
 
 from stagelens.buildkit import (
     Auth,
@@ -46,7 +46,7 @@ from stagelens.engine import Engine
 
 @pytest.fixture(autouse=True)
 def _no_thread_stays() -> Iterator[None]:
-    with nothing_new(threads):
+    with no_leaks(threads):
         yield
 
 
@@ -105,12 +105,12 @@ def test_cut_transfer_closes_its_folders(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     server, client = Server(ours, FileSync({"context": FolderSource(tmp_path)}).methods()), Client(theirs)
     client.call("/moby.filesync.v1.FileSync/DiffCopy", [("dir-name", "context")])
-    until(lambda: open_below(tmp_path), "the walk")
+    wait_until(lambda: open_descriptors_in(tmp_path), "the walk")
     gc.disable()
     try:
         client.close()
         server.close()
-        assert open_below(tmp_path) == []
+        assert open_descriptors_in(tmp_path) == []
     finally:
         gc.enable()
 

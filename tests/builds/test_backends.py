@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from stagelens_testing.cutter import Cutter
-from stagelens_testing.engines import lingering
+from stagelens_testing.cutting_proxy import CuttingProxy
+from stagelens_testing.engines import output_delay
 
 import stagelens
 from stagelens.builds import Backend, BuildFailed, BuildTrace
@@ -20,13 +20,13 @@ TEXT = """\
 ARG BASE=diamol/base
 FROM $BASE AS work
 WORKDIR /w
-RUN echo {unique} > made && echo "to standard error" >&2{lingering}
+RUN echo {unique} > made && echo "to standard error" >&2{output_delay}
 
 FROM diamol/base
 COPY --from=work /w/made /made
 ENV PLACE=/here
 COPY here $PLACE
-RUN echo last: && cat /made $PLACE && echo "Step 9/9 : RUN x" && echo " ---> Using cache"{lingering}
+RUN echo last: && cat /made $PLACE && echo "Step 9/9 : RUN x" && echo " ---> Using cache"{output_delay}
 """
 # What the last step prints looks like the classic builder's own words.
 ALIKE = [(1, "Step 9/9 : RUN x"), (1, " ---> Using cache")]
@@ -63,7 +63,7 @@ def test_all_ways_of_building_tell_the_same_story(
 ) -> None:
     context = tmp_path / "context"
     context.mkdir()
-    text = TEXT.format(unique=unique, lingering=lingering(backend))
+    text = TEXT.format(unique=unique, output_delay=output_delay(backend))
     (context / "Dockerfile").write_text(text)
     (context / "here").write_text("one\n")
 
@@ -84,7 +84,7 @@ def test_all_ways_of_building_tell_the_same_story(
     assert edited.image_id == engine.api.inspect_image(f"{unique}:x")["Id"] != first.image_id
 
     (context / "Dockerfile").write_text(
-        text + f"RUN : {unique}; no-such-program || (:{lingering(backend)}; exit 127)\n"
+        text + f"RUN : {unique}; no-such-program || (:{output_delay(backend)}; exit 127)\n"
     )
     with pytest.raises(BuildFailed) as caught:
         build()
@@ -110,7 +110,7 @@ def test_behind_a_proxy_that_knows_no_upgrade_contexts_are_uploaded_and_the_doct
         return finding.text, finding.facts["backend"]
 
     assert told() == ("BuildKit, through a session", "session")
-    cutter = Cutter(tmp_path / "s", engine.address.removeprefix("unix://"), refuse=b"/session")
+    cutter = CuttingProxy(tmp_path / "s", engine.address.removeprefix("unix://"), refuse=b"/session")
     try:
         monkeypatch.setenv("DOCKER_HOST", address)
         text, backend = told()

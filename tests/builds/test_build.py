@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stagelens_testing.engines import lingering
-from stagelens_testing.held import grown_by, nothing_new, threads
+from stagelens_testing.engines import output_delay
+from stagelens_testing.resources import memory_growth, no_leaks, threads
 
 import stagelens
 from stagelens.buildkit import BuildCancelled, Cancel
@@ -53,7 +53,8 @@ def test_each_backend_ties_steps_to_lines(
 ) -> None:
     context = project(
         tmp_path,
-        f"FROM diamol/base AS one\nRUN echo {unique} && echo more >&2{lingering(backend)}\nFROM diamol/base\n"
+        f"FROM diamol/base AS one\nRUN echo {unique} && echo more >&2{output_delay(backend)}\n"
+        "FROM diamol/base\n"
         "COPY --from=one /etc/passwd /p\nCOPY here /h\nENV a=b\n",
         here="content",
     )
@@ -90,7 +91,7 @@ def test_a_failing_run_is_told_with_stage_line_code_and_log(
         tmp_path,
         "FROM diamol/base AS work\nRUN true\n"
         f"RUN for i in $(seq 30); do echo {unique} $i; done; \\\n"
-        f"  printf '\\033[31mred\\n'{lingering(backend)}; exit 7\n",
+        f"  printf '\\033[31mred\\n'{output_delay(backend)}; exit 7\n",
     )
     with pytest.raises(BuildFailed) as caught:
         stagelens.build(context, engine=engine, backend=backend)
@@ -160,7 +161,7 @@ def test_cancelling_stops_the_build_in_the_engine(engine: Engine, tmp_path: Path
         if lines:
             threading.Timer(0.2, cancel).start()
 
-    with nothing_new(threads), pytest.raises(BuildCancelled):
+    with no_leaks(threads), pytest.raises(BuildCancelled):
         stagelens.build(context, engine=engine, on_vertex=watch, cancel=cancel)
 
 
@@ -184,7 +185,7 @@ def test_an_interrupt_comes_when_the_engine_is_through_with_the_build(
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(builder, "solve", heard_out)
-    with nothing_new(threads), pytest.raises(KeyboardInterrupt):
+    with no_leaks(threads), pytest.raises(KeyboardInterrupt):
         stagelens.build(context, engine=engine, tags=[f"{unique}:x"], on_vertex=watch)
     assert ends == ["BuildCancelled"]
     assert not engine.api.images(name=f"{unique}:x")
@@ -254,7 +255,7 @@ def test_a_large_file_is_streamed(engine: Engine, tmp_path: Path, unique: str, c
 trace = stagelens.build(sys.argv[2], engine=engine, tags=[sys.argv[3]])
 assert trace.context_bytes >= 400 * 1024**2
 """
-    assert grown_by(before, code, engine.address, context, f"{unique}:x") < 100 * 1024**2
+    assert memory_growth(before, code, engine.address, context, f"{unique}:x") < 100 * 1024**2
 
 
 @pytest.mark.engine

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from stagelens_testing.engines import lingering
+from stagelens_testing.engines import output_delay
 
 import stagelens
 from stagelens.buildkit import (
@@ -86,7 +86,7 @@ def test_what_only_a_session_can_do_is_refused_without_one(engine: Engine, tmp_p
 def test_the_context_may_be_a_tar(
     engine: Engine, tmp_path: Path, unique: str, clean: object, backend: Backend, compression: str
 ) -> None:
-    text = f"FROM diamol/base\nCOPY . /c\nRUN cat /c/a; ls /c{lingering(backend)}\nLABEL a={unique}\n"
+    text = f"FROM diamol/base\nCOPY . /c\nRUN cat /c/a; ls /c{output_delay(backend)}\nLABEL a={unique}\n"
     context = project(tmp_path / "c", "FROM scratch\n", a=f"{unique} {compression}\n", Other=text)
     archive = tmp_path / "context.tar"
     with tarfile.open(archive, f"w:{compression}", format=tarfile.GNU_FORMAT) as tar:  # pyright: ignore
@@ -118,7 +118,7 @@ def test_a_dockerfile_outside_of_the_context_has_its_own_ignore_file(
     context = project(tmp_path / "c", "FROM scratch\n", keep=unique, drop="")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    text = f"FROM diamol/base\nCOPY . /c\nRUN ls /c; : {unique}{lingering(backend)}\n"
+    text = f"FROM diamol/base\nCOPY . /c\nRUN ls /c; : {unique}{output_delay(backend)}\n"
     (elsewhere / "My.Dockerfile").write_text(text)
     (elsewhere / "My.Dockerfile.dockerignore").write_text("drop\nDockerfile\n")
     trace = stagelens.build(

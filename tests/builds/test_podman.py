@@ -15,7 +15,7 @@ from pathlib import Path
 import docker
 import pytest
 from stagelens_testing.engines import copy_image
-from stagelens_testing.held import PATIENCE
+from stagelens_testing.resources import PATIENCE
 
 import stagelens
 from stagelens.builds import BuildFailed

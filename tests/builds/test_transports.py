@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from stagelens_testing.held import PATIENCE
+from stagelens_testing.resources import PATIENCE
 
 import stagelens
 from stagelens.engine import Engine, connect

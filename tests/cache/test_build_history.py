@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stagelens_testing.held import limited
+from stagelens_testing.resources import resource_limit
 
 from stagelens.builds import BuildTrace, Vertex
 from stagelens.cache import BuildHistory, BuildInputs, BuildRecord, ContextFile, InputImage, explain
@@ -100,7 +100,7 @@ def test_oldest_projects_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_failed_write_preserves_the_former_record(tmp_path: Path) -> None:
     history = BuildHistory(tmp_path / "h")
     history.store(made("x", cached=False), tmp_path)
-    with limited(resource.RLIMIT_FSIZE, 10), pytest.raises(OSError):
+    with resource_limit(resource.RLIMIT_FSIZE, 10), pytest.raises(OSError):
         history.store(made("y", cached=False), tmp_path)
     assert history.last(tmp_path) == made("x", cached=False)
     assert len(list((tmp_path / "h").iterdir())) == 1

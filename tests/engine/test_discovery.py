@@ -16,7 +16,7 @@ from typing import Any
 
 import docker
 import pytest
-from stagelens_testing.held import PATIENCE
+from stagelens_testing.resources import PATIENCE
 
 from stagelens.engine import Engine, EngineNotFound, RejectedCandidate, connect, discovery, private_engine
 from stagelens.engine.client import Candidate, probe

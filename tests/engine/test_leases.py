@@ -24,13 +24,13 @@ pytestmark = [
 RUN = """
 import os
 from stagelens.engine import LEASE_VARIABLE, lease, connect
-from stagelens_testing.held import own
+from stagelens_testing.resources import engine_is_exclusive
 with lease() as runs:
     os.environ[LEASE_VARIABLE] = str(runs)
     connect().api.close()
-    print(own(), flush=True)
+    print(engine_is_exclusive(), flush=True)
     input()
-    print(own(), flush=True)
+    print(engine_is_exclusive(), flush=True)
 """
 Run = subprocess.Popen[str]
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
-from stagelens_testing.held import until
+from stagelens_testing.resources import wait_until
 
 from stagelens.engine import EngineLimits, start_blocker
 from stagelens.engine.errors import EngineStartFailed
@@ -103,7 +103,7 @@ def test_disk_is_created_again_after_a_crash(tmp_path: Path, unique: str) -> Non
 
     def unmount() -> None:
         mounts.unmount_all(data, tmp_path / "run", disk)
-        until(lambda: not mounts.is_attached(disk), "the disk's unmount")
+        wait_until(lambda: not mounts.is_attached(disk), "the disk's unmount")
 
     try:
         limits.set_up(unique, tmp_path, wanted)

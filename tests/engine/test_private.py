@@ -19,8 +19,8 @@ from typing import Any
 import psutil
 import pytest
 from stagelens_testing.engines import copy_image
-from stagelens_testing.held import ended, until
 from stagelens_testing.machine import Machine
+from stagelens_testing.resources import has_ended, wait_until
 
 from stagelens.builds import BuildFailed, Vertex, build
 from stagelens.engine import Engine, PrivateEngine, start_blocker, start_private
@@ -73,12 +73,12 @@ def test_start_serve_stop(machine: Machine, tmp_path: Path) -> None:
     assert engine.info.root_dir == str(machine.private.folder / "data")
     container = run_a_container(engine, tmp_path)
     inner = engine.api.inspect_container(container)["State"]["Pid"]
-    assert not ended(inner)
+    assert not has_ended(inner)
     engine.api.close()
 
     assert "stopped" in machine.stagelens("engine", "stop").stderr
     assert (machine.processes(), machine.mounts()) == ([], [])
-    assert ended(inner)
+    assert has_ended(inner)
     assert machine.network() == before
     assert "no private engine" in machine.stagelens("engine", "stop").stderr
 
@@ -107,7 +107,7 @@ def test_engine_does_not_use_the_temporary_folders_of_its_starter(machine: Machi
     (containerd,) = (each for each in psutil.Process(pid).children() if each.name() == "containerd")
     containerd.send_signal(signal.SIGUSR1)
     stacks = machine.private.temp_dir / f"containerd.{containerd.pid}.stacks.log"
-    until(stacks.exists, "containerd's stacks file")
+    wait_until(stacks.exists, "containerd's stacks file")
     folder.rmdir()
     # The container's shim creates a terminal's socket as a temporary file.
     engine = machine.connect()
@@ -214,14 +214,14 @@ def test_stop_removes_what_a_killed_engine_left_and_nothing_else(
     pid = machine.private.pid()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    until(lambda: ended(pid), "dockerd's end")
+    wait_until(lambda: has_ended(pid), "dockerd's end")
     assert machine.private.pid() is None
     assert any("containerd" in line for line in machine.processes())
 
     assert any("merged" in line for line in machine.mounts())
     machine.stagelens("engine", "stop")
     assert (machine.processes(), machine.mounts()) == ([], [disk])
-    assert ended(inner)
+    assert has_ended(inner)
     assert machine.stagelens("engine", "start").returncode == 0
 
 
@@ -265,7 +265,7 @@ def test_interrupted_start_leaves_no_dockerd(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(network, "set_up", lambda name, pool: None)
     with pytest.raises(KeyboardInterrupt):
         start_private(engine=PrivateEngine(tmp_path / "engine"))
-    still = not ended(started[0].pid)
+    still = not has_ended(started[0].pid)
     started[0].kill()
     started[0].wait()
     assert not still

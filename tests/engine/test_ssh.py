@@ -14,7 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from stagelens_testing.held import PATIENCE, children, descriptors, ended, nothing_new, threads, until
+from stagelens_testing.resources import (
+    PATIENCE,
+    children,
+    descriptors,
+    has_ended,
+    no_leaks,
+    threads,
+    wait_until,
+)
 from stagelens_testing.sshd import SshServer
 
 import stagelens
@@ -116,7 +124,7 @@ def test_engine_is_found_through_ssh(
         use_context(tmp_path, address)
     else:
         monkeypatch.setenv("DOCKER_HOST", address)
-    with nothing_new(threads, descriptors, programs):
+    with no_leaks(threads, descriptors, programs):
         found = connect(start=False)
         assert (found.address, found.info.id) == (address, engine.info.id)
         assert found.origin == (by if by.startswith("docker context") else "DOCKER_HOST")
@@ -141,7 +149,7 @@ def test_problem_behind_ssh_is_reported(
     far: SshServer, monkeypatch: pytest.MonkeyPatch, user: str, host: str, reason: str, remedy: str
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", far.address(user, host))
-    with nothing_new(threads, descriptors, programs), pytest.raises(EngineNotFound) as caught:
+    with no_leaks(threads, descriptors, programs), pytest.raises(EngineNotFound) as caught:
         connect(start=False)
     (rejected,) = caught.value.rejected
     assert reason in rejected.reason
@@ -191,7 +199,7 @@ def test_build_with_secrets_result_and_stages(
         f"RUN --mount=type=secret,id=word cat /run/secrets/word > /both; echo {unique} >> /both",
     )
     (context / "big").write_bytes(os.urandom(3_000_000))
-    with nothing_new(threads, descriptors, programs):
+    with no_leaks(threads, descriptors, programs):
         engine = connect(far.address(), start=False)
         trace = stagelens.build(context, tags=[unique], secrets={"word": b"secret "}, engine=engine)
         assert (trace.backend, trace.context_bytes) == ("session", 3_000_000)
@@ -207,7 +215,7 @@ def test_build_with_secrets_result_and_stages(
 def test_four_concurrent_builds(far: SshServer, tmp_path: Path, unique: str) -> None:
     """Stay within the server's default limits of sessions per connection and of new connections."""
     contexts = [project(tmp_path / f"c{n}", f"RUN echo {unique}{n} && sleep 1") for n in range(4)]
-    with nothing_new(threads, descriptors, programs):
+    with no_leaks(threads, descriptors, programs):
         engine = connect(far.address(), start=False)
         with ThreadPoolExecutor(4) as pool:
             traces = list(pool.map(lambda context: stagelens.build(context, engine=engine), contexts))
@@ -223,7 +231,7 @@ def test_cancel_stops_the_build_behind_ssh(far: SshServer, tmp_path: Path, uniqu
         if any(unique in line.text for line in new):
             threading.Thread(target=cancel, name="stagelens-test").start()
 
-    with nothing_new(threads, descriptors, programs):
+    with no_leaks(threads, descriptors, programs):
         engine = connect(far.address(), start=False)
         with pytest.raises(BuildCancelled):
             stagelens.build(context, engine=engine, on_vertex=watch, cancel=cancel)
@@ -242,7 +250,7 @@ stagelens.build(sys.argv[1], engine=connect(sys.argv[2], start=False), on_vertex
 def test_ssh_ends_with_a_killed_program(far: SshServer, tmp_path: Path, unique: str) -> None:
     context = project(tmp_path / "context", f"RUN echo {unique} && sleep 600")
     before = programs()
-    with nothing_new(programs):
+    with no_leaks(programs):
         line = [sys.executable, "-c", KILLED, str(context), far.address()]
         with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
@@ -250,4 +258,4 @@ def test_ssh_ends_with_a_killed_program(far: SshServer, tmp_path: Path, unique: 
             begun = [pid for pid, _ in programs() - before]
             assert len(begun) > 4
             process.send_signal(signal.SIGKILL)
-        until(lambda: all(ended(pid) for pid in begun), "an end of ssh")
+        wait_until(lambda: all(has_ended(pid) for pid in begun), "an end of ssh")

@@ -20,7 +20,7 @@ from stagelens.engine import Engine, EngineNotFound, connect
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.skipif(packages.lacking() is not None, reason=packages.lacking() or ""),
+    pytest.mark.skipif(packages.unavailable_reason() is not None, reason=packages.unavailable_reason() or ""),
 ]
 OLD = {
     "not_before": datetime.datetime(2019, 1, 1, tzinfo=datetime.UTC),

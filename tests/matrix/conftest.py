@@ -13,5 +13,5 @@ from stagelens.engine import Engine
 @pytest.fixture(scope="session", params=engines.KINDS)
 def engine(request: pytest.FixtureRequest, engine: Engine) -> Iterator[Engine]:
     """The running engine, then Engine 26 with the classic store, then with containerd's."""
-    with engines.started(request.param, engine) as found:
+    with engines.start(request.param, engine) as found:
         yield found

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from stagelens_testing.engines import lingering
-from stagelens_testing.held import nothing_new, threads, until
+from stagelens_testing.engines import output_delay
+from stagelens_testing.resources import no_leaks, threads, wait_until
 
 import stagelens
 from stagelens.buildkit import BuildCancelled, Cancel
@@ -129,7 +129,7 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     socket = folder / "agent"
     with subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL) as agent:
         try:
-            until(socket.exists, "the agent")
+            wait_until(socket.exists, "the agent")
             environment = os.environ | {"SSH_AUTH_SOCK": str(socket)}
             subprocess.run(["ssh-add", "-q", folder / "key"], env=environment, check=True)
             yield str(socket), shown.stdout.split()[1]
@@ -202,7 +202,9 @@ def test_heredocs_and_linked_copies_where_the_frontend_knows_them(
 def test_the_fall_backs_build_or_say_why_not(
     engine: Engine, tmp_path: Path, unique: str, clean: object, backend: Backend
 ) -> None:
-    context = project(tmp_path, f"FROM diamol/base\nCOPY . /d\nRUN cat /d/a{lingering(backend)}\n", a=unique)
+    context = project(
+        tmp_path, f"FROM diamol/base\nCOPY . /d\nRUN cat /d/a{output_delay(backend)}\n", a=unique
+    )
     tag = f"{unique}:x"
     if backend == "upload" and engine.info.containerd_store:
         with pytest.raises(StagelensError, match="containerd") as caught:
@@ -231,16 +233,16 @@ def test_cancelling_ends_the_step_in_the_engine(
 
     def stop() -> None:
         try:
-            until(lambda: running(f"echo {unique}"), "the step")
+            wait_until(lambda: running(f"echo {unique}"), "the step")
         finally:
             cancel()
 
     thread = threading.Thread(target=stop)
     thread.start()
-    with nothing_new(threads), pytest.raises(BuildCancelled):
+    with no_leaks(threads), pytest.raises(BuildCancelled):
         stagelens.build(context, engine=engine, cancel=cancel, backend=backend)
     thread.join()
-    until(lambda: not running(f"echo {unique}"), "the step's end")
+    wait_until(lambda: not running(f"echo {unique}"), "the step's end")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may read the engine's folder")

@@ -204,9 +204,9 @@ def test_parents_and_exclude_count_as_they_do_for_the_engine(
 ) -> None:
     if engine.info.version.startswith("20."):
         pytest.skip("Engine 20.10 heeds no exclusion, whatever its frontend knows")
-    if reason := frontend.lacking():
+    if reason := frontend.unavailable_reason():
         pytest.skip(reason)
-    image = frontend.pushed(open_registry, engine, unique)
+    image = frontend.push(open_registry, engine, unique)
     for number, (name, (text, edit, ran)) in enumerate(LABS.items()):
         folder = tmp_path / str(number)
         folder.mkdir()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from stagelens_testing import frontend
-from stagelens_testing.held import until
 from stagelens_testing.registry import PASSWORD, USER, Registry
+from stagelens_testing.resources import wait_until
 
 import stagelens
 from stagelens.builds import BuildFailed
@@ -43,10 +43,10 @@ def test_a_frontend_is_pulled_with_the_login_and_builds_through_the_session(
     clean: object,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if reason := frontend.lacking():
+    if reason := frontend.unavailable_reason():
         pytest.skip(reason)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    image = frontend.pushed(login_registry, engine, unique)
+    image = frontend.push(login_registry, engine, unique)
     context = tmp_path / "context"
     context.mkdir()
     (context / "Dockerfile").write_text(TEXT.format(frontend=image))
@@ -66,7 +66,9 @@ def test_a_frontend_is_pulled_with_the_login_and_builds_through_the_session(
         files = stagelens.explore(context, trace, engine=client)
     pulled = f"GET /v2/course/{unique}-frontend/blobs/"
     both = "the pull of a layer and a configuration"
-    until(lambda: len({line for line in login_registry.requests() if line.startswith(pulled)}) == 2, both)
+    wait_until(
+        lambda: len({line for line in login_registry.requests() if line.startswith(pulled)}) == 2, both
+    )
     assert trace.backend == "session"
     step = trace.vertex(0, 2)
     assert step is not None

@@ -17,8 +17,15 @@ import docker
 import psutil
 import pytest
 from stagelens_testing import engines
-from stagelens_testing.cutter import Cutter
-from stagelens_testing.held import children, descriptors, nothing_new, own, threads, until
+from stagelens_testing.cutting_proxy import CuttingProxy
+from stagelens_testing.resources import (
+    children,
+    descriptors,
+    engine_is_exclusive,
+    no_leaks,
+    threads,
+    wait_until,
+)
 
 from stagelens.buildkit import (
     BuildRequest,
@@ -44,7 +51,7 @@ TO_TAR = BuildRequest(outputs=({"Type": "tar", "Attrs": {}},))
 def connections(engine: Engine) -> set[str]:
     """The connections that the engine holds: it keeps a session as long as its connection, no longer."""
     place = engine.address.removeprefix("unix://")
-    sockets = Path(f"/proc/{engines.pid_of(engine) or 'self'}/net/unix").read_text().splitlines()
+    sockets = Path(f"/proc/{engines.namespace_pid(engine) or 'self'}/net/unix").read_text().splitlines()
     rows = [row.split() for row in sockets[1:] if row.endswith(f" {place}")]
     return {row[6] for row in rows if row[5] == "03"}
 
@@ -55,14 +62,14 @@ def nothing_left(engine: Engine) -> Iterator[None]:
 
     docker-py's own pool is emptied for that. On an engine that others use, too, theirs are not counted.
     """
-    further = engines.pid_of(engine) is not None
+    further = engines.namespace_pid(engine) is not None
 
     def held() -> set[object]:
         engine.api.close()
-        alone = further or own()
+        alone = further or engine_is_exclusive()
         return {*threads(), *descriptors(), *children(), *(connections(engine) if alone else ())}
 
-    with nothing_new(held):
+    with no_leaks(held):
         yield
 
 
@@ -166,7 +173,7 @@ def test_a_program_that_is_killed_leaves_nothing_in_use(
 
 
 def cut(engine: Engine, context: Path, place: Path, name: str, at: str) -> None:
-    cutter = Cutter(place, engine.address.removeprefix("unix://"))
+    cutter = CuttingProxy(place, engine.address.removeprefix("unix://"))
     api = docker.APIClient(f"unix://{place}", version=engine.info.api_version)
     try:
         build(api, context, name, cutter.cut, at)
@@ -177,9 +184,9 @@ def cut(engine: Engine, context: Path, place: Path, name: str, at: str) -> None:
 
 @pytest.mark.parametrize("engine", engines.KINDS[1:], indirect=True)
 def test_an_engine_of_the_tests_keeps_its_temporary_files_to_itself(engine: Engine) -> None:
-    pid = engines.pid_of(engine)
+    pid = engines.namespace_pid(engine)
     assert pid is not None
     (containerd,) = (each for each in psutil.Process(pid).children() if each.name() == "containerd")
     containerd.send_signal(signal.SIGUSR1)
     own = Path(engine.address.removeprefix("unix://")).parent / "tmp"
-    until(lambda: list(own.glob("containerd.*.stacks.log")), "a file with containerd's stacks")
+    wait_until(lambda: list(own.glob("containerd.*.stacks.log")), "a file with containerd's stacks")

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stagelens_testing.held import until
 from stagelens_testing.registry import PASSWORD, USER, Registry
+from stagelens_testing.resources import wait_until
 
 import stagelens
 from stagelens.builds import BuildFailed, BuildTrace
@@ -83,7 +83,7 @@ def test_a_base_image_is_pulled(
     build(image)
     assert label(engine, unique) == unique
     asked = f"GET /v2/course/{unique}/blobs/"
-    until(lambda: any(asked in line for line in open_registry.requests()), "the pull")
+    wait_until(lambda: any(asked in line for line in open_registry.requests()), "the pull")
 
 
 def test_a_login_is_taken_from_dockers_config_file(

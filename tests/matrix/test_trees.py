@@ -154,7 +154,7 @@ class Editor:
 
 
 def test_buildkit_receives_what_is_on_disk_after_every_edit(engine: Engine) -> None:
-    further = engines.pid_of(engine) is not None
+    further = engines.namespace_pid(engine) is not None
     config = settings(
         max_examples=int(MORE or ("4" if further else "15")),
         derandomize=not MORE,

@@ -13,7 +13,7 @@ from textwrap import dedent
 
 import nbformat
 import pytest
-from stagelens_testing.held import children, nothing_new, until
+from stagelens_testing.resources import children, no_leaks, wait_until
 
 from stagelens_course.images import LESSON_IMAGES, NAMES
 
@@ -164,7 +164,7 @@ def test_an_end_half_way_lets_the_cell_clean_up_and_leaves_no_kernel_and_no_fold
     command = [sys.executable, "-m", "stagelens_course", "run", "long.ipynb", "--out", str(tmp_path / "out")]
     environment = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
     with (
-        nothing_new(children),
+        no_leaks(children),
         subprocess.Popen(
             command,
             cwd=tmp_path,
@@ -174,7 +174,7 @@ def test_an_end_half_way_lets_the_cell_clean_up_and_leaves_no_kernel_and_no_fold
             text=True,
         ) as process,
     ):
-        until(lambda: any(tmp_path.glob(moment)), moment)
+        wait_until(lambda: any(tmp_path.glob(moment)), moment)
         process.send_signal(number)
         process.send_signal(number)
         said, _ = process.communicate(timeout=SECONDS)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from stagelens_testing.held import until
+from stagelens_testing.resources import wait_until
 
 SCRIPT = Path(__file__).parents[2] / "stagelens"
 NO_UV = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not (Path(p) / "uv").exists())
@@ -111,7 +111,7 @@ class Project:
         return process.returncode, out.strip(), err
 
     def wait_for_build(self) -> None:
-        until(lambda: self.builds, "the build")
+        wait_until(lambda: self.builds, "the build")
 
 
 def _group(process: psutil.Process) -> int | None:
@@ -220,14 +220,14 @@ def test_an_interrupted_installation_is_taken_up_again(project: Project, number:
     project.wait_for_build()
     if number == signal.SIGTERM:
         os.kill(process.pid, number)
-        until(lambda: _group(psutil.Process(process.pid)) is None, "its end")
+        wait_until(lambda: _group(psutil.Process(process.pid)) is None, "its end")
         assert not (project.root / ".venv/stagelens-tmp").exists()
         # pip has ended; the build backend that it called has not heard of it, and has no way into .venv.
     os.killpg(process.pid, number)
     _, err = process.communicate()
     assert process.returncode == 128 + number
     assert "Traceback" not in err.partition("stopped;")[0]
-    until(lambda: not [p for p in psutil.process_iter() if _group(p) == process.pid], "the end of pip")
+    wait_until(lambda: not [p for p in psutil.process_iter() if _group(p) == process.pid], "the end of pip")
 
     (project.root / "slow").unlink()
     assert project.run()[0] == 0
@@ -238,7 +238,7 @@ def test_a_killed_installation_begins_anew(project: Project) -> None:
     project.version("2")
     (project.root / "slow").touch()
     process = project.start()
-    until(lambda: project.builds == 2, "the second build")
+    wait_until(lambda: project.builds == 2, "the second build")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     # A package that pip was about to unpack.
@@ -365,10 +365,12 @@ def test_checkouts_that_share_a_venv_by_a_link_wait_for_each_other(bare: Project
     bare.version("2")
     (bare.root / "slow").touch()
     first = bare.start()
-    until(lambda: bare.builds == 2, "the build")
+    wait_until(lambda: bare.builds == 2, "the build")
     second = other.start()
     lock = str(bare.root / ".venv.lock")
-    until(lambda: lock in [f.path for f in psutil.Process(second.pid).open_files()], "the second one's wait")
+    wait_until(
+        lambda: lock in [f.path for f in psutil.Process(second.pid).open_files()], "the second one's wait"
+    )
     os.kill(first.pid, signal.SIGTERM)
     first.communicate()
     out, err = second.communicate()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stagelens_testing.held import PATIENCE, free_port
+from stagelens_testing.resources import PATIENCE, free_port
 
 from stagelens.engine import Engine
 from stagelens_course.images import ensure

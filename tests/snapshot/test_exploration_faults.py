@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stagelens_testing.cutter import Cutter
+from stagelens_testing.cutting_proxy import CuttingProxy
 
 import stagelens
 from stagelens.buildkit import BuildError, ConnectionLost, EngineFault, Gateway
@@ -67,7 +67,7 @@ def test_an_engine_that_is_gone_in_the_midst_of_a_probe_is_told_and_nothing_kept
     context, keep = tmp_path / "context", tmp_path / "keep"
     context.mkdir()
     (context / "Dockerfile").write_text(f"FROM diamol/base\nRUN echo {unique} > /f\n")
-    cutter = Cutter(tmp_path / "s", engine.address.removeprefix("unix://"))
+    cutter = CuttingProxy(tmp_path / "s", engine.address.removeprefix("unix://"))
     cut = connect(f"unix://{tmp_path}/s", start=False)
 
     def stop(*given: object) -> dict[int, SnapshotListing]:
@@ -123,7 +123,7 @@ def test_a_context_that_the_user_may_not_read_is_told_with_its_path(engine: Engi
         (context / "Dockerfile").write_text("FROM diamol/base\nCOPY . /in\n")
         for place in (root, *list(root.parents)[:-1]):
             place.chmod(place.stat().st_mode | 0o055)
-        cutter = Cutter(root / "s", engine.address.removeprefix("unix://"))
+        cutter = CuttingProxy(root / "s", engine.address.removeprefix("unix://"))
         (root / "s").chmod(0o666)
         user = connect(f"unix://{root}/s", start=False)
         try:

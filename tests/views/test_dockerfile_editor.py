@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from stagelens_testing.held import PATIENCE
+from stagelens_testing.resources import PATIENCE
 
 from stagelens.builds import BuildTrace, Vertex
 from stagelens.dockerfile import DockerfileError, parse

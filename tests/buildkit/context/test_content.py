@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from stagelens_testing.held import grown_by, open_below
+from stagelens_testing.resources import memory_growth, open_descriptors_in
 
 from stagelens.buildkit.context import Contents, ContextError, FileVanished, read_content
 from stagelens.buildkit.context.content import CHUNK_BYTES
@@ -139,7 +139,7 @@ def test_large_sparse_file_takes_the_memory_of_a_chunk(tmp_path: Path) -> None:
         file.truncate(1 << 28)
     before = "from pathlib import Path; from stagelens.buildkit.context import read_content"
     code = "assert sum(map(len, read_content(Path(sys.argv[1]), b'sparse'))) == 1 << 28"
-    assert grown_by(before, code, tmp_path) < 16 << 20
+    assert memory_growth(before, code, tmp_path) < 16 << 20
 
 
 @linux
@@ -155,9 +155,9 @@ def test_many_folders_and_threads_use_few_descriptors(tmp_path: Path) -> None:
             nonlocal most
             right = b"".join(contents.read_chunks(b"d%d/f" % number)) == str(number).encode()
             with lock:
-                most = max(most, len(open_below(tmp_path)))
+                most = max(most, len(open_descriptors_in(tmp_path)))
             return right
 
         assert all(pool.map(read, [number % 100 for number in range(800)]))
     assert 0 < most < 60
-    assert open_below(tmp_path) == []
+    assert open_descriptors_in(tmp_path) == []

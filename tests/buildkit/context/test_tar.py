@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from stagelens_testing.held import grown_by
+from stagelens_testing.resources import memory_growth
 
 from stagelens.buildkit.context import ContextEntry, ContextError, tar_stream, walk
 from stagelens.buildkit.context.content import CHUNK_BYTES
@@ -116,7 +116,7 @@ assert max(sizes) <= 2 * CHUNK_BYTES
 def test_a_gibibyte_is_streamed(tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(1 << 30)
-    assert grown_by(IMPORTS, STREAM, tmp_path) < 50 << 20
+    assert memory_growth(IMPORTS, STREAM, tmp_path) < 50 << 20
 
 
 def test_small_files_share_a_chunk(tmp_path: Path) -> None:

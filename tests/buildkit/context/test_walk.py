@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from stagelens_testing.held import open_below
+from stagelens_testing.resources import open_descriptors_in
 
 from stagelens.buildkit.context import ContextEntry, ContextError, PatternError, walk
 from stagelens.buildkit.context.folder import open_root
@@ -207,7 +207,7 @@ def test_tree_deeper_than_the_longest_path(tmp_path: Path) -> None:
     assert len(paths) == 2 * levels
     assert paths[levels - 1] == b"/".join([b"deeper"] * levels)
     assert paths[-1] == b"z"  # folders further up were opened again on the way back
-    assert open_below(tmp_path) == []
+    assert open_descriptors_in(tmp_path) == []
 
 
 def test_a_folder_of_50000_files(tmp_path: Path) -> None:
@@ -264,9 +264,9 @@ def test_closed_walk_leaves_nothing_open(tmp_path: Path, plant: Plant) -> None:
     found = walk(tmp_path)
     while next(found).path != b"a/b/c/d":
         pass
-    assert open_below(tmp_path) != []
+    assert open_descriptors_in(tmp_path) != []
     found.close()
-    assert open_below(tmp_path) == []
+    assert open_descriptors_in(tmp_path) == []
 
 
 @linux

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stagelens_testing.held import PATIENCE
+from stagelens_testing.resources import PATIENCE
 
 from stagelens.engine import Engine, remove_container, remove_network
 from stagelens_course import apps

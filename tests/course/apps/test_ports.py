@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from stagelens_testing.held import free_port
+from stagelens_testing.resources import free_port
 
 from stagelens_course.apps import ports
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from stagelens_testing.held import PATIENCE
+from stagelens_testing.resources import PATIENCE
 
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.engine import remove_container

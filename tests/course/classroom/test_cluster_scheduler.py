@@ -16,7 +16,7 @@ import pytest
 from distributed import Client, LocalCluster
 from distributed.comm import CommClosedError
 from stagelens_testing.classroom import Classroom, grading_task, kernel_pids
-from stagelens_testing.held import PATIENCE, until
+from stagelens_testing.resources import PATIENCE, wait_until
 
 from stagelens_course.classroom.runner import ClusterFailed, ClusterScheduler, GradingRun, cluster_scheduler
 
@@ -76,7 +76,7 @@ def test_tasks_of_a_dead_worker_are_graded_by_another(
             with closing(super().run(tasks)) as outcomes:
                 for outcome in outcomes:
                     if not killed:
-                        until(lambda: mark.exists() and mark.read_text(), "ann's grading")
+                        wait_until(lambda: mark.exists() and mark.read_text(), "ann's grading")
                         killed.append(int(mark.read_text()))
                         os.kill(killed[0], signal.SIGKILL)
                     yield outcome
@@ -99,7 +99,7 @@ def test_tasks_of_a_dead_worker_are_graded_by_another(
         "zoe": None,
         **{name: 2.0 if words == "right" else 0.0 for name, words in names.items()},
     }
-    until(lambda: kernel_pids() <= before, "the end of the workers' kernels")
+    wait_until(lambda: kernel_pids() <= before, "the end of the workers' kernels")
 
 
 def test_submission_that_kills_every_worker_is_an_error(classroom: Classroom, tmp_path: Path) -> None:
@@ -160,9 +160,9 @@ def test_closing_a_cluster_run_interrupts_its_tasks(
     tasks = [grading_task(classroom, "ann"), grading_task(classroom, "bob")]
     with closing(ClusterScheduler(address).run(tasks)) as outcomes:
         assert next(outcomes).learner == "ann"
-        until(mark.exists, "bob's grading")
-    until(lambda: mark.read_text() == "cleaned", "the interrupt")
-    until(lambda: kernel_pids() <= before, "the end of the workers' kernels")
+        wait_until(mark.exists, "bob's grading")
+    wait_until(lambda: mark.read_text() == "cleaned", "the interrupt")
+    wait_until(lambda: kernel_pids() <= before, "the end of the workers' kernels")
 
 
 def test_runs_on_one_cluster_do_not_end_each_others_kernels(classroom: Classroom, address: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stagelens_testing.held import limited
+from stagelens_testing.resources import resource_limit
 
 from stagelens.errors import StagelensError
 from stagelens_course.classroom.intake import (
@@ -285,7 +285,7 @@ def test_extracted_class_archive_is_removed_after_an_error(tmp_path: Path) -> No
 def test_machine_error_does_not_reject_a_submission(tmp_path: Path) -> None:
     path = tmp_path / "class.zip"
     path.write_bytes(zipped({"jane/Dockerfile": DOCKERFILE, "kim/main.go": "x" * 5000}))
-    full = limited(resource.RLIMIT_FSIZE, 1000)
+    full = resource_limit(resource.RLIMIT_FSIZE, 1000)
     with (
         full,
         pytest.raises(StagelensError, match="cannot be extracted") as error,
@@ -296,7 +296,7 @@ def test_machine_error_does_not_reject_a_submission(tmp_path: Path) -> None:
     assert not isinstance(error.value, SubmissionRejected)
     with (
         find_submissions(path, EXERCISE) as found,
-        limited(resource.RLIMIT_NOFILE, 0),
+        resource_limit(resource.RLIMIT_NOFILE, 0),
         pytest.raises(OSError),
     ):
         pack_submission(found.submissions[0])

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 from stagelens_testing.classroom import Classroom
-from stagelens_testing.held import until
+from stagelens_testing.resources import wait_until
 
 from stagelens.engine import Engine
 from stagelens_course.classroom.runner.validation import PLUGINS
@@ -133,12 +133,12 @@ def test_ctrl_c_stops_the_build_and_leaves_no_files(
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        until(lambda: is_running(step) or process.poll() is not None, "the build")
+        wait_until(lambda: is_running(step) or process.poll() is not None, "the build")
         process.send_signal(signal.SIGINT)
         output = process.communicate()[0]
     assert process.returncode == 130, output
     assert "run the same command again" in output
-    until(lambda: not is_running(step), "the end of the build")
+    wait_until(lambda: not is_running(step), "the end of the build")
     assert list((tmp_path / "tmp").iterdir()) == []
     assert not (classroom.out / ".work").exists()
     assert list((classroom.out / "learners").glob("*")) == []

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from filelock import FileLock
 from stagelens_testing.classroom import Classroom, grading_task, kernel_pids
-from stagelens_testing.held import PATIENCE, children, ended, nothing_new, until
+from stagelens_testing.resources import PATIENCE, children, has_ended, no_leaks, wait_until
 
 from stagelens.errors import StagelensError
 from stagelens_course.classroom.results import LearnerResult
@@ -99,7 +99,7 @@ def test_failing_submissions_do_not_affect_other_results(classroom: Classroom) -
     assert "kernel ended" in found["dan"]["error"]
     assert "damaged" in found["fay"]["error"]
     assert [found[name]["validated"] for name in ("ann", "bob", "eve")] == [True, True, True]
-    until(lambda: kernel_pids() <= before, "the end of the kernels")
+    wait_until(lambda: kernel_pids() <= before, "the end of the kernels")
 
 
 def test_learner_folder_has_feedback_and_the_executed_notebook(
@@ -182,7 +182,7 @@ def test_closing_the_validation_ends_its_processes(
     slow = notebooks[1].read_text(encoding="utf-8").replace("import os, time", "import time; time.sleep(600)")
     notebooks[1].write_text(slow, encoding="utf-8")
     verdicts = validate_notebooks(classroom.out, notebooks, 2, tmp_path)
-    with nothing_new(children):
+    with no_leaks(children):
         assert next(verdicts) == {notebooks[0]: None}
         verdicts.close()
 
@@ -247,9 +247,9 @@ def test_closing_a_local_run_interrupts_tasks_and_ends_kernels(classroom: Classr
     tasks = (grading_task(classroom, name) for name in ("ann", "bob", "cid"))
     with closing(LocalScheduler(2).run(tasks)) as outcomes:
         assert next(outcomes).learner in ("ann", "cid")
-        until(mark.exists, "the long one")
+        wait_until(mark.exists, "the long one")
     assert mark.read_text() == "cleaned"
-    until(lambda: kernel_pids() <= before, "the end of the kernels")
+    wait_until(lambda: kernel_pids() <= before, "the end of the kernels")
 
 
 def test_tasks_are_requested_only_as_workers_become_free(classroom: Classroom) -> None:
@@ -286,7 +286,7 @@ def test_warm_kernel_forgets_earlier_notebooks(classroom: Classroom, tmp_path: P
             shown.append(executed.cells[0].outputs[0].data["text/plain"])
     assert len(set(shown)) == 1
     assert shown[0].endswith("False)")
-    until(lambda: kernel_pids() <= before, "the end of the kernels")
+    wait_until(lambda: kernel_pids() <= before, "the end of the kernels")
 
 
 def test_notebooks_of_learners_are_never_run(
@@ -378,14 +378,14 @@ def test_interrupted_or_killed_run_resumes(classroom: Classroom, tmp_path: Path,
     ) as process:
         # The second submission starts while the first result is being written.
         reached = (mark, classroom.out / "learners/ann/result.json")
-        until(
+        wait_until(
             lambda: all(path.exists() for path in reached) or process.poll() is not None,
             "the second submission",
         )
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(end)
         output = process.communicate(timeout=PATIENCE)[0]
-    until(lambda: all(map(ended, children)), "the end of the processes")
+    wait_until(lambda: all(map(has_ended, children)), "the end of the processes")
     assert (classroom.out / "learners" / "ann" / "result.json").exists()
     assert not (classroom.out / "learners" / "bob" / "result.json").exists()
     if end == signal.SIGINT:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from papermill.clientwrap import PapermillNotebookClient
 from stagelens_testing.classroom import KERNELSPEC, Classroom, grading_task, kernel_pids
-from stagelens_testing.held import PATIENCE, ended, nothing_new, threads, until
+from stagelens_testing.resources import PATIENCE, has_ended, no_leaks, threads, wait_until
 
 from stagelens_course.classroom.runner import LocalScheduler, local_scheduler, warm_kernel
 from stagelens_course.classroom.runner.task import TaskResult, run_task
@@ -73,7 +73,7 @@ class BlockedCall:
 def _no_kernel_remains() -> Iterator[None]:
     before = kernel_pids()
     yield
-    until(lambda: kernel_pids() <= before, "the end of the kernels")
+    wait_until(lambda: kernel_pids() <= before, "the end of the kernels")
 
 
 @pytest.fixture
@@ -136,13 +136,13 @@ time.sleep(600)
     warm = WarmKernel()
     run = NotebookRun(warm, tmp_path, source)
     run.start()
-    until(lambda: mark.exists() and mark.read_text().endswith(" "), "the child")
+    wait_until(lambda: mark.exists() and mark.read_text().endswith(" "), "the child")
     child = psutil.Process(int(mark.read_text()))
     warm.stop()
     run.join(PATIENCE)
     assert isinstance(run.error, KernelStopped)
     warm.close()
-    until(lambda: ended(child), "the end of the child")
+    wait_until(lambda: has_ended(child), "the end of the child")
 
 
 def test_repeated_stops_do_not_interrupt_the_cleanup(tmp_path: Path, interrupts: list[WarmKernel]) -> None:
@@ -159,7 +159,7 @@ finally:
     warm = WarmKernel()
     run = NotebookRun(warm, tmp_path, source)
     run.start()
-    until(mark.exists, "the cell")
+    wait_until(mark.exists, "the cell")
     for _ in range(3):
         warm.stop()
     run.join(PATIENCE)
@@ -220,6 +220,6 @@ def test_interrupt_during_worker_start_leaves_no_thread_and_no_folder(
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(threading.Thread, "start", start_and_interrupt)
-    with nothing_new(threads), pytest.raises(KeyboardInterrupt):
+    with no_leaks(threads), pytest.raises(KeyboardInterrupt):
         next(LocalScheduler(2, tmp_path / "work").run(()))
     assert list(tmp_path.iterdir()) == []

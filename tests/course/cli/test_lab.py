@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from stagelens_testing.held import PATIENCE, ended, free_port
+from stagelens_testing.resources import PATIENCE, free_port, has_ended
 
 from stagelens.engine import Engine
 from stagelens_course.cli import lab
@@ -87,7 +87,7 @@ def test_interrupt_while_jupyter_starts_leaves_no_process(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(lab, "subprocess", SimpleNamespace(Popen=interrupted))
     code = lab._serve(["sleep", "600"], Path.cwd(), dict(os.environ))
-    still = not ended(started[0].pid)
+    still = not has_ended(started[0].pid)
     started[0].kill()
     assert (code, still) == (-signal.SIGTERM, False)
 

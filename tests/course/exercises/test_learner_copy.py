@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stagelens_testing.held import limited
+from stagelens_testing.resources import resource_limit
 
 from stagelens_course import grading
 from stagelens_course.exercises import learner_copy
@@ -50,7 +50,7 @@ def test_reset_keeps_what_was_there_however_often(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_half_way_leaves_what_was_there(tmp_path: Path) -> None:
     folder = learner_copy.copy_exercise(GO, tmp_path / "mine")
     (folder / "Dockerfile").write_text("mine")
-    with limited(resource.RLIMIT_FSIZE, 100), pytest.raises(OSError, match="File too large"):
+    with resource_limit(resource.RLIMIT_FSIZE, 100), pytest.raises(OSError, match="File too large"):
         learner_copy.reset_copy(GO, folder)
     assert list(tmp_path.iterdir()) == [folder]
     assert (folder / "Dockerfile").read_text() == "mine"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from IPython.utils.capture import capture_output
-from stagelens_testing.held import PATIENCE, limited, until
+from stagelens_testing.resources import PATIENCE, resource_limit, wait_until
 
 from stagelens.engine import Engine
 from stagelens.views.base import answer_message
@@ -96,7 +96,7 @@ def test_what_cannot_be_saved_is_told_in_the_widget_and_nothing_is_lost(tmp_path
     bench.save("FROM diamol/base\n")
     editor = bench.editor()
     mine = "# a long answer\n" * 1000
-    with limited(resource.RLIMIT_FSIZE, 100):
+    with resource_limit(resource.RLIMIT_FSIZE, 100):
         told = press(editor, "save", mine)
     assert told["why"] == "File too large"
     assert (editor.source, path.read_text()) == (mine, "FROM diamol/base\n")
@@ -224,7 +224,7 @@ Slow("multi-stage-go", place / "work").editor().check()
 def test_a_check_is_cleaned_up_after_though_the_kernel_is_told_to_end_twice(tmp_path: Path) -> None:
     """Jupyter asks it to end, and sends SIGTERM half-way before it kills it."""
     with subprocess.Popen([sys.executable, "-c", ENDING, tmp_path, str(PATIENCE)]) as kernel:
-        until((tmp_path / "cleaning").exists, "the end")
+        wait_until((tmp_path / "cleaning").exists, "the end")
         kernel.send_signal(signal.SIGTERM)
         (tmp_path / "told").touch()
     assert (tmp_path / "cleaned").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from stagelens_testing.held import PATIENCE, GivenUp
+from stagelens_testing.resources import PATIENCE, InterruptedCall
 
 from stagelens.engine import Engine
 from stagelens_course.grading.container import ContainerResponse, client_container, request_page
@@ -18,7 +18,7 @@ def test_a_container_that_is_being_made_when_an_interrupt_comes_is_removed(
     engine: Engine, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine goes on with what it was asked for, whoever waits for the answer."""
-    given_up = GivenUp(engine.api.create_container)
+    given_up = InterruptedCall(engine.api.create_container)
     monkeypatch.setattr(engine.api, "create_container", given_up)
     with pytest.raises(KeyboardInterrupt), client_container(engine, {"org.stagelens.tests": unique}):
         pytest.fail("whoever asked for it was interrupted")

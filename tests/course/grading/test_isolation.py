@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 import pytest
-from stagelens_testing.held import PATIENCE
+from stagelens_testing.resources import PATIENCE
 
 from stagelens import engine as engines
 from stagelens.engine import Engine, PrivateEngine

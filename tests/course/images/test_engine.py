@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from docker.errors import ImageNotFound
 from filelock import FileLock
-from stagelens_testing.held import PATIENCE, nothing_new, threads, until
 from stagelens_testing.registry import Registry
+from stagelens_testing.resources import PATIENCE, no_leaks, threads, wait_until
 
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.engine import Engine
@@ -154,7 +154,7 @@ def test_pulls_use_the_mirror_and_replace_only_replicas(
     pulled = base(engine, namespace, "pull")
     assert (pulled.origin, pulled.image_id) == ("published", mirror)
     ours = f"/v2/{unique}/diamol/base/"
-    until(lambda: any(f"GET {ours}blobs/" in line for line in open_registry.requests()), "the pull")
+    wait_until(lambda: any(f"GET {ours}blobs/" in line for line in open_registry.requests()), "the pull")
     # Only the tag latest is pulled, and the mirror's name for the image is removed.
     tags = engine.api.inspect_image(f"{namespace}/base")["RepoTags"]
     assert tags == [f"{namespace}/base:latest"]
@@ -184,7 +184,7 @@ def test_cancelled_replica_leaves_no_tag_and_no_folder(
             assert list(tmp_path.iterdir())
             cancel()
 
-    with nothing_new(threads), pytest.raises(BuildCancelled):
+    with no_leaks(threads), pytest.raises(BuildCancelled):
         images.ensure(engine, ["diamol/golang"], "replica", report, namespace=namespace, cancel=cancel)
     assert not list(tmp_path.iterdir())
     assert not engine.api.images(name=f"{namespace}/golang")
@@ -204,7 +204,7 @@ def test_cancelled_program_leaves_no_temporary_files(
     cancel = Cancel()
 
     def stop() -> None:
-        until(lambda: (tmp_path / "made").exists() and (tmp_path / "made").read_text(), "its folder")
+        wait_until(lambda: (tmp_path / "made").exists() and (tmp_path / "made").read_text(), "its folder")
         cancel()
 
     thread = threading.Thread(target=stop)

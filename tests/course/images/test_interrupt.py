@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from stagelens_testing.held import until
+from stagelens_testing.resources import wait_until
 
 from stagelens.engine import Engine
 
@@ -81,12 +81,12 @@ def test_interrupted_build_tags_nothing(
     assert interrupted(tmp_path, at, IMAGE, image, unique) in (130, -signal.SIGINT)
     assert not engine.api.images(name=f"{unique}/{image.partition('/')[2]}")
     assert list((tmp_path / "tmp").iterdir()) == []
-    until(lambda: programs_in(tmp_path) == [], "the end of the programs")
+    wait_until(lambda: programs_in(tmp_path) == [], "the end of the programs")
 
 
 def test_interrupted_debian_leaves_no_folder_program_or_mount(tmp_path: Path) -> None:
     assert interrupted(tmp_path, "debootstrap", DEBIAN) in (130, -signal.SIGINT)
     assert list((tmp_path / "tmp").iterdir()) == []
     assert list((tmp_path / "home" / "cache").iterdir()) == []
-    until(lambda: programs_in(tmp_path) == [], "the end of the programs")
+    wait_until(lambda: programs_in(tmp_path) == [], "the end of the programs")
     assert str(tmp_path) not in Path("/proc/mounts").read_text()

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import trustme
 from docker.errors import NotFound
-from stagelens_testing.held import until
+from stagelens_testing.resources import wait_until
 
 from stagelens.engine import Engine
 from stagelens_course import images
@@ -82,7 +82,7 @@ def run(engine: Engine, authority: trustme.CA, replicas: None, unique: str, clea
     chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems).decode()
     files = {"server.js": SERVER, "key.pem": issued.private_key_pem.bytes().decode(), "cert.pem": chain}
     server = start(engine, f"{unique}-server", f"{NAMESPACE}/node", files, ["node", "/server.js"], None)
-    until(lambda: b"listening" in engine.api.logs(server), "the server's beginning")
+    wait_until(lambda: b"listening" in engine.api.logs(server), "the server's beginning")
 
     def client(image: str, files: dict[str, str], command: list[str]) -> tuple[int, str]:
         container = start(engine, f"{unique}-client", image, files, command, f"container:{server}")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 from docker.errors import APIError, NotFound
-from stagelens_testing.held import PATIENCE
+from stagelens_testing.resources import PATIENCE
 
 from stagelens.builds import build
 from stagelens.engine import Engine, remove_container, remove_network

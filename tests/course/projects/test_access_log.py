@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from stagelens_testing.held import PATIENCE, until
+from stagelens_testing.resources import PATIENCE, wait_until
 
 from .conftest import App, Town
 
@@ -106,7 +106,7 @@ def test_each_request_logs_one_json_line_with_the_callers_id(log: App) -> None:
     strange = log.get("/stats", headers={"X-Request-Id": 'a"b c'})
     assert strange.headers["X-Request-Id"].isalnum()
     # The second request's line comes after the first one's.
-    until(lambda: strange.headers["X-Request-Id"] in log.logs(), "the log")
+    wait_until(lambda: strange.headers["X-Request-Id"] in log.logs(), "the log")
     lines = [json.loads(line) for line in log.logs().splitlines()]
     (line,) = [line for line in lines if line.get("request_id") == "visit-42"]
     assert (line["service"], line["method"], line["path"], line["status"]) == (

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from stagelens_testing.held import own
+from stagelens_testing.resources import engine_is_exclusive
 
 from stagelens.engine import Engine, remove_container, remove_network
 from stagelens_course.images import ensure
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.timeout(1200)
 
 NAMES = ("image-of-the-day", "access-log", "image-gallery", "nat", "iotd", "accesslog")
 # Only on an engine that the test run started, names and ports are those of the chapter.
-OWN = own()
+OWN = engine_is_exclusive()
 
 
 def cli() -> tuple[str, dict[str, str]]:

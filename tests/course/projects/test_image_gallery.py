@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from stagelens_testing.held import until
+from stagelens_testing.resources import wait_until
 
 from .conftest import App, Town
 
@@ -57,7 +57,7 @@ def lines(app: App, request_id: str, count: int = 1) -> list[dict[str, object]]:
         every = (json.loads(text) for text in app.logs().splitlines() if text.startswith("{"))
         return [line for line in every if line.get("request_id") == request_id]
 
-    until(lambda: len(found()) >= count, f"the log of {request_id}")
+    wait_until(lambda: len(found()) >= count, f"the log of {request_id}")
     return found()
 
 

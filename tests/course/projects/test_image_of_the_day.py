@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 
 import pytest
-from stagelens_testing.held import until
+from stagelens_testing.resources import wait_until
 
 from stagelens.engine import Engine
 
@@ -56,7 +56,7 @@ def test_service_serves_the_catalogues_picture(town: Town) -> None:
     assert iotd.get("/nothing").status_code == 404
     assert iotd.get("/image").json() == image
 
-    until(lambda: '"day-1"' in iotd.logs(), "the log of the request")
+    wait_until(lambda: '"day-1"' in iotd.logs(), "the log of the request")
     line = next(json.loads(text) for text in iotd.logs().splitlines() if '"day-1"' in text)
     assert (line["service"], line["request_id"]) == ("image-of-the-day", "day-1")
     assert (line["method"], line["path"], line["status"]) == ("GET", "/image", 200)

@@ -16,7 +16,7 @@ from stagelens_course.classroom.intake import Submission, pack_submission
 from stagelens_course.classroom.runner.task import GradingTask
 from stagelens_course.grading import Exercise
 from stagelens_course.grading.checks import BuildSucceeds
-from stagelens_testing.held import PATIENCE
+from stagelens_testing.resources import PATIENCE
 
 # A grading notebook that reads its instructions from the submission's Dockerfile.
 GRADING = """

@@ -1,4 +1,4 @@
-"""The docker CLI with buildx, from Debian's packages: what our builds are held against."""
+"""The docker CLI with buildx, from Debian's packages, for comparisons with builds of stagelens."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from stagelens_testing import packages
 
 
 def docker(engine: Engine, config: Path, *arguments: str | Path) -> str:
-    """Run the CLI against an engine; `config` is a folder for its files. Returns what it prints.
+    """Run the CLI against an engine, with a folder for its configuration, and return its output.
 
     Raises
     ------
-    subprocess.CalledProcessError: it failed; its words are in the error's `stderr`.
+    subprocess.CalledProcessError
+        If it fails; the error's `stderr` has its messages.
     """
-    root = packages.unpacked()
+    root = packages.unpack()
     plugins = next(root.glob("usr/lib*/docker/cli-plugins"))
     config.mkdir(exist_ok=True)
     (config / "config.json").write_text(json.dumps({"cliPluginsExtraDirs": [str(plugins)]}))

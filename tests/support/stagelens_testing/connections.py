@@ -1,4 +1,4 @@
-"""What every way to an engine has to carry, asked of it by real builds."""
+"""Checks, with real builds, that a transport to an engine works."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import stagelens
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds import Backend, LogLine, Vertex
 from stagelens.engine import Engine
-from stagelens_testing.held import nothing_new, threads
+from stagelens_testing.resources import no_leaks, threads
 
 
-def carries_context_and_secrets(engine: Engine, folder: Path, tag: str) -> None:
-    """A build through a session gets 3 MB of context and a secret."""
+def check_context_and_secrets(engine: Engine, folder: Path, tag: str) -> None:
+    """Check that a build through a session gets 3 MB of context and a secret."""
     (folder / "Dockerfile").write_text(
         "FROM diamol/base\nCOPY big /\nRUN --mount=type=secret,id=word grep -q secret /run/secrets/word\n"
     )
@@ -25,8 +25,8 @@ def carries_context_and_secrets(engine: Engine, folder: Path, tag: str) -> None:
     assert (trace.backend, trace.context_bytes) == ("session", 3_000_000)
 
 
-def a_cancel_wakes_who_waits(engine: Engine, folder: Path, unique: str, backend: Backend) -> None:
-    """A build in the midst of a long RUN ends when it is cancelled, and no thread of it stays."""
+def check_cancel(engine: Engine, folder: Path, unique: str, backend: Backend) -> None:
+    """Check that a cancelled build in a long RUN ends, and that no thread of it stays."""
     (folder / "Dockerfile").write_text(f"FROM diamol/base\nRUN echo {unique} && sleep 600\n")
     cancel = Cancel()
 
@@ -34,5 +34,5 @@ def a_cancel_wakes_who_waits(engine: Engine, folder: Path, unique: str, backend:
         if any(unique in line.text for line in new):
             threading.Thread(target=cancel, name="stagelens-test").start()
 
-    with nothing_new(threads), pytest.raises(BuildCancelled):
+    with no_leaks(threads), pytest.raises(BuildCancelled):
         stagelens.build(folder, engine=engine, on_vertex=watch, cancel=cancel, backend=backend)

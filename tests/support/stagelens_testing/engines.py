@@ -1,4 +1,4 @@
-"""Engine 26 beside the running engine: with the classic image store or containerd's, for one test session."""
+"""Engine 26 beside the running engine, with the classic or the containerd image store."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ import pytest
 
 from stagelens.engine import Engine, EngineNotFound, connect
 from stagelens_testing import packages
-from stagelens_testing.held import PATIENCE
+from stagelens_testing.resources import PATIENCE
 
 KINDS = ("running", "26-classic", "26-containerd")
-# Namespaces of its own end with it: its network (it would touch the first engine's firewall rules), its
-# mounts, its processes. A /run of its own keeps it from the machine's containerd.
-# The first word: a test run that is killed takes its engines along.
+# Separate namespaces end with the engine: network (else it would change the first engine's firewall rules),
+# mounts and processes. With a separate /run it does not find the machine's containerd. `setpriv` ends it
+# together with a killed test run.
 _ISOLATED = "setpriv --pdeathsig KILL unshare --net --mount --pid --fork --kill-child --mount-proc"
 _SCRIPT = 'mount -t tmpfs none /run && ip link set lo up && exec dockerd --config-file="$0"'
 
 
-def pid_of(engine: Engine) -> int | None:
-    """The process whose network namespace an engine of ours lives in; None for the running engine."""
+def namespace_pid(engine: Engine) -> int | None:
+    """Return a process in the network namespace of an engine of the tests, or None for the running engine."""
     return _pids.get(engine.address)
 
 
 _pids: dict[str, int] = {}
 
 
-def lingering(backend: str) -> str:
-    """What the command of a step ends in whose output counts.
+def output_delay(backend: str) -> str:
+    """Return the end of a RUN command whose output a test needs.
 
-    A container of the classic builder that ends at once may lose its output on a busy engine.
+    With the classic builder on a busy engine, a container that ends at once may lose its output.
     """
     return "; sleep 1" if backend == "classic" else ""
 
 
 @contextmanager
 def engine_26(containerd: bool) -> Generator[Engine]:
-    """A fresh Engine 26, removed at the end with everything in it."""
-    root = packages.unpacked()
+    """Start a new Engine 26, and remove it at the end with everything in it."""
+    root = packages.unpack()
     folder = Path(tempfile.mkdtemp(prefix="e26-"))
     address = f"unix://{folder}/docker.sock"
     config = {
@@ -69,7 +69,7 @@ def engine_26(containerd: bool) -> Generator[Engine]:
             start_new_session=True,
         )
     try:
-        engine = _answering(address, process, folder / "log")
+        engine = _connect(address, process, folder / "log")
         _pids[address] = psutil.Process(process.pid).children()[0].pid
         yield engine
         engine.api.close()
@@ -79,7 +79,7 @@ def engine_26(containerd: bool) -> Generator[Engine]:
         shutil.rmtree(folder)
 
 
-def _answering(address: str, process: subprocess.Popen[bytes], log: Path) -> Engine:
+def _connect(address: str, process: subprocess.Popen[bytes], log: Path) -> Engine:
     deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         try:
@@ -90,7 +90,7 @@ def _answering(address: str, process: subprocess.Popen[bytes], log: Path) -> Eng
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to dockerd, so that it ends its containers and their cgroups; the namespaces go with it."""
+    """Send SIGTERM to dockerd, which ends its containers and their cgroups; the namespaces end with it."""
     for dockerd in psutil.Process(process.pid).children() if process.poll() is None else ():
         dockerd.terminate()
     try:
@@ -101,7 +101,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def copy_image(source: Engine, target: Engine, image: str) -> None:
-    """Load an image of one engine into another."""
+    """Copy an image from one engine to another."""
     with tempfile.TemporaryFile() as file:
         for chunk in source.api.get_image(image):
             file.write(chunk)
@@ -111,12 +111,12 @@ def copy_image(source: Engine, target: Engine, image: str) -> None:
 
 
 @contextmanager
-def started(kind: str, running: Engine) -> Generator[Engine]:
-    """An engine of `KINDS`; a further one gets diamol/base. Skips where this machine can't have it."""
+def start(kind: str, running: Engine) -> Generator[Engine]:
+    """Provide an engine of `KINDS` with diamol/base, or skip the test if this machine cannot run it."""
     if kind == "running":
         yield running
         return
-    if reason := packages.lacking():
+    if reason := packages.unavailable_reason():
         pytest.skip(reason)
     with engine_26(containerd=kind == "26-containerd") as engine:
         copy_image(running, engine, "diamol/base")

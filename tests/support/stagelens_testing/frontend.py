@@ -1,4 +1,4 @@
-"""A real frontend for `# syntax=`: BuildKit's own for Dockerfiles, built from its module and kept."""
+"""A real frontend for `# syntax=`: BuildKit's Dockerfile frontend, built from its module and cached."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from stagelens.engine import Engine
 from stagelens.paths import cache_dir
 from stagelens_testing.registry import Registry
 
-# Knows here-documents and COPY --link, which Engine 20.10's own frontend does not; by the tags below COPY's
-# --parents and --exclude as well, which Engine 26's does not. `go install` takes no much later version.
+# It supports here-documents and COPY --link, unlike the frontend in Engine 20.10, and with the tags below
+# COPY's --parents and --exclude, unlike the one in Engine 26. `go install` accepts no much later version.
 MODULE, VERSION = "github.com/moby/buildkit/frontend/dockerfile/cmd/dockerfile-frontend", "v0.16.0"
-# Without optimisation it is built in half of the time: 50 s of two cores, with nothing cached.
+# Without optimization the build takes half the time: 50 s on two cores, with nothing cached.
 _FLAGS = (
     "-trimpath",
     "-ldflags=-s -w",
     "-gcflags=all=-N -l -dwarf=false",
     "-tags=netgo,osusergo,static_build,dfparents,dfexcludepatterns",
 )
-# What an engine wants to know of a frontend: see frontend/dockerfile/cmd/dockerfile-frontend/Dockerfile.
+# What an engine needs to know about a frontend: see frontend/dockerfile/cmd/dockerfile-frontend/Dockerfile.
 _CHANGES = [
     "LABEL moby.buildkit.frontend.network.none=true",
     "LABEL moby.buildkit.frontend.caps=moby.buildkit.frontend.inputs,moby.buildkit.frontend.subrequests",
@@ -34,15 +34,15 @@ _CHANGES = [
 ]
 
 
-def lacking() -> str | None:
-    """None where the frontend can be had here, else what is missing, in words."""
-    return None if _place().exists() or shutil.which("go") else "a frontend is built with Go: not installed"
+def unavailable_reason() -> str | None:
+    """Return why the frontend cannot be provided here, or None if it can."""
+    return None if _path().exists() or shutil.which("go") else "a frontend is built with Go: not installed"
 
 
-def pushed(registry: Registry, engine: Engine, unique: str) -> str:
-    """An image of the frontend that only the registry has; returns its full name.
+def push(registry: Registry, engine: Engine, unique: str) -> str:
+    """Push an image of the frontend that only the registry has, and return its full name.
 
-    It is imported and not built: the engine keeps no layer of it then, and has to pull all.
+    It is imported, not built: so the engine stores no layer of it and has to pull all of them.
     """
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -55,17 +55,17 @@ def pushed(registry: Registry, engine: Engine, unique: str) -> str:
         engine.api.remove_image(f"{unique}-frontend:1")
 
 
-def _place() -> Path:
+def _path() -> Path:
     return cache_dir() / f"dockerfile-frontend-{VERSION}"
 
 
 def _program() -> Path:
-    place = _place()
-    with FileLock(place.with_name(f"{place.name}.lock")):
-        if not place.exists():
+    path = _path()
+    with FileLock(path.with_name(f"{path.name}.lock")):
+        if not path.exists():
             with tempfile.TemporaryDirectory(prefix="frontend-", dir=cache_dir()) as name:
                 environment = os.environ | {"GOBIN": name, "CGO_ENABLED": "0"}
                 command = ["go", "install", *_FLAGS, f"{MODULE}@{VERSION}"]
                 subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=True)
-                Path(name, "dockerfile-frontend").rename(place)
-    return place
+                Path(name, "dockerfile-frontend").rename(path)
+    return path

@@ -1,8 +1,8 @@
-"""Programs of Debian, unpacked into the cache and not installed: the machine stays as it is.
+"""Programs from Debian packages, unpacked into the cache instead of installed, so the machine is not changed.
 
-They come through apt from the machine's own sources. A second run needs no network. For engines the
-release's name is replaced: Debian 13's dockerd and containerd run on Debian 12, with the machine's own runc.
-The SSH server is that of the machine's release; installed, it would be started for all the world.
+apt downloads them from the machine's sources; a second run needs no network. For engines the name of the
+release is replaced: Debian 13's dockerd and containerd run on Debian 12, with the machine's runc. The SSH
+server is that of the machine's release; an installed one would start as a service.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from filelock import FileLock
 from stagelens.paths import cache_dir
 
 SUITE = "trixie"
-# What is unpacked into the folder of that name.
+# Folder in the cache -> packages unpacked into it.
 PACKAGES = {
     SUITE: ("containerd", "docker-buildx", "docker-cli", "docker-registry", "docker.io"),
     "sshd": ("libwrap0", "openssh-server"),
 }
 
 
-def lacking() -> str | None:
-    """None where the programs can be had here, else what is missing, in words."""
+def unavailable_reason() -> str | None:
+    """Return why the programs cannot be provided here, or None if they can."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "further engines need root on Linux"
     if (cache_dir() / SUITE).is_dir():
@@ -40,12 +40,13 @@ def lacking() -> str | None:
     return f"not installed: {', '.join(programs)}" if programs else None
 
 
-def unpacked(name: str = SUITE) -> Path:
-    """The folder with the files of `PACKAGES[name]`, `usr/bin` and so on; fetched on first use (80 MB, 1 MB).
+def unpack(name: str = SUITE) -> Path:
+    """Return the folder with the files of `PACKAGES[name]`, downloaded on first use (80 MB, 1 MB).
 
     Raises
     ------
-    subprocess.CalledProcessError: apt could not get them; its words are on standard error.
+    subprocess.CalledProcessError
+        If apt cannot download them; its messages are on standard error.
     """
     target = cache_dir() / name
     with FileLock(cache_dir() / f"{name}.lock"):
@@ -60,16 +61,16 @@ def unpacked(name: str = SUITE) -> Path:
 
 
 def _download(work: Path, name: str) -> None:
-    """apt with lists, cache and sources of its own; keys, proxies and logins stay the machine's."""
+    """Download with apt, with separate lists, cache and sources, and the machine's keys and proxies."""
     release = platform.freedesktop_os_release()["VERSION_CODENAME"]
     wanted = SUITE if name == SUITE else release
     parts = work / "sources"
     for folder in (parts, work / "state/lists/partial", work / "cache/archives/partial"):
         folder.mkdir(parents=True)
     (work / "status").touch()
-    own = Path("/etc/apt")
-    for source in [own / "sources.list", *own.glob("sources.list.d/*")]:
-        # Other vendors' sources have no release of Debian's, or none of these packages.
+    etc = Path("/etc/apt")
+    for source in [etc / "sources.list", *etc.glob("sources.list.d/*")]:
+        # Sources of other vendors have no Debian release, or none of these packages.
         if source.suffix in (".list", ".sources") and source.is_file():
             text = source.read_text()
             if "debian" in text and release in text:
@@ -84,6 +85,6 @@ def _download(work: Path, name: str) -> None:
         "APT::Sandbox::User": "root",
     }
     command = ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in options.items())]
-    # An index that fails does no harm where the packages are in another one.
+    # A failing index does not matter if the packages are in another one.
     subprocess.run([*command, "update"], cwd=work, stdin=subprocess.DEVNULL, check=False)
     subprocess.run([*command, "download", *PACKAGES[name]], cwd=work, stdin=subprocess.DEVNULL, check=True)

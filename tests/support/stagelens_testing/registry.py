@@ -1,4 +1,4 @@
-"""A registry on loopback (from Debian) in an engine's network: open, with a login or with tokens."""
+"""A registry (from Debian) on the loopback address of an engine's network: open, with login or tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import trustme
 
 from stagelens.engine import Engine
 from stagelens_testing import engines, packages, tokens
-from stagelens_testing.held import PATIENCE
+from stagelens_testing.resources import PATIENCE
 
 USER, PASSWORD = "learner", "right: ü"
 
@@ -31,9 +31,10 @@ Login = Literal["none", "password", "token"]
 
 @dataclass(frozen=True)
 class Registry:
-    """A running registry; `address` is host:port as an image's name has it, `log` what it prints.
+    """A running registry.
 
-    `tokens` is what its token server prints: each request as `token METHOD USER SCOPES GRANTED`.
+    `address` is host:port as in an image's name, `log` the file of its output, and `tokens` that of the token
+    server, with each request as `token METHOD USER SCOPES GRANTED`.
     """
 
     address: str
@@ -42,7 +43,7 @@ class Registry:
     tokens: Path
 
     def push(self, engine: Engine, image: str, name: str) -> str:
-        """Put an image of `engine` here under `name`; returns its full name. The engine keeps no such tag."""
+        """Push an image of `engine` as `name`, remove the tag, and return the full name."""
         full = f"{self.address}/{name}"
         engine.api.tag(image, full)
         try:
@@ -54,24 +55,24 @@ class Registry:
         return full
 
     def granted(self) -> list[str]:
-        """The scopes that the token server has granted, each with how it was asked and by whom."""
+        """List the scopes that the token server has granted, each with method and user."""
         return re.findall(r"^token (.*) True$", self.tokens.read_text(), re.MULTILINE)
 
     def requests(self) -> list[str]:
-        """The requests so far, each as `METHOD path status`."""
+        """List the requests so far, each as `METHOD path status`."""
         found = re.findall(r'"(\S+) (\S+) HTTP/[\d.]+" (\d+) ', self.log.read_text())
         return [" ".join(parts) for parts in found]
 
 
 @contextmanager
 def registry(engine: Engine, login: Login = "none", tls: Path | None = None) -> Generator[Registry]:
-    """Start a registry that `engine` reaches as 127.0.0.1; everything of it goes at the end.
+    """Start a registry that `engine` reaches at 127.0.0.1, and remove it at the end.
 
-    It listens in the network namespace of the engine: this machine's own where that is the running one. With
-    "token" a token server beside it hands out what it wants. `tls` is a folder with `server.pem`,
-    `server-key.pem` and `clients.pem`, the CA that has to have signed a client's certificate.
+    It listens in the engine's network namespace, which for the running engine is the machine's. With "token",
+    a token server issues the tokens that it requires. `tls` is a folder with `server.pem`, `server-key.pem`
+    and `clients.pem`, the CA of client certificates.
     """
-    program = packages.unpacked() / "usr/bin/docker-registry"
+    program = packages.unpack() / "usr/bin/docker-registry"
     with tempfile.TemporaryDirectory(prefix="registry-") as name, ExitStack() as running:
         folder = Path(name)
         http: dict[str, object] = {"addr": "127.0.0.1:0", "secret": secrets.token_hex()}
@@ -81,8 +82,8 @@ def registry(engine: Engine, login: Login = "none", tls: Path | None = None) -> 
             "http": http,
         }
         if tls is not None:
-            own = {"certificate": f"{tls}/server.pem", "key": f"{tls}/server-key.pem"}
-            http["tls"] = own | {"clientcas": [f"{tls}/clients.pem"]}
+            files = {"certificate": f"{tls}/server.pem", "key": f"{tls}/server-key.pem"}
+            http["tls"] = files | {"clientcas": [f"{tls}/clients.pem"]}
         if login == "password":
             password = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
             (folder / "users").write_text(f"{USER}:{password}\n")
@@ -96,7 +97,7 @@ def registry(engine: Engine, login: Login = "none", tls: Path | None = None) -> 
 
 
 def _token_server(engine: Engine, folder: Path, running: ExitStack) -> dict[str, str]:
-    """Start one until `running` ends; what a registry's configuration says of it."""
+    """Start a token server until `running` ends, and return its entry in a registry's configuration."""
     authority = trustme.CA(key_type=trustme.KeyType.RSA)
     leaf = authority.issue_cert("tokens.test", key_type=trustme.KeyType.RSA)
     authority.cert_pem.write_to_path(folder / "authority.pem")
@@ -114,8 +115,8 @@ def _token_server(engine: Engine, folder: Path, running: ExitStack) -> dict[str,
 
 @contextmanager
 def _server(engine: Engine, command: list[str | Path], log: Path) -> Generator[str]:
-    """A program that says where it listens; its address."""
-    pid = engines.pid_of(engine)
+    """Run a program that prints where it listens, and yield the address."""
+    pid = engines.namespace_pid(engine)
     inside = ["nsenter", f"--net=/proc/{pid}/ns/net"] if pid else []
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -142,8 +143,8 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
 
 @pytest.fixture(scope="session")
 def open_registry(engine: Engine) -> Iterator[Registry]:
-    """A registry beside the running engine that anybody may pull from and push to."""
-    if reason := packages.lacking():
+    """Start a registry that anybody may pull from and push to."""
+    if reason := packages.unavailable_reason():
         pytest.skip(reason)
     with registry(engine) as found:
         yield found
@@ -151,8 +152,8 @@ def open_registry(engine: Engine) -> Iterator[Registry]:
 
 @pytest.fixture(scope="session")
 def login_registry(engine: Engine) -> Iterator[Registry]:
-    """A registry beside the running engine that wants a login."""
-    if reason := packages.lacking():
+    """Start a registry that requires a login."""
+    if reason := packages.unavailable_reason():
         pytest.skip(reason)
     with registry(engine, "password") as found:
         yield found
@@ -160,8 +161,8 @@ def login_registry(engine: Engine) -> Iterator[Registry]:
 
 @pytest.fixture(scope="session")
 def token_registry(engine: Engine) -> Iterator[Registry]:
-    """A registry beside the running engine that wants tokens, which a login gets."""
-    if reason := packages.lacking():
+    """Start a registry that requires tokens, which a login gets."""
+    if reason := packages.unavailable_reason():
         pytest.skip(reason)
     with registry(engine, "token") as found:
         yield found

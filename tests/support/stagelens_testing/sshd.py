@@ -1,4 +1,4 @@
-"""A real OpenSSH server on loopback: the far side of an engine behind SSH, for one test session."""
+"""A real OpenSSH server on loopback: the remote side of an engine behind SSH, for one test session."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import pytest
 
 from stagelens.engine import Engine
 from stagelens_testing import packages
-from stagelens_testing.held import free_port, until
+from stagelens_testing.resources import free_port, wait_until
 
-# Mounts of its own: the server wants a user `sshd` and a folder in /run, and this machine gets neither. Its
-# /run is that of another machine: the engine's socket, docker's command and the users' keys.
-# The first word: a test run that is killed takes its server along.
+# Separate mounts: the server needs a user `sshd` and a folder in /run, which this machine does not get. Its
+# /run is that of another machine, with the engine's socket, docker's command and the users' keys. `setpriv`
+# ends it together with a killed test run.
 _ISOLATED = "setpriv --pdeathsig KILL unshare --mount"
 _SCRIPT = """
 set -e
@@ -52,7 +52,7 @@ Match User lost
 Match User chatty
     ForceCommand echo Welcome; docker system dial-stdio
 """
-# Those without rights of their own are there for what goes wrong.
+# The unprivileged users are for tests of failures.
 _USERS = """root:x:0:0::/run:/bin/sh
 guest:x:65533:65533::/run:/bin/sh
 stranger:x:65533:65533::/run:/bin/sh
@@ -61,7 +61,7 @@ lost:x:0:0::/run:/bin/sh
 chatty:x:0:0::/run:/bin/sh
 sshd:x:65532:65532::/run/sshd:/usr/sbin/nologin
 """
-# The user's side: what `ssh` reads instead of the configuration of whoever runs the tests.
+# The user's side: what `ssh` reads instead of the configuration of the user who runs the tests.
 _CLIENT = """
 Host lab
     HostName 127.0.0.1
@@ -83,8 +83,8 @@ Host *
 class SshServer:
     """A running server.
 
-    `home` is a home with keys and known hosts; `bin` has an `ssh` that reads the configuration in there and
-    nothing of the user who runs the tests. Its host `lab` is the server; to `localhost` it knows no key.
+    `home` is a home with keys and known hosts. `bin` has an `ssh` that reads only the configuration of that
+    home. Its host `lab` is the server; for `localhost` it knows no key.
     """
 
     home: Path
@@ -92,13 +92,14 @@ class SshServer:
 
     @property
     def bin(self) -> Path:
-        """For the PATH."""
+        """The folder for the PATH."""
         return self.home / "bin"
 
     def address(self, user: str = "root", host: str = "127.0.0.1") -> str:
-        """The engine behind it: for `root`, `lost` (DOCKER_HOST leads nowhere) and `chatty` (prints a line).
+        """Return the address of the engine for a user.
 
-        `guest` may not use the engine's socket, `bare` finds no docker, of `stranger` no key is accepted.
+        For `lost`, DOCKER_HOST is wrong; `chatty` gets an extra line of output; `guest` may not use the
+        engine's socket; `bare` finds no docker; for `stranger` no key is accepted.
         """
         return f"ssh://{user}@{host}:{self.port}"
 
@@ -108,8 +109,8 @@ def _key(path: Path) -> str:
     return path.with_suffix(".pub").read_text().strip()
 
 
-def _written(folder: Path, port: int) -> SshServer:
-    """The files of both sides: the server's in `folder`, the user's in `.ssh` there."""
+def _write_files(folder: Path, port: int) -> SshServer:
+    """Write the files of both sides: the server's into `folder`, the user's into `.ssh` in it."""
     server = SshServer(folder, port)
     (folder / ".ssh").mkdir()
     server.bin.mkdir()
@@ -127,21 +128,21 @@ def _written(folder: Path, port: int) -> SshServer:
 
 @contextmanager
 def ssh_server(engine: Engine) -> Generator[SshServer]:
-    """A server whose users find the engine at DOCKER_HOST; it and its files go away at the end."""
-    root = packages.unpacked("sshd")
+    """Start a server whose users find the engine at DOCKER_HOST, and remove it at the end."""
+    root = packages.unpack("sshd")
     folder = Path(tempfile.mkdtemp(prefix="sshd-"))
-    server = _written(folder, free_port())
+    server = _write_files(folder, free_port())
     environment = {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
     environment["LD_LIBRARY_PATH"] = ":".join(str(each) for each in root.glob("usr/lib/*-linux-*"))
     socket_path = engine.address.removeprefix("unix://")
-    docker = packages.unpacked() / "usr/bin/docker"
+    docker = packages.unpack() / "usr/bin/docker"
     command = [*_ISOLATED.split(), "sh", "-c", _SCRIPT, root / "usr/sbin/sshd", socket_path, docker]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     try:
-        until(lambda: process.poll() is not None or _listens(server.port), "a start of sshd")
+        wait_until(lambda: process.poll() is not None or _listens(server.port), "a start of sshd")
         assert process.poll() is None, (folder / "log").read_text()
         yield server
     finally:
@@ -159,7 +160,7 @@ def _listens(port: int) -> bool:
 @pytest.fixture(scope="session")
 def sshd(engine: Engine) -> Iterator[SshServer]:
     """The running engine behind a server of this test session."""
-    if reason := packages.lacking() or (None if shutil.which("ssh") else "not installed: ssh"):
+    if reason := packages.unavailable_reason() or (None if shutil.which("ssh") else "not installed: ssh"):
         pytest.skip(reason)
     with ssh_server(engine) as server:
         yield server

@@ -1,4 +1,4 @@
-"""Layers made by hand, as the tars that an engine has of them."""
+"""Tars of image layers, made by hand."""
 
 from __future__ import annotations
 

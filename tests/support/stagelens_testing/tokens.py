@@ -1,8 +1,8 @@
-"""A token server for a registry: who logs in gets a signed token for what he asks.
+"""A token server for a registry: a user who logs in gets a signed token for the requested scopes.
 
-Source: the distribution project's token specifications (basic by GET, OAuth 2 by POST). Run as a program,
+Source: the distribution project's token specifications (basic by GET, OAuth 2 by POST). Run as a program
 in the network namespace of the registry: `python tokens.py FOLDER USER PASSWORD`; FOLDER has `key.pem` and
-`chain.pem`. What it was asked is on its standard error.
+`chain.pem`. It logs requests to standard error.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def url64(data: bytes) -> str:
 
 
 def token(folder: Path, scopes: list[str], user: str) -> str:
-    """A JSON Web Token that grants each `repository:NAME:ACTIONS`."""
+    """Return a JSON Web Token that grants each `repository:NAME:ACTIONS`."""
     key = serialization.load_pem_private_key((folder / "key.pem").read_bytes(), None)
     certificate = load_pem_x509_certificate((folder / "chain.pem").read_bytes())
     der = certificate.public_bytes(serialization.Encoding.DER)
     parts = [scope.rsplit(":", 1) for scope in scopes]
-    kinds = [(*place.split(":", 1), actions) for place, actions in parts]
+    kinds = [(*resource.split(":", 1), actions) for resource, actions in parts]
     now = int(time.time())
     claims = {
         "iss": ISSUER,
@@ -54,16 +54,16 @@ def token(folder: Path, scopes: list[str], user: str) -> str:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers requests for tokens; the server's `arguments` are those of the command line."""
+    """Answers requests for tokens."""
 
     def do_GET(self) -> None:
-        """The account in the header."""
+        """Answer a request with the account in its header."""
         kind, _, encoded = self.headers.get("Authorization", "").partition(" ")
         user, _, password = base64.b64decode(encoded if kind == "Basic" else "").decode().partition(":")
         self._answer(parse_qs(urlsplit(self.path).query), user, password)
 
     def do_POST(self) -> None:
-        """The account in the form."""
+        """Answer a request with the account in its form."""
         form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
         self._answer(form, form.get("username", [""])[0], form.get("password", [""])[0])
 

@@ -1,7 +1,8 @@
-"""Stand-ins for the Windows functions that docker-py's named pipes are made of, on a unix socket.
+"""Fakes of the Windows functions that docker-py's named pipes use, on a Unix socket.
 
-Only what `docker.transport.npipesocket` calls, as Windows has it: a pipe that was opened for overlapped use
-is read and written with an event, on which the caller waits; its end is error 109, a closed handle error 6.
+They cover what `docker.transport.npipesocket` calls, and behave as on Windows: a pipe opened for overlapped
+use is read and written with an event that the caller waits for; its end is error 109, a closed handle error
+6.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ TIMEOUT = 258
 
 
 class Error(Exception):
-    """As pywintypes.error: a number, the function and words; no OSError."""
+    """The equivalent of pywintypes.error: a number, the function and a message; not an OSError."""
 
 
 class Handle:
-    """A pipe's end; closing it ends what is under way on it."""
+    """An end of a pipe; closing it ends its pending operations."""
 
     def __init__(self, path: str) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
@@ -34,14 +35,14 @@ class Handle:
 
 
 class Event:
-    """What an operation is waited for on; waiting for it is doing it, here."""
+    """An event to wait for an operation; here, waiting carries out the operation."""
 
     work: Callable[[], int]
     ready: Callable[[float | None], bool]
 
 
 class Overlapped:
-    """An operation under way; its result, or what it failed with."""
+    """A pending operation, with its result or error."""
 
     hEvent: Event  # noqa: N815
     result: int | Error
@@ -49,8 +50,8 @@ class Overlapped:
 
 def _begin(handle: Handle, overlapped: Overlapped | None, work: Callable[[], int], write: bool) -> None:
     if overlapped is None:
-        # Windows waits on the handle then, which another thread's operation signals, too.
-        raise AssertionError("an operation without an event of its own, beside others")
+        # Windows then waits on the handle, which another thread's operation signals, too.
+        raise AssertionError("an operation without a separate event, beside others")
     if handle.sock.fileno() < 0:
         raise Error(INVALID, "ReadFile", "The handle is invalid.")
 
@@ -80,7 +81,7 @@ def _read(handle: Handle, buffer: Any, overlapped: Overlapped | None = None) -> 
 
 
 def _write(handle: Handle, data: bytes, overlapped: Overlapped | None = None) -> tuple[int, int]:
-    # A part of it at times, as the interface allows.
+    # Sometimes only a part is written, as the interface allows.
     _begin(handle, overlapped, lambda: handle.sock.send(data[:50_000]), write=True)
     return 0, 0
 
@@ -90,7 +91,7 @@ def _wait(event: Event, milliseconds: int) -> int:
         if not event.ready(None if milliseconds < 0 else milliseconds / 1000):
             return TIMEOUT
     except (OSError, ValueError):
-        pass  # closed meanwhile: the work says so
+        pass  # closed meanwhile: the work reports it
     return event.work()
 
 
@@ -101,7 +102,7 @@ def _result(handle: Handle, overlapped: Overlapped, wait: int) -> int:
 
 
 def modules() -> dict[str, ModuleType]:
-    """The modules by name, for `sys.modules`."""
+    """Return the fake modules by name, for `sys.modules`."""
     contents: dict[str, dict[str, Any]] = {
         "pywintypes": {"error": Error, "OVERLAPPED": Overlapped},
         "win32api": {"CloseHandle": lambda event: None},
@@ -128,7 +129,7 @@ def modules() -> dict[str, ModuleType]:
             "GetNamedPipeInfo": lambda handle: (0, 0, 0, 0),
         },
     }
-    made = {name: ModuleType(name) for name in contents}
-    for name, module in made.items():
+    fakes = {name: ModuleType(name) for name in contents}
+    for name, module in fakes.items():
         vars(module).update(contents[name])
-    return made
+    return fakes

@@ -1,4 +1,4 @@
-"""What this process holds that is ours: other tests' things may come and go meanwhile."""
+"""Resources of this process: threads, descriptors, child processes, memory and ports."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ import psutil
 
 from stagelens.engine import LEASE_VARIABLE
 
-PATIENCE = 120.0  # seconds for what takes less than two on an idle machine
+PATIENCE = 120.0  # seconds, for what takes less than two on an idle machine
 
 
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait until `condition()` holds; fail with `what` where it never does."""
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Wait until `condition()` holds; fail with `what` if it never does."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen"
         time.sleep(0.05)
 
 
-class GivenUp:
-    """A call to an engine, as `call`, that an interrupt meets on its way: the engine goes on with it.
+class InterruptedCall:
+    """A call to an engine that is interrupted halfway, while the engine carries it out.
 
-    It takes half a second, so that whatever does not wait for its end removes too early.
+    The call takes half a second, so code that does not wait for its end cleans up too early.
     """
 
     def __init__(self, call: Callable[..., Any]) -> None:
         self._call = call
         self._threads: list[threading.Thread] = []
 
-    def __call__(self, *given: Any, **settings: Any) -> Any:
-        """Interrupt this process, and give what the call gives to whoever still waits."""
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Interrupt this process, and return the result to a caller that still waits."""
         results: list[Any] = []
 
         def make() -> None:
             time.sleep(0.5)
-            results.append(self._call(*given, **settings))
+            results.append(self._call(*args, **kwargs))
 
         self._threads.append(threading.Thread(target=make))
         self._threads[-1].start()
@@ -57,14 +57,14 @@ class GivenUp:
         return results[0]
 
     def end(self) -> None:
-        """Wait until the engine has done what it was asked for."""
+        """Wait until the engine has carried out the calls."""
         for thread in self._threads:
             thread.join()
 
 
 @contextmanager
-def limited(kind: int, most: int) -> Generator[None]:
-    """One of `resource`'s limits for this process meanwhile: RLIMIT_FSIZE is a disk that gets full."""
+def resource_limit(kind: int, most: int) -> Generator[None]:
+    """Set a limit of `resource` for this process; RLIMIT_FSIZE simulates a full disk."""
     before = resource.getrlimit(kind)
     resource.setrlimit(kind, (most, before[1]))
     try:
@@ -73,16 +73,16 @@ def limited(kind: int, most: int) -> Generator[None]:
         resource.setrlimit(kind, before)
 
 
-def own() -> bool:
-    """Whether the running engine is this run's alone: it started it, and nobody else has come to use it."""
+def engine_is_exclusive() -> bool:
+    """Return whether this test run started the running engine and nobody else uses it."""
     try:
         return len(Path(os.environ.get(LEASE_VARIABLE, "")).read_text().splitlines()) == 1
-    except OSError:  # no list is named, or it is not there any more
+    except OSError:  # no lease file, or it was removed
         return False
 
 
-def ended(process: psutil.Process | int) -> bool:
-    """Whether a process, or the one with that id, runs no more."""
+def has_ended(process: psutil.Process | int) -> bool:
+    """Return whether a process, or the one with that id, has ended."""
     with suppress(psutil.NoSuchProcess):
         found = psutil.Process(process) if isinstance(process, int) else process
         return not found.is_running() or found.status() == psutil.STATUS_ZOMBIE
@@ -90,54 +90,55 @@ def ended(process: psutil.Process | int) -> bool:
 
 
 def descriptors() -> set[tuple[str, str]]:
-    """Each open descriptor's number, and where it leads to: a path, or a socket's or pipe's own number."""
+    """List each open descriptor with its target: a path, or the number of a socket or pipe."""
     found: set[tuple[str, str]] = set()
     for number in os.listdir("/proc/self/fd"):  # noqa: PTH208
         try:
             found.add((number, str(Path("/proc/self/fd", number).readlink())))
         except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:  # only a tree of our tests is that deep
+            if error.errno == errno.ENAMETOOLONG:  # only trees of these tests are that deep
                 found.add((number, "too long"))
             elif error.errno != errno.ENOENT:  # closed since it was listed
                 raise
     return found
 
 
-def open_below(folder: Path) -> list[str]:
-    """Where each open descriptor of `folder` and of what is below it leads to."""
-    ours = (str(folder), "too long")
-    return [path for _, path in descriptors() if path in ours or path.startswith(f"{folder}/")]
+def open_descriptors_in(folder: Path) -> list[str]:
+    """List the targets of open descriptors in `folder`."""
+    targets = (str(folder), "too long")
+    return [path for _, path in descriptors() if path in targets or path.startswith(f"{folder}/")]
 
 
 def threads() -> set[threading.Thread]:
-    """The threads of stagelens that run."""
+    """List the running threads of stagelens."""
     return {thread for thread in threading.enumerate() if thread.name.startswith("stagelens")}
 
 
 def children() -> set[tuple[int, str]]:
-    """The id and the program of each process that this one started, by way of others, too."""
+    """List the id and command line of each descendant of this process."""
     found: set[tuple[int, str]] = set()
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            if not ended(child):
+            if not has_ended(child):
                 found.add((child.pid, " ".join(child.cmdline())))
     return found
 
 
 @contextmanager
-def nothing_new(*looks: Callable[[], Iterable[Hashable]]) -> Generator[None]:
-    """What each of `looks` shows after the body and did not show before it goes away again, in a while.
+def no_leaks(*listings: Callable[[], Iterable[Hashable]]) -> Generator[None]:
+    """Check that whatever the body adds to the `listings` disappears soon.
 
-    What was there before may stay or go, and each thing has to be seen gone once: others come for others.
+    What existed before may stay or go. Each new item must be missing from its listing once; other tests may
+    add new ones meanwhile.
     """
-    before = [set(look()) for look in looks]
+    before = [set(listing()) for listing in listings]
     yield
-    left = [set(look()) - old for look, old in zip(looks, before, strict=True)]
+    left = [set(listing()) - old for listing, old in zip(listings, before, strict=True)]
     deadline = time.monotonic() + PATIENCE
     while any(left):
         assert time.monotonic() < deadline, f"still there: {left}"
         time.sleep(0.05)
-        left = [found & set(look()) for look, found in zip(looks, left, strict=True)]
+        left = [found & set(listing()) for listing, found in zip(listings, left, strict=True)]
 
 
 _MEASURED = """
@@ -151,10 +152,10 @@ print(peak() - start)
 """
 
 
-def grown_by(before: str, code: str, *arguments: str | Path) -> int:
-    """How many bytes the memory of a Python of its own grows by at its peak while it runs `code`.
+def memory_growth(before: str, code: str, *arguments: str | Path) -> int:
+    """Return how many bytes the peak memory of a new Python process grows while it runs `code`.
 
-    `before` is run first and not counted; both find `arguments` in `sys.argv[1:]`. Linux only.
+    `before` runs first and does not count; both find `arguments` in `sys.argv[1:]`. Linux only.
     """
     program = _MEASURED.format(before=before, code=code)
     command = [sys.executable, "-c", program, *arguments]
@@ -164,7 +165,7 @@ def grown_by(before: str, code: str, *arguments: str | Path) -> int:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has, and that the system gives to no connection that goes out."""
+    """Return a free port of 127.0.0.1 that the system does not use for outgoing connections."""
     while True:
         port = 20_000 + secrets.randbelow(12_000)
         with socket.socket() as trial, suppress(OSError):
