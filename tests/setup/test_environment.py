@@ -53,7 +53,10 @@ def test_the_bootstrap_asks_for_the_python_of_pyproject() -> None:
 def test_the_hooks_run_what_the_test_command_runs() -> None:
     configuration = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     (repository,) = configuration["repos"]
-    hooks = {hook["name"]: hook["entry"] for hook in repository["hooks"]}
+    # The front end's hooks need its packages; tests/browser runs what they run.
+    hooks = {
+        hook["name"]: hook["entry"] for hook in repository["hooks"] if not hook["entry"].startswith("npm ")
+    }
     assert hooks.keys() == _checks().keys()
     for name, command in _checks().items():
         words = [word for word in command if word != "--check"]
@@ -65,6 +68,6 @@ def test_the_hooks_run_what_the_test_command_runs() -> None:
     assert not spared.search("src/stagelens/cli/__init__.py")
 
 
-def test_every_requirement_has_a_lower_bound() -> None:
+def test_every_requirement_has_a_lower_bound_or_a_version() -> None:
     lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
-    assert [line for requirements in lists for line in requirements if ">=" not in line] == []
+    assert [line for requirements in lists for line in requirements if not re.search(r">=|==", line)] == []

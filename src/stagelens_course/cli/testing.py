@@ -97,4 +97,5 @@ def _checks() -> dict[str, list[str]]:
         "ruff check": ["ruff", "check"],
         "ruff format": ["ruff", "format", "--check"],
         "pyright": ["pyright", "src"],
+        "codespell": ["codespell_lib"],
     }
