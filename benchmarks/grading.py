@@ -89,7 +89,7 @@ def answers() -> list[str]:
 
 
 def submissions(folder: Path, count: int, salt: Callable[[int], str]) -> Path:
-    """Write a class; `salt` returns the value that separates a submission's cache. (A LABEL would not.)"""
+    """Write a class; `salt` returns the value that separates submissions' caches, as no LABEL would."""
     task, forms = load_exercise(EXERCISE), answers()
     for number in range(count):
         project = folder / f"learner{number:04}"

@@ -1,7 +1,7 @@
-"""Untrusted text made visible: text from images, Dockerfiles and logs never controls a terminal or a page.
+r"""Untrusted text made visible: text from images, Dockerfiles and logs never controls a terminal or a page.
 
-Control, format and bidirectional characters become escapes such as `\\u{1b}`, and bytes that are not UTF-8
-become `\\xff`. HTML needs escaping on top of that; `stagelens.views.templating` does both.
+Control, format and bidirectional characters become escapes such as `\u{1b}`, and bytes that are not UTF-8
+become `\xff`. HTML needs escaping on top of that; `stagelens.views.templating` does both.
 """
 
 from __future__ import annotations

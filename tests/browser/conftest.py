@@ -47,11 +47,11 @@ _RUN = """async (code) => {
 _ENOUGH = 5
 _TOKEN = "browser-tests"
 _MILLISECONDS = PATIENCE * 1000
-# The theme's colours are there, the page that was hidden meanwhile is shown, and no colour is on its way.
+# The theme's colors are there, the page that was hidden meanwhile is shown, and no color is on its way.
 _THEMED = """(light) => {
-    const colour = getComputedStyle(document.body).getPropertyValue("--jp-layout-color0").trim();
+    const color = getComputedStyle(document.body).getPropertyValue("--jp-layout-color0").trim();
     const moving = document.getAnimations().some((each) => each instanceof CSSTransition);
-    return (colour === "white") === light && !moving && !document.querySelector("#main.lm-mod-hidden");
+    return (color === "white") === light && !moving && !document.querySelector("#main.lm-mod-hidden");
 }"""
 # Whatever a change of the page has widgets do, they do it before the second frame that follows.
 _FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
@@ -236,7 +236,7 @@ def _axe(page: Page) -> Any:
 
 
 def _seen(found: Any) -> int:
-    """How many elements axe saw well enough to judge their colours."""
+    """How many elements axe saw well enough to judge their colors."""
     return sum(len(rule["nodes"]) for rule in found["passes"] if rule["id"] == "color-contrast")
 
 

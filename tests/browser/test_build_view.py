@@ -94,10 +94,10 @@ def test_a_build_is_followed_live_then_read(build: Any, page: Page, accessible: 
     wake(LONGER)
     expect(title).to_have_text("Built")
     expect(view.locator(".sl-lane button.sl-done")).to_have_count(4)
-    # The static twin is there for a page without a kernel, and is not seen beside the widget.
-    twin = page.locator("[class*=sl-twin-]")
-    expect(twin).to_be_attached()
-    expect(twin).to_be_hidden()
+    # The static fallback is there for a page without a kernel, and is not seen beside the widget.
+    fallback = page.locator("[class*=sl-fallback-]")
+    expect(fallback).to_be_attached()
+    expect(fallback).to_be_hidden()
     expect(step(view, "mkdir /out").locator(".sl-critical")).to_be_visible()
     graph = view.locator("svg[role=img]")
     expect(graph).to_have_attribute("aria-label", "builder → stage-2: /out/app; assets → stage-2: /assets")

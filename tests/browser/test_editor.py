@@ -44,14 +44,14 @@ def test_problems_are_mended_and_the_text_is_built(
     expect(view.locator(".sl-is-comment")).to_have_text("# <img src=x onerror=window.hacked=1>")
     # Another widget below brings the shared styles again: they must not win over this one's own.
     button = view.get_by_role("button", name="Build", exact=True)
-    colours = button.evaluate("e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]")
-    assert colours[0] != colours[1]
+    colors = button.evaluate("e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]")
+    assert colors[0] != colors[1]
     picture(output, "dockerfile-editor")
     accessible(page)
 
     # The problem leads to its line, and what is typed takes its place.
     problem.click()
-    page.keyboard.type("RUN echo mended")
+    page.keyboard.type("RUN echo fixed")
     # What is left is what hadolint advises.
     expect(problem).to_have_count(2)
     expect(problem.first).to_contain_text("DL3006")
@@ -61,8 +61,8 @@ def test_problems_are_mended_and_the_text_is_built(
     expect(view.get_by_role("status").first).to_have_text("saved")
     build = output.locator(".sl-build")
     expect(build.locator(".sl-title")).to_have_text("Built")
-    expect(build.locator(".sl-lane")).to_contain_text("RUN echo mended")
-    assert file.read_text() == TEXT.replace("RUNN nothing", "RUN echo mended")
+    expect(build.locator(".sl-lane")).to_contain_text("RUN echo fixed")
+    assert file.read_text() == TEXT.replace("RUNN nothing", "RUN echo fixed")
 
 
 def test_a_widget_whose_kernel_has_ended_says_what_to_do(page: Page, lab: Lab) -> None:

@@ -102,7 +102,7 @@ RECORD = """() => {
     return window.animated.call(this, frames, {delay, duration});
   };
 }"""
-AGAIN = "app.take(apps.RequestTrace({request!r}, hops))"
+AGAIN = "app.show_trace(apps.RequestTrace({request!r}, hops))"
 
 
 @pytest.fixture(scope="module")
@@ -230,11 +230,11 @@ def test_a_saved_page_has_their_twins_without_kernel_network_or_scripts(
     try:
         alone = place.new_page()
         alone.goto(f"file://{tmp_path}/every.html")
-        twins = alone.locator(".jp-OutputArea-output .sl")
-        expect(twins).to_have_count(10)
-        for twin in twins.all():
-            expect(twin).to_be_visible()
-        expect(twins.first).to_contain_text("chmod +x /app")
+        fallbacks = alone.locator(".jp-OutputArea-output .sl")
+        expect(fallbacks).to_have_count(10)
+        for fallback in fallbacks.all():
+            expect(fallback).to_be_visible()
+        expect(fallbacks.first).to_contain_text("chmod +x /app")
         if folder := os.environ.get("SCREENSHOTS"):
             alone.screenshot(path=Path(folder) / "saved-page.png", full_page=True)
     finally:

@@ -26,8 +26,8 @@ TWO = "FROM diamol/base AS builder\nRUN echo app > /app\nFROM diamol/base\n"
         ("FROM stagelens-tests/none:1 AS a\n" + TWO + "COPY --from=a / /a\n", 1, "check the image's name"),
         (TWO + "FROM stagelens-tests/none:1\nCOPY --from=builder /app /\n", 4, "check the image's name"),
         ("ARG VERSION\nFROM diamol/base:$VERSION\n", 2, "--build-arg VERSION=…"),
-        ('FROM diamol/base\nENV NAME="half\n', 2, "mend line 2"),
-        ("FROM diamol/base\nLABEL a=b\nEXPOSE http\n", 3, "mend line 3"),
+        ('FROM diamol/base\nENV NAME="half\n', 2, "fix line 2"),
+        ("FROM diamol/base\nLABEL a=b\nEXPOSE http\n", 3, "fix line 3"),
     ],
 )
 def test_a_failure_before_the_first_step_is_told_with_its_line_and_what_helps(
@@ -46,4 +46,4 @@ def test_a_default_in_from_is_no_variable_without_a_value(engine: Engine, tmp_pa
     with pytest.raises(BuildFailed) as failed:
         build(tmp_path, engine=engine)
     assert failed.value.line == 1
-    assert failed.value.remedy == "mend line 1 of the Dockerfile, then build again"
+    assert failed.value.remedy == "fix line 1 of the Dockerfile, then build again"

@@ -1,4 +1,4 @@
-"""Log lines: harmless text, and colours as data beside it."""
+"""Log lines: harmless text, and colors as data beside it."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ TRACE = BuildTrace(parse(DOCKERFILE), (DONE, COPY), "session", "sha256:0", start
 @pytest.fixture
 def done() -> BuildView:
     view = BuildView()
-    view.take(MAKE, LINES)
+    view.on_vertex(MAKE, LINES)
     view.finish(TRACE)
     return view
 
@@ -79,7 +79,7 @@ def test_a_base_image_that_is_looked_up_is_no_step_that_ran() -> None:
 
 def test_a_cancelled_build_took_until_it_was_cancelled() -> None:
     view = BuildView()
-    view.take(replace(MAKE, started=time.time() - 60), ())
+    view.on_vertex(replace(MAKE, started=time.time() - 60), ())
     view._begun = time.time() - 100
     view._fail(BuildCancelled("The build was cancelled."))
     (step,) = view.steps
@@ -132,7 +132,7 @@ def test_a_failed_build_says_where_and_why() -> None:
     failed = Vertex("a" * 64, MAKE.name, (), False, 10.0, 11.0, "exit code: 2", 0, 1, LINES)
     stage = TRACE.dockerfile.stages[0]
     trace = BuildTrace(TRACE.dockerfile, (failed,), "session", None, started=10.0, completed=11.0)
-    view.take(failed, ())
+    view.on_vertex(failed, ())
     view._fail(
         BuildFailed("process did not complete: exit code: 2", trace, stage, stage.instructions[1], LINES)
     )

@@ -1,4 +1,4 @@
-"""One catalogue for Python and the front end: complete, compiled, chosen by call or setting."""
+"""One catalog for Python and the front end: complete, compiled, chosen by call or setting."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def test_the_compiled_catalogue_is_of_this_source(korean: Catalog) -> None:
         assert _strings(read_mo(file)) == _strings(korean)
 
 
-def _strings(catalogue: Catalog) -> list[list[str]]:
-    pairs = [[message.id, message.string] for message in catalogue if message.id]
+def _strings(catalog: Catalog) -> list[list[str]]:
+    pairs = [[message.id, message.string] for message in catalog if message.id]
     return sorted([each if isinstance(each, str) else "\0".join(each) for each in pair] for pair in pairs)
 
 

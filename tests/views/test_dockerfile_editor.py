@@ -103,14 +103,14 @@ def test_what_another_editor_wrote_meanwhile_is_not_lost(context: Path) -> None:
     file.write_text("FROM theirs\n")
     view.request("save", source=GOOD)
     assert (view.source, view.saved, file.read_text()) == ("FROM theirs\n", True, "FROM theirs\n")
-    assert "다른 편집기" in view.said
+    assert "다른 편집기" in view.message
     file.write_text("FROM theirs AS one\n")
     view.request("save", source="FROM mine\n")
     assert file.read_text() == "FROM mine\n"
     assert file.with_name("Dockerfile.before").read_text() == "FROM theirs AS one\n"
-    assert "Dockerfile.before" in view.said
+    assert "Dockerfile.before" in view.message
     view.request("save", source="FROM mine AS one\n")
-    assert view.said == ""
+    assert view.message == ""
     assert file.with_name("Dockerfile.before").read_text() == "FROM theirs AS one\n"
 
 
@@ -130,27 +130,27 @@ def test_a_broken_text_is_not_built_but_kept(context: Path) -> None:
     with pytest.raises(DockerfileError, match=r"The Dockerfile cannot be read\.") as refused:
         view.request("build", source=BAD)
     assert "line 2" in str(refused.value.where)
-    assert view.view.phase == "waiting"
+    assert view.build_view.phase == "waiting"
 
 
 def test_beside_a_broken_text_no_earlier_build_is_shown(context: Path) -> None:
     view = DockerfileEditor(context)
-    view.view.finish(BuildTrace(parse(GOOD), (RUN,), "session", "sha256:0", started=1.0, completed=2.0))
-    assert view.view.phase == "done"
-    assert view.view.steps
+    view.build_view.finish(BuildTrace(parse(GOOD), (RUN,), "session", "sha256:0", started=1.0, completed=2.0))
+    assert view.build_view.phase == "done"
+    assert view.build_view.steps
     with pytest.raises(DockerfileError):
         view.request("build", source=BAD)
-    assert (view.view.phase, view.view.steps, view.view.outline) == ("waiting", [], {})
+    assert (view.build_view.phase, view.build_view.steps, view.build_view.outline) == ("waiting", [], {})
 
 
 def test_what_is_being_built_is_not_built_a_second_time(context: Path) -> None:
     view = DockerfileEditor(context)
-    view.view.take(RUN, ())
-    assert view.off == ["build"]
+    view.build_view.on_vertex(RUN, ())
+    assert view.disabled == ["build"]
     with pytest.raises(StagelensError, match="wait for its end, or cancel it"):
         view.request("build", source=GOOD)
-    view.view.finish(BuildTrace(parse(GOOD), (RUN,), "session", "sha256:0", started=1.0, completed=2.0))
-    assert view.off == []
+    view.build_view.finish(BuildTrace(parse(GOOD), (RUN,), "session", "sha256:0", started=1.0, completed=2.0))
+    assert view.disabled == []
 
 
 def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_only_changes_leaves_out_the_rest_and_their_sizes() -> None:
 
 def test_left_behind_shows_the_marked_rows_alone() -> None:
     left = bytes(AFTER.entry(row).path == "app/new.jar" for row in range(len(AFTER)))
-    found = FileTree(compare_tables(BEFORE, AFTER), "left", left=left)
+    found = FileTree(compare_tables(BEFORE, AFTER), "left-behind", left=left)
     assert rows(found.folder("")) == {"app": (50, "", 3)}
     assert found.totals() == {"rows": 1, "bytes": 50}
 

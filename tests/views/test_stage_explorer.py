@@ -63,21 +63,21 @@ def test_any_two_points_can_be_compared(build: Exploration) -> None:
 
 
 def test_what_is_left_behind_is_listed_with_its_size(view: StageExplorer) -> None:
-    answer = ask(view, "list", point=[0, 0, 1], against=None, paths=None, show="left")
+    answer = ask(view, "list", point=[0, 0, 1], against=None, paths=None, show="left-behind")
     assert answer["totals"] == {"rows": 1, "bytes": 1}
 
 
 def test_a_file_is_followed_both_ways(view: StageExplorer) -> None:
-    onward = ask(view, "way", point=[0, 0, 1], path="out/app")
+    onward = ask(view, "route", point=[0, 0, 1], path="out/app")
     assert [(s["stage"], s["path"], s["final"]) for s in onward["to"]] == [("stage-1", "app", True)]
-    back = ask(view, "way", point=[0, 1, 2], path="app")
+    back = ask(view, "route", point=[0, 1, 2], path="app")
     assert [(s["stage"], s["line"]) for s in back["from"]] == [("builder", 2), ("stage-1", 4)]
 
 
 @pytest.mark.parametrize("point", [[], [0], [0, 9, 0], [0, 0, -1], [0, 0, 9], ["a", 0, 0]])
 def test_a_strange_point_is_refused_in_words(view: StageExplorer, point: list[Any]) -> None:
     with pytest.raises(StagelensError, match=r"There is no such stage or instruction\."):
-        view.request("way", point=point, path="app")
+        view.request("route", point=point, path="app")
 
 
 def test_the_first_message_is_small_however_large_the_tree(explored: Callable[..., Exploration]) -> None:

@@ -49,7 +49,7 @@ class BuildSpec:
         return (self.context / self.request.dockerfile).absolute()
 
     def dockerfile_tree(self) -> MemorySource:
-        """What a session offers as "dockerfile": the text that was parsed, and the ignore file beside it."""
+        """Return the session's source "dockerfile": the parsed text, and the ignore file beside it."""
         place = self.dockerfile
         files = {place.name: self.text.encode()}
         ignore = f"{place.name}.dockerignore"
@@ -58,7 +58,7 @@ class BuildSpec:
         return MemorySource(files)
 
     def archive(self) -> tuple[str, Iterator[bytes]]:
-        """The Dockerfile's name in the context as a tar, and that tar."""
+        """Return the Dockerfile's name in the context as a tar, and that tar."""
         if self.is_archive:
             return self.request.dockerfile, _chunks(self.context)
         place, name = self.dockerfile, _OWN_NAME
@@ -69,7 +69,7 @@ class BuildSpec:
 
 
 def archived_text(archive: Path, dockerfile: str) -> str:
-    """The text of a Dockerfile in a tar, compressed or not.
+    """Return the text of a Dockerfile in a tar, compressed or not.
 
     Raises
     ------

@@ -274,7 +274,7 @@ class _Build:
         sent: Callable[[], int],
         session: Session | None = None,
     ) -> str | None:
-        """What one attempt comes to. A BuildError is one after which another attempt may be made."""
+        """Return what one attempt comes to. A BuildError is one after which another attempt may be made."""
         try:
             return work()
         except BuildError as error:
@@ -318,7 +318,7 @@ class _Build:
 
 
 def target_name(dockerfile: Dockerfile, target: str | None) -> str | None:
-    """The target as BuildKit knows it: a stage without a name by its index (older ones only as the last)."""
+    """Return the target as BuildKit names it: a stage without a name has its index."""
     if target is None:
         return None
     stage = dockerfile.stage(target)
@@ -350,7 +350,7 @@ class _Counter:
 def _read(
     context: Path, dockerfile: str | Path | None, build_args: Mapping[str, str]
 ) -> tuple[Dockerfile, str]:
-    """The parsed Dockerfile, and its path as a job has it."""
+    """Return the parsed Dockerfile, and its path as a job has it."""
     if context.is_file():
         name = str(dockerfile or "Dockerfile")
         return parse(archived_text(context, name), f"{context}/{name}", build_args), name

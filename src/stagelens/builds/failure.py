@@ -91,8 +91,8 @@ class BuildFailed(StagelensError):
             if _DENIED.search(message):
                 return f"docker login {registry}   then build again"
             return "check the image's name and the network, then build again"
-        mend = f"mend line {self.line} of the Dockerfile, then build again" if self.line else None
-        return f"{mend}; {_NEWER_FRONTEND}" if mend and self.instruction is None else mend
+        fix = f"fix line {self.line} of the Dockerfile, then build again" if self.line else None
+        return f"{fix}; {_NEWER_FRONTEND}" if fix and self.instruction is None else fix
 
     def _why(self, message: str) -> str:
         lines = [f"    {line.text}" for line in self.logs]
@@ -113,7 +113,7 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
 def locate_failure(message: str, trace: BuildTrace) -> BuildFailed:
-    """The error of a build that ended with `message`, at the instruction that failed where there is one."""
+    """Return the error of a build that ended with `message`, at the failed instruction if there is one."""
     # Vertices that were only stopped because another one failed say so.
     failed = [vertex for vertex in trace.vertices if vertex.error and "context canceled" not in vertex.error]
     for vertex in failed:
@@ -125,7 +125,7 @@ def locate_failure(message: str, trace: BuildTrace) -> BuildFailed:
 
 
 def _image_failed(failed: Sequence[Vertex], trace: BuildTrace) -> BuildFailed | None:
-    """The error of an image that could not be had, at the first line that names it."""
+    """Return the error of an image that could not be had, at the first line that names it."""
     missing = {name: vertex for vertex in failed if (name := _image(vertex))}
     for edge in trace.dockerfile.edges:
         if isinstance(edge.source, str) and (vertex := missing.get(normalize_image_name(edge.source))):
@@ -142,7 +142,7 @@ def _image_failed(failed: Sequence[Vertex], trace: BuildTrace) -> BuildFailed | 
 
 
 def _image(vertex: Vertex) -> str | None:
-    """The full name of the image that a vertex looks up."""
+    """Return the full name of the image that a vertex looks up."""
     for prefix in (_METADATA, _FROM):
         if vertex.name.startswith(prefix):
             return normalize_image_name(vertex.name.removeprefix(prefix).partition("@")[0])
@@ -150,7 +150,7 @@ def _image(vertex: Vertex) -> str | None:
 
 
 def _no_stage(dockerfile: Dockerfile, name: str, here: Stage) -> str | None:
-    """What to do about a --from= that is meant as a stage's; one with a registry or a tag is an image's."""
+    """Return what to do about a --from= that is meant as a stage, and is not an image's full name."""
     if set(name) & set("/:@."):
         return None
     above = [stage.name for stage in dockerfile.stages[: here.index] if stage.name]
@@ -161,7 +161,7 @@ def _no_stage(dockerfile: Dockerfile, name: str, here: Stage) -> str | None:
 
 
 def _words_failed(message: str, trace: BuildTrace) -> BuildFailed | None:
-    """The error of words that the frontend refused, at the first line that has them."""
+    """Return the error of words that the frontend refused, at the first line that has them."""
     words = _refused(message)
     for stage in trace.dockerfile.stages if words else ():
         for instruction in stage.instructions:
@@ -182,7 +182,7 @@ def _refused(message: str) -> str:
 
 
 def _no_value(dockerfile: Dockerfile, instruction: Instruction) -> str | None:
-    """What to do about a FROM with a variable that has no value."""
+    """Return what to do about a FROM with a variable that has no value."""
     if instruction.keyword != "FROM":
         return None
     given = {name for name, value in dockerfile.build_args.items() if value}

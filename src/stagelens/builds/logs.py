@@ -20,7 +20,7 @@ _ESCAPES = re.compile(
     re.DOTALL,
 )
 
-# SGR parameters (ECMA-48 8.3.117) that we keep; bright colours count as their plain ones.
+# SGR parameters (ECMA-48 8.3.117) that we keep; bright colors count as their plain ones.
 _COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 _MADE = {1: "bold", 2: "dim", 3: "italic", 4: "underline"}
 _ENDED = {22: ("bold", "dim"), 23: ("italic",), 24: ("underline",), 39: _COLOURS}
@@ -54,7 +54,7 @@ def _extend(spans: list[Span], end: int, style: tuple[str, ...]) -> None:
 
 
 def _changed(style: tuple[str, ...], parameters: str) -> tuple[str, ...]:
-    """A style after an SGR sequence; colours of 256 or more are passed over."""
+    """Return a style after an SGR sequence; colors of 256 or more are passed over."""
     codes = [int(code or 0) for code in parameters[:64].split(";") if len(code) < 4]
     if 38 in codes or 48 in codes:
         codes = codes[: min(codes.index(code) for code in (38, 48) if code in codes)]

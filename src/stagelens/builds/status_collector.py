@@ -54,7 +54,7 @@ class StatusCollector:
         self._ran: set[str] = set()
 
     def again(self) -> list[Vertex]:
-        """The vertices that wait again now, before a further attempt of the same build.
+        """Return the vertices that wait again now, before a further attempt of the same build.
 
         What ran stays as it was told, although the engine will take it from its cache.
         """
@@ -75,7 +75,7 @@ class StatusCollector:
         return list(waiting.values())
 
     def take(self, status: StatusResponse) -> list[tuple[Vertex, tuple[LogLine, ...]]]:
-        """The vertices that this message changed, each with the log lines that it brought."""
+        """Return the vertices that this message changed, each with the log lines that it brought."""
         fresh: dict[str, list[LogLine]] = {}
         for wire in status.vertexes:
             if wire.digest not in self._digests:

@@ -16,14 +16,14 @@ Backend = Literal["session", "upload", "classic"]
 class LogLine:
     """A line that a step printed: `stream` 1 is standard output, 2 standard error; `time` is Unix seconds.
 
-    `text` holds no terminal escapes and no line end; `colours` says which parts of it were coloured: from one
+    `text` holds no terminal escapes and no line end; `colors` says which parts of it were coloured: from one
     character to before another, and how ("red", "bold", "dim green").
     """
 
     time: float
     stream: int
     text: str
-    colours: tuple[tuple[int, int, str], ...] = ()
+    colors: tuple[tuple[int, int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class BuildTrace:
         return self.completed - self.started
 
     def vertex(self, stage: Stage | int, instruction: Instruction | int) -> Vertex | None:
-        """The vertex that ran this instruction, or None (ENV, CMD and the like make no vertex)."""
+        """Return the vertex that ran this instruction, or None (ENV, CMD and the like make no vertex)."""
         stage_index = stage if isinstance(stage, int) else stage.index
         instruction_index = instruction if isinstance(instruction, int) else instruction.index
         for vertex in self.vertices:
@@ -136,7 +136,7 @@ def critical_path(vertices: Sequence[Vertex]) -> tuple[str, ...]:
 
 
 def work_seconds(vertices: Iterable[Vertex]) -> float:
-    """The seconds that all steps ran, added up; more than the build took where some ran side by side."""
+    """Return the sum of the seconds that all steps ran; more than the build took if some ran in parallel."""
     return sum(vertex.seconds or 0.0 for vertex in vertices if not vertex.cached)
 
 

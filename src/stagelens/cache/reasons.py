@@ -1,6 +1,6 @@
-"""Describe causes in sentences for any language: the English texts are the keys of a gettext catalogue.
+"""Describe causes in sentences for any language: the English texts are the keys of a gettext catalog.
 
-This module does not translate. The caller of `Reason.render` passes a translation; the catalogues are in
+This module does not translate. The caller of `Reason.render` passes a translation; the catalogs are in
 `stagelens/views/locale`, which collects every text that is an argument of `sentence`.
 """
 

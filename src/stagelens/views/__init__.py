@@ -1,4 +1,4 @@
-"""Pictures of builds and snapshots: widgets with a static HTML twin and a plain-text form."""
+"""Pictures of builds and snapshots: widgets with a static HTML fallback and a plain-text form."""
 
 from __future__ import annotations
 

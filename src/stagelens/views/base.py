@@ -68,11 +68,11 @@ class View(anywidget.AnyWidget):
         self.send({"type": "event", "name": name, "value": value})
 
     def say(self, message: str, **values: object) -> str:
-        """A text in this widget's language."""
+        """Return a text in this widget's language."""
         return i18n.gettext(message, self.language, **values)
 
     def count(self, one: str, many: str, number: int, **values: object) -> str:
-        """A text with a number in it, in this widget's language."""
+        """Return a text with a number in it, in this widget's language."""
         return i18n.ngettext(one, many, number, self.language, **values)
 
     @t.validate("language")

@@ -51,7 +51,7 @@ def _instruction(instruction: Instruction, runs: bool) -> dict[str, Any]:
 
 
 def _edge(dockerfile: Dockerfile, edge: StageEdge) -> dict[str, Any] | None:
-    """What flows along an edge; a FROM of an image is said by the stage itself."""
+    """Return what flows along an edge; a FROM of an image is said by the stage itself."""
     if not isinstance(edge.source, int) and edge.kind == "from":
         return None
     instruction = dockerfile.stages[edge.target].instructions[edge.instruction]
@@ -89,7 +89,7 @@ def _step(vertex: Vertex, now: float, begun: float, critical: bool, over: bool) 
 
 
 def state(vertex: Vertex) -> str:
-    """waiting, running, cached, done or failed; stopped for one that ended because another one failed."""
+    """Return a step's state: waiting, running, cached, done or failed; stopped if another step failed."""
     if vertex.error:
         return "stopped" if "context canceled" in vertex.error else "failed"
     if vertex.cached:
@@ -100,7 +100,7 @@ def state(vertex: Vertex) -> str:
 
 
 def totals(vertices: Sequence[Vertex], over: bool = False) -> dict[str, Any]:
-    """Counts of the Dockerfile's steps by state, and the seconds that they ran, added up.
+    """Return counts of the Dockerfile's steps by state, and the seconds that they ran, added up.
 
     A FROM that only looks its image up is not counted: engines say that it ran where all else was cached.
     One that has failed is. `over`: nothing runs or waits any more.
@@ -118,7 +118,7 @@ def log(lines: Sequence[LogLine], start: int) -> dict[str, Any]:
     found: list[list[Any]] = []
     room = MAX_LOG
     for line in lines[start:]:
-        found.append([line.stream, line.text, [list(span) for span in line.colours]])
+        found.append([line.stream, line.text, [list(span) for span in line.colors]])
         room -= len(line.text) + 40
         if room < 0:
             break

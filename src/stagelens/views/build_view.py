@@ -33,8 +33,8 @@ class BuildView(View):
 
     A cell that awaits lets the front end's messages in, so that the Cancel button and the logs work meanwhile
     (since ipykernel 7; before it the notebook's stop button does what Cancel does). Elsewhere
-    `BuildView().build("my-project").result()` waits. To show a build that is made otherwise, give `view.take`
-    to `stagelens.build(on_vertex=...)`, then call `finish`.
+    `BuildView().build("my-project").result()` waits. To show a build that other code starts, give
+    `view.on_vertex` to `stagelens.build(on_vertex=...)`, then call `finish`.
 
     Traits
     ------
@@ -43,9 +43,9 @@ class BuildView(View):
     steps: a row for each vertex, times in seconds from the build's start (read only).
     totals: counts of steps by state, seconds of work, seconds so far, bytes of context sent (read only).
     problem: what went wrong, as a StagelensError tells it (read only).
-    chosen: the step whose log is shown, its `id`; empty for the one that runs or failed.
+    selected: the step whose log is shown, its `id`; empty for the one that runs or failed.
     search: what is looked for in that log.
-    twin: what the static twin's element is called, so that the widget can hide it (read only).
+    fallback: the class of the static fallback's element, which the widget hides (read only).
     """
 
     _esm = STATIC / "build_view.js"
@@ -56,9 +56,9 @@ class BuildView(View):
     steps = t.List().tag(sync=True)
     totals = t.Dict().tag(sync=True)
     problem = t.Dict().tag(sync=True)
-    chosen = t.Unicode().tag(sync=True)
+    selected = t.Unicode().tag(sync=True)
     search = t.Unicode().tag(sync=True)
-    twin = t.Unicode().tag(sync=True)
+    fallback = t.Unicode().tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
         """`traits` are those of the widget."""
@@ -71,16 +71,16 @@ class BuildView(View):
         self._cancel = Cancel()
         self._ended: Future[BuildTrace] = Future()
         self._shown = self._settled = False
-        super().__init__(twin=f"sl-twin-{uuid.uuid4().hex}", **traits)
+        super().__init__(fallback=f"sl-fallback-{uuid.uuid4().hex}", **traits)
 
     def handlers(self) -> dict[str, Handler]:
-        """A step's log, and stopping the build."""
+        """Return the handlers for a step's log and for stopping the build."""
         return {"log": self._log, "cancel": self.cancel}
 
     def show(self) -> BuildView:
-        """Display the view now; at the build's end its static twin is put below, for pages without a kernel.
+        """Display the view now, and its static fallback below it when the build ends.
 
-        (A display that is updated would be drawn anew under the reader's hands.)
+        An update of the display instead would recreate the widget while somebody uses it.
         """
         from IPython.display import display  # slow to import, and nobody needs it outside a notebook
 
@@ -105,7 +105,7 @@ class BuildView(View):
                 raise StagelensError(what, remedy="wait for its end, or cancel it")
             self._begin(outline)
         self._cancel = options.setdefault("cancel", self._cancel)
-        options.setdefault("on_vertex", self.take)
+        options.setdefault("on_vertex", self.on_vertex)
         threading.Thread(target=self._run, args=(context, options, self._ended), daemon=True).start()
         return self
 
@@ -127,7 +127,7 @@ class BuildView(View):
             self._settle()
 
     def __await__(self) -> Generator[Any, Any, BuildTrace]:
-        """`result` for a cell that lets other messages in; the view is displayed if it was not yet."""
+        """Wait for `result` while other messages are handled; display the view first."""
         if not self._shown:
             self.show()
         return self._follow().__await__()
@@ -153,7 +153,7 @@ class BuildView(View):
             self.phase = "cancelling"
             self._cancel()
 
-    def take(self, vertex: Vertex, lines: tuple[LogLine, ...]) -> None:
+    def on_vertex(self, vertex: Vertex, lines: tuple[LogLine, ...]) -> None:
         """Take a change in; the picture follows at most ten times a second."""
         with self._lock:
             if self.phase == "waiting":
@@ -175,7 +175,7 @@ class BuildView(View):
             if self.phase not in ("running", "cancelling"):
                 self.vertices, self.trace = {}, None
                 with self.hold_sync():
-                    self.outline, self.problem, self.chosen, self.phase = {}, {}, "", "waiting"
+                    self.outline, self.problem, self.selected, self.phase = {}, {}, "", "waiting"
                 self.flush()
 
     def flush(self) -> None:
@@ -199,7 +199,7 @@ class BuildView(View):
         self._begun = time.time()
         self._cancel, self._ended = Cancel(), Future()
         with self.hold_sync():
-            self.outline, self.problem, self.chosen, self.phase = outline, {}, "", "running"
+            self.outline, self.problem, self.selected, self.phase = outline, {}, "", "running"
         self.flush()
 
     def _run(self, context: str | Path, options: dict[str, Any], ended: Future[BuildTrace]) -> None:
@@ -232,7 +232,7 @@ class BuildView(View):
             self.flush()
 
     def _settle(self) -> None:
-        """Leave the last state for pages without a kernel; where the widget lives it hides its twin."""
+        """Leave the last state for pages without a kernel; where the widget lives it hides its fallback."""
         if self._shown and not self._settled:
             from IPython.display import display
 
@@ -257,7 +257,7 @@ class BuildView(View):
     def _repr_html_(self) -> str:
         return self._render(
             TEMPLATES / "build_view.html",
-            name=self.twin,
+            name=self.fallback,
             title=f"{self._phase()} · {self.totals.get('seconds', 0):.1f} s",
             rows={(r["stage"], r["instruction"]): r for r in self.steps if r["instruction"] is not None},
             logs={vertex.digest[-16:]: vertex.logs for vertex in self.vertices.values()},

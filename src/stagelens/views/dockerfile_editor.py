@@ -20,7 +20,7 @@ _MAX = 1 << 20
 
 
 class DockerfileEditor(EditorBase):
-    """Edit a context's Dockerfile; Build saves and builds it, and `view` below shows how that goes.
+    """Edit a context's Dockerfile; Build saves and builds it, and `build_view` below shows how that goes.
 
     Its traits are those of `EditorBase`.
     """
@@ -44,13 +44,13 @@ class DockerfileEditor(EditorBase):
         self._options = options
         code = i18n.known(language or i18n.language())
         source = _read(self._file)
-        self.view = BuildView(language=code)
+        self.build_view = BuildView(language=code)
         path = text.file_name(str(self._file))
-        self.view.observe(self._follow, "phase")
-        super().__init__(self.view, path=path, source=source, actions=["save", "build"], language=code)
+        self.build_view.observe(self._follow, "phase")
+        super().__init__(self.build_view, path=path, source=source, actions=["save", "build"], language=code)
 
     def handlers(self) -> dict[str, Handler]:
-        """Saving, and building what was saved."""
+        """Return the handlers for saving, and for building what was saved."""
         return {"save": self._save, "build": self._build}
 
     def _save(self, source: str) -> None:
@@ -60,14 +60,14 @@ class DockerfileEditor(EditorBase):
     def _build(self, source: str) -> None:
         self._write(source)
         try:
-            self.view.build(self._context, dockerfile=self._file, **self._options)
+            self.build_view.build(self._context, dockerfile=self._file, **self._options)
         except DockerfileError:
             # The picture of an earlier build, and what that failed with, would be taken for this one's.
-            self.view.clear()
+            self.build_view.clear()
             raise
 
     def _follow(self, change: dict[str, Any]) -> None:
-        self.off = ["build"] if change["new"] in ("running", "cancelling") else []
+        self.disabled = ["build"] if change["new"] in ("running", "cancelling") else []
 
     def save(self) -> None:
         """Write the text to the file, whole or not at all.
@@ -79,7 +79,7 @@ class DockerfileEditor(EditorBase):
         self._write(self.source)
 
     def build(self) -> None:
-        """Save, then begin to build; `view.result()` waits for the end.
+        """Save, then begin to build; `build_view.result()` waits for the end.
 
         Raises
         ------
@@ -108,20 +108,20 @@ class DockerfileEditor(EditorBase):
             raise StagelensError(
                 "The Dockerfile cannot be saved.", where=str(self._file), why=str(error)
             ) from error
-        self.kept = source
+        self.saved_text = source
 
     def _mine(self, place: Path, source: str) -> bool:
         """Whether the text is to be written: nothing that another editor wrote meanwhile may be lost."""
-        self.said = ""
-        if not place.is_file() or place.read_bytes() in (self.kept.encode(), source.encode()):
+        self.message = ""
+        if not place.is_file() or place.read_bytes() in (self.saved_text.encode(), source.encode()):
             return True
-        if source == self.kept:
-            self.source = self.kept = _read(self._file)
-            self.said = self.say("Another editor has changed the file: this is what it says now.")
+        if source == self.saved_text:
+            self.source = self.saved_text = _read(self._file)
+            self.message = self.say("Another editor has changed the file: this is what it says now.")
             return False
         before = place.with_name(f"{place.name}.before")
         shutil.copy2(place, before)
-        self.said = self.say("What another editor wrote is in {name}.", name=text.file_name(before.name))
+        self.message = self.say("What another editor wrote is in {name}.", name=text.file_name(before.name))
         return True
 
 

@@ -22,12 +22,12 @@ class EditorBase(View):
     path: the file's path, as it is shown (read only).
     source: the text.
     problems: what is wrong with it: [line, level, message, rule] (read only).
-    kept: the text that the file has (read only).
-    there: whether there is such a file yet; else `kept` is what it begins with (read only).
+    saved_text: the text that the file has (read only).
+    exists: whether there is such a file yet; else `saved_text` is what it begins with (read only).
     actions: the buttons, by the names of their requests; save, build and check bring the text (read only).
-    off: those that cannot be pressed now (read only).
-    doing: what is under way: a text, how many parts of it are done and of how many; else empty (read only).
-    said: what the last button had to say (read only).
+    disabled: those that cannot be pressed now (read only).
+    progress: what is running: a text, how many parts are done and of how many; else empty (read only).
+    message: what the last button had to say (read only).
     """
 
     _esm = STATIC / "dockerfile_editor.js"
@@ -36,28 +36,28 @@ class EditorBase(View):
     path = t.Unicode().tag(sync=True)
     source = t.Unicode().tag(sync=True)
     problems = t.List().tag(sync=True)
-    kept = t.Unicode().tag(sync=True)
-    there = t.Bool(True).tag(sync=True)
+    saved_text = t.Unicode().tag(sync=True)
+    exists = t.Bool(True).tag(sync=True)
     actions = t.List(t.Unicode()).tag(sync=True)
-    off = t.List(t.Unicode()).tag(sync=True)
-    doing = t.List().tag(sync=True)
-    said = t.Unicode().tag(sync=True)
+    disabled = t.List(t.Unicode()).tag(sync=True)
+    progress = t.List().tag(sync=True)
+    message = t.Unicode().tag(sync=True)
 
     def __init__(self, below: ipywidgets.Widget, **traits: Any) -> None:
         """`below` is shown below the text."""
-        super().__init__(kept=traits["source"], **traits)
+        super().__init__(saved_text=traits["source"], **traits)
         self._box = ipywidgets.VBox([self, below])
         self._check()
 
     @property
     def saved(self) -> bool:
         """Whether there is a file, and it has this text."""
-        return self.there and not self.edited
+        return self.exists and not self.edited
 
     @property
     def edited(self) -> bool:
         """Whether the text is another one than the file's, or than the one that it begins with."""
-        return self.source != self.kept
+        return self.source != self.saved_text
 
     @t.observe("source")
     def _edited(self, _: object) -> None:

@@ -45,7 +45,7 @@ class ExplorerModel:
         self._lock = threading.Lock()
 
     def files(self, point: PointIndex) -> tuple[Exploration, StageFiles, int]:
-        """The build, stage and instruction's index. Raises StagelensError for a strange point."""
+        """Return the build, stage and instruction's index. Raises StagelensError for a strange point."""
         try:
             build, stage, instruction = point
             exploration = self.explorations[build]
@@ -57,27 +57,27 @@ class ExplorerModel:
         return exploration, files, instruction
 
     def before(self, point: PointIndex) -> PointIndex:
-        """The point an instruction starts from: the one before it; for a FROM a tree without files."""
+        """Return the point an instruction starts from: the one before it; for a FROM a tree without files."""
         return [*point[:2], point[2] - 1] if point[2] else []
 
     def table(self, point: PointIndex) -> FileTable:
-        """The files at a point."""
+        """Return the files at a point."""
         if not point:
             return _NOTHING
         _, files, instruction = self.files(point)
         return files.tables[instruction]
 
     def compare(self, against: PointIndex, point: PointIndex) -> TableComparison:
-        """What differs between two points."""
+        """Return what differs between two points."""
         return compare_tables(self.table(against), self.table(point))
 
     def tree(self, against: PointIndex, point: PointIndex, show: Show, needle: str) -> FileTree:
-        """The tree to page through."""
+        """Return the tree to page through."""
         key = (tuple(against), tuple(point), show, needle)
         with self._lock:
             if key not in self._trees:
                 left = None
-                if show == "left":
+                if show == "left-behind":
                     exploration, files, instruction = self.files(point)
                     left = left_behind(exploration, files.stage.index, instruction)
                 self._trees[key] = FileTree(self.compare(against, point), show, needle, left)
@@ -97,7 +97,7 @@ class ExplorerModel:
         ]
 
     def content(self, against: PointIndex, point: PointIndex, path: str) -> dict[str, Any]:
-        """The first 64 KiB of a file as lines: (sign, line), with `diff`'s signs where it changed."""
+        """Return the first 64 KiB of a file as lines: (sign, line), with `diff`'s signs where it changed."""
         old, new = (self._read(place, path) for place in (against, point))
         found = new or old
         if found is None:
@@ -106,7 +106,7 @@ class ExplorerModel:
         lines = [] if found.binary else _lines(old, new)
         return facts | {"lines": [[sign, text.block(line)] for sign, line in lines]}
 
-    def way(self, point: PointIndex, path: str) -> dict[str, list[dict[str, Any]]]:
+    def route(self, point: PointIndex, path: str) -> dict[str, list[dict[str, Any]]]:
         """Where the file of a stage's final state came from (first step first) and where it went."""
         exploration, files, _ = self.files(point)
         number = files.stage.index
@@ -176,7 +176,7 @@ def _lines(old: FileContent | None, new: FileContent | None) -> list[tuple[str, 
 
 
 def line_changes(before: list[str], after: list[str]) -> Iterator[tuple[str, str]]:
-    """The lines of both texts with `diff`'s signs."""
+    """Return the lines of both texts with `diff`'s signs."""
     # Not ndiff: it looks for lines that are alike, which takes minutes where every line is another.
     for kind, a, a_end, b, b_end in difflib.SequenceMatcher(None, before, after).get_opcodes():
         if kind == "equal":

@@ -12,7 +12,7 @@ from stagelens.snapshot import FileTable
 from stagelens.snapshot.changes import ADDED, CHANGED, REMOVED, RowSelection, TableComparison
 from stagelens.snapshot.table import Span, key_path
 
-Show = Literal["all", "changes", "left"]
+Show = Literal["all", "changes", "left-behind"]
 Sort = Literal["name", "size"]
 MARKS = {0: "", ADDED: "added", CHANGED: "changed", REMOVED: "removed"}
 # An answer's bounds: bytes of names and figures, and rows that are opened unasked.
@@ -35,7 +35,7 @@ class _Pair(NamedTuple):
 class FileTree:
     """What a comparison shows: every row of both tables, or those that differ, match or were left behind.
 
-    `left` has a 1 for each row of the second table that was left behind (for `show="left"`).
+    `left` has a 1 for each row of the second table that was left behind (for `show="left-behind"`).
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class FileTree:
         matches = _matcher(needle)
         marks, gone = self._marks, self._gone
         chosen = _rows(self._after, matches, lambda row: _shown(show, marks[row], left[row] if left else 0))
-        removed = _rows(self._before, matches, lambda row: bool(gone[row]) and show != "left")
+        removed = _rows(self._before, matches, lambda row: bool(gone[row]) and show != "left-behind")
         self._here = RowSelection(self._after, chosen)
         self._lost = RowSelection(self._before, removed)
         self._differ = RowSelection(self._after, map(bool, marks))
@@ -76,7 +76,7 @@ class FileTree:
         return {"rows": rows, "total": len(pairs)}
 
     def opened(self, sort: Sort = "name") -> dict[str, dict[str, Any]]:
-        """The top folder and those that are worth opening, by their shown paths, for a screen or two.
+        """Return the top folder and those that are worth opening, by their shown paths, for a screen or two.
 
         These are the ones that hold a difference, where there are few; in a narrowed tree they are all.
         """
@@ -96,7 +96,7 @@ class FileTree:
         return found
 
     def _pairs(self, path: str) -> Iterator[_Pair]:
-        """What is shown in a folder; the first table's side is there only where something is gone."""
+        """Return what is shown in a folder; the first table's side is there only where something is gone."""
         some = self._missing.count(*self._before.subtree(path))
         lost = {span.name: span for span in self._before.spans(path)} if some else {}
         for span in self._after.spans(path):

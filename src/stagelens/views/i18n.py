@@ -1,6 +1,6 @@
-"""The views' words in the learner's language, from one gettext catalogue for Python and the front end.
+"""The views' words in the learner's language, from one gettext catalog for Python and the front end.
 
-The English text is the key. `locale/` holds the catalogues; `python -m stagelens.views.locale.update`
+The English text is the key. `locale/` holds the catalogs; `python -m stagelens.views.locale.update`
 takes new texts in and compiles.
 """
 
@@ -30,7 +30,7 @@ def language(code: str | None = None) -> str:
 
     Raises
     ------
-    UnknownLanguage: there is no catalogue for it.
+    UnknownLanguage: there is no catalog for it.
     """
     global _chosen
     if code is not None:
@@ -39,7 +39,7 @@ def language(code: str | None = None) -> str:
 
 
 def known(code: str) -> str:
-    """`code` if there is a catalogue for it. Raises UnknownLanguage else."""
+    """`code` if there is a catalog for it. Raises UnknownLanguage else."""
     if code not in LANGUAGES:
         raise UnknownLanguage(
             "The views do not speak this language.",
@@ -55,7 +55,7 @@ def _catalogue(code: str) -> _gettext.NullTranslations:
 
 
 def gettext(text: str, code: str | None = None, /, **values: object) -> str:
-    """A text in the language, its `{names}` filled with `values`."""
+    """Return a text in the language, its `{names}` filled with `values`."""
     return _catalogue(code or language()).gettext(text).format(**values)
 
 
@@ -65,13 +65,13 @@ def told(reason: Reason, code: str | None = None, /) -> str:
 
 
 def ngettext(one: str, many: str, count: int, code: str | None = None, /, **values: object) -> str:
-    """A text that depends on a number, which its `{n}` shows."""
+    """Return a text that depends on a number, which its `{n}` shows."""
     return _catalogue(code or language()).ngettext(one, many, count).format(n=f"{count:,}", **values)
 
 
 @cache
 def strings(code: str) -> dict[str, str]:
-    """The catalogue for the front end: English text (the singular where there are two) to translation."""
+    """Return the catalog for the front end: English text (the singular if there are two) to translation."""
     found: dict[str, str] = {}
     for key, value in getattr(_catalogue(code), "_catalog", {}).items():
         text = key[0] if isinstance(key, tuple) else key

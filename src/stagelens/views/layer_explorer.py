@@ -148,13 +148,13 @@ def _row(layer: Layer, shared: list[str]) -> dict[str, Any]:
 
 
 def _stored(layer: Layer, seen: TableComparison) -> TableComparison:
-    """What a layer holds itself: its own rows, new or stored again, and those that it removes."""
+    """Return what a layer holds itself: its own rows, new or stored again, and those that it removes."""
     marks = bytes(_mark(entry, seen.before.get(entry.path)) for entry in layer.table)
     return TableComparison(seen.before, layer.table, marks, seen.gone)
 
 
 def _mark(entry: Entry, below: Entry | None) -> int:
-    """A layer lists the folders above its files again: that alone is no change."""
+    """Return whether an entry only lists a folder above its files again, which is no change."""
     if below is None:
         return ADDED
     same = (entry.kind, entry.mode, entry.uid, entry.gid) == (below.kind, below.mode, below.uid, below.gid)

@@ -30,7 +30,7 @@ class Problem:
 
 
 def check(text: str) -> tuple[Problem, ...]:
-    """The problems of a Dockerfile's text, in order of its lines."""
+    """Return the problems of a Dockerfile's text, in order of its lines."""
     found = [*_parsed(text), *_hadolint(text)]
     return tuple(sorted(found, key=lambda problem: problem.line)[:_MOST])
 
@@ -58,7 +58,7 @@ def _is_no_list(instruction: Instruction) -> bool:
 
 
 def _hadolint(text: str) -> list[Problem]:
-    """hadolint's findings; none where it is not there, takes too long, or says something else than JSON."""
+    """Return hadolint's findings; none if it is missing, takes too long, or prints no JSON."""
     program = shutil.which("hadolint")
     if program is None:
         return []

@@ -65,13 +65,13 @@ class PredictCache(View):
 
     @t.validate("choices")
     def _one_each(self, proposal: dict[str, Any]) -> list[bool]:
-        """The front end's choices count only while there is nothing to compare them with."""
+        """Accept the front end's choices only while there is nothing to compare them with."""
         value: list[bool] = proposal["value"]
         fits = self._marked is None and len(value) == len(self._asked)
         return value if fits else self.choices
 
     def hint(self) -> why_view.WhyView:
-        """What stagelens itself expects."""
+        """Return the outcomes that stagelens expects."""
         return why_view.WhyView(forecast(self._before, self._now), language=self.language)
 
     @property
@@ -148,7 +148,7 @@ def _result(row: MarkedStep, language: str) -> dict[str, Any]:
         "label": text.inline(verdict.label, 60),
         "title": text.inline(verdict.title, 120),
         "outcome": verdict.outcome,
-        "said": row.cached,
+        "predicted": row.cached,
         "right": row.right,
         "seconds": verdict.seconds,
         "why": text.inline(i18n.told(verdict.reason, language), 1000),

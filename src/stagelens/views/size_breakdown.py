@@ -60,7 +60,7 @@ class SizeBreakdown:
 
 
 def stage_breakdowns(exploration: Exploration) -> tuple[SizeBreakdown, ...]:
-    """A breakdown for each stage of a build, in order."""
+    """Return a breakdown for each stage of a build, in order."""
     target = exploration.stage()
     found: list[SizeBreakdown] = []
     # By stage, the files of the image that it began with, be it by way of other stages.
@@ -74,7 +74,7 @@ def stage_breakdowns(exploration: Exploration) -> tuple[SizeBreakdown, ...]:
 
 
 def image_breakdown(name: str, image: ImageLayers, base: ImageLayers | None = None) -> SizeBreakdown:
-    """The breakdown of an image; what the layers that it shares with `base` hold is base."""
+    """Return the breakdown of an image; what the layers that it shares with `base` hold is base."""
     shared = 0
     if base is not None:
         pairs = zip(image.layers, base.layers, strict=False)

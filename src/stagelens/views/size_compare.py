@@ -27,14 +27,14 @@ class SizeCompare(View):
     Traits
     ------
     subjects: name, bytes by category, largest folders of each stage or image (read only).
-    chosen: the index of the one whose folders are shown.
+    selected: the index of the one whose folders are shown.
     """
 
     _esm = STATIC / "size_compare.js"
     _css = STATIC / "size_compare.css"
 
     subjects = t.List().tag(sync=True)
-    chosen = t.Int().tag(sync=True)
+    selected = t.Int().tag(sync=True)
 
     def __init__(self, *subjects: Exploration | SizeBreakdown, **traits: Any) -> None:
         """`subjects`: explored builds, each for all its stages, and results of `image_breakdown`."""
@@ -44,7 +44,7 @@ class SizeCompare(View):
         super().__init__(subjects=[_row(breakdown) for breakdown in found], **traits)
 
     def words(self) -> dict[str, str]:
-        """The names of the categories."""
+        """Return the names of the categories."""
         return {
             "base": self.say("base image"),
             "dependencies": self.say("dependencies"),

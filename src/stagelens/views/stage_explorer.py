@@ -60,8 +60,8 @@ class StageExplorer(View):
         super().__init__(builds=self._builds.outline(), **traits)
 
     def handlers(self) -> dict[str, Handler]:
-        """Folders, a file's content, a file's way."""
-        return {"list": self._list, "content": self._content, "way": self._way}
+        """Folders, a file's content, a file's route."""
+        return {"list": self._list, "content": self._content, "route": self._route}
 
     def _list(
         self,
@@ -84,8 +84,8 @@ class StageExplorer(View):
     def _content(self, point: PointIndex, against: PointIndex | None, path: str) -> dict[str, Any]:
         return self._builds.content(self._other(point, against), point, text.parse_file_name(path))
 
-    def _way(self, point: PointIndex, path: str) -> dict[str, Any]:
-        return self._builds.way(point, text.parse_file_name(path))
+    def _route(self, point: PointIndex, path: str) -> dict[str, Any]:
+        return self._builds.route(point, text.parse_file_name(path))
 
     def _other(self, point: PointIndex, against: PointIndex | None) -> PointIndex:
         return against or self._builds.before(point)
@@ -144,7 +144,7 @@ _SIGNS = {ADDED: ("added", "+"), CHANGED: ("changed", "~"), REMOVED: ("removed",
 
 
 def _marked(table: FileTable, marks: bytes) -> list[tuple[str, str, str, str]]:
-    """The first rows of a table that are marked: word, sign, shown path, size or kind."""
+    """Return the first rows of a table that are marked: word, sign, shown path, size or kind."""
     found: list[tuple[str, str, str, str]] = []
     for row, mark in enumerate(marks):
         if mark and len(found) < _LISTED:

@@ -36,7 +36,7 @@ def row(step: StepReport, language: str) -> dict[str, Any]:
 
 
 def line(step: StepReport, language: str) -> str:
-    """The step in plain text: its state and instruction, and below them why."""
+    """Return the step in plain text: its state and instruction, and below them why."""
     at = i18n.gettext("line {line}", language, line=step.line)
     told = text.inline(i18n.told(step.reason, language))
     return f"{state(step, language):>8}  {at:<8} {text.inline(step.title)}\n{'':>10}{told}"

@@ -29,7 +29,7 @@ class AppView(View):
     calls: pairs of services, who calls whom (read only).
     hops: the traced request's calls in the order in which they began, times in seconds (read only).
     request_id: the traced request's X-Request-Id (read only).
-    chosen: the service whose log is shown.
+    selected: the service whose log is shown.
     """
 
     _esm = STATIC / "app_view.js"
@@ -40,7 +40,7 @@ class AppView(View):
     calls = t.List().tag(sync=True)
     hops = t.List().tag(sync=True)
     request_id = t.Unicode().tag(sync=True)
-    chosen = t.Unicode().tag(sync=True)
+    selected = t.Unicode().tag(sync=True)
 
     def __init__(self, app: App, trace: RequestTrace | None = None, **traits: Any) -> None:
         """`app` is what `run.up` or `run.status` gave; `trace` a request that was traced before."""
@@ -49,10 +49,10 @@ class AppView(View):
         super().__init__(calls=[list(pair) for pair in _CALLS], **traits)
         self._take_app(app)
         if trace is not None:
-            self.take(trace)
+            self.show_trace(trace)
 
     def handlers(self) -> dict[str, Handler]:
-        """The state now, a service's log, a traced request."""
+        """Return the handlers for the state, a service's log and a traced request."""
         return {"refresh": self.refresh, "log": self._log, "trace": self.trace}
 
     def refresh(self) -> None:
@@ -70,9 +70,9 @@ class AppView(View):
         with self._lock:
             # A service that ended meanwhile would be called healthy beside the call that it did not answer.
             self._look()
-            self.take(trace_request(self._app, path))
+            self.show_trace(trace_request(self._app, path))
 
-    def take(self, trace: RequestTrace) -> None:
+    def show_trace(self, trace: RequestTrace) -> None:
         """Show a traced request."""
         begun = min((hop.started for hop in trace.hops), default=0.0)
         with self.hold_sync():

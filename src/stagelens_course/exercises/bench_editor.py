@@ -45,12 +45,12 @@ class ExerciseEditor(EditorBase):
             path=self._where(),
             source=bench.text,
             actions=["save", "check", "cancel", "hint", "reset"],
-            off=_IDLE,
-            there=bench.started,
+            disabled=_IDLE,
+            exists=bench.started,
         )
 
     def handlers(self) -> dict[str, Handler]:
-        """What the buttons do; the first two bring the text as it is in the browser."""
+        """Return the handlers of the buttons; the first two bring the text as it is in the browser."""
         return {
             "save": self.save,
             "check": self.check,
@@ -67,7 +67,7 @@ class ExerciseEditor(EditorBase):
         NotSaved: the text stays as it is, unsaved.
         """
         note = self._save(source)
-        self.said = note or f"Saved: {self.path}"
+        self.message = note or f"Saved: {self.path}"
 
     def check(self, source: str | None = None) -> None:
         """Save, and begin to check in a thread; `wait` waits for the end. One check at a time.
@@ -91,12 +91,12 @@ class ExerciseEditor(EditorBase):
     def cancel(self) -> None:
         """Stop the check; what it made is removed before it ends."""
         if self._thread is not None:
-            self.doing = ["Stopping", self._parts.done, self._parts.all]
+            self.progress = ["Stopping", self._parts.done, self._parts.all]
             self._cancel()
 
     def hint(self) -> None:
         """Help with one thing that failed, another one each time."""
-        self.said = (
+        self.message = (
             self._bench.hint(self.report) if self.report else "Check first: hints are about what fails."
         )
 
@@ -107,9 +107,9 @@ class ExerciseEditor(EditorBase):
         kept = self._bench.reset()
         self._read_again()
         self.report, self.shown.value = None, ""
-        self.said = "This is the project as it was given."
+        self.message = "This is the project as it was given."
         if kept is not None:
-            self.said += f" What you had is in {text.file_name(str(kept))}"
+            self.message += f" What you had is in {text.file_name(str(kept))}"
 
     def wait(self, seconds: float | None = None) -> GradeReport | None:
         """Wait until nothing is being checked, at most so long; the last report."""
@@ -135,18 +135,18 @@ class ExerciseEditor(EditorBase):
         finally:
             atexit.unregister(self._goodbye)
             with self._changing:
-                self.said = f"{note} {said}".strip()
+                self.message = f"{note} {said}".strip()
                 self._running(False)
                 self._thread = None
 
     def _say(self, part: str) -> None:
         if not self._cancel.requested:
-            self.doing = [text.inline(self._parts.of(part), 200), self._parts.done, self._parts.all]
+            self.progress = [text.inline(self._parts.of(part), 200), self._parts.done, self._parts.all]
 
     def _running(self, running: bool) -> None:
-        self.off = _CHECKING if running else _IDLE
+        self.disabled = _CHECKING if running else _IDLE
         self._parts = CheckProgress(self._bench.exercise)
-        self.doing = ["Beginning", 0, self._parts.all] if running else []
+        self.progress = ["Beginning", 0, self._parts.all] if running else []
 
     def _goodbye(self) -> None:
         # Jupyter sends SIGTERM half-way, of which a kernel would die at once.
@@ -157,23 +157,25 @@ class ExerciseEditor(EditorBase):
     def _save(self, source: str | None) -> str:
         """Save; what there is to tell of a file that another editor has changed meanwhile, else nothing."""
         wanted, there = self.source if source is None else source, self._bench.text
-        if wanted == self.kept != there:
+        if wanted == self.saved_text != there:
             self._read_again()
             return "Another editor has changed the file: this is what it says now."
         self._bench.save(wanted)
-        note = "" if there in (self.kept, wanted) else "What another editor wrote is in Dockerfile.before."
-        self.kept = wanted
+        note = (
+            "" if there in (self.saved_text, wanted) else "What another editor wrote is in Dockerfile.before."
+        )
+        self.saved_text = wanted
         self._look()
         return note
 
     def _read_again(self) -> None:
         self.source = self._bench.text
-        self.kept = self.source
+        self.saved_text = self.source
         self._look()
 
     def _look(self) -> None:
         self.path = self._where()
-        self.there = self._bench.started
+        self.exists = self._bench.started
 
     def _where(self) -> str:
         return text.file_name(str(self._bench.shown / "Dockerfile"))

@@ -124,7 +124,7 @@ class Workbench:
             found.api.close()
 
     def hint(self, report: GradeReport) -> str:
-        """The hint of one check that failed, another one each time."""
+        """Return the hint of one check that failed, another one each time."""
         failed = [check for check in report.checks if not check.passed]
         if not failed:
             return "Everything is right."
@@ -133,7 +133,7 @@ class Workbench:
         return f"{check.title}: {check.hint} (see {check.lesson})"
 
     def must_be_right(self, report: GradeReport) -> str:
-        """What `pytest --nbval-lax` asks: an answer that was begun must be right.
+        """Require that an answer that was started is right, as `pytest --nbval-lax` asks.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class Workbench:
 
     @short_traceback_on_interrupt()
     def compare(self, edit: str) -> AnswerComparison:
-        """The project as given, beside the answer once it was begun: size, files, what an edit runs again."""
+        """Compare the given project with the answer: size, files, and what an edit runs again."""
         found = engines.connect()
         try:
             with StatusLine() as line:
@@ -161,7 +161,7 @@ class Workbench:
         return AnswerComparison(head, rows)
 
     def editor(self) -> ExerciseEditor:
-        """The Dockerfile to edit, with buttons that save and check it."""
+        """Return the Dockerfile to edit, with buttons that save and check it."""
         self._editor = ExerciseEditor(self)
         return self._editor
 
@@ -194,6 +194,6 @@ def _compared(probe: SubmissionProbe, edit: str) -> list[str]:
 
 
 def _named(path: Path) -> Path:
-    """A path as one would name it at the top of the checkout."""
+    """Return a path as one would name it at the top of the checkout."""
     root = learner_folder()
     return path.relative_to(root) if path.is_relative_to(root) else path

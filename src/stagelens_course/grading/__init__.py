@@ -1,4 +1,4 @@
-"""Exercises, their checks by behaviour, and the grading of one submission."""
+"""Exercises, their checks by behavior, and the grading of one submission."""
 
 from stagelens_course.grading.catalog import load_exercise, load_exercises
 from stagelens_course.grading.checks import Check

@@ -70,7 +70,7 @@ class ContainerResponse:
 
 @contextmanager
 def client_container(engine: Engine, labels: Mapping[str, str]) -> Generator[str]:
-    """A container that can ask; its name. It has no network but a loopback, and is removed at the end."""
+    """Run a container that can ask, and yield its name. It has a loopback only, and is removed at the end."""
     api = engine.api
     host = api.create_host_config(
         network_mode="none",
@@ -136,7 +136,7 @@ def request_page(
 
 @contextmanager
 def _named(engine: Engine) -> Generator[str]:
-    """A name for a container, which is removed at the end."""
+    """Return a name for a container, which is removed at the end."""
     name = f"stagelens-grade-{secrets.token_hex(10)}"
     try:
         yield name

@@ -28,7 +28,7 @@ def lease_engines(
     cpus: float = 1.0,
     say: Say | None = None,
 ) -> Generator[tuple[str, ...]]:
-    """The address of an engine for each worker, with the base images `names` on it.
+    """Return the address of an engine for each worker, with the base images `names` on it.
 
     `address` is one that all workers share, or DEDICATED: each then gets a grading engine of its own, with
     `cpus` cores, started if need be, with the images copied from the engine that everybody uses here. No
@@ -95,7 +95,7 @@ def partition_cores(workers: int, cpus: float) -> list[tuple[int, ...]]:
 
 @contextmanager
 def _free(cpus: float, cores: tuple[int, ...]) -> Generator[PrivateEngine]:
-    """The first grading engine that no grader uses; it is the caller's until this is left."""
+    """Yield the first grading engine that no grader uses; the caller has it to itself."""
     for number in itertools.count():
         private = engines.grading_engine(number, cpus, cores)
         lock = FileLock(private.folder / "use.lock")

@@ -29,7 +29,7 @@ def check_folder(
     cancel: Cancel | None = None,
     report: Progress | None = None,
 ) -> GradeReport:
-    """A learner's own look at an answer: `grade_folder`, after the removal of what killed ones have left."""
+    """Check a learner's answer: `grade_folder`, after removing what killed runs have left."""
     remove_leftovers(engine)
     return grade_folder(exercise, folder, engine=engine, cancel=cancel, report=report)
 
@@ -100,7 +100,7 @@ def _told(problem: Exception) -> str:
 
 
 def required_images(exercise: Exercise) -> tuple[str, ...]:
-    """The base images that must be on an engine before it can grade."""
+    """Return the base images that must be on an engine before it can grade."""
     return tuple(dict.fromkeys((*exercise.images, CLIENT_IMAGE)))
 
 

@@ -55,7 +55,7 @@ class Edit:
 class Exercise:
     """An exercise: the folder that learners get, its solution, and the checks.
 
-    A learner may change the files that `editable` names and add others; the rest is laid anew before it
+    A learner may change the files that `editable` names and add others; the rest is restored before it
     is graded. `images` are the base images that a build may begin with, the first one the toolchain's.
     `network` says whether its RUN steps may reach the network. `edits` are tried by checks, by name.
     """
@@ -97,7 +97,7 @@ class GradeReport:
     """The grade of one submission.
 
     `error` is set where the grader itself failed: there is no grade then, which is not the same as zero.
-    `notes` tell a learner what the grader did with the files, a changed file that was laid anew say.
+    `notes` tell a learner what the grader did with the files, such as a changed file that was restored.
     `cpus` are the cores that its builds had, None where they had whatever the engine has.
     """
 
@@ -121,7 +121,7 @@ class GradeReport:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> GradeReport:
-        """What `to_json` made.
+        """Return what `to_json` made.
 
         Raises
         ------

@@ -40,7 +40,7 @@ class GradeDisplay:
         }
 
     def lines(self) -> str:
-        """A line for each check and the sum; without times, which are others each time."""
+        """Return a line for each check and the sum; without times, which are others each time."""
         if self.report.error is not None:
             return f"no grade: {self.report.error}"
         rows = [
@@ -79,7 +79,7 @@ def grade_submission(
 
 
 def recorded_report() -> GradeReport | None:
-    """The report in `result.json` beside an executed notebook, None where it is run for the first time."""
+    """Return the report in `result.json` beside an executed notebook; None in its first run."""
     record = Path(RECORD)
     if not record.exists():
         return None

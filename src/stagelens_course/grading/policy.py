@@ -40,7 +40,7 @@ class NotAllowed(StagelensError):
 
 
 def readable(path: Path) -> Dockerfile:
-    """A submission's Dockerfile, unless reading and building it would keep the grader busy by itself.
+    """Return a submission's Dockerfile, unless reading and building it would keep the grader busy by itself.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def check_ignored(folder: Path) -> None:
 
 
 def without_syntax(text: str) -> str:
-    """The Dockerfile with its `# syntax=` line as a mere comment: no frontend has to be pulled then.
+    """Return the Dockerfile with its `# syntax=` line as a mere comment: no frontend has to be pulled then.
 
     BuildKit looks for it behind a byte order mark and a `#!` line, too, so the mark is left out.
     """
@@ -110,7 +110,7 @@ def without_syntax(text: str) -> str:
 
 
 def _added(instruction: Instruction, escape: str) -> Iterator[str]:
-    """Sources of an ADD, as the engine sees them: without quotes and escapes."""
+    """Return the sources of an ADD as the engine sees them: without quotes and escapes."""
     if instruction.keyword == "ADD":
         for word in (instruction.words or split_whitespace(instruction.arguments))[:-1]:
             try:
@@ -120,7 +120,7 @@ def _added(instruction: Instruction, escape: str) -> Iterator[str]:
 
 
 def _check_trigger(instruction: Instruction, escape: str, images: tuple[str, ...]) -> None:
-    """An ONBUILD is read as the instruction that it adds, which takes nothing from other stages."""
+    """Read an ONBUILD as the instruction that it adds, which takes nothing from other stages."""
     bodies = "".join(f"{heredoc.content}{heredoc.name}\n" for heredoc in instruction.heredocs)
     try:
         check(parse(f"# escape={escape}\nFROM scratch\n{instruction.arguments}\n{bodies}"), images)

@@ -1,4 +1,4 @@
-"""A submission's files, copied to a folder of the grader's with the exercise's own files laid over them."""
+"""A submission's files, copied to a folder of the grader's with the exercise's own files copied over them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def stage_submission(exercise: Exercise, folder: Path, target: Path) -> tuple[st
     """Copy a submission to `target`, which must not exist; notes for the learner come back.
 
     Files, folders, and links that stay inside are taken, as the intake does. Files of the exercise that are
-    not the learner's to change are laid anew, so that a check tries the very program that the exercise gave.
+    not the learner's to change are restored, so that a check tries the very program that the exercise gave.
 
     Raises
     ------

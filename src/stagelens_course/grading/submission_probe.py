@@ -132,7 +132,7 @@ class SubmissionProbe:
         return self._built("first")
 
     def edited(self, name: str) -> BuildOutcome:
-        """The submission built again after the exercise's edit of that name."""
+        """Return the submission built again after the exercise's edit of that name."""
         return self._built(name)
 
     @cached_property
@@ -153,7 +153,7 @@ class SubmissionProbe:
             return list_image(self.engine, self._tag("first"), cancel)
 
     def explain(self, problem: StagelensError) -> str:
-        """An error in words for the learner, without the folders that are the grader's own."""
+        """Return an error in words for the learner, without the folders that are the grader's own."""
         text = problem.render()
         for name in ("first", *self.exercise.edits):
             text = text.replace(f"{self._root / name}/", "")
@@ -162,7 +162,7 @@ class SubmissionProbe:
     def request(
         self, build: str, environment: Mapping[str, str] | None = None, port: int = 80
     ) -> ContainerResponse:
-        """What the image of a build says over HTTP, with these variables in its environment."""
+        """Return what the image of a build says over HTTP, with these variables in its environment."""
         key = (build, repr(sorted((environment or {}).items())))
         if key not in self._responses:
             image = self._built(build).image
@@ -235,7 +235,7 @@ class SubmissionProbe:
 
     @contextmanager
     def _deadline(self) -> Generator[Cancel]:
-        """A switch that the exercise's limit turns, as well as whoever cancels the whole."""
+        """Return a `Cancel` that the exercise's time limit and the caller's cancellation both trigger."""
         own, seconds = Cancel(), self.exercise.limits.build
         self._cancel.on_request(own)
         timer = threading.Timer(seconds, own)

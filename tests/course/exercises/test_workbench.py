@@ -61,10 +61,10 @@ def test_save_makes_the_copy_and_keeps_what_was_there(tmp_path: Path) -> None:
 def test_nothing_is_called_saved_before_there_is_a_learner_s_copy(tmp_path: Path) -> None:
     bench = Workbench("multi-stage-go", tmp_path / "mine")
     editor = bench.editor()
-    assert (editor.source, editor.there, editor.saved) == (bench.text, False, False)
+    assert (editor.source, editor.exists, editor.saved) == (bench.text, False, False)
     press(editor, "save")
     assert (bench.folder / "Dockerfile").is_file()
-    assert (editor.there, editor.saved) == (True, True)
+    assert (editor.exists, editor.saved) == (True, True)
     assert bench.editor().saved, "also when the notebook is opened again"
 
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_saved_is_told_in_the_widget_and_nothing_is_lost(tmp_path
         assert told["why"]
         assert "press Save again" in told["remedy"]
         assert not editor.saved
-    assert "check" not in editor.off, "no check began"
+    assert "check" not in editor.disabled, "no check began"
     bench = Workbench("multi-stage-go", tmp_path / "mine")
     path = bench.save("FROM scratch\n")
     bench.save("FROM diamol/base\n")
@@ -135,12 +135,12 @@ def test_check_takes_what_another_editor_saved_and_replaces_nothing_unsaid(tmp_p
     file.write_text("FROM theirs\n")
     press(editor, "save")
     assert (editor.source, file.read_text(), editor.saved) == ("FROM theirs\n", "FROM theirs\n", True)
-    assert "Another editor" in editor.said
+    assert "Another editor" in editor.message
     file.write_text("FROM theirs AS one\n")
     press(editor, "save", "FROM mine\n")
     assert file.read_text() == "FROM mine\n"
     assert file.with_name("Dockerfile.before").read_text() == "FROM theirs AS one\n"
-    assert "Dockerfile.before" in editor.said
+    assert "Dockerfile.before" in editor.message
 
 
 def test_start_over_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +156,7 @@ def test_start_over_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
     assert editor.saved
     (kept,) = (path for path in tmp_path.iterdir() if path != bench.folder)
     assert (kept / "Dockerfile").read_text() == "FROM mine\n"
-    assert editor.said.endswith(f"What you had is in {kept.name}"), "named as its place is above the text"
+    assert editor.message.endswith(f"What you had is in {kept.name}"), "named as its place is above the text"
 
 
 @pytest.mark.engine
@@ -177,7 +177,7 @@ def test_the_buttons(engine: Engine, tmp_path: Path) -> None:
     bench = Workbench("multi-stage-go", tmp_path / "mine")
     editor = bench.editor()
     press(editor, "hint")
-    assert "Check first" in editor.said
+    assert "Check first" in editor.message
     editor.source = "FROM <b>nowhere</b>\n"
     assert not editor.saved
     press(editor, "check")
@@ -198,7 +198,7 @@ def test_the_buttons(engine: Engine, tmp_path: Path) -> None:
     assert report.passed
     assert editor.shown.value.count("✓ passed") == len(GO.checks)
     assert {row[0] for row in said if row} >= {check.title for check in GO.checks}, "it is followed live"
-    assert editor.said == "18 of 18 points"
+    assert editor.message == "18 of 18 points"
 
 
 ENDING = """
@@ -238,12 +238,12 @@ def test_a_check_leaves_the_kernel_free_and_is_cancelled(engine: Engine, tmp_pat
     editor.observe(lambda change: "sleep 600" in str(change["new"][:1]) and building.set(), "doing")
     press(editor, "check", "FROM diamol/base\nRUN sleep 600\n")
     assert building.wait(PATIENCE), "the button came back, and the check goes on"
-    assert "check" in editor.off
+    assert "check" in editor.disabled
     press(editor, "cancel")
     assert editor.wait(PATIENCE) is None
-    assert editor.said == "Cancelled. Nothing was graded."
-    assert editor.off == ["cancel"]
-    assert editor.doing == []
+    assert editor.message == "Cancelled. Nothing was graded."
+    assert editor.disabled == ["cancel"]
+    assert editor.progress == []
 
 
 @pytest.mark.engine

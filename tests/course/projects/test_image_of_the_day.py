@@ -1,4 +1,4 @@
-"""GET /image returns today's picture: NASA's if it is available, else one from the catalogue."""
+"""GET /image returns today's picture: NASA's if it is available, else one from the catalog."""
 
 from __future__ import annotations
 

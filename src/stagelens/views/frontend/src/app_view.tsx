@@ -32,7 +32,7 @@ function AppView() {
   const [calls] = useTrait<[string, string][]>("calls");
   const [hops] = useTrait<Hop[]>("hops");
   const [request] = useTrait<string>("request_id");
-  const [selected, select] = useTrait<string>("chosen");
+  const [selected, select] = useTrait<string>("selected");
   const [busy, setBusy] = useState("");
   const [problem, setProblem] = useState<Error>();
   const card = useRef<HTMLDivElement>(null);

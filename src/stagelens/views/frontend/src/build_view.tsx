@@ -20,8 +20,8 @@ function BuildView() {
   const [steps] = useTrait<Step[]>("steps");
   const [totals] = useTrait<Totals>("totals");
   const [problem] = useTrait<ErrorInfo | Record<string, never>>("problem");
-  const [selected, select] = useTrait<string>("chosen");
-  const [fallback] = useTrait<string>("twin");
+  const [selected, select] = useTrait<string>("selected");
+  const [fallback] = useTrait<string>("fallback");
   const active = phase === "running" || phase === "cancelling";
   const clock = useClock(totals.seconds ?? 0, active);
   const step = steps.find((each) => each.id === selected) ?? defaultStep(steps);

@@ -30,10 +30,10 @@ function DockerfileEditor() {
   const [path] = useTrait<string>("path");
   const [source, setSource] = useTrait<string>("source");
   const [problems] = useTrait<Finding[]>("problems");
-  const [savedText] = useTrait<string>("kept");
-  const [exists] = useTrait<boolean>("there");
+  const [savedText] = useTrait<string>("saved_text");
+  const [exists] = useTrait<boolean>("exists");
   const [actions] = useTrait<string[]>("actions");
-  const [disabled] = useTrait<string[]>("off");
+  const [disabled] = useTrait<string[]>("disabled");
   const [typed, setTyped] = useState(source);
   const [error, setError] = useState<Error>();
   const [pending, setPending] = useState(0);
@@ -158,8 +158,8 @@ function Buttons({
 /** What is running, or the result of the last action. */
 function Status({ slow }: { slow: boolean }) {
   const { t } = useTranslation();
-  const [progress] = useTrait<Progress>("doing");
-  const [message] = useTrait<string>("said");
+  const [progress] = useTrait<Progress>("progress");
+  const [message] = useTrait<string>("message");
   const [text = "", done = 0, all = 0] = progress;
   const shown = text || message;
   return (

@@ -13,7 +13,7 @@ interface Question {
 
 interface Result extends Question {
   outcome: "cached" | "ran" | "not reached";
-  said: boolean | null;
+  predicted: boolean | null;
   right: boolean;
   seconds: number | null;
   why: string;
@@ -107,7 +107,7 @@ function QuestionRow(props: { question: Question; cached: boolean; onSelect(cach
 function ResultRow({ row }: { row: Result }) {
   const { t } = useTranslation();
   const outcomes = { cached: "CACHED", ran: t("ran"), "not reached": t("not reached") };
-  const prediction = row.said === null ? t("no mark") : row.said ? "CACHED" : t("runs");
+  const prediction = row.predicted === null ? t("no mark") : row.predicted ? "CACHED" : t("runs");
   return (
     <li
       class={`sl-mark ${row.right ? "sl-right" : "sl-wrong"}`}

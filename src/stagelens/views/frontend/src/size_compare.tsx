@@ -36,7 +36,7 @@ function useCategoryLabels(): Record<Category, string> {
 function SizeCompare() {
   const { t } = useTranslation();
   const [subjects] = useTrait<Subject[]>("subjects");
-  const [selected, select] = useTrait<number>("chosen");
+  const [selected, select] = useTrait<number>("selected");
   if (!subjects.length) return <p>{t("Nothing to compare.")}</p>;
   const index = Math.min(selected, subjects.length - 1);
   return (

@@ -57,7 +57,7 @@ export function Details(props: {
   const { t } = useTranslation();
   const against = props.against.length ? props.against : null;
   const [content, problem] = useAnswer<Content>("content", { point: props.point, against, path: props.path });
-  const [route] = useAnswer<Route>("way", { point: props.point, path: props.path });
+  const [route] = useAnswer<Route>("route", { point: props.point, path: props.path });
   return (
     <section
       class="sl-details"

@@ -18,12 +18,12 @@ export function Files(props: Props) {
   const [show, setShow] = useState("all");
   const final = props.builds[props.point[0]].stages[props.point[1]].final;
   // The final image leaves nothing behind: the choice is offered for the other stages only.
-  const shown = show === "left" && final ? "all" : show;
+  const shown = show === "left-behind" && final ? "all" : show;
   const options: [string, string][] = [
     ["all", t("All files")],
     ["changes", t("Only changes")],
   ];
-  if (!final) options.push(["left", t("Left behind")]);
+  if (!final) options.push(["left-behind", t("Left behind")]);
   return (
     <FileTree
       query={{ point: props.point, against: props.against.length ? props.against : null, show: shown }}
@@ -32,7 +32,7 @@ export function Files(props: Props) {
       onShow={setShow}
       height={408}
       summary={(totals) =>
-        shown === "left" ? t("Not in the final image: {summary}", { summary: totals }) : totals
+        shown === "left-behind" ? t("Not in the final image: {summary}", { summary: totals }) : totals
       }
       path={props.path}
       onSelect={props.onSelect}
