@@ -103,8 +103,8 @@ def test_invalid_exercise_file_is_refused_when_it_is_loaded(
 
 
 def documented_rows(heading: str) -> list[tuple[str, ...]]:
-    """The first cells of a table in docs/exercises.md: all but the last column, which is prose."""
-    section = (ROOT / "docs/exercises.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    """The first cells of a table in docs/reference/exercises.md: all but the last column, which is prose."""
+    section = (ROOT / "docs/reference/exercises.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [tuple(cell.strip().strip("`") for cell in line.split("|")[1:-2]) for line in lines[2:]]
 
