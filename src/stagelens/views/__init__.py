@@ -47,7 +47,11 @@ _MODULES = {
 
 @short_traceback_on_interrupt()
 def __getattr__(name: str) -> Any:
-    """Widgets are imported when they are asked for: the command line needs the numbers alone, and at once."""
+    """Import a widget on first use: the command line needs none of them."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,6 @@
 """The exercises: `exercises/ID` is the learner's project, `solutions/ID` holds an answer and exercise.toml.
 
-exercise.toml describes the exercise for the grader (see docs/reference/exercises.md). A new exercise needs no Python.
+exercise.toml describes the exercise for the grader, see docs/reference/exercises.md. It needs no Python.
 """
 
 from __future__ import annotations
