@@ -55,7 +55,7 @@ def namespace(engine: Engine, unique: str, clean: object, tmp_path: Path) -> str
     for name, content in (("health", "well"), ("cgi-bin/answer", ANSWER), ("cgi-bin/index.cgi", PAGE)):
         (tmp_path / "www" / name).write_text(content)
     services = [
-        apps.Definition(each.name, f"{unique}-light", None if number else tmp_path, each.port)
+        apps.ApplicationSpec(each.name, f"{unique}-light", None if number else tmp_path, each.port)
         for number, each in enumerate(apps.APPLICATIONS)
     ]
     apps.up(engine, namespace=unique, services=services)
