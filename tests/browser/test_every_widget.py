@@ -73,7 +73,7 @@ app
     "editing = DockerfileEditor({context!r})\nediting",
     "asking.hint()",
     "WhyView(stagelens.explain(None, first), language='ko')",
-    "every = [building, exploring, layering, sizing, asking, marking, app, editing, editing.view]",
+    "every = [building, exploring, layering, sizing, asking, marking, app, editing, editing.build_view]",
 )
 VIEWS = {"build", "stages", "layers", "sizes", "predict", "app", "editor"}
 SPEAK = "for view in every: view.language = {code!r}"
