@@ -189,7 +189,7 @@ def test_the_buttons(engine: Engine, tmp_path: Path) -> None:
     press(editor, "hint")
     assert "0/1" in editor.shown.value, "a hint leaves the table where it is"
     said: list[list[Any]] = []
-    editor.observe(lambda change: said.append(change["new"]), "doing")
+    editor.observe(lambda change: said.append(change["new"]), "progress")
     editor.source = ANSWER  # typed, not saved: the cell below the editor checks it all the same
     assert bench.check().passed
     press(editor, "check")
