@@ -235,7 +235,7 @@ def test_a_check_is_cleaned_up_after_though_the_kernel_is_told_to_end_twice(tmp_
 def test_a_check_leaves_the_kernel_free_and_is_cancelled(engine: Engine, tmp_path: Path) -> None:
     editor = Workbench("multi-stage-go", tmp_path / "mine").editor()
     building = threading.Event()
-    editor.observe(lambda change: "sleep 600" in str(change["new"][:1]) and building.set(), "doing")
+    editor.observe(lambda change: "sleep 600" in str(change["new"][:1]) and building.set(), "progress")
     press(editor, "check", "FROM diamol/base\nRUN sleep 600\n")
     assert building.wait(PATIENCE), "the button came back, and the check goes on"
     assert "check" in editor.disabled
