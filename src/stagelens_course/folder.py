@@ -59,19 +59,18 @@ def shipped_files() -> Path:
     return _PACKAGE.parents[1] if is_clone() else _SHIPPED
 
 
-def course_folder(start: Path | None = None) -> Path:
+def course_folder() -> Path:
     """Return the folder whose lessons, exercises and projects are used.
 
-    In a clone it is the clone. Elsewhere it is the nearest folder at or above `start` (by default the working
-    folder) that `install` made, else `stagelens-course` in `start` if `install` made it, else the shipped
-    files.
+    In a clone it is the clone. Elsewhere it is the nearest folder at or above the working folder that
+    `install` made, else `./stagelens-course` if `install` made it, else the shipped files.
     """
-    return shipped_files() if is_clone() else _installed(start) or _SHIPPED
+    return shipped_files() if is_clone() else _installed() or _SHIPPED
 
 
 def learner_folder() -> Path:
     """Return the folder for what learners write: the course folder, or `./stagelens-course` to be made."""
-    return shipped_files() if is_clone() else _installed(None) or _default()
+    return shipped_files() if is_clone() else _installed() or _default()
 
 
 def provide(folder: Path | None = None) -> Installation:
@@ -149,8 +148,8 @@ def _default() -> Path:
     return Path.cwd() / DEFAULT_NAME
 
 
-def _installed(start: Path | None) -> Path | None:
-    here = (start or Path.cwd()).absolute()
+def _installed() -> Path | None:
+    here = Path.cwd()
     for folder in (here, *here.parents, here / DEFAULT_NAME):
         if (folder / MANIFEST).is_file():
             return folder
