@@ -24,6 +24,7 @@ def explore(
     engine: Engine | None = None,
     on_vertex: OnVertex | None = None,
     cancel: Cancel | None = None,
+    cache_folder: Path | None = None,
 ) -> Exploration:
     """List the files of every stage after every instruction.
 
@@ -45,6 +46,8 @@ def explore(
         Called with each build step that changes, and its new log lines.
     cancel
         Stops the build and the listing when it is called.
+    cache_folder
+        Where listings are stored between calls; by default the user's cache folder.
 
     Returns
     -------
@@ -82,4 +85,5 @@ def explore(
         platform=platform,
         on_vertex=on_vertex,
         cancel=cancel,
+        cache_folder=cache_folder,
     )
