@@ -15,11 +15,14 @@ from stagelens.dockerfile.expansion import expand
 from stagelens.dockerfile.model import Dockerfile, Instruction, Stage
 from stagelens.dockerfile.words import arg_defaults, env_pairs, split_whitespace
 
+# BuildKit pads the step's number to the width of the total. A platform may be followed by the one that the
+# step builds for (`linux/arm64->amd64`); a stage's name holds no slash.
 _NAME = re.compile(
-    r"^\[(?:(?P<platform>[a-z]+/[a-z0-9/]+) )?(?:(?P<label>\S+) )?(?P<n>\d+)/(?P<total>\d+)\] ?(?P<text>.*)$",
+    r"\[(?:(?P<platform>[^\s/\]]+/[^\s\]]+) )?(?:(?P<label>[^\s/\]]+) )? *"
+    r"(?P<n>\d+)/(?P<total>\d+)\] ?(?P<text>.*)",
     re.DOTALL,
 )
-_REPLACEABLE = re.compile(r"[$'\"\\`<]")
+_REPLACEABLE = re.compile(r"[$'\"\\`]")
 # The instructions that become steps of a build.
 STEP_KEYWORDS = frozenset({"RUN", "COPY", "ADD", "WORKDIR"})
 
@@ -49,21 +52,23 @@ def locate_vertex(dockerfile: Dockerfile, vertex_name: str) -> tuple[int, int] |
     if match is None:
         return None
     label = match["label"]
+    text = match["text"]
+    if text.startswith("ONBUILD "):
+        return None
+    text = text.removeprefix("LINK ")
     if label is None:
         stages = dockerfile.stages if len(dockerfile.stages) == 1 else ()
     else:
         stages = [s for s in dockerfile.stages if s.label == label]
     numbers = int(match["n"]), int(match["total"])
     if not stages:
-        return _locate_by_text(dockerfile, numbers[0], match["text"])
+        return _locate_by_text(dockerfile, numbers[0], text)
     # Stages may share a name.
-    candidates = [
-        found for s in stages if (found := _locate_in_stage(dockerfile, s, *numbers, match["text"]))
-    ]
+    candidates = [found for s in stages if (found := _locate_in_stage(dockerfile, s, *numbers, text))]
     matching = (
         (stage, instruction)
         for stage, instruction in candidates
-        if _matches(dockerfile.stages[stage].instructions[instruction], match["text"])
+        if _matches(dockerfile.stages[stage].instructions[instruction], text)
     )
     return next(matching, candidates[0] if candidates else None)
 
