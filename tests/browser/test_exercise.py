@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.engine]
 
 EDITOR = """
 from pathlib import Path
-from stagelens_course.exercises.workbench import Workbench
+from stagelens_course.exercises import Workbench
 bench = Workbench("multi-stage-go", Path({folder!r}))
 bench.editor()
 """

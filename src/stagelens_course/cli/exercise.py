@@ -14,7 +14,7 @@ from stagelens.cli.console import err, out, print_json, spinner
 from stagelens.errors import StagelensError
 from stagelens_course import grading
 from stagelens_course.cli.images import provide_replica_tools
-from stagelens_course.exercises import learner_copy
+from stagelens_course.exercises import copy_exercise, default_copy_folder, reset_copy
 from stagelens_course.grading import CheckResult, Exercise, GradeReport
 
 TO = click.option(
@@ -31,7 +31,7 @@ def exercise_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_exercises(as_json: bool) -> None:
     """List the exercises, and where your copy of each is."""
-    rows = [(e, learner_copy.default_folder(e)) for e in grading.load_exercises()]
+    rows = [(e, default_copy_folder(e)) for e in grading.load_exercises()]
     if as_json:
         found = [{"name": e.id, "title": e.title, "points": e.points, "folder": str(f)} for e, f in rows]
         print_json(found)
@@ -51,7 +51,7 @@ def list_exercises(as_json: bool) -> None:
 @TO
 def start(name: str, to: Path | None) -> None:
     """Copy the exercise NAME, for example multi-stage-go, to your folder."""
-    out.print(str(learner_copy.copy_exercise(grading.load_exercise(name), to)), markup=False, soft_wrap=True)
+    out.print(str(copy_exercise(grading.load_exercise(name), to)), markup=False, soft_wrap=True)
 
 
 @exercise_group.command()
@@ -59,7 +59,7 @@ def start(name: str, to: Path | None) -> None:
 @TO
 def reset(name: str, to: Path | None) -> None:
     """Start the exercise NAME again; your files move to a folder beside it."""
-    folder, backup = learner_copy.reset_copy(grading.load_exercise(name), to)
+    folder, backup = reset_copy(grading.load_exercise(name), to)
     if backup is not None:
         err.print(f"your files are in {backup}", markup=False, soft_wrap=True)
     out.print(str(folder), markup=False, soft_wrap=True)
@@ -123,7 +123,7 @@ def find_exercise(target: str, name: str | None) -> tuple[Exercise, Path]:
             remedy=f"give the folder with your Dockerfile, or choose from: {', '.join(known)}",
         )
     task = grading.load_exercise(target)
-    folder = learner_copy.default_folder(task)
+    folder = default_copy_folder(task)
     return task, folder if folder.is_dir() else task.folder
 
 

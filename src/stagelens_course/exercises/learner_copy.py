@@ -1,4 +1,4 @@
-"""A learner's own copy of an exercise. Nothing of it is overwritten: what is replaced is kept beside it."""
+"""A learner's copy of an exercise; files that a reset replaces move to a folder beside it."""
 
 from __future__ import annotations
 
@@ -15,90 +15,116 @@ from stagelens_course.grading.model import Exercise
 
 
 class AlreadyStarted(StagelensError):
-    """There is something where the exercise's copy was to go."""
+    """A folder for an exercise's copy that contains files already."""
 
 
-def default_folder(exercise: Exercise) -> Path:
-    """Where a learner's copy goes unless told otherwise; git does not look at it, so no update touches it."""
+def default_copy_folder(exercise: Exercise) -> Path:
+    """Return the default folder of a learner's copy; git ignores it, so that no update changes it."""
     return learner_folder() / "work" / exercise.id
 
 
 def copy_exercise(exercise: Exercise, to: Path | None = None) -> Path:
-    """Copy the exercise's project to `to` and return that folder.
+    """Copy an exercise's project, completely or not at all.
+
+    Parameters
+    ----------
+    exercise
+        The exercise.
+    to
+        The folder for the copy; by default `default_copy_folder`.
+
+    Returns
+    -------
+    Path
+        The folder.
 
     Raises
     ------
-    AlreadyStarted: there is something already.
+    AlreadyStarted
+        If the folder contains files, or is a file.
     """
-    folder = _place(exercise, to)
+    folder = _target_folder(exercise, to)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise AlreadyStarted(
-            "There is something already.",
+            "The folder for your copy is not empty.",
             where=str(folder),
-            remedy=f"go on there, or begin again: stagelens exercise reset {exercise.id}"
+            remedy=f"continue there, or start again: stagelens exercise reset {exercise.id}"
             if _is_copy(exercise, folder)
             else "choose another folder with --to",
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    place = folder if folder.is_dir() else folder.parent
-    with defer_signals(), tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=place) as name:
-        # Whole or not at all: a disk may be full half-way.
-        whole = shutil.copytree(exercise.folder, Path(name) / folder.name)
+    # The temporary copy must be on the same disk, for the rename.
+    parent = folder if folder.is_dir() else folder.parent
+    with defer_signals(), tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=parent) as name:
+        complete = shutil.copytree(exercise.folder, Path(name) / folder.name)
         if folder.is_dir():
-            # The folder itself stays: a shell or a kernel may be at work in it.
-            _move(whole, folder)
+            # Keep the folder itself: it may be the working folder of a shell or a kernel.
+            _move_entries(complete, folder)
         else:
-            whole.rename(folder)
+            complete.rename(folder)
     return folder
 
 
 def reset_copy(exercise: Exercise, to: Path | None = None) -> tuple[Path, Path | None]:
-    """Begin again: the folder, and where the files that were in it are kept now (None where none were).
+    """Start an exercise again; the files of the current copy move to a folder beside it.
+
+    Parameters
+    ----------
+    exercise
+        The exercise.
+    to
+        The folder of the copy; by default `default_copy_folder`.
+
+    Returns
+    -------
+    tuple[Path, Path or None]
+        The folder of the copy, and the folder with the earlier files; None if there were none.
 
     Raises
     ------
-    AlreadyStarted: what is there is no copy of the exercise.
+    AlreadyStarted
+        If the folder contains files, but none of the exercise's.
     """
-    folder = _place(exercise, to)
+    folder = _target_folder(exercise, to)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return copy_exercise(exercise, folder), None
     if not _is_copy(exercise, folder):
         raise AlreadyStarted(
-            "What is there is not this exercise.",
+            "The folder is not a copy of this exercise.",
             where=str(folder),
-            why="it holds none of the exercise's files",
+            why="it contains none of the exercise's files",
             remedy="choose another folder with --to",
         )
-    kept = _free(folder.with_name(f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
+    backup = _unused_path(folder.with_name(f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
     with defer_signals():
-        kept.mkdir()
+        backup.mkdir()
         try:
-            _move(folder, kept)
-            return copy_exercise(exercise, folder), kept
+            _move_entries(folder, backup)
+            return copy_exercise(exercise, folder), backup
         except BaseException:
-            _move(kept, folder)
-            kept.rmdir()
+            _move_entries(backup, folder)
+            backup.rmdir()
             raise
 
 
-def _place(exercise: Exercise, to: Path | None) -> Path:
-    # Also `.` has a name and a parent then.
-    return Path(os.path.normpath((to or default_folder(exercise)).absolute()))
+def _target_folder(exercise: Exercise, to: Path | None) -> Path:
+    # Normalized, so that `.` has a name and a parent, too.
+    return Path(os.path.normpath((to or default_copy_folder(exercise)).absolute()))
 
 
 def _is_copy(exercise: Exercise, folder: Path) -> bool:
-    return folder.is_dir() and any((folder / own.name).exists() for own in exercise.folder.iterdir())
+    return folder.is_dir() and any((folder / entry.name).exists() for entry in exercise.folder.iterdir())
 
 
-def _move(source: Path, target: Path) -> None:
-    """Everything that is in one folder into another beside it."""
+def _move_entries(source: Path, target: Path) -> None:
+    """Move all entries of a folder to a folder on the same disk."""
     for entry in list(source.iterdir()):
         entry.rename(target / entry.name)
 
 
-def _free(place: Path) -> Path:
-    """`place`, or the first `place-N` that is not there yet: two resets may come within a second."""
-    number, found = 1, place
+def _unused_path(path: Path) -> Path:
+    """Return `path`, or the first `path-N` that does not exist: two resets may happen within a second."""
+    number, found = 1, path
     while found.exists():
-        number, found = number + 1, place.with_name(f"{place.name}-{number}")
+        number, found = number + 1, path.with_name(f"{path.name}-{number}")
     return found
