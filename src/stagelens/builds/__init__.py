@@ -1,5 +1,6 @@
 """Context to BuildTrace: real builds, tied to the lines of the Dockerfile."""
 
+from stagelens.builds.build_options import BuildOptions, with_build_options
 from stagelens.builds.build_spec import BuildSpec
 from stagelens.builds.builder import build, run_build
 from stagelens.builds.failure import BuildFailed
@@ -8,6 +9,7 @@ from stagelens.builds.trace import Backend, BuildTrace, LogLine, OnVertex, Verte
 __all__ = [
     "Backend",
     "BuildFailed",
+    "BuildOptions",
     "BuildSpec",
     "BuildTrace",
     "LogLine",
@@ -16,5 +18,6 @@ __all__ = [
     "build",
     "critical_path",
     "run_build",
+    "with_build_options",
     "work_seconds",
 ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
 from stagelens import engine as engines
 from stagelens.buildkit import (
@@ -16,7 +17,6 @@ from stagelens.buildkit import (
     FileSend,
     FileSync,
     FolderSource,
-    Output,
     Secrets,
     Session,
     SshAgents,
@@ -31,7 +31,8 @@ from stagelens.buildkit import (
 from stagelens.buildkit.context import load_ignore
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.buildkit.services import SessionService
-from stagelens.builds.build_spec import BuildSpec, Secret, archived_text
+from stagelens.builds.build_options import BuildOptions, with_build_options
+from stagelens.builds.build_spec import BuildSpec, archived_text
 from stagelens.builds.classic import LIMITATIONS as CLASSIC_LIMITATIONS
 from stagelens.builds.classic import PODMAN_LIMITATIONS, ClassicBuild
 from stagelens.builds.failure import BuildFailed, locate_failure
@@ -50,65 +51,103 @@ UPLOAD_LIMITATIONS = (
 
 
 @short_traceback_on_interrupt()
-def build(
-    context: str | Path,
-    *,
-    dockerfile: str | Path | None = None,
-    target: str | None = None,
-    tags: Sequence[str] = (),
-    build_args: Mapping[str, str | None] | None = None,
-    labels: Mapping[str, str] | None = None,
-    no_cache: bool = False,
-    pull: bool = False,
-    cache_from: Sequence[str] = (),
-    secrets: Mapping[str, Secret] | None = None,
-    ssh: Mapping[str, str] | None = None,
-    output: Output | None = None,
-    network: str | None = None,
-    platform: str | None = None,
-    engine: engines.Engine | None = None,
-    on_vertex: OnVertex | None = None,
-    cancel: Cancel | None = None,
-    backend: Backend | None = None,
-) -> BuildTrace:
-    """Build `context`, a folder or a tar, and return what happened.
+@with_build_options
+def build(context: str | Path, **options: Unpack[BuildOptions]) -> BuildTrace:
+    """Build an image, or files, from a Dockerfile.
 
     Parameters
     ----------
-    dockerfile: its path, which may be outside of the context; `Dockerfile` in the context unless told.
-        For a tar it is a name in there.
-    target: the stage to stop at. tags: names for the image. build_args: ARG values.
-    secrets: values (bytes), files (Path) or variables (Env) for `RUN --mount=type=secret`, by id.
-    ssh: agents' sockets for `RUN --mount=type=ssh`, by id ("default"); "" is that of SSH_AUTH_SOCK.
-    output: where the result goes: `LocalFolder("dist")`, `TarFile("x.tar")`; no image is made then.
-    on_vertex: called, while the build runs, with each vertex that changed and its new log lines.
-    cancel: call it from anywhere to stop the build in the engine.
-    backend: use this one and no other; by default the best that the engine has.
+    context
+        The build context: a folder, or a tar (plain, gzip, bzip2 or xz).
+    dockerfile
+        The path of the Dockerfile, in the context or elsewhere; by default `Dockerfile` in the context. For a
+        tar, the name of a file in it.
+    target
+        The stage to stop at, by name or index; by default the last one.
+    tags
+        Names for the image.
+    build_args
+        Values of ARG instructions by name; None as a value leaves an argument out.
+    labels
+        Labels for the image.
+    no_cache
+        Whether to run every step again.
+    pull
+        Whether to look for newer base images in their registries.
+    cache_from
+        Images whose cache the build may use.
+    secrets
+        Values (bytes), files (Path) or environment variables (Env) for `RUN --mount=type=secret`, by id.
+    ssh
+        Sockets of agents for `RUN --mount=type=ssh`, by id (usually "default"); "" stands for SSH_AUTH_SOCK.
+    output
+        Where to export the result, such as `LocalFolder("dist")` or `TarFile("x.tar")`, instead of making an
+        image.
+    network
+        The network mode of RUN instructions, such as "none" or "host".
+    platform
+        The platform to build for; by default the engine's.
+    engine
+        The engine that builds; by default the one that `stagelens.engine.connect` finds.
+    on_vertex
+        Called during the build with each step that changes, and its new log lines.
+    cancel
+        Stops the build in the engine when it is called, from any thread.
+    backend
+        The only backend to use; by default the best one that the engine has.
+
+    Returns
+    -------
+    BuildTrace
+        What each step did, and the image.
 
     Raises
     ------
-    DockerfileError: the Dockerfile cannot be read. StageNotFound: it has no such target.
-    BuildFailed: the build failed, with stage and line.
-    BuildCancelled: `cancel` was called. EngineNotFound: there is no engine.
-    EngineFault: a fault of the engine's, whose attempts at this build failed one and all.
+    DockerfileError
+        If the Dockerfile cannot be read.
+    StageNotFound
+        If the Dockerfile has no stage `target`.
+    BuildFailed
+        If a step fails, or the engine refuses the Dockerfile; the error has the stage and the line.
+    BuildCancelled
+        If `cancel` was called.
+    EngineNotFound
+        If no engine answers.
+    EngineFault
+        If each attempt at the build met a fault of the engine.
     """
-    place = Path(context)
-    given = {name: value for name, value in (build_args or {}).items() if value is not None}
-    parsed, path = _read(place, dockerfile, given)
+    folder = Path(context)
+    build_args = dict(options.get("build_args") or {})
+    given = {name: value for name, value in build_args.items() if value is not None}
+    parsed, path = _read(folder, options.get("dockerfile"), given)
     request = BuildRequest(
         dockerfile=path,
-        tags=tuple(tags),
-        target=target_name(parsed, target),
-        build_args=dict(build_args or {}),
-        labels=dict(labels or {}),
-        cache_from=tuple(cache_from),
-        no_cache=no_cache,
-        pull=pull,
-        network=network,
-        platform=platform,
+        tags=tuple(options.get("tags") or ()),
+        target=target_name(parsed, options.get("target")),
+        build_args=build_args,
+        labels=dict(options.get("labels") or {}),
+        cache_from=tuple(options.get("cache_from") or ()),
+        no_cache=options.get("no_cache", False),
+        pull=options.get("pull", False),
+        network=options.get("network"),
+        platform=options.get("platform"),
     )
-    job = BuildSpec(place, request, parsed.text, dict(secrets or {}), dict(ssh or {}), output)
-    return run_build(engine or engines.connect(), job, parsed, on_vertex, cancel, backend)
+    spec = BuildSpec(
+        folder,
+        request,
+        parsed.text,
+        dict(options.get("secrets") or {}),
+        dict(options.get("ssh") or {}),
+        options.get("output"),
+    )
+    return run_build(
+        options.get("engine") or engines.connect(),
+        spec,
+        parsed,
+        options.get("on_vertex"),
+        options.get("cancel"),
+        options.get("backend"),
+    )
 
 
 def run_build(

@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from docker.errors import APIError, NotFound
 
 from stagelens import engine as engines
-from stagelens.buildkit import Cancel, Output
-from stagelens.builds import Backend, BuildTrace, OnVertex, build
-from stagelens.builds.build_spec import Secret
+from stagelens.builds import BuildOptions, BuildTrace, build, with_build_options
 from stagelens.cache.context_files import read_context_files
 from stagelens.cache.model import BuildInputs, BuildRecord, InputImage
 from stagelens.cache.steps import context_sources, image_names
@@ -26,27 +24,9 @@ _PULLED = re.compile(r"FROM (?:docker\.io/(?:library/)?)?(?P<name>\S+?)@(?P<dige
 
 
 @short_traceback_on_interrupt()
+@with_build_options
 def record(
-    context: str | Path,
-    trace: BuildTrace | None = None,
-    *,
-    dockerfile: str | Path | None = None,
-    target: str | None = None,
-    tags: Sequence[str] = (),
-    build_args: Mapping[str, str | None] | None = None,
-    labels: Mapping[str, str] | None = None,
-    no_cache: bool = False,
-    pull: bool = False,
-    cache_from: Sequence[str] = (),
-    secrets: Mapping[str, Secret] | None = None,
-    ssh: Mapping[str, str] | None = None,
-    output: Output | None = None,
-    network: str | None = None,
-    platform: str | None = None,
-    engine: engines.Engine | None = None,
-    on_vertex: OnVertex | None = None,
-    cancel: Cancel | None = None,
-    backend: Backend | None = None,
+    context: str | Path, trace: BuildTrace | None = None, **options: Unpack[BuildOptions]
 ) -> BuildRecord:
     """Build as `stagelens.build` does, and record the inputs of the build.
 
@@ -55,14 +35,10 @@ def record(
     context
         The folder of the build context.
     trace
-        The trace of a build that was just made. Then nothing is built, and the trace has the other arguments;
-        the context must not have changed since.
-    dockerfile, target, build_args, network, platform, no_cache
-        The inputs of the build: see `read_inputs`.
-    tags, labels, pull, cache_from, secrets, ssh, output, on_vertex, cancel, backend
-        The other arguments of `stagelens.build`.
-    engine
-        The engine that builds; by default the one that `stagelens.engine.connect` finds.
+        The trace of a build that was just made. Then nothing is built, and the trace has the options; the
+        context must not have changed since.
+    **options
+        The options of `stagelens.build`.
 
     Returns
     -------
@@ -76,7 +52,7 @@ def record(
     StagelensError
         If the build cannot start, as in `stagelens.build`.
     """
-    engine = engine or engines.connect()
+    engine = options["engine"] = options.get("engine") or engines.connect()
     if trace is not None:
         asked = {name: getattr(trace.request, name) for name in _REQUEST_FIELDS}
         inputs = read_inputs(context, dockerfile=trace.dockerfile.path, engine=engine, **asked)
@@ -84,34 +60,15 @@ def record(
     # Before the build: an edit during the build belongs to the next one.
     inputs = read_inputs(
         context,
-        dockerfile=dockerfile,
-        target=target,
-        build_args=build_args,
-        network=network,
-        platform=platform,
-        no_cache=no_cache,
+        dockerfile=options.get("dockerfile"),
+        target=options.get("target"),
+        build_args=options.get("build_args"),
+        network=options.get("network"),
+        platform=options.get("platform"),
+        no_cache=options.get("no_cache", False),
         engine=engine,
     )
-    trace = build(
-        context,
-        dockerfile=dockerfile,
-        target=target,
-        tags=tags,
-        build_args=build_args,
-        labels=labels,
-        no_cache=no_cache,
-        pull=pull,
-        cache_from=cache_from,
-        secrets=secrets,
-        ssh=ssh,
-        output=output,
-        network=network,
-        platform=platform,
-        engine=engine,
-        on_vertex=on_vertex,
-        cancel=cancel,
-        backend=backend,
-    )
+    trace = build(context, **options)
     return BuildRecord(_with_pulled_images(engine, inputs, trace), trace)
 
 
