@@ -135,7 +135,8 @@ def test_listing_equals_what_the_system_reports(architecture: str, start: Start,
         if entry.kind == "symlink":
             assert entry.link_target == os.readlink(trees / entry.path)  # noqa: PTH115
         if entry.kind == "dir":
-            seen = Folder(status.st_nlink, status.st_ino, status.st_ctime_ns // 1_000_000_000)
+            changed = status.st_ctime_ns // 1_000_000_000
+            seen = Folder(status.st_nlink, status.st_ino, changed, status.st_uid, status.st_gid)
             assert rows.folders[key(trees / entry.path, trees)] == seen
 
 

@@ -58,7 +58,8 @@ def layer(tmp_path: Path) -> Path:
 
 def seen(folder: Path) -> Folder:
     status = folder.lstat()
-    return Folder(status.st_nlink, status.st_ino, status.st_ctime_ns // 1_000_000_000)
+    changed = status.st_ctime_ns // 1_000_000_000
+    return Folder(status.st_nlink, status.st_ino, changed, status.st_uid, status.st_gid)
 
 
 def read(
@@ -96,6 +97,8 @@ def test_another_folder_than_the_engine_saw_is_left_to_the_engine(layer: Path) -
     for wrong in (
         right._replace(inode=right.inode + 1),
         right._replace(changed=right.changed - 1),
+        right._replace(uid=right.uid + 100_000),  # in a user namespace
+        right._replace(gid=right.gid + 100_000),
         right._replace(links=1),  # as the kernel counts where several layers have it
     ):
         assert read(b"a\0b", wrong, ours) == (NONE, 1)

@@ -78,7 +78,9 @@ def test_every_tree_is_read_back_unchanged(tree: list[Entry]) -> None:
     rows = read_rows(rows_frame(tree))
     expected = [Entry(f"0/{e.path}", *[getattr(e, name) for name in FACTS]) for e in tree]
     assert rows.table() == FileTable.from_entries(expected)
-    assert rows.folders == {path_key(e.path): Folder(2, 77, 5) for e in expected if e.kind == "dir"}
+    assert rows.folders == {
+        path_key(e.path): Folder(2, 77, 5, e.uid, e.gid) for e in expected if e.kind == "dir"
+    }
 
 
 @given(trees.filter(bool), st.data())

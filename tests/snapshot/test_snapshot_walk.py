@@ -61,7 +61,7 @@ class Overlays:
         if isinstance(entry, str):
             own = len(owners) > 1 and number in self.uppers and owners[0] == number
             inode = hash((owners[int(own)], path))
-            rows.folders[key] = Folder(1 if len(owners) > 1 else 2, inode, 0)
+            rows.folders[key] = Folder(1 if len(owners) > 1 else 2, inode, 0, 0, 0)
 
     def contents(self, folders: Sequence[tuple[int, bytes]]) -> Rows:
         return self._list(folders, deep=False)

@@ -1,7 +1,8 @@
 """Layers of an engine on this machine, read as plain folders if this process may.
 
-A folder is read only if it is proven to be the right one: it has the inode and the change time that the
-container saw, and for a whole snapshot all folders at its top have. A file then costs a third of what it
+A folder is read only if it is proven to be the right one: it has the inode, the change time and the owner that
+the container saw, and for a whole snapshot all folders at its top have. An engine in a user namespace (rootless,
+`userns-remap`) maps owners, so that they differ here, and none of its layers is read. A file then costs a third of what it
 costs through an overlay, and no answer is parsed. What cannot be read as the kernel would show it is left to
 the file lister.
 """
@@ -118,7 +119,8 @@ def _is(path: bytes, seen: Folder) -> bool:
         here = os.lstat(path)
     except OSError:
         return False
-    return path.startswith(b"/") and (here.st_ino, here[stat.ST_CTIME]) == (seen.inode, seen.changed)
+    facts = (here.st_ino, here[stat.ST_CTIME], here.st_uid, here.st_gid)
+    return path.startswith(b"/") and facts == (seen.inode, seen.changed, seen.uid, seen.gid)
 
 
 def _scan(folders: Sequence[bytes]) -> Columns | None:

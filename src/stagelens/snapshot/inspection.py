@@ -42,7 +42,7 @@ from stagelens.errors import StagelensError
 from stagelens.snapshot.file_lister import FileLister, Mounted, open_container
 from stagelens.snapshot.host_layers import HostLayers, layer_folders
 from stagelens.snapshot.points import CopyPaths, Point, PointOutput, locate_points, stage_points
-from stagelens.snapshot.snapshot_cache import BuildSnapshots, Snapshot, SnapshotCache
+from stagelens.snapshot.snapshot_cache import CACHE_VERSION, BuildSnapshots, Snapshot, SnapshotCache
 from stagelens.snapshot.snapshot_walk import make_tables, walk_snapshots
 from stagelens.snapshot.table import FileTable
 
@@ -230,7 +230,12 @@ class StageInspector:
         """Return a name that stands for a snapshot, now and later; None if the engine reports none."""
         if not mounted.layers:
             return None
-        facts = [self._engine.info.id.encode(), mounted.stamp.encode(), *mounted.layers]
+        facts = [
+            CACHE_VERSION.encode(),
+            self._engine.info.id.encode(),
+            mounted.stamp.encode(),
+            *mounted.layers,
+        ]
         return hashlib.sha256(b"\0".join(facts)).hexdigest()
 
     def read_content(self, stages: Sequence[int], point: Point, key: bytes, most: int) -> bytes:

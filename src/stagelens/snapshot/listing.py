@@ -43,11 +43,15 @@ class Folder(NamedTuple):
         The inode.
     changed
         The time of its last change (ctime), in whole seconds.
+    uid, gid
+        Its owner and group.
     """
 
     links: int
     inode: int
     changed: int
+    uid: int
+    gid: int
 
 
 @dataclass(slots=True)
@@ -164,7 +168,10 @@ def read_rows(frame: bytes) -> Rows:
         sizes=list(sizes),
         mtimes=list(mtimes),
         targets=[by_row.get(row, b"") for row in range(count)] if by_row else [b""] * count,
-        folders={keys[row]: Folder(*facts[3 * n : 3 * n + 3]) for n, row in enumerate(folder_rows)},
+        folders={
+            keys[row]: Folder._make((*facts[3 * n : 3 * n + 3], uids[row], gids[row]))
+            for n, row in enumerate(folder_rows)
+        },
     )
 
 

@@ -32,7 +32,7 @@ from stagelens.snapshot.table import FileTable
 MAX_BYTES = 256 << 20  # some three million files
 _MAX_INDEX_BYTES = 16 << 20
 _MAX_TABLES = 64
-_VERSION = "3"
+CACHE_VERSION = "4"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -169,7 +169,7 @@ class SnapshotCache:
 def build_key(engine: Engine, trace: BuildTrace, request: BuildRequest, context: Path) -> BuildKey:
     """Return the key of a build with all that went into it."""
     dockerfile = trace.dockerfile
-    project = _digest([_VERSION, engine.info.id, str(context.absolute()), request.dockerfile])
+    project = _digest([CACHE_VERSION, engine.info.id, str(context.absolute()), request.dockerfile])
     sources = {edge.source for edge in dockerfile.edges if isinstance(edge.source, str)}
     images = [(name, _image_id(engine, name)) for name in sorted(sources - {"scratch"})]
     if None in (trace.image_id, trace.context_digest, *(known for _, known in images)) or not engine.info.id:

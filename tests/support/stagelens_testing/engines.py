@@ -24,7 +24,8 @@ KINDS = ("running", "26-classic", "26-containerd")
 # mounts and processes. With a separate /run it does not find the machine's containerd. `setpriv` ends it
 # together with a killed test run.
 _ISOLATED = "setpriv --pdeathsig KILL unshare --net --mount --pid --fork --kill-child --mount-proc"
-_SCRIPT = 'mount -t tmpfs none /run && ip link set lo up && exec dockerd --config-file="$0"'
+_SCRIPT = 'mount -t tmpfs none /run && ip link set lo up && exec dockerd --config-file="$0/daemon.json"'
+_REMAP = 'mount --bind "$0/ids" /etc/subuid && mount --bind "$0/ids" /etc/subgid && '
 
 
 def namespace_pid(engine: Engine) -> int | None:
@@ -44,8 +45,11 @@ def output_delay(backend: str) -> str:
 
 
 @contextmanager
-def engine_26(containerd: bool) -> Generator[Engine]:
-    """Start a new Engine 26, and remove it at the end with everything in it."""
+def engine_26(containerd: bool, *, remap: bool = False) -> Generator[Engine]:
+    """Start a new Engine 26, and remove it at the end with everything in it.
+
+    With `remap`, its containers run in a user namespace whose root is user 100000 of this machine.
+    """
     root = packages.unpack()
     folder = Path(tempfile.mkdtemp(prefix="e26-"))
     address = f"unix://{folder}/docker.sock"
@@ -56,12 +60,17 @@ def engine_26(containerd: bool) -> Generator[Engine]:
         "pidfile": f"{folder}/pid",
         "features": {"containerd-snapshotter": containerd},
     }
+    if remap:
+        config["userns-remap"] = "daemon"
+        for each in (folder, folder.parent):  # user 100000 has to reach the layers
+            each.chmod(each.stat().st_mode | 0o011)
+        (folder / "ids").write_text("daemon:100000:65536\n")
     (folder / "daemon.json").write_text(json.dumps(config))
     (folder / "tmp").mkdir()
     path = f"{root}/usr/sbin:{root}/usr/bin:{os.environ['PATH']}:/usr/sbin:/sbin"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [*_ISOLATED.split(), "sh", "-c", _SCRIPT, folder / "daemon.json"],
+            [*_ISOLATED.split(), "sh", "-c", (_REMAP if remap else "") + _SCRIPT, folder],
             env=os.environ | {"PATH": path, "TMPDIR": f"{folder}/tmp"},
             stdin=subprocess.DEVNULL,
             stdout=log,
