@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -58,6 +59,23 @@ def serve() -> Iterator[Serve]:
     lines: list[dict[str, object]] = []
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """Describe the engine, under another identifier with every answer."""
+            body = {
+                "Version": "4.3.1",
+                "ApiVersion": "1.41",
+                "MinAPIVersion": "1.24",
+                "Components": [{"Name": "Podman Engine"}],
+                "ID": uuid.uuid4().hex,
+                "Name": "machine",
+                "DockerRootDir": "/var/lib/containers/storage",
+            }
+            data = json.dumps(body).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
         def do_POST(self) -> None:
             while (size := int(self.rfile.readline(), 16)) > 0:
                 self.rfile.read(size + 2)
@@ -110,6 +128,15 @@ def test_a_failing_run_has_line_stage_and_exit_code(serve: Serve, tmp_path: Path
     assert (caught.value.line, caught.value.exit_code) == (6, 3)
     assert caught.value.stage is not None
     assert caught.value.stage.index == 1
+
+
+def test_the_identifier_of_an_engine_stays_although_podmans_own_changes(serve: Serve) -> None:
+    address = serve([]).address
+    found = [connect(address, start=False) for _ in range(2)]
+    for each in found:
+        each.api.close()
+    assert [each.info.podman for each in found] == [True, True]
+    assert found[0].info.id == found[1].info.id != ""
 
 
 @pytest.fixture
@@ -165,3 +192,10 @@ def test_a_real_podman(podman: Engine, tmp_path: Path) -> None:
     trace = stagelens.build(tmp_path, engine=podman)
     assert trace.image_id
     assert {(v.stage, v.instruction) for v in trace.vertices} == {(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)}
+    # The identifier of the engine is not a reason: only the step that changed runs, and because of its text.
+    before = stagelens.record(tmp_path, trace, engine=podman)
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE.replace("RUN exit 3", "RUN true"))
+    after = stagelens.build(tmp_path, engine=podman)
+    reports = stagelens.explain(before, stagelens.record(tmp_path, after, engine=podman))
+    assert [(report.line, report.outcome) for report in reports] == [(3, "cached"), (5, "cached"), (6, "ran")]
+    assert {cause.kind for cause in reports[-1].causes} == {"new"}

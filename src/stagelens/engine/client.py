@@ -187,7 +187,15 @@ def _describe(api: docker.APIClient) -> EngineInfo:
         cpus=int(info.get("NCPU") or 0),
         memory=int(info.get("MemTotal") or 0),
         root_dir=str(info.get("DockerRootDir") or ""),
-        id=str(info.get("ID") or ""),
+        id=_engine_id(info, podman),
         proxies=tuple((name, str(info[key])) for key, name in _PROXIES.items() if info.get(key)),
         mirrors=tuple(str(each) for each in (info.get("RegistryConfig") or {}).get("Mirrors") or ()),
     )
+
+
+def _engine_id(info: Mapping[str, Any], podman: bool) -> str:
+    """Return an identifier that stays; Podman's own changes with every request."""
+    if podman:
+        machine, folder = info.get("Name"), info.get("DockerRootDir")
+        return f"podman:{machine}:{folder}" if machine and folder else ""
+    return str(info.get("ID") or "")

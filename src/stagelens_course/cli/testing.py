@@ -20,7 +20,10 @@ from stagelens_course.cli.images import provide_images
 from stagelens_course.folder import shipped_files
 
 ROOT = shipped_files()
-_TEST_PROGRAMS = (requirements.Program("ssh-agent", "openssh-client"),)
+_TEST_PROGRAMS = (
+    requirements.Program("ssh-agent", "openssh-client"),
+    requirements.Program("podman", "podman"),
+)
 _BROWSER_PROGRAMS = (requirements.Program("chromium", "chromium"), requirements.Program("npm", "npm"))
 _CLEANUP_SECONDS = 30.0
 
