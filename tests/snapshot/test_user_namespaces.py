@@ -1,4 +1,4 @@
-"""Files keep the owners that the image has, also where the engine maps them to other users of this machine."""
+"""Files have the owners of the image, also where the engine maps them to other users."""
 
 from __future__ import annotations
 

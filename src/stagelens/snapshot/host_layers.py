@@ -1,10 +1,10 @@
 """Layers of an engine on this machine, read as plain folders if this process may.
 
-A folder is read only if it is proven to be the right one: it has the inode, the change time and the owner that
-the container saw, and for a whole snapshot all folders at its top have. An engine in a user namespace (rootless,
-`userns-remap`) maps owners, so that they differ here, and none of its layers is read. A file then costs a third of what it
-costs through an overlay, and no answer is parsed. What cannot be read as the kernel would show it is left to
-the file lister.
+A folder is read only if it is proven to be the right one: it has the inode, the change time and the owner
+that the container saw, and for a whole snapshot all folders at its top have. An engine in a user namespace
+(rootless, `userns-remap`) maps owners: they differ here, and none of its layers is read. A file then costs a
+third of what it costs through an overlay, and no answer is parsed. What cannot be read as the kernel would
+show it is left to the file lister.
 """
 
 from __future__ import annotations
