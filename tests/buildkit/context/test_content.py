@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,11 +14,16 @@ from pathlib import Path
 import pytest
 from stagelens_testing.resources import memory_growth, open_descriptors_in
 
-from stagelens.buildkit.context import Contents, ContextError, FileVanished, read_content
+from stagelens.buildkit.context import Contents, ContextError, FileVanished
 from stagelens.buildkit.context.content import CHUNK_BYTES
 from stagelens.buildkit.errors import unreadable_path_error
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+
+def read_content(root: Path, path: bytes) -> Iterator[bytes]:
+    with Contents(root) as contents:
+        yield from contents.read_chunks(path)
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES * 2 + 7])
@@ -137,8 +142,8 @@ def test_file_that_shrinks_ends_at_its_new_end(tmp_path: Path) -> None:
 def test_large_sparse_file_takes_the_memory_of_a_chunk(tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(1 << 28)
-    before = "from pathlib import Path; from stagelens.buildkit.context import read_content"
-    code = "assert sum(map(len, read_content(Path(sys.argv[1]), b'sparse'))) == 1 << 28"
+    before = "from pathlib import Path; from stagelens.buildkit.context import Contents"
+    code = "assert sum(map(len, Contents(Path(sys.argv[1])).read_chunks(b'sparse'))) == 1 << 28"
     assert memory_growth(before, code, tmp_path) < 16 << 20
 
 

@@ -13,25 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from stagelens.cli import proxies
 from stagelens.cli.doctor import examine
 from stagelens.cli.findings import Finding
 from stagelens.engine import Engine
 from stagelens_course.cli.doctor import examine_course
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the home of a machine without proxies, settings, extra CAs and engine."""
-    for name in proxies.PROXIES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-    for name in ("DOCKER_CONFIG", "DOCKER_CONTEXT", "STAGELENS_EXTRA_CA", "STAGELENS_REGISTRY_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    (tmp_path / "ca").mkdir()
-    return tmp_path
 
 
 def findings_of(name: str, folder: Path = Path("/nowhere")) -> list[Finding]:
@@ -39,19 +24,19 @@ def findings_of(name: str, folder: Path = Path("/nowhere")) -> list[Finding]:
     return [finding for finding in examine_course(None, folder) if finding.name == name]
 
 
-def test_no_certificates_and_mirror_are_reported_as_none(here: Path) -> None:
-    found = {finding.name: finding.text for finding in examine_course(None, here / "ca")}
+def test_no_certificates_and_mirror_are_reported_as_none(bare_home: Path) -> None:
+    found = {finding.name: finding.text for finding in examine_course(None, bare_home / "ca")}
     assert (found["extra CA"], found["registry mirror"]) == ("none", "none set")
 
 
-def test_certificates_are_listed_with_their_last_day(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trustme.CA(organization_name="Host Org").cert_pem.write_to_path(str(here / "ca/host.crt"))
-    trustme.CA(organization_name="Set Org").cert_pem.write_to_path(str(here / "set.pem"))
-    monkeypatch.setenv("STAGELENS_EXTRA_CA", str(here / "set.pem"))
-    (finding,) = findings_of("extra CA", here / "ca")
+def test_certificates_are_listed_with_last_day(bare_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trustme.CA(organization_name="Host Org").cert_pem.write_to_path(str(bare_home / "ca/host.crt"))
+    trustme.CA(organization_name="Set Org").cert_pem.write_to_path(str(bare_home / "set.pem"))
+    monkeypatch.setenv("STAGELENS_EXTRA_CA", str(bare_home / "set.pem"))
+    (finding,) = findings_of("extra CA", bare_home / "ca")
     assert finding.state == "ok"
-    assert f"({here / 'ca/host.crt'}), until 3000" in finding.text
-    assert f"({here / 'set.pem'}), until 3000" in finding.text
+    assert f"({bare_home / 'ca/host.crt'}), until 3000" in finding.text
+    assert f"({bare_home / 'set.pem'}), until 3000" in finding.text
 
 
 def make_ca(first: int, last: int, ca: bool = True) -> bytes:
@@ -77,13 +62,13 @@ def make_ca(first: int, last: int, ca: bool = True) -> bytes:
         (None, "cannot be read"),
     ],
 )
-def test_useless_certificate_of_the_host_is_noted(here: Path, content: bytes | None, words: str) -> None:
-    path = here / "ca/bad.crt"
+def test_useless_certificate_of_the_host_is_noted(bare_home: Path, content: bytes | None, words: str) -> None:
+    path = bare_home / "ca/bad.crt"
     if content is None:
         path.symlink_to("nowhere")
     else:
         path.write_bytes(content)
-    bad, rest = findings_of("extra CA", here / "ca")
+    bad, rest = findings_of("extra CA", bare_home / "ca")
     assert (bad.state, rest.text) == ("note", "none")
     assert words in bad.text
     assert str(path) in bad.text
@@ -92,20 +77,20 @@ def test_useless_certificate_of_the_host_is_noted(here: Path, content: bytes | N
 
 @pytest.mark.parametrize("kind", ["missing", "empty folder", "no certificate"])
 def test_setting_without_a_certificate_is_a_problem(
-    here: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    bare_home: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    path = here / "set"
+    path = bare_home / "set"
     if kind == "empty folder":
         path.mkdir()
     elif kind == "no certificate":
         path.write_text("nothing")
     monkeypatch.setenv("STAGELENS_EXTRA_CA", str(path))
-    problem = findings_of("extra CA", here / "ca")[0]
+    problem = findings_of("extra CA", bare_home / "ca")[0]
     assert problem.state == "problem"
     assert "STAGELENS_EXTRA_CA" in (problem.remedy or "")
 
 
-def test_registry_mirror_is_reported(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registry_mirror_is_reported(bare_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAGELENS_REGISTRY_MIRROR", "mirror.example:5000")
     (finding,) = findings_of("registry mirror")
     assert finding.text == "STAGELENS_REGISTRY_MIRROR=mirror.example:5000"
@@ -120,7 +105,7 @@ def test_port_in_use_by_another_program_is_noted() -> None:
 
 @pytest.mark.engine
 def test_port_in_use_by_a_container_names_the_container(
-    engine: Engine, here: Path, unique: str, clean: object
+    engine: Engine, bare_home: Path, unique: str, clean: object
 ) -> None:
     host = engine.api.create_host_config(port_bindings={80: ("127.0.0.1", None)})
     made = engine.api.create_container(
@@ -133,7 +118,7 @@ def test_port_in_use_by_a_container_names_the_container(
 
 
 @pytest.mark.engine
-def test_facts_are_documented(engine: Engine, here: Path) -> None:
+def test_facts_are_documented(engine: Engine, bare_home: Path) -> None:
     rows = (Path(__file__).parents[3] / "docs/reference/doctor.md").read_text().splitlines()
     cells = [row.strip("|").split(" | ", 1) for row in rows if row.startswith("| `")]
     documented = {re.findall(r"`([^`]+)`", names)[0]: facts for names, facts in cells}

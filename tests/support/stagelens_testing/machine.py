@@ -1,4 +1,4 @@
-"""A private engine in a separate network namespace and home, which affects no other engine."""
+"""Machines for tests: an engine in a separate network namespace, and a home without settings."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from stagelens.cli.proxies import PROXIES
 from stagelens.engine import LEASE_VARIABLE, Engine, PrivateEngine, connect
 
 
@@ -67,6 +68,20 @@ class Machine:
     def mounts(self) -> list[str]:
         lines = Path("/proc/self/mounts").read_text().splitlines()
         return [line for line in lines if str(self.private.folder) in line]
+
+
+@pytest.fixture
+def bare_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder, in an environment without proxies, settings of stagelens and docker, and extra CAs."""
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name in ("DOCKER_CONFIG", "DOCKER_CONTEXT", "STAGELENS_EXTRA_CA", "STAGELENS_REGISTRY_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "ca").mkdir()
+    return tmp_path
 
 
 @pytest.fixture
