@@ -50,3 +50,18 @@ def test_a_further_attempt_tells_of_the_same_vertices_although_the_engine_names_
     assert (told["f1"].cached, told["f1"].started, told["f1"].completed) == (False, 10.0, 12.0)
     assert (told["s1"].started, told["s1"].completed, told["s1"].inputs) == (21.0, 22.0, ("f1",))
     assert [line.text for v in told.values() for line in v.logs] == ["one", "whole"]
+
+
+def test_step_without_inputs_is_cached_if_the_steps_above_it_are() -> None:
+    """BuildKit reports it as started when it only computes the cache key."""
+    dockerfile = parse("FROM scratch\nWORKDIR /w\nCOPY f .\n")
+
+    def outcomes(copy_cached: bool) -> list[bool]:
+        collector = StatusCollector(dockerfile, str)
+        workdir = Vertex(digest="w", name="[1/2] WORKDIR /w", started=at(1), completed=at(1))
+        copy = Vertex(digest="c", name="[2/2] COPY f .", inputs=["w"], cached=copy_cached, started=at(2))
+        collector.take(StatusResponse(vertexes=[workdir, copy]))
+        return [vertex.cached for vertex in collector.vertices()]
+
+    assert outcomes(copy_cached=True) == [True, True]
+    assert outcomes(copy_cached=False) == [False, False]

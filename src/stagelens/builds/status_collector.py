@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -103,7 +103,7 @@ class StatusCollector:
             for stream, rest in log.rest.items():
                 if rest:
                     self._append(digest, lines[-1].time if (lines := log.lines()) else 0.0, stream, b"\n")
-        return tuple(sorted(map(self._with_logs, self._vertices.values()), key=_place))
+        return tuple(sorted(map(self._with_logs, _without_lookups(self._vertices.values())), key=_place))
 
     def _merge(self, digest: str, wire: WireVertex) -> Vertex:
         known = self._vertices.get(digest)
@@ -148,6 +148,25 @@ class StatusCollector:
 
 def _name(wire: WireVertex) -> str:
     return plain_line(wire.name.replace("\n", " "))
+
+
+def _without_lookups(vertices: Iterable[Vertex]) -> Iterator[Vertex]:
+    """Mark steps as cached that BuildKit only looked up.
+
+    A step without inputs (WORKDIR on scratch) is reported as started when BuildKit computes its cache key. If
+    the next steps of its stage come from the cache, its result is not needed, and it does not run.
+    """
+    known = list(vertices)
+    following: defaultdict[str, list[Vertex]] = defaultdict(list)
+    for vertex in known:
+        for digest in vertex.inputs:
+            following[digest].append(vertex)
+    for vertex in known:
+        after = following[vertex.digest]
+        looked_up = vertex.instruction and not vertex.inputs and all(each.cached for each in after)
+        if looked_up and any(each.stage == vertex.stage for each in after):
+            vertex = replace(vertex, cached=True)
+        yield vertex
 
 
 def _place(vertex: Vertex) -> tuple[int, int]:
