@@ -1,6 +1,6 @@
 """The build context on disk: its paths, their metadata and contents. No network."""
 
-from stagelens.buildkit.context.content import CHUNK_BYTES, Contents, read_content
+from stagelens.buildkit.context.content import CHUNK_BYTES, Contents
 from stagelens.buildkit.context.ignorefile import load_ignore, parse_ignore, read_ignore
 from stagelens.buildkit.context.patterns import Matcher
 from stagelens.buildkit.context.tar import tar_stream
@@ -17,7 +17,6 @@ __all__ = [
     "PatternError",
     "load_ignore",
     "parse_ignore",
-    "read_content",
     "read_ignore",
     "tar_stream",
     "walk",

@@ -144,20 +144,6 @@ class Contents:
                 raise
 
 
-def read_content(root: Path, path: bytes) -> Iterator[bytes]:
-    """Yield the content of one regular file; `Contents.read_chunks` is for many.
-
-    Parameters
-    ----------
-    root
-        The context's folder.
-    path
-        A path relative to it.
-    """
-    with Contents(root) as contents:
-        yield from contents.read_chunks(path)
-
-
 def read_up_to(descriptor: int, size: int, path: bytes) -> Iterator[bytes]:
     """Yield at most `size` bytes in chunks of at most CHUNK_BYTES, less if the file has become shorter.
 
