@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests share."""
+"""Fixtures that the tests of all packages share."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from stagelens.builds import BuildTrace
 from stagelens.dockerfile import parse
 from stagelens.engine import Engine, EngineNotFound, connect, remove_container, remove_network
 from stagelens.snapshot import Entry, Exploration, FileTable, StageFiles
+from stagelens_course import timeouts as course_timeouts
 
 _FIXTURES = ("engines", "machine", "registry", "sshd")
 pytest_plugins = tuple(f"stagelens_testing.{name}" for name in _FIXTURES)
@@ -225,10 +226,12 @@ def _given(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def set_timeouts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function that changes fields of `stagelens.timeouts.current` until the test ends."""
+    """Return a function that changes time limits of the library and the course until the test ends."""
 
     def set_timeouts(**seconds: Any) -> None:
-        monkeypatch.setattr(timeouts, "current", replace(timeouts.current, **seconds))
+        for name, value in seconds.items():
+            module = timeouts if hasattr(timeouts.current, name) else course_timeouts
+            monkeypatch.setattr(module, "current", replace(module.current, **{name: value}))
 
     return set_timeouts
 

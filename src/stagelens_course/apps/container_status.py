@@ -9,20 +9,20 @@ from typing import Any
 
 from stagelens import engine as engines
 from stagelens.errors import short_traceback_on_interrupt
+from stagelens_course import timeouts
 from stagelens_course.apps.errors import NotRunning
 from stagelens_course.apps.http_requests import fetch
 from stagelens_course.apps.model import APPLICATIONS, App, Health, Service
 from stagelens_course.apps.names import APP_LABEL, NOTE_LABEL, SERVICE_LABEL, ResourceNames, resource_names
 from stagelens_course.apps.ports import reachable_host
 
-HEALTH_SECONDS = 2.0
 _PORT = 80
 _FOREIGN = "not made by stagelens, which leaves it alone"
 
 
 @short_traceback_on_interrupt()
 def status(engine: engines.Engine | None = None, namespace: str | None = None) -> App:
-    """Return the state of the applications; each that runs must answer for its health within 2 s.
+    """Return the state of the applications; each that runs must answer a request for its health soon.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def _health(app: App, service: Service, path: str) -> Health:
     if service.state != "running":
         return "unknown" if service.state == "missing" else "unhealthy"
     try:
-        answer = fetch(app, path, service=service.name, timeout=HEALTH_SECONDS)
+        answer = fetch(app, path, service=service.name, timeout=timeouts.current.application_health)
     except NotRunning:
         return "unhealthy"
     return "healthy" if answer.status == 200 else "unhealthy"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stagelens.engine import Engine
+from stagelens.errors import as_typed
 from stagelens_course.folder import course_folder
 
 Health = Literal["healthy", "unhealthy", "unknown"]
@@ -122,8 +123,8 @@ class App:
         return all(service.health == "healthy" for service in self.services)
 
     def command(self, words: str) -> str:
-        """Return a `stagelens` command to type in a terminal, with this application's namespace."""
-        return f"./stagelens {words}" + (f" --as {self.namespace}" if self.namespace else "")
+        """Return a `stagelens` command to type in a terminal, with the namespace of these applications."""
+        return as_typed(f"stagelens {words}") + (f" --as {self.namespace}" if self.namespace else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds import LogLine, Vertex, build
 from stagelens.engine import Engine, remove_container
 from stagelens.paths import cache_dir
+from stagelens_course import timeouts
 from stagelens_course.apps import ports
 from stagelens_course.apps.container_logs import log_entries
 from stagelens_course.apps.container_status import read_state
@@ -42,7 +43,6 @@ from stagelens_course.apps.names import (
     ResourceNames,
 )
 
-READY_SECONDS = 300.0
 _PAUSE = 0.2
 _ANSWER_SECONDS = 5.0
 _LOG_LINES = 20
@@ -239,9 +239,9 @@ class Starter:
                     app,
                     services=tuple(replace(s, health=health.get(s.name, "unknown")) for s in app.services),
                 )
-            passed = time.monotonic() - started
-            if passed > READY_SECONDS:
-                raise self._failed(waiting[0], f"did not answer within {READY_SECONDS:.0f} s")
+            passed, limit = time.monotonic() - started, timeouts.current.application_ready
+            if passed > limit:
+                raise self._failed(waiting[0], f"did not answer within {limit:.0f} s")
             self.report(f"waiting for {', '.join(waiting)} ({passed:.0f} s)")
             time.sleep(_PAUSE)
 

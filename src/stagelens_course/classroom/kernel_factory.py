@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from jupyter_client.manager import KernelManager
 from nbval.kernel import CURRENT_ENV_KERNEL_NAME, NbvalKernelspecManager
 
-START_SECONDS = 120
 # All kernels of a user share IPython's history file. If another program locks it, a kernel waits, fails after
 # five seconds, and may even move the file away. Nobody needs the history of grading notebooks.
 KERNEL_ARGUMENTS = ("--HistoryManager.enabled=False",)

@@ -14,12 +14,8 @@ from jupyter_client.manager import KernelManager
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile
 
-from stagelens_course.classroom.kernel_factory import (
-    KERNEL_ARGUMENTS,
-    RESET_CODE,
-    START_SECONDS,
-    create_kernel_manager,
-)
+from stagelens_course import timeouts
+from stagelens_course.classroom.kernel_factory import KERNEL_ARGUMENTS, RESET_CODE, create_kernel_manager
 
 # nbval waits five seconds, which is too short for a kernel on a busy machine.
 _REPLY_SECONDS = 60
@@ -39,7 +35,7 @@ class _SharedKernel(RunningKernel):
         self.kc = self.km.client()
         self.kc.start_channels()
         try:
-            self.kc.wait_for_ready(timeout=START_SECONDS)
+            self.kc.wait_for_ready(timeout=timeouts.current.kernel_start)
         except RuntimeError as error:
             self.stop()
             last = log.read_text(encoding="utf-8", errors="replace")[-2000:]

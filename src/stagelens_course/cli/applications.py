@@ -13,7 +13,7 @@ from stagelens.cli import engine_commands
 from stagelens.cli.build import show_progress
 from stagelens.cli.console import INTERRUPTED, err, out, print_json, spinner
 from stagelens_course import apps, images
-from stagelens_course.cli.images import provide_replica_tools
+from stagelens_course.cli.images import provide_images
 
 AS = click.option(
     "--as",
@@ -34,7 +34,7 @@ def up_command(namespace: str | None, public: bool, build: bool, as_json: bool) 
     """Start the three applications; wait until each answers."""
     engine = engine_commands.find_engine()
     if build:
-        provide_replica_tools(engine, images.NAMES)
+        provide_images(engine, images.NAMES)
     try:
         with spinner("starting the applications") as update:
             app = apps.up(

@@ -13,7 +13,7 @@ from stagelens.cli.build import report_cancellation
 from stagelens.cli.console import err, out, print_json, spinner
 from stagelens.errors import StagelensError
 from stagelens_course import grading
-from stagelens_course.cli.images import provide_replica_tools
+from stagelens_course.cli.images import provide_images
 from stagelens_course.exercises import copy_exercise, default_copy_folder, reset_copy
 from stagelens_course.grading import CheckResult, Exercise, GradeReport
 
@@ -76,7 +76,7 @@ def check_command(folder: str, name: str | None, as_json: bool) -> None:
     """
     task, path = find_exercise(folder, name)
     engine = engine_commands.find_engine()
-    provide_replica_tools(engine, grading.required_images(task))
+    provide_images(engine, grading.required_images(task))
     with report_cancellation(), spinner(f"checking {path}") as update:
         report = grading.check_folder(task, path, engine=engine, report=update)
     if as_json:

@@ -124,16 +124,16 @@ def grade_command(
 def _prepared_engines(address: str | None, exercise: Exercise, workers: int) -> Generator[tuple[str, ...]]:
     """Provide an engine for each worker, with its base images, before the workers need them all at once."""
     from stagelens import engine as engines
-    from stagelens_course.cli.images import provide_replica_tools
+    from stagelens_course.cli.images import provide_images
     from stagelens_course.grading import engine_pool, required_images
 
     usual = engines.connect(None if address == engine_pool.DEDICATED else address)
-    provide_replica_tools(usual, required_images(exercise))
+    provide_images(usual, required_images(exercise))
     usual.api.close()
     cpus = exercise.limits.cpus
-    with ExitStack() as held:
+    with ExitStack() as stack:
         with spinner("finding an engine") as report:
-            addresses = held.enter_context(
+            addresses = stack.enter_context(
                 engine_pool.lease_engines(required_images(exercise), address, workers, cpus, report)
             )
         for note in (

@@ -1,4 +1,4 @@
-"""The command `stagelens images`, and how commands provide base images."""
+"""The command `stagelens images`, and the provision of base images for other commands."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ def provide_images(engine: Engine, names: Iterable[str] | None = None) -> None:
         Names such as `diamol/base`; all by default.
     """
     names = base_images.NAMES if names is None else tuple(names)
-    provide_replica_tools(engine, names)
+    _provide_replica_tools(engine, names)
     with spinner("base images") as report:
         base_images.ensure(engine, names, report=report)
 
 
-def provide_replica_tools(engine: Engine, names: Iterable[str]) -> None:
+def _provide_replica_tools(engine: Engine, names: Iterable[str]) -> None:
     """Install debootstrap if one of these base images is missing and this user may install it.
 
-    Other users get no error: the images may still be pulled. diamol/base does not need it.
+    Other users get no error, since the images may still be pulled. diamol/base does not need debootstrap.
     """
     wanted = set(names) - {"diamol/base"}
     missing = [

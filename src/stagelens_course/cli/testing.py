@@ -40,7 +40,7 @@ def test_command(only_tests: bool, arguments: tuple[str, ...]) -> None:
     """
     if not (ROOT / "tests").is_dir():
         raise StagelensError(
-            "The tests are only in a clone of the project.", remedy="run stagelens test in a clone"
+            "The tests are only in a clone of the project.", remedy="run in a clone: ./stagelens test"
         )
     with engines.lease() as runs:
         # Tests must not take part in the lease.

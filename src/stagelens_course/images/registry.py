@@ -18,10 +18,9 @@ from docker.errors import APIError, DockerException
 from stagelens.buildkit import Cancel
 from stagelens.buildkit.dockerpy import wake_reader
 from stagelens.settings import Settings
+from stagelens_course import timeouts
 from stagelens_course.images.errors import PullFailed
 
-FIRST_EVENT_SECONDS = 5.0
-_NEXT_EVENT_SECONDS = 120.0
 _REFUSALS = ("not found", "manifest unknown", "denied", "unauthorized", "no matching manifest")
 
 
@@ -46,7 +45,7 @@ def pull_image(
     Raises
     ------
     PullFailed
-        If no registry answered within five seconds, it refused, or `cancel` was called.
+        If no registry answered in time, it refused, or `cancel` was called.
     """
     mirror = Settings().registry_mirror
     repository = f"{mirror.rstrip('/')}/{name}" if mirror else name
@@ -63,7 +62,8 @@ def _pull(
     api: docker.APIClient, repository: str, name: str, report: Callable[[str], None], cancel: Cancel
 ) -> None:
     query = {"fromImage": repository, "tag": "latest"}
-    silence = f"the registry did not answer within {FIRST_EVENT_SECONDS:.0f} seconds"
+    limits = timeouts.current
+    silence = f"the registry did not answer within {limits.registry_first_event:.0f} seconds"
     started = time.monotonic()
     try:
         # The engine sends its first bytes, headers included, with the first progress event.
@@ -73,18 +73,18 @@ def _pull(
             params=query,
             headers=_credentials(api, repository),
             stream=True,
-            timeout=FIRST_EVENT_SECONDS,
+            timeout=limits.registry_first_event,
         )
         with contextlib.closing(response):
             if response.status_code >= 400:
                 raise _refusal(name, response.text[:2000])
             with contextlib.suppress(AttributeError):
-                client._get_raw_response_socket(response).settimeout(_NEXT_EVENT_SECONDS)
+                client._get_raw_response_socket(response).settimeout(limits.registry_next_event)
             cancel.on_request(partial(_disconnect, response))
             for line in response.iter_lines():
                 _handle_event(json.loads(line), name, report)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        timed_out = time.monotonic() - started >= FIRST_EVENT_SECONDS
+        timed_out = time.monotonic() - started >= limits.registry_first_event
         raise PullFailed(name, silence if timed_out else str(error), unreachable=True) from error
     except (APIError, ValueError) as error:
         raise PullFailed(name, str(error)) from error

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,10 +53,9 @@ def light(engine: Engine, context: Path) -> tuple[apps.ApplicationSpec, ...]:
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def patient(set_timeouts: Callable[..., None]) -> None:
     """Allow late answers: a loaded machine's services are still healthy."""
-    module = importlib.import_module("stagelens_course.apps.container_status")
-    monkeypatch.setattr(module, "HEALTH_SECONDS", PATIENCE)
+    set_timeouts(application_health=PATIENCE)
 
 
 class Town:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from distributed.comm import CommClosedError
 from stagelens_testing.classroom import Classroom, grading_task, kernel_pids
 from stagelens_testing.resources import PATIENCE, wait_until
 
-from stagelens_course.classroom.runner import ClusterFailed, ClusterScheduler, GradingRun, cluster_scheduler
+from stagelens_course.classroom.runner import ClusterFailed, ClusterScheduler, GradingRun
 
 ENGINES = ("tcp://first.example:2375", "tcp://second.example:2375")
 
@@ -41,9 +41,9 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 
 @pytest.fixture
-def address(local: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> str:
+def address(local: LocalCluster, set_timeouts: Callable[..., None]) -> str:
     """The scheduler's address, after both workers are ready: an earlier test may have killed one."""
-    monkeypatch.setattr(cluster_scheduler, "CONNECT_SECONDS", PATIENCE)
+    set_timeouts(cluster_connect=PATIENCE)
     local.wait_for_workers(len(ENGINES), timeout=PATIENCE)
     return local.scheduler_address
 
@@ -194,9 +194,9 @@ def test_worker_shutdown_at_the_end_of_a_run_does_not_affect_results(
 
 
 def test_missing_scheduler_is_reported_with_the_command_to_start_one(
-    classroom: Classroom, monkeypatch: pytest.MonkeyPatch
+    classroom: Classroom, set_timeouts: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(cluster_scheduler, "CONNECT_SECONDS", 1)
+    set_timeouts(cluster_connect=1.0)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         unused = f"tcp://127.0.0.1:{free.getsockname()[1]}"
@@ -207,9 +207,9 @@ def test_missing_scheduler_is_reported_with_the_command_to_start_one(
 
 
 def test_silent_server_is_reported_as_not_answering(
-    classroom: Classroom, monkeypatch: pytest.MonkeyPatch
+    classroom: Classroom, set_timeouts: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(cluster_scheduler, "CONNECT_SECONDS", 1)
+    set_timeouts(cluster_connect=1.0)
     classroom.submit(ann="right")
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
@@ -220,10 +220,10 @@ def test_silent_server_is_reported_as_not_answering(
 
 @pytest.mark.parametrize("address", ["foo", "tcp://", "docker://host:8786", "tcp://host:port"])
 def test_invalid_scheduler_address_is_reported_at_once(
-    classroom: Classroom, address: str, monkeypatch: pytest.MonkeyPatch
+    classroom: Classroom, address: str, set_timeouts: Callable[..., None]
 ) -> None:
     # The address must be rejected before any connection attempt, which would fail with another error.
-    monkeypatch.setattr(cluster_scheduler, "CONNECT_SECONDS", -1)
+    set_timeouts(cluster_connect=-1.0)
     classroom.submit(ann="right")
     with pytest.raises(ClusterFailed, match="not one of a Dask scheduler"):
         run(classroom, address)

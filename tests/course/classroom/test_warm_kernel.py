@@ -122,9 +122,9 @@ def test_stop_takes_effect_at_any_moment(
 
 
 def test_cell_that_ignores_interrupts_is_killed_with_its_children(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    set_timeouts: Callable[..., None], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(warm_kernel, "GRACE_SECONDS", 1)
+    set_timeouts(kernel_interrupt=1.0)
     mark = tmp_path / "child"
     source = f"""
 import pathlib, signal, subprocess, time

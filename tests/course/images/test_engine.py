@@ -6,6 +6,7 @@ import os
 import socket
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,7 @@ from stagelens_testing.resources import PATIENCE, no_leaks, threads, wait_until
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.engine import Engine
 from stagelens.paths import cache_dir
-from stagelens_course import images
-from stagelens_course.images import registry
+from stagelens_course import images, timeouts
 from stagelens_course.images.model import REPLICA_LABEL
 
 pytestmark = pytest.mark.engine
@@ -124,7 +124,7 @@ def test_silent_registry_is_unreachable(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("STAGELENS_REGISTRY_MIRROR", f"127.0.0.1:{silent.getsockname()[1]}")
         # Checks the deadline instead of the time that passed: a loaded machine takes longer.
-        assert registry.FIRST_EVENT_SECONDS <= 5
+        assert timeouts.current.registry_first_event <= 5
         with pytest.raises(images.PullFailed, match="STAGELENS_REGISTRY_MIRROR") as failure:
             base(engine, namespace, "pull")
     assert failure.value.unreachable
@@ -133,7 +133,12 @@ def test_silent_registry_is_unreachable(
 
 @pytest.fixture
 def mirror(
-    engine: Engine, open_registry: Registry, unique: str, clean: object, monkeypatch: pytest.MonkeyPatch
+    engine: Engine,
+    open_registry: Registry,
+    unique: str,
+    clean: object,
+    monkeypatch: pytest.MonkeyPatch,
+    set_timeouts: Callable[..., None],
 ) -> str:
     """Set a mirror that has diamol/base in a separate folder; return the published image's ID."""
     engine.api.import_image_from_data(b"\0" * 1024, repository=f"{unique}-made", tag="latest")
@@ -142,7 +147,8 @@ def mirror(
     open_registry.push(engine, f"{unique}-made", f"{unique}/diamol/base:of-before")
     engine.api.remove_image(f"{unique}-made")
     monkeypatch.setenv("STAGELENS_REGISTRY_MIRROR", f"{open_registry.address}/{unique}")
-    monkeypatch.setattr(registry, "FIRST_EVENT_SECONDS", PATIENCE)  # else it counts as unreachable
+    # A later answer counts as an unreachable registry.
+    set_timeouts(registry_first_event=PATIENCE)
     return published
 
 

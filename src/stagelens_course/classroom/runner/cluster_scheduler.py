@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from jupyter_core.utils import run_sync
 
 from stagelens.errors import StagelensError
+from stagelens_course import timeouts
 from stagelens_course.classroom.runner.task import GradingTask, TaskResult, run_task
 from stagelens_course.classroom.runner.warm_kernel import KernelStopped, WarmKernel
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from distributed import Client, Worker
 
 PLUGIN = "stagelens-kernels"
-CONNECT_SECONDS = 10
-WORKER_SECONDS = 120
 
 
 class ClusterFailed(StagelensError):
@@ -152,7 +151,7 @@ class ClusterScheduler:
         try:
             # A Client that fails to connect hangs for a minute when it is closed, and again when deleted.
             _check_connection(self._address)
-            client = Client(self._address, timeout=CONNECT_SECONDS, set_as_default=False)
+            client = Client(self._address, timeout=timeouts.current.cluster_connect, set_as_default=False)
         except ValueError as error:
             raise ClusterFailed(
                 "The address is not one of a Dask scheduler.",
@@ -169,7 +168,7 @@ class ClusterScheduler:
                 remedy="start one with: dask scheduler",
             ) from error
         try:
-            client.wait_for_workers(1, timeout=WORKER_SECONDS)
+            client.wait_for_workers(1, timeout=timeouts.current.cluster_workers)
         except TimeoutError as error:
             client.close()
             raise ClusterFailed(
@@ -183,8 +182,9 @@ class ClusterScheduler:
 async def _check_connection_async(address: str) -> None:
     from distributed.comm.core import connect
 
-    async with asyncio.timeout(CONNECT_SECONDS + 1):
-        comm = await connect(address, timeout=CONNECT_SECONDS)
+    seconds = timeouts.current.cluster_connect
+    async with asyncio.timeout(seconds + 1):
+        comm = await connect(address, timeout=seconds)
     comm.abort()
 
 

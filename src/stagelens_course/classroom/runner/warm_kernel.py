@@ -25,17 +25,10 @@ from jupyter_core.utils import run_sync
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
 
-from stagelens_course.classroom.kernel_factory import (
-    KERNEL_ARGUMENTS,
-    RESET_CODE,
-    START_SECONDS,
-    create_kernel_manager,
-)
+from stagelens_course import timeouts
+from stagelens_course.classroom.kernel_factory import KERNEL_ARGUMENTS, RESET_CODE, create_kernel_manager
 
 ENGINE = "stagelens-warm"
-GRACE_SECONDS = 30
-# nbclient drops output that comes later. It waits four seconds, which is too short for a busy machine.
-OUTPUT_SECONDS = 60
 _POLL_SECONDS = 0.5
 _CELL_START_SECONDS = 0.2
 # A kernel is replaced after this number of notebooks, so that leaks do not add up.
@@ -141,7 +134,7 @@ class WarmKernel:
             if self._ready:
                 self._interrupt()
                 with suppress(Exception):
-                    _wait(self._client, GRACE_SECONDS)
+                    _wait(self._client, timeouts.current.kernel_interrupt)
             self._end()
             raise
 
@@ -149,14 +142,14 @@ class WarmKernel:
         """End the kernel for good, from any thread and without waiting; `close` waits for the end.
 
         No further cell starts. The running cell is interrupted once, so that it can clean up. A kernel that
-        still runs after GRACE_SECONDS is killed; a kernel that is starting is killed at once.
+        still runs after `CourseTimeouts.kernel_interrupt` is killed, and one that is starting at once.
         """
         if not self.stopped:
             self.stopped = True
             threading.Thread(target=self._stop_and_end, daemon=True, name="stagelens-stop").start()
 
     def _stop_and_end(self) -> None:
-        deadline = time.monotonic() + GRACE_SECONDS
+        deadline = time.monotonic() + timeouts.current.kernel_interrupt
         self._interrupt_if_stopped()
         while not self._in_use.acquire(timeout=_POLL_SECONDS):
             # An interrupt just before the first line of a cell loses the reply, and some cells ignore it.
@@ -204,7 +197,7 @@ class WarmKernel:
             self._manager = create_kernel_manager(AsyncKernelManager, folder, *kind)
             # Temporary files of a killed kernel go with this folder, at the latest in the next run.
             self._client = _start(self._manager, folder, self.run_folder)
-            _wait(self._client, START_SECONDS)
+            _wait(self._client, timeouts.current.kernel_start)
             self._ready = True
         if self.stopped or self._manager is None:
             raise KernelStopped
@@ -344,8 +337,11 @@ class WarmKernelEngine(NBClientEngine):
             The time limit of a cell in seconds.
         """
         manager, connection = warm.connect(kernel_name)
-        timeouts: dict[str, Any] = {"timeout": execution_timeout, "iopub_timeout": OUTPUT_SECONDS}
-        client = _Client(nb_man, km=manager, record_timing=False, **timeouts)
+        limits: dict[str, Any] = {
+            "timeout": execution_timeout,
+            "iopub_timeout": timeouts.current.kernel_output,
+        }
+        client = _Client(nb_man, km=manager, record_timing=False, **limits)
         client.warm = warm
         client.kc = connection
         if warm.run_folder is None:
