@@ -13,6 +13,8 @@ class Timeouts:
     ----------
     build_cancel
         For the last answer of a cancelled build.
+    build_graph
+        For the graph of a build that has ended.
     build_retry_pauses
         Before each further attempt at a build after a fault of the engine.
     build_status
@@ -44,6 +46,7 @@ class Timeouts:
     """
 
     build_cancel: float = 5.0
+    build_graph: float = 20.0
     build_retry_pauses: tuple[float, ...] = (0.2, 1.0, 3.0)
     build_status: float = 20.0
     engine_probe: float = 3.0

@@ -30,6 +30,7 @@ def made(content: str, cached: bool, target: str | None = None) -> BuildRecord:
         engine="E",
     )
     steps = [Vertex(f"v{i}", "x", ("v0",), cached, 1.0, 2.0, stage=0, instruction=i) for i in (2, 3)]
+    steps.append(replace(steps[0], instruction=3, others=((0, 2), (0, 1)), part_of=((0, 2),)))
     return BuildRecord(inputs, BuildTrace(dockerfile, tuple(steps), "session", "sha256:1", tags=("t",)))
 
 
@@ -37,6 +38,19 @@ def test_stored_record_is_restored(tmp_path: Path) -> None:
     record = made("x", cached=False)
     BuildHistory(tmp_path / "h").store(record, tmp_path)
     assert BuildHistory(tmp_path / "h").last(tmp_path) == record
+
+
+def test_record_of_an_older_version_is_restored(tmp_path: Path) -> None:
+    record = made("x", cached=False)
+    BuildHistory(tmp_path / "h").store(record, tmp_path)
+    (stored,) = (tmp_path / "h").iterdir()
+    facts = json.loads(stored.read_text())
+    for vertex in facts["vertices"]:
+        del vertex["others"], vertex["part_of"]
+    stored.write_text(json.dumps(facts))
+    restored = BuildHistory(tmp_path / "h").last(tmp_path)
+    assert restored is not None
+    assert [v.instructions for v in restored.trace.vertices] == [((0, 2),), ((0, 3),), ((0, 3),)]
 
 
 def test_restored_record_explains_the_next_build(tmp_path: Path) -> None:

@@ -81,8 +81,9 @@ def test_heredoc_does_not_match_another_command() -> None:
     assert locate_vertex(dockerfile, "[elsewhere 2/2] RUN make") is None
 
 
-def test_trigger_of_the_base_image_is_no_instruction_of_the_stage() -> None:
-    dockerfile = parse("FROM x AS a\nRUN one\nRUN two\nFROM a\n")
-    assert locate_vertex(dockerfile, "[a  2/12] ONBUILD RUN one") is None
+def test_trigger_of_the_base_image_belongs_to_the_from() -> None:
+    dockerfile = parse("FROM x AS a\nRUN one\nRUN two\nFROM y AS b\n")
+    assert locate_vertex(dockerfile, "[a  2/12] ONBUILD RUN one") == (0, 0)
+    assert locate_vertex(dockerfile, "[b 2/2] ONBUILD RUN one") == (1, 0)
     assert locate_vertex(dockerfile, "[a 3/4] RUN one") == (0, 1)
     assert locate_vertex(dockerfile, "[a 4/4] RUN two") == (0, 2)

@@ -2,69 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+from stagelens_testing.graphs import GraphMaker
 
 from stagelens.buildkit.llb import LlbGraph, OpOutput
-from stagelens.buildkit.proto.buildkit_pb2 import (
-    Definition,
-    ExecOp,
-    FileAction,
-    FileActionCopy,
-    FileOp,
-    Input,
-    MergeInput,
-    MergeOp,
-    Mount,
-    Op,
-    SourceOp,
-)
+from stagelens.buildkit.proto.buildkit_pb2 import Definition
 from stagelens.dockerfile import parse
 from stagelens.snapshot.points import Point, listed_points, locate_points
-
-
-class Maker:
-    """Makes graphs as BuildKit's frontend does; ops of the same bytes are one, with its first name."""
-
-    def __init__(self) -> None:
-        self.definition = Definition()
-
-    def _add(self, op: Op, name: str) -> OpOutput:
-        raw = op.SerializeToString()
-        digest = f"sha256:{hashlib.sha256(raw).hexdigest()}"
-        if digest not in self.definition.metadata:
-            getattr(self.definition, "def").append(raw)
-            self.definition.metadata[digest].description["llb.customname"] = name
-        return OpOutput(digest, 0)
-
-    @staticmethod
-    def _inputs(*edges: OpOutput) -> list[Input]:
-        return [Input(digest=edge.digest, index=edge.index) for edge in edges]
-
-    def image(self, image: str, name: str) -> OpOutput:
-        return self._add(Op(source=SourceOp(identifier=f"docker-image://{image}")), name)
-
-    def run(self, base: OpOutput, what: str, name: str) -> OpOutput:
-        mounts = [Mount(input=0, dest="/", output=0), Mount(input=-1, dest=what, output=-1)]
-        return self._add(Op(inputs=self._inputs(base), exec=ExecOp(mounts=mounts)), name)
-
-    def copy(self, base: OpOutput | None, source: OpOutput, name: str) -> OpOutput:
-        """Two files are copied, one action after the other, as for `COPY a b /`."""
-        inputs = self._inputs(*([base] if base else []), source)
-        given = len(inputs)
-        one, two = (FileActionCopy(src=path, dest="/app/") for path in ("/x", "/y"))
-        first = FileAction(input=0 if base else -1, secondary_input=given - 1, output=-1, copy=one)
-        second = FileAction(input=given, secondary_input=given - 1, output=0, copy=two)
-        return self._add(Op(inputs=inputs, file=FileOp(actions=[first, second])), name)
-
-    def merge(self, base: OpOutput, other: OpOutput, name: str) -> OpOutput:
-        inputs = [MergeInput(input=0), MergeInput(input=1)]
-        return self._add(Op(inputs=self._inputs(base, other), merge=MergeOp(inputs=inputs)), name)
-
-    def graph(self, end: OpOutput) -> LlbGraph:
-        made = Definition()
-        made.CopyFrom(self.definition)
-        getattr(made, "def").append(Op(inputs=self._inputs(end)).SerializeToString())
-        return LlbGraph(made)
 
 
 def found(text: str, graphs: dict[int, LlbGraph]) -> tuple[dict[tuple[int, int], OpOutput], list[int]]:
@@ -86,7 +29,7 @@ def found(text: str, graphs: dict[int, LlbGraph]) -> tuple[dict[tuple[int, int],
 
 
 def test_a_stage_is_a_chain_and_what_makes_no_step_is_as_before() -> None:
-    make = Maker()
+    make = GraphMaker()
     base = make.image("a", "[build 1/2] FROM a")
     one = make.run(base, "one", "[build 2/2] RUN one")
     copied = make.copy(make.image("b", "[stage-1 1/3] FROM b"), one, "[stage-1 2/3] COPY --from=build x y /")
@@ -100,7 +43,7 @@ def test_a_stage_is_a_chain_and_what_makes_no_step_is_as_before() -> None:
 
 
 def test_stages_that_begin_alike_share_ops_whose_names_are_of_one_alone() -> None:
-    make = Maker()
+    make = GraphMaker()
     base = make.image("a", "[x 1/2] FROM a")
     shared = make.run(base, "one", "[x 2/2] RUN one")
     first = make.copy(None, shared, "[stage-2 1/2] COPY --from=x f g /")
@@ -117,7 +60,7 @@ def test_stages_that_begin_alike_share_ops_whose_names_are_of_one_alone() -> Non
 
 
 def test_a_stage_that_begins_with_another_one_goes_on_where_that_ends() -> None:
-    make = Maker()
+    make = GraphMaker()
     base = make.image("a", "[one 1/2] FROM a")
     one = make.run(base, "one", "[one 2/2] RUN one")
     end = make.run(one, "two", "[stage-1 1/1] RUN two")
@@ -126,7 +69,7 @@ def test_a_stage_that_begins_with_another_one_goes_on_where_that_ends() -> None:
 
 
 def test_what_triggers_add_is_no_step_of_the_stage() -> None:
-    make = Maker()
+    make = GraphMaker()
     base = make.image("a", "[stage-0 1/4] FROM a")
     trigger = make.run(base, "trigger", "[stage-0 2/4] RUN trigger")
     one = make.run(trigger, "one", "[stage-0 3/4] RUN one")
@@ -136,7 +79,7 @@ def test_what_triggers_add_is_no_step_of_the_stage() -> None:
 
 
 def test_a_linked_copy_is_the_merge_that_puts_it_on_the_step_before() -> None:
-    make = Maker()
+    make = GraphMaker()
     base = make.image("a", "[x 1/2] FROM a")
     alone = make.copy(None, base, "[stage-1 1/2] COPY --link --from=x f g /")
     merged = make.merge(
@@ -154,7 +97,7 @@ def test_a_linked_copy_is_the_merge_that_puts_it_on_the_step_before() -> None:
 
 
 def test_a_stage_that_is_only_mounted_is_asked_for_itself_if_its_name_is_another_ones() -> None:
-    make = Maker()
+    make = GraphMaker()
     base = make.image("a", "[x 1/2] FROM a")
     shared = make.run(base, "one", "[x 2/2] RUN one")
     end = make.run(shared, "two", "[stage-2 1/1] RUN --mount=from=y true")
@@ -165,7 +108,7 @@ def test_a_stage_that_is_only_mounted_is_asked_for_itself_if_its_name_is_another
 
 
 def test_a_stage_without_steps_is_asked_for_itself_where_what_it_begins_with_has_some() -> None:
-    make = Maker()
+    make = GraphMaker()
     copied = make.copy(None, make.image("a", "[internal] load build context"), "[x 1/1] COPY f /")
     end = make.run(copied, "two", "[stage-2 1/1] RUN --mount=from=y true")
     text = "FROM scratch AS x\nCOPY f /\nFROM x AS y\nFROM x\nRUN --mount=from=y true\n"
@@ -175,7 +118,7 @@ def test_a_stage_without_steps_is_asked_for_itself_where_what_it_begins_with_has
 
 
 def test_a_cut_holds_what_its_end_needs_with_the_names_and_no_more() -> None:
-    make = Maker()
+    make = GraphMaker()
     base = make.image("a", "[x 1/2] FROM a")
     one = make.run(base, "one", "[x 2/2] RUN one")
     end = make.run(one, "two", "[stage-1 1/1] RUN two")
@@ -190,7 +133,7 @@ def test_a_cut_holds_what_its_end_needs_with_the_names_and_no_more() -> None:
 def test_a_chain_of_stages_may_be_longer_than_python_calls_in_one_another() -> None:
     count = 1100
     chain = "".join(f"FROM s{number} AS s{number + 1}\n" for number in range(count))
-    make = Maker()
+    make = GraphMaker()
     end = make.copy(None, make.image("a", "[internal] load build context"), "[last 1/1] COPY x /")
     text = f"FROM scratch AS s0\n{chain}FROM s{count} AS last\nCOPY x /\n"
     edges, asked = found(text, {count + 1: make.graph(end)})

@@ -140,7 +140,7 @@ class BuildRequest:
             "target": self.target,
             "no-cache": "" if self.no_cache else None,
             "image-resolve-mode": "pull" if self.pull else None,
-            "force-network-mode": self.network,
+            "force-network-mode": self.network if self.network != "default" else None,
             "platform": self.platform,
             "add-hosts": ",".join(host.replace(":", "=", 1) for host in self.extra_hosts) or None,
             "cache-from": ",".join(self.cache_from) or None,

@@ -7,7 +7,8 @@ digest of its bytes; the last op has one input, the result of the graph.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from stagelens.buildkit.proto.buildkit_pb2 import (
@@ -21,6 +22,7 @@ from stagelens.buildkit.proto.buildkit_pb2 import (
 )
 
 _NOTHING = -1  # where an action has no input
+_DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
 _NAME = "llb.customname"  # in an op's description: the name of its vertex in the events
 
 
@@ -56,10 +58,42 @@ class LlbGraph:
 
     def __init__(self, definition: Definition) -> None:
         self._metadata = definition.metadata
+        self._source = definition.source
         self._raw = {_digest(raw): raw for raw in _ops(definition)}
         self._parsed = {digest: Op.FromString(raw) for digest, raw in self._raw.items()}
         last = next(reversed(self._parsed.values()), Op())
         self.result = OpOutput(last.inputs[0].digest, last.inputs[0].index) if len(last.inputs) == 1 else None
+
+    def ops(self) -> dict[str, bytes]:
+        """Return the bytes of each op by its digest, inputs first, without the end of the graph."""
+        return dict(list(self._raw.items())[:-1])
+
+    def kind(self, digest: str) -> str | None:
+        """Return the kind of an op: `exec`, `source`, `file` or `merge`; None for another kind."""
+        return self._parsed[digest].WhichOneof("op")
+
+    def inputs(self, digest: str) -> tuple[OpOutput, ...]:
+        """Return the outputs that an op uses."""
+        return tuple(OpOutput(one.digest, one.index) for one in self._parsed[digest].inputs)
+
+    def first_lines(self, text: str) -> dict[str, tuple[int, ...]]:
+        """Return the first line of each instruction that an op is made from, by the op's digest.
+
+        BuildKit makes one op from equal instructions of several stages.
+
+        Parameters
+        ----------
+        text
+            The Dockerfile. Lines of other sources are left out.
+        """
+        same = [info.data.decode("utf-8-sig", "replace") == text for info in self._source.infos]
+        found = {
+            digest: tuple(
+                one.ranges[0].start.line for one in at.locations if one.ranges and same[one.source_index]
+            )
+            for digest, at in self._source.locations.items()
+        }
+        return {digest: lines for digest, lines in found.items() if lines}
 
     def named_ops(self) -> Iterator[tuple[str, str]]:
         """Yield the digest and the name of each op that has a name, inputs first."""
@@ -135,6 +169,27 @@ class LlbGraph:
                     cut.metadata[digest].CopyFrom(self._metadata[digest])
         _ops(cut).append(_end(edge))
         return cut
+
+
+def replace_session(ops: Iterable[bytes], old: str, new: str) -> dict[str, str]:
+    """Return the digests that ops have in another session, by their digests in this one.
+
+    The op of the build context holds the id of the session, and so its digest and those of all ops above it
+    change with each session. Ids and digests keep their length, so that the encoding stays the same.
+
+    Parameters
+    ----------
+    ops
+        The bytes of each op, inputs first.
+    old, new
+        The ids of the two sessions.
+    """
+    digests: dict[bytes, bytes] = {}
+    for raw in ops:
+        moved = raw.replace(old.encode(), new.encode())
+        moved = _DIGEST.sub(lambda found: digests.get(found[0], found[0]), moved)
+        digests[_digest(raw).encode()] = _digest(moved).encode()
+    return {before.decode(): after.decode() for before, after in digests.items()}
 
 
 def image_definition(name: str) -> Definition:

@@ -36,6 +36,7 @@ from stagelens.builds.build_spec import BuildSpec, archived_text
 from stagelens.builds.classic import LIMITATIONS as CLASSIC_LIMITATIONS
 from stagelens.builds.classic import PODMAN_LIMITATIONS, ClassicBuild
 from stagelens.builds.failure import BuildFailed, locate_failure
+from stagelens.builds.source_map import GraphCache, locate_graph, request_graph
 from stagelens.builds.status_collector import StatusCollector
 from stagelens.builds.trace import Backend, BuildTrace, LogLine, OnVertex, Vertex
 from stagelens.concurrency import CallbackRelay, run_cancellable
@@ -209,6 +210,7 @@ class _Build:
     ) -> None:
         self._api = engine.api
         self._podman = engine.info.podman
+        self._engine_id = engine.info.id
         self._job = job
         self._dockerfile = dockerfile
         self._on_vertex = on_vertex
@@ -251,12 +253,42 @@ class _Build:
             return [transfer for transfer in sync.transfers if transfer.name == "context"]
 
         with Session(self._api, services, shared_key=shared_key(job.context)) as session:
-            image = self._solving("session", lambda: self._solve(request, session.id), sent, session)
+            image = self._solving("session", lambda: self._solve_located(request, session.id), sent, session)
         trace = self._trace("session", image)
-        digests = [transfer.digest for transfer in context()]
+        # The engine may read the ignore file once more for the graph.
+        digests = list(dict.fromkeys(transfer.digest for transfer in context()))
         if job.is_archive or not all(digests):
             return trace
         return replace(trace, context_digest="-".join(digests))
+
+    def _solve_located(self, request: BuildRequest, session: str) -> str | None:
+        """Build, and find the instructions of the vertices by their digests, even if the build fails."""
+        if request.remote is not None:  # an uploaded archive can be read only once
+            return self._solve(request, session)
+        attributes = replace(request, cache_from=()).frontend_attributes()
+        cache = GraphCache([self._engine_id, self._dockerfile.text, attributes])
+        stored = cache.load(session)
+        if stored is not None:
+            self._collector.locate(stored.by_vertex())
+
+        def locate() -> None:
+            if not self._collector.has_steps or (stored and stored.fits(self._collector.digests)):
+                return
+            graph = request_graph(self._api, session, attributes, self._cancel)
+            if graph is not None and (found := locate_graph(self._dockerfile, graph)).fits(
+                self._collector.digests
+            ):
+                self._tell((vertex, ()) for vertex in self._collector.locate(found.by_vertex()))
+                cache.store(session, graph, found)
+
+        try:
+            image = self._solve(request, session)
+        except BuildError as error:
+            if transient_fault(error) is None:
+                locate()
+            raise
+        locate()
+        return image
 
     def with_upload(self) -> BuildTrace:
         return retry_transient(self._uploading, self._cancel)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.buildkit.proto.buildkit_pb2 import Vertex as WireVertex
 from stagelens.builds.logs import MAX_LINES, plain_line, styled
+from stagelens.builds.source_map import OpLocation
 from stagelens.builds.trace import LogLine, Vertex
 from stagelens.dockerfile import Dockerfile, locate_vertex
+
+
+class _Location(TypedDict):
+    stage: int | None
+    instruction: int | None
+    others: tuple[tuple[int, int], ...]
+    part_of: tuple[tuple[int, int], ...]
 
 
 @dataclass(slots=True)
@@ -45,6 +54,7 @@ class StatusCollector:
 
     def __init__(self, dockerfile: Dockerfile, mask: Callable[[str], str]) -> None:
         self._dockerfile = dockerfile
+        self._locations: Mapping[str, OpLocation] = {}
         self._mask = mask
         self._vertices: dict[str, Vertex] = {}
         self._logs: dict[str, _Log] = {}
@@ -71,8 +81,51 @@ class StatusCollector:
             self._logs.pop(digest, None)
         self._ran = done
         self._digests = {}
+        self._locations = {}
         self._named = {vertex.name: digest for digest, vertex in self._vertices.items()}
         return list(waiting.values())
+
+    @property
+    def digests(self) -> Collection[str]:
+        """The engine's digests of the vertices in this attempt."""
+        return self._digests.keys()
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether the build got as far as steps of the Dockerfile."""
+        return any(vertex.inputs or vertex.instructions for vertex in self._vertices.values())
+
+    def locate(self, locations: Mapping[str, OpLocation]) -> list[Vertex]:
+        """Locate the vertices by their digests from now on, and return those that move to other instructions.
+
+        Parameters
+        ----------
+        locations
+            The location of each vertex by the engine's digest. Others are located by their names.
+        """
+        self._locations = locations
+        moved: list[Vertex] = []
+        for theirs, digest in self._digests.items():
+            if (known := self._vertices.get(digest)) is None:
+                continue
+            vertex = replace(known, **self._location(theirs, known.name))
+            if vertex != known:
+                self._vertices[digest] = vertex
+                moved.append(self._with_logs(vertex))
+        return moved
+
+    def _location(self, digest: str, name: str) -> _Location:
+        named = locate_vertex(self._dockerfile, name)
+        found = self._locations.get(digest) or OpLocation(() if named is None else (named,))
+        # Of several instructions, the one that the name says comes first.
+        at = sorted(found.instructions, key=lambda one: one != named)
+        stage, instruction = at[0] if at else (None, None)
+        return {
+            "stage": stage,
+            "instruction": instruction,
+            "others": tuple(at[1:]),
+            "part_of": found.part_of,
+        }
 
     def take(self, status: StatusResponse) -> list[tuple[Vertex, tuple[LogLine, ...]]]:
         """Return the vertices that this message changed, each with the log lines that it brought."""
@@ -114,7 +167,7 @@ class StatusCollector:
             self._ran.remove(digest)
             self._logs.pop(digest, None)
             known = replace(known, cached=False, started=None, completed=None)
-        place = (known.stage, known.instruction) if known else locate_vertex(self._dockerfile, wire.name)
+        location = self._location(wire.digest, wire.name) if known is None else _location_of(known)
         started = _seconds(wire.started) if wire.HasField("started") else None
         completed = _seconds(wire.completed) if wire.HasField("completed") else None
         inputs = tuple(self._digests.get(each, each) for each in wire.inputs)
@@ -127,8 +180,7 @@ class StatusCollector:
             started=known.started if known and known.started is not None else started,
             completed=completed if completed is not None else (known.completed if known else None),
             error=plain_line(self._mask(wire.error).replace("\n", " ")),
-            stage=place[0] if place else None,
-            instruction=place[1] if place else None,
+            **location,
         )
 
     def _with_logs(self, vertex: Vertex) -> Vertex:
@@ -169,11 +221,17 @@ def _without_lookups(vertices: Iterable[Vertex]) -> Iterator[Vertex]:
         yield vertex
 
 
+def _location_of(vertex: Vertex) -> _Location:
+    return {
+        "stage": vertex.stage,
+        "instruction": vertex.instruction,
+        "others": vertex.others,
+        "part_of": vertex.part_of,
+    }
+
+
 def _place(vertex: Vertex) -> tuple[int, int]:
-    return (
-        -1 if vertex.stage is None else vertex.stage,
-        -1 if vertex.instruction is None else vertex.instruction,
-    )
+    return next(iter((*vertex.instructions, *vertex.part_of)), (-1, -1))
 
 
 def _seconds(stamp: Timestamp) -> float | None:

@@ -30,9 +30,30 @@ class LogLine:
 class Vertex:
     """One step of BuildKit's graph.
 
-    `inputs` are digests of the vertices it waits for. `stage` and `instruction` say which line of the
-    Dockerfile it is (indexes of `Dockerfile.stages` and `Stage.instructions`), None for BuildKit's own
-    steps such as loading the context. `started` and `completed` are Unix seconds, None until known.
+    Attributes
+    ----------
+    digest
+        The digest of its op.
+    name
+        Its name in BuildKit.
+    inputs
+        The digests of the vertices that it waits for.
+    cached
+        Whether it came from the cache.
+    started, completed
+        Unix seconds, None until known.
+    error
+        Why it failed.
+    stage, instruction
+        The instruction whose step it is, as indexes of `Dockerfile.stages` and `Stage.instructions`; None for
+        BuildKit's internal steps. An ONBUILD instruction of a base is a step of the FROM that runs it.
+    logs
+        What it printed.
+    others
+        Further instructions whose step it is: BuildKit runs equal steps of several stages once.
+    part_of
+        Instructions whose step needs it: it is a download, an inline file, an image that files are copied
+        from, or it attaches the result of a `COPY --link`.
     """
 
     digest: str
@@ -45,6 +66,20 @@ class Vertex:
     stage: int | None = None
     instruction: int | None = None
     logs: tuple[LogLine, ...] = ()
+    others: tuple[tuple[int, int], ...] = ()
+    part_of: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def instructions(self) -> tuple[tuple[int, int], ...]:
+        """The instructions whose step it is, as indexes of stages and of instructions."""
+        if self.stage is None or self.instruction is None:
+            return ()
+        return ((self.stage, self.instruction), *self.others)
+
+    @property
+    def is_lookup(self) -> bool:
+        """Whether it only looks up the image of a FROM."""
+        return self.instruction == 0 and not self.inputs
 
     @property
     def running(self) -> bool:
@@ -109,13 +144,21 @@ class BuildTrace:
         return self.completed - self.started
 
     def vertex(self, stage: Stage | int, instruction: Instruction | int) -> Vertex | None:
-        """Return the vertex that ran this instruction, or None (ENV, CMD and the like make no vertex)."""
-        stage_index = stage if isinstance(stage, int) else stage.index
-        instruction_index = instruction if isinstance(instruction, int) else instruction.index
-        for vertex in self.vertices:
-            if vertex.stage == stage_index and vertex.instruction == instruction_index:
-                return vertex
-        return None
+        """Return the vertex that ran this instruction, or None (ENV, CMD and the like make no vertex).
+
+        Parameters
+        ----------
+        stage
+            The stage or its index.
+        instruction
+            The instruction or its index. The vertex of a FROM is its image, if it has one.
+        """
+        at = (
+            stage if isinstance(stage, int) else stage.index,
+            instruction if isinstance(instruction, int) else instruction.index,
+        )
+        found = [vertex for vertex in self.vertices if at in vertex.instructions]
+        return min(found, key=lambda vertex: not vertex.is_lookup, default=None)
 
 
 def critical_path(vertices: Sequence[Vertex]) -> tuple[str, ...]:

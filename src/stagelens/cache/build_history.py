@@ -149,4 +149,7 @@ def _image(fields: Mapping[str, Any]) -> InputImage:
 
 def _vertex(fields: Mapping[str, Any]) -> Vertex:
     lists: dict[str, Any] = {"logs": (), "inputs": tuple(fields["inputs"])}
+    # Older versions stored neither.
+    for name in ("others", "part_of"):
+        lists[name] = tuple((int(stage), int(index)) for stage, index in fields.get(name, ()))
     return Vertex(**{**fields, **lists})

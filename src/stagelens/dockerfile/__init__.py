@@ -5,7 +5,13 @@ from stagelens.dockerfile.errors import DockerfileError, StageNotFound
 from stagelens.dockerfile.expansion import expand
 from stagelens.dockerfile.model import Dockerfile, EdgeKind, Flag, Heredoc, Instruction, Stage, StageEdge
 from stagelens.dockerfile.parser import load, parse
-from stagelens.dockerfile.steps import STEP_KEYWORDS, copy_paths, locate_vertex, step_instructions
+from stagelens.dockerfile.steps import (
+    STEP_KEYWORDS,
+    copy_paths,
+    locate_vertex,
+    stages_of_vertex,
+    step_instructions,
+)
 from stagelens.dockerfile.words import (
     arg_defaults,
     env_pairs,
@@ -39,5 +45,6 @@ __all__ = [
     "platform_arguments",
     "split_whitespace",
     "split_words",
+    "stages_of_vertex",
     "step_instructions",
 ]

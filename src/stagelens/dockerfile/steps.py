@@ -46,20 +46,17 @@ def locate_vertex(dockerfile: Dockerfile, vertex_name: str) -> tuple[int, int] |
     Returns
     -------
     tuple or None
-        The index of the stage and of the instruction; None for BuildKit's internal steps.
+        The index of the stage and of the instruction; None for BuildKit's internal steps. An ONBUILD
+        instruction of the base belongs to the FROM that runs it.
     """
     match = _NAME.match(vertex_name)
     if match is None:
         return None
-    label = match["label"]
+    stages = stages_of_vertex(dockerfile, vertex_name)
     text = match["text"]
     if text.startswith("ONBUILD "):
-        return None
+        return (stages[0].index, 0) if stages else None
     text = text.removeprefix("LINK ")
-    if label is None:
-        stages = dockerfile.stages if len(dockerfile.stages) == 1 else ()
-    else:
-        stages = [s for s in dockerfile.stages if s.label == label]
     numbers = int(match["n"]), int(match["total"])
     if not stages:
         return _locate_by_text(dockerfile, numbers[0], text)
@@ -71,6 +68,24 @@ def locate_vertex(dockerfile: Dockerfile, vertex_name: str) -> tuple[int, int] |
         if _matches(dockerfile.stages[stage].instructions[instruction], text)
     )
     return next(matching, candidates[0] if candidates else None)
+
+
+def stages_of_vertex(dockerfile: Dockerfile, vertex_name: str) -> list[Stage]:
+    """Return the stages that a vertex may belong to by its name: several if they share a label.
+
+    Parameters
+    ----------
+    dockerfile
+        The Dockerfile of the build.
+    vertex_name
+        The name of a BuildKit vertex.
+    """
+    match = _NAME.match(vertex_name)
+    if match is None:
+        return []
+    if match["label"] is None:
+        return list(dockerfile.stages) if len(dockerfile.stages) == 1 else []
+    return [stage for stage in dockerfile.stages if stage.label == match["label"]]
 
 
 def _locate_in_stage(

@@ -10,7 +10,7 @@ import json
 import struct
 from pathlib import Path
 
-from stagelens.snapshot.file_cache import LruFileCache
+from stagelens.file_cache import LruFileCache
 from stagelens.snapshot.saved_image import LayerFiles
 from stagelens.snapshot.table import FileTable
 

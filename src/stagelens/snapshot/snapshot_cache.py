@@ -25,7 +25,7 @@ from requests.exceptions import RequestException
 from stagelens.buildkit import BuildRequest
 from stagelens.builds import BuildTrace
 from stagelens.engine import Engine
-from stagelens.snapshot.file_cache import LruFileCache
+from stagelens.file_cache import LruFileCache
 from stagelens.snapshot.points import CopyPaths, Point
 from stagelens.snapshot.table import FileTable
 
