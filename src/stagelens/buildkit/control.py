@@ -21,6 +21,7 @@ from stagelens.buildkit.errors import BuildCancelled, BuildError, BuildKitError,
 from stagelens.buildkit.grpc import Call, Client
 from stagelens.buildkit.image_build import BuildRequest, Cancel, OnStatus
 from stagelens.buildkit.proto.buildkit_pb2 import (
+    BytesMessage,
     DiskUsageRequest,
     DiskUsageResponse,
     Empty,
@@ -35,6 +36,8 @@ from stagelens.buildkit.proto.buildkit_pb2 import (
 from stagelens.buildkit.transport import upgrade
 
 _SERVICE = "/moby.buildkit.v1.Control"
+_CONTENT = "/containerd.services.content.v1.Content"
+_NOT_FOUND = 5  # of gRPC's status codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,28 @@ class Control:
         )
         for record in self._client.stream(f"{_SERVICE}/Prune", request, UsageRecord):
             yield _record(record)
+
+    def has_content(self, digest: str) -> bool:
+        """Return whether the engine's content store has a blob.
+
+        Parameters
+        ----------
+        digest
+            The digest of the blob, such as a compressed layer.
+
+        Raises
+        ------
+        RpcError
+            If the engine has no content store (status 12).
+        """
+        try:
+            # InfoRequest has one field, like this message; nothing of the answer is needed.
+            self._client.unary(f"{_CONTENT}/Info", BytesMessage(data=digest.encode()), Empty)
+        except RpcError as error:
+            if error.code == _NOT_FOUND:
+                return False
+            raise
+        return True
 
     def status(self, ref: str) -> Iterator[StatusResponse]:
         """Yield the events of a solve from its start to its end.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 from docker.errors import APIError, ImageNotFound
 from requests.exceptions import RequestException
 
+from stagelens import paths
+from stagelens.buildkit import BuildKitError, Control
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
 from stagelens.snapshot import layer_cache
 from stagelens.snapshot.layer_stack import Efficiency, LayerStack, WastedPath, compute_efficiency, find_waste
@@ -24,8 +26,12 @@ if TYPE_CHECKING:
 
     import docker
 
-__all__ = ["ImageLayers", "Layer", "LayerError", "read_layers"]
+    from stagelens.engine import Engine
 
+__all__ = ["ImageLayers", "Layer", "LayerError", "read_layers", "unpacked_size"]
+
+# What an engine reports if the content of a layer is gone from its store (containerd's errdefs).
+_CONTENT_GONE = re.compile(r"\b(?:content|blob)\b.{0,200}\bnot found", re.IGNORECASE | re.DOTALL)
 _DIFF_ID = re.compile(r"sha256:[0-9a-f]{64}")
 # History rows of these instructions never have a layer. Classic builds write `/bin/sh -c #(nop)  CMD …`.
 _NO_LAYER = re.compile(
@@ -128,11 +134,12 @@ def read_layers(
     Raises
     ------
     LayerError
-        If there is no such image, the archive cannot be read, or a layer is not what the image names.
+        If there is no such image, the archive cannot be read, or the engine no longer has all layers.
     """
+    platform = ""
     try:
         info = cast("dict[str, Any]", api.inspect_image(image))
-        image_id, diff_ids = info["Id"], _diff_ids(info, image)
+        image_id, diff_ids, platform = info["Id"], _diff_ids(info, image), _platform(info)
         kept = {d: layer_cache.load_layer(cache_dir, d) for d in diff_ids} if cache_dir else {}
         layers = {diff_id: layer for diff_id, layer in kept.items() if layer is not None}
         names = (
@@ -142,16 +149,26 @@ def read_layers(
             chunks = cast("Generator[bytes]", api.get_image(image_id))
             with closing(chunks):
                 saved = read_saved_image(chunks, progress)
-            layers |= _wanted(saved, diff_ids, image, skip=layers.keys(), cache_dir=cache_dir)
             names = _names_in_config(saved, diff_ids)
+            new = {d: saved.layers[d] for d in diff_ids if d not in layers and d in saved.layers}
+            if cache_dir:
+                for layer in new.values():
+                    layer_cache.store_layer(cache_dir, layer)
+            layers |= new
+            if missing := [number for number, diff_id in enumerate(diff_ids) if diff_id not in layers]:
+                if not any(names):  # the archive lacks the config, too
+                    names = _names_by_size(api.history(image_id), len(diff_ids)) or names
+                lost = _lost_content(api, saved, missing, len(diff_ids))
+                rows = [
+                    f"layer {n} ({diff_ids[n]}{names[n] and f', {names[n][:80]}'})" for n in lost or missing
+                ]
+                raise _missing_layers(image, rows, len(diff_ids), bool(lost), saved.error, platform)
     except ImageNotFound as error:
-        raise LayerError(f"The engine has no image {image!a}.", remedy="docker image ls") from error
+        raise _no_image(image) from error
     except StagelensError:
         raise  # an engine that is gone says so itself
     except (APIError, RequestException) as error:
-        raise LayerError(
-            "The engine did not hand over the image.", where=image, why=str(error), remedy="stagelens doctor"
-        ) from error
+        raise _not_saved(image, str(error), platform) from error
     return ImageLayers(
         image_id,
         tuple(
@@ -159,6 +176,44 @@ def read_layers(
             for index, (diff_id, name) in enumerate(zip(diff_ids, names, strict=True))
         ),
     )
+
+
+def unpacked_size(engine: Engine, image: str, cache_dir: Path | None = None) -> int:
+    """Return the unpacked size of an image: the bytes of the files in all its layers.
+
+    It means the same on every engine. The size that an engine itself reports does not: with the containerd
+    image store it is the compressed size, or the compressed and the unpacked size together.
+
+    Parameters
+    ----------
+    engine
+        The engine that has the image.
+    image
+        A name or id of the image.
+    cache_dir
+        A folder with layers that were read before, by default a folder in the user's cache.
+
+    Returns
+    -------
+    int
+        The size in bytes.
+
+    Raises
+    ------
+    LayerError
+        If there is no such image, or its layers cannot be read.
+    """
+    if not engine.info.containerd_store and not engine.info.podman:
+        try:
+            return int(cast("dict[str, Any]", engine.api.inspect_image(image))["Size"])
+        except ImageNotFound as error:
+            raise _no_image(image) from error
+    whole = read_layers(engine.api, image, cache_dir or paths.cache_dir() / "layers")
+    return sum(layer.size for layer in whole.layers)
+
+
+def _no_image(image: str) -> LayerError:
+    return LayerError(f"The engine has no image {image!a}.", remedy="docker image ls")
 
 
 def _layer(index: int, created_by: str, files: LayerFiles) -> Layer:
@@ -181,24 +236,59 @@ def _diff_ids(info: dict[str, Any], image: str) -> list[str]:
     return diff_ids
 
 
-def _wanted(
-    saved: SavedImage, diff_ids: list[str], image: str, skip: Iterable[str], cache_dir: Path | None
-) -> dict[str, LayerFiles]:
-    """Return the layers of the image that were not stored yet, and store them."""
-    found: dict[str, LayerFiles] = {}
-    for diff_id in set(diff_ids) - set(skip):
-        layer = saved.layers.get(diff_id)
-        if layer is None:
-            raise LayerError(
-                "A layer of the image is missing in what the engine saved, or damaged.",
-                where=f"{image}, layer {diff_ids.index(diff_id)} ({diff_id})",
-                why="no layer of the archive has this sha256",
-                remedy="docker image rm the image, then build it again",
-            )
-        found[diff_id] = layer
-        if cache_dir is not None:
-            layer_cache.store_layer(cache_dir, layer)
-    return found
+def _platform(info: dict[str, Any]) -> str:
+    return "/".join(str(info[part]) for part in ("Os", "Architecture", "Variant") if info.get(part))
+
+
+def _not_saved(image: str, why: str, platform: str) -> LayerError:
+    return LayerError(
+        "The engine did not hand over the image.", where=image, why=why, remedy=_remedy(why, platform)
+    )
+
+
+def _lost_content(
+    api: docker.APIClient, saved: SavedImage, missing: Sequence[int], count: int
+) -> list[int] | None:
+    """Return which of the missing layers the engine no longer has; None if it does not tell.
+
+    Without the content of one layer, an engine may leave out all layers when it saves the image.
+    """
+    blobs = next((blobs for blobs in saved.blobs if len(blobs) == count), None)
+    if blobs is None:
+        return None
+    try:
+        with Control(api) as control:
+            return [number for number in missing if not control.has_content(blobs[number])]
+    except BuildKitError:
+        return None
+
+
+def _missing_layers(
+    image: str, rows: Sequence[str], count: int, lost: bool, error: str, platform: str
+) -> LayerError:
+    what = f"{len(rows)} of {count} layers"
+    why = error or (
+        "content not found: a prune, a partial pull or the removal of another image took the blobs away"
+        if lost
+        else "`docker image save` left them out: content of some of them was not found, or is damaged"
+    )
+    return LayerError(
+        f"The engine no longer has the content of {what}." if lost else f"The engine did not save {what}.",
+        where=f"{image}: {'; '.join(rows)}",
+        why=why,
+        remedy=_remedy(why, platform),
+    )
+
+
+def _remedy(why: str, platform: str) -> str:
+    """Return how lost content comes back; a cached build gives the same image with the same hole."""
+    if not _CONTENT_GONE.search(why):
+        return "stagelens doctor"
+    option = f" --platform {platform}" if platform else ""
+    return (
+        f"docker pull{option} BASE for the image that the missing layers come from (docker load if it came "
+        "from a file); layers that the Dockerfile adds need docker build --no-cache after that"
+    )
 
 
 def _names_in_config(saved: SavedImage, diff_ids: list[str]) -> list[str]:

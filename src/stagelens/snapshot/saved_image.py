@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -35,8 +36,12 @@ MAX_PATH = 4096  # Linux' PATH_MAX
 MAX_LAYER = 1 << 36
 MAX_CONFIG = 8 << 20
 MAX_CONFIGS = 1000
+# The engine's last words instead of the rest of an archive: a line of JSON, no longer than this.
+_ERROR = b'{"errorDetail":'
+_ERROR_BYTES = 4096
 _ZSTD_WINDOW = 128 << 20
 
+_BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _AUFS = ".wh..wh."
@@ -101,10 +106,16 @@ class SavedImage:
         Layers by their diff_id.
     configs
         The configs of images.
+    blobs
+        For each image the digests of its layers as the engine stores them, lowest first.
+    error
+        The message with which the engine ended the archive too early; "" if it did not.
     """
 
     layers: dict[str, LayerFiles] = field(default_factory=lambda: {})
     configs: list[dict[str, Any]] = field(default_factory=lambda: [])
+    blobs: list[list[str]] = field(default_factory=lambda: [])
+    error: str = ""
 
 
 class ForwardReader:
@@ -206,6 +217,7 @@ class _Chunks(io.RawIOBase):
         self._chunks = iter(chunks)
         self._rest = memoryview(b"")
         self._progress = progress
+        self._last = b""
 
     def readable(self) -> bool:
         return True
@@ -217,10 +229,18 @@ class _Chunks(io.RawIOBase):
                 return 0
             self._progress(len(chunk))
             self._rest = memoryview(chunk)
+            self._last = (self._last + chunk[-_ERROR_BYTES:])[-_ERROR_BYTES:]
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
+
+    def error(self) -> str:
+        """Return the message of an engine that failed after it had begun to send; "" if there is none."""
+        try:
+            return str(json.loads(self._last[self._last.rindex(_ERROR) :])["errorDetail"]["message"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return ""
 
 
 def read_saved_image(
@@ -241,14 +261,19 @@ def read_saved_image(
         If the stream is not a tar, is truncated, or exceeds a limit.
     """
     saved = SavedImage()
-    stream = ForwardReader(io.BufferedReader(_Chunks(chunks, progress), CHUNK).read, headers=False)
+    source = _Chunks(chunks, progress)
+    stream = ForwardReader(io.BufferedReader(source, CHUNK).read, headers=False)
     try:
         for archive, member in tar_members(stream):
             content = archive.extractfile(member) if member.isreg() else None
             if content is not None:
                 _take(saved, cast("io.BufferedReader", content), member.size)
         stream.drain()
+        saved.error = source.error()
     except _BAD_ARCHIVE as error:
+        if message := source.error():
+            saved.error = message
+            return saved
         raise LayerError(
             "The image's archive cannot be read.",
             why=str(error) or type(error).__name__,
@@ -264,13 +289,22 @@ def _take(saved: SavedImage, content: io.BufferedReader, size: int) -> None:
     if head[257:262] == b"ustar" or (len(head) == 512 and not any(head)):
         layer = index_layer(plain.read)
         saved.layers[layer.diff_id] = layer
-    elif head[:1] == b"{" and size <= MAX_CONFIG and plain is content:
+    elif head[:1] in (b"{", b"[") and size <= MAX_CONFIG and plain is content:
         try:
             value = json.loads(b"".join(iter(lambda: content.read(CHUNK), b"")))
         except (ValueError, RecursionError):
             return
         if isinstance(value, dict) and "rootfs" in value and len(saved.configs) < MAX_CONFIGS:
             saved.configs.append(cast("dict[str, Any]", value))
+        elif isinstance(value, list):
+            saved.blobs.extend(map(_blobs, cast("list[Any]", value[:MAX_CONFIGS])))
+
+
+def _blobs(row: Any) -> list[str]:
+    """Return the digests of the layers in a row of manifest.json; older engines name folders there."""
+    names = cast("dict[str, Any]", row).get("Layers") if isinstance(row, dict) else None
+    found = [_BLOB.fullmatch(str(name)) for name in cast("list[Any]", names or ())]
+    return [f"sha256:{blob[1]}" for blob in found if blob]
 
 
 def _uncompressed(content: io.BufferedReader) -> io.BufferedReader:

@@ -74,7 +74,9 @@ def _images(engine: Engine) -> Iterator[Finding]:
             state: State = "problem" if needed else "note"
             yield Finding(image.name, state, "missing", f"stagelens images {image.name}", facts)
         else:
-            yield Finding(image.name, "ok", f"{image.origin}, {format_size(image.size)}", facts=facts)
+            yield Finding(
+                image.name, "ok", f"{image.origin}, {format_size(image.size)} unpacked", facts=facts
+            )
 
 
 def _certificates(folder: Path) -> Iterator[Finding]:

@@ -40,7 +40,7 @@ def images_command(names: tuple[str, ...], source: base_images.ImageSource, as_j
     if as_json:
         print_json([asdict(row) for row in rows])
         return
-    table = Table("image", "origin", "size", "id")
+    table = Table("image", "origin", "unpacked", "id")
     for row in rows:
         table.add_row(
             row.name, row.origin, decimal(row.size), (row.image_id or "").removeprefix("sha256:")[:12]

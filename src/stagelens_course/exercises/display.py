@@ -69,7 +69,12 @@ def compare_folders(exercise: Exercise, folders: Mapping[str, Path], edit: str) 
     finally:
         engine.api.close()
     file = exercise.edits[edit].file
-    head = ["", "size of the image", "files in it", f"RUN steps that run again after a change of {file}"]
+    head = [
+        "",
+        "unpacked size of the image",
+        "files in it",
+        f"RUN steps that run again after a change of {file}",
+    ]
     return AnswerComparison(head, rows)
 
 
@@ -101,7 +106,7 @@ def _cells(probe: SubmissionProbe, edit: str) -> list[str]:
     ran = probe.edited(edit).ran
     seconds = sum(step.seconds or 0 for step in ran)
     steps = f"{len(ran)}, taking {seconds:.1f} s" if ran else "none"
-    return [format_size(int(probe.image["Size"])), f"{len(probe.files):,}", steps]
+    return [format_size(probe.unpacked_size), f"{len(probe.files):,}", steps]
 
 
 class CheckProgress:

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, ClassVar, NewType
 
 from stagelens.humanize import format_size
+from stagelens.snapshot.layers import unpacked_size
 from stagelens.text import inline
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class SizeRatio(Check):
     Attributes
     ----------
     max_ratio
-        The largest allowed size, divided by the size of the toolchain's image.
+        The largest allowed unpacked size, divided by that of the toolchain's image.
     """
 
     kind = "size-ratio"
@@ -144,16 +145,15 @@ class SizeRatio(Check):
             raise ValueError(f"'max_ratio' must be above 0 and at most 1, not {self.max_ratio:g}")
 
     def examine(self, probe: SubmissionProbe) -> CheckFinding:
-        """Compare the sizes of both images."""
+        """Compare the unpacked sizes of both images."""
         toolchain = probe.exercise.images[0]
-        before = int(probe.engine.api.inspect_image(toolchain)["Size"])
-        now = int(probe.image["Size"])
+        before, now = unpacked_size(probe.engine, toolchain), probe.unpacked_size
         limit = format_size(int(self.max_ratio * before))
         return CheckFinding(
             now <= self.max_ratio * before,
             f"at most {self.max_ratio:.0%} of a single-stage image: {limit}, "
-            f"since {toolchain} alone has {format_size(before)}",
-            f"{format_size(now)}, {now / before:.1%}",
+            f"since {toolchain} alone has {format_size(before)} unpacked",
+            f"{format_size(now)} unpacked, {now / before:.1%}",
         )
 
 

@@ -24,6 +24,7 @@ from stagelens.engine import Engine
 from stagelens.errors import StagelensError
 from stagelens.snapshot import FileTable
 from stagelens.snapshot.inspection import list_image
+from stagelens.snapshot.layers import unpacked_size
 from stagelens.text import block
 from stagelens_course.grading import container, policy, staging
 from stagelens_course.grading.checks import RebuildCheck
@@ -139,6 +140,11 @@ class SubmissionProbe:
     def image(self) -> Mapping[str, Any]:
         """What the engine says of the image; only where `first` has one."""
         return cast(Mapping[str, Any], self.engine.api.inspect_image(self.first.image))
+
+    @cached_property
+    def unpacked_size(self) -> int:
+        """The bytes of the files in all layers of the image, which mean the same on every engine."""
+        return unpacked_size(self.engine, self._tag("first"))
 
     @property
     def config(self) -> Mapping[str, Any]:

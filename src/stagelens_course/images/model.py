@@ -40,7 +40,7 @@ class BaseImage:
     origin
         "replica" for an image that stagelens made, "published" for any other image of that name.
     size
-        Bytes; 0 where the image is missing.
+        The unpacked bytes; 0 where the image is missing.
     """
 
     name: str

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
 
 from docker.errors import APIError
 from filelock import FileLock, Timeout
@@ -32,9 +34,9 @@ _LOCK_POLL_SECONDS = 0.2
 
 
 def describe(engine: Engine, *, namespace: str = NAMESPACE) -> tuple[BaseImage, ...]:
-    """Return the state of the five base images on the engine, in one call and without a change."""
+    """Return the state of the five base images on the engine, without a change."""
     present = index_images(engine.api.images())
-    return tuple(_base_image(f"{namespace}/{kind}", present) for kind in KINDS)
+    return tuple(_base_image(engine, f"{namespace}/{kind}", present) for kind in KINDS)
 
 
 @short_traceback_on_interrupt()
@@ -85,7 +87,7 @@ def ensure(
 
     def missing_kinds() -> list[str]:
         present = index_images(engine.api.images())
-        rows.update({kind: _base_image(f"{namespace}/{kind}", present) for kind in kinds})
+        rows.update({kind: _base_image(engine, f"{namespace}/{kind}", present) for kind in kinds})
         return [k for k in kinds if not _is_usable(present.get(f"{namespace}/{k}"), k, source, extra)]
 
     rows: dict[str, BaseImage] = {}
@@ -139,8 +141,15 @@ def _kinds(names: Iterable[str] | None) -> list[str]:
     return [name.partition("/")[2] for name in requested]
 
 
-def _base_image(name: str, present: Mapping[str, PresentImage]) -> BaseImage:
-    return present[name].image if name in present else BaseImage(name, None, "missing", 0)
+def _base_image(engine: Engine, name: str, present: Mapping[str, PresentImage]) -> BaseImage:
+    if name not in present:
+        return BaseImage(name, None, "missing", 0)
+    image = present[name].image
+    if not engine.info.containerd_store:
+        return image
+    # This store lists compressed and unpacked bytes together; the history has the unpacked ones by layer.
+    layers: list[dict[str, Any]] = engine.api.history(image.image_id)
+    return replace(image, size=sum(int(layer["Size"]) for layer in layers))
 
 
 def _is_usable(

@@ -167,7 +167,7 @@ def test_comparison_shows_its_progress_but_no_check_count(
 ) -> None:
     with capture_output() as seen:
         compared = Workbench("multi-stage-go", tmp_path / "mine").compare("page")
-    assert str(compared).startswith("as given, size of the image: ")
+    assert str(compared).startswith("as given, unpacked size of the image: ")
     lines = [output.data["text/plain"] for output in seen.outputs]
     assert any(line.startswith("As given: ") for line in lines), lines
     assert not any("checks done" in line for line in lines), lines
