@@ -47,7 +47,7 @@ def test_stage_without_dependents_is_not_needed() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("FROM a AS x\nFROM X\n", [("a", 0, "from"), (0, 1, "from")]),
+        ("FROM a AS X\nFROM x\n", [("a", 0, "from"), (0, 1, "from")]),
         ("FROM a\nFROM b\nCOPY --from=0 /x /\n", [("a", 0, "from"), ("b", 1, "from"), (0, 1, "copy")]),
         ("FROM scratch\nCOPY --from=nginx:1 /x /\n", [("nginx:1", 0, "copy")]),
         (

@@ -68,6 +68,12 @@ def test_a_list_that_is_no_json_is_told_of(instruction: str, warned: bool) -> No
     assert found == ([(2, "warning")] if warned else [])
 
 
+def test_upper_case_stage_name_in_from_is_an_error() -> None:
+    (problem,) = lint.check("FROM busybox AS TOOLS\nFROM TOOLS\n")
+    assert (problem.line, problem.level) == (2, "error")
+    assert problem.message.endswith("Next: write FROM tools")
+
+
 def test_hadolints_findings_are_told_where_it_is_there(tmp_path: Path) -> None:
     row = {"line": 2, "level": "warning", "code": "DL3059", "message": "Many RUN", "column": 1, "file": "-"}
     unread = row | {"code": "DL1000", "message": "our parser tells that better"}

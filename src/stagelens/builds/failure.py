@@ -167,9 +167,9 @@ def _words_failed(message: str, trace: BuildTrace) -> BuildFailed | None:
         for instruction in stage.instructions:
             base = stage.base if instruction.keyword == "FROM" else ""
             if words in instruction.arguments or words == base:
-                return BuildFailed(
-                    message, trace, stage, instruction, remedy=_no_value(trace.dockerfile, instruction)
-                )
+                remedy = _miscased(trace.dockerfile, stage, instruction)
+                remedy = remedy or _no_value(trace.dockerfile, instruction)
+                return BuildFailed(message, trace, stage, instruction, remedy=remedy)
     return None
 
 
@@ -179,6 +179,11 @@ def _refused(message: str) -> str:
             return str(ast.literal_eval(found[1]))
     found = _BARE.search(message)
     return found[1] if found else ""
+
+
+def _miscased(dockerfile: Dockerfile, stage: Stage, instruction: Instruction) -> str | None:
+    name = dockerfile.miscased_base(stage) if instruction.keyword == "FROM" else None
+    return f"write FROM {name}: FROM finds stages by their names in lower case" if name else None
 
 
 def _no_value(dockerfile: Dockerfile, instruction: Instruction) -> str | None:

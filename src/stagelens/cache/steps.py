@@ -23,7 +23,6 @@ from stagelens.dockerfile import (
     StageEdge,
     arg_defaults,
     env_pairs,
-    platform_arguments,
 )
 
 _MENTIONED = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
@@ -221,7 +220,7 @@ class _StepReader:
         self._inputs = inputs
         self._escape = inputs.dockerfile.escape
         before = _State()
-        for name, value in platform_arguments(inputs.platform).items():
+        for name, value in inputs.dockerfile.automatic_args.items():
             before.set_variable(name, Variable(value))
         for instruction in inputs.dockerfile.global_args:
             self._declare(instruction, before, {})

@@ -1,7 +1,12 @@
 """Parse a Dockerfile into stages, instructions and the edges between them, without an engine or network."""
 
-from stagelens.dockerfile.defaults import normalize_image_name, platform_arguments
-from stagelens.dockerfile.errors import DockerfileError, StageNotFound
+from stagelens.dockerfile.defaults import (
+    automatic_args,
+    context_name,
+    normalize_image_name,
+    normalize_platform,
+)
+from stagelens.dockerfile.errors import DockerfileError, SeveralPlatforms, StageNotFound
 from stagelens.dockerfile.expansion import expand
 from stagelens.dockerfile.model import Dockerfile, EdgeKind, Flag, Heredoc, Instruction, Stage, StageEdge
 from stagelens.dockerfile.parser import load, parse
@@ -29,10 +34,13 @@ __all__ = [
     "Flag",
     "Heredoc",
     "Instruction",
+    "SeveralPlatforms",
     "Stage",
     "StageEdge",
     "StageNotFound",
     "arg_defaults",
+    "automatic_args",
+    "context_name",
     "copy_paths",
     "env_pairs",
     "expand",
@@ -41,8 +49,8 @@ __all__ = [
     "locate_vertex",
     "mount_options",
     "normalize_image_name",
+    "normalize_platform",
     "parse",
-    "platform_arguments",
     "split_whitespace",
     "split_words",
     "stages_of_vertex",

@@ -30,6 +30,25 @@ class DockerfileError(StagelensError):
         super().__init__("The Dockerfile cannot be read.", where=where, why=reason, remedy=remedy)
 
 
+class SeveralPlatforms(StagelensError):
+    """A build for several platforms at once.
+
+    Attributes
+    ----------
+    platforms
+        The platforms that were asked for.
+    """
+
+    def __init__(self, platforms: str) -> None:
+        self.platforms = tuple(platforms.split(","))
+        super().__init__(
+            "One build cannot be for several platforms here.",
+            where=f"platform {platforms}",
+            why="each platform has its own steps, cache and files",
+            remedy=f"build one platform at a time, first {self.platforms[0] or 'linux/amd64'}",
+        )
+
+
 class StageNotFound(StagelensError, KeyError):
     """A stage that is not in a Dockerfile, or not in a build of it.
 

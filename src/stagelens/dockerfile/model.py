@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stagelens.dockerfile.defaults import context_name
 from stagelens.dockerfile.errors import StageNotFound
 
 EdgeKind = Literal["from", "copy", "add", "mount"]
@@ -105,13 +106,14 @@ class Stage:
     name
         The name after AS in lower case; None without one.
     base
-        The image or stage that FROM names, with global ARGs expanded.
+        The image or stage that FROM names, with global ARGs expanded. For a stage that a build context of
+        its name replaces, that name.
     base_stage
-        The index of the stage that `base` names; None if it is an image or `scratch`.
+        The index of the stage that `base` names; None if it is an image, a build context or `scratch`.
     platform
         The value of FROM's `--platform`.
     instructions
-        All instructions; the first one is the FROM itself.
+        All instructions; the first one is the FROM itself. A stage that a build context replaces has no more.
     """
 
     index: int
@@ -134,7 +136,7 @@ class StageEdge:
     Attributes
     ----------
     source
-        The index of the stage, or the name of the external image, that the files come from.
+        The index of the stage, or the name of the image or build context, that the files come from.
     target
         The index of the stage that receives them.
     kind
@@ -171,6 +173,10 @@ class Dockerfile:
         The flows of files between stages and images.
     build_args
         The build arguments that the file was parsed with.
+    automatic_args
+        The values of the ARGs that BuildKit sets by itself, such as TARGETARCH.
+    build_contexts
+        The names of the build contexts beside the main one.
     """
 
     path: str
@@ -181,6 +187,23 @@ class Dockerfile:
     stages: tuple[Stage, ...]
     edges: tuple[StageEdge, ...]
     build_args: Mapping[str, str] = field(default_factory=dict[str, str], compare=False)
+    automatic_args: Mapping[str, str] = field(default_factory=dict[str, str], compare=False)
+    build_contexts: frozenset[str] = field(default=frozenset[str](), compare=False)
+
+    def build_context(self, source: int | str) -> str | None:
+        """Return the name of the build context that an edge's source names, or None for a stage or image."""
+        name = context_name(source) if isinstance(source, str) else None
+        return name if name in self.build_contexts else None
+
+    def miscased_base(self, stage: Stage) -> str | None:
+        """Return the name of the earlier stage that FROM names in other letters, if so.
+
+        FROM compares with stage names in lower case, unlike COPY --from: `FROM Tools` names an image.
+        """
+        if stage.base_stage is not None or stage.base == stage.base.lower():
+            return None
+        earlier = {other.name for other in self.stages[: stage.index]}
+        return stage.base.lower() if stage.base.lower() in earlier else None
 
     def stage(self, reference: str | int) -> Stage:
         """Return the stage with a name (in any letter case) or index.

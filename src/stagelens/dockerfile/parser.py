@@ -7,11 +7,11 @@ import re
 import stat
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from stagelens.dockerfile.defaults import platform_arguments
+from stagelens.dockerfile.defaults import automatic_args, context_name
 from stagelens.dockerfile.errors import DockerfileError
 from stagelens.dockerfile.expansion import expand
 from stagelens.dockerfile.instructions import (
@@ -28,7 +28,15 @@ from stagelens.dockerfile.words import arg_defaults, mount_options, split_whites
 _STAGE_NAME = re.compile(r"^[a-z][a-z0-9-_.]*$")
 
 
-def load(path: Path, build_args: Mapping[str, str] | None = None) -> Dockerfile:
+def load(
+    path: Path,
+    build_args: Mapping[str, str] | None = None,
+    *,
+    platform: str | None = None,
+    build_platform: str | None = None,
+    target: str | None = None,
+    build_contexts: Iterable[str] = (),
+) -> Dockerfile:
     """Parse the Dockerfile at `path`.
 
     Parameters
@@ -37,11 +45,21 @@ def load(path: Path, build_args: Mapping[str, str] | None = None) -> Dockerfile:
         The path of the file.
     build_args
         Build arguments, which override the defaults of the ARGs before the first FROM.
+    platform
+        The platform to build for; None for the engine's.
+    build_platform
+        The platform of the engine; None for the one of this machine.
+    target
+        The stage to build, which TARGETSTAGE names; None for the last one.
+    build_contexts
+        The names of the build contexts beside the main one: they replace stages and images of their names.
 
     Raises
     ------
     DockerfileError
         If the file is missing, is not UTF-8, or is not a valid Dockerfile.
+    SeveralPlatforms
+        If `platform` is a list of platforms.
     """
     try:
         found = path.stat()
@@ -50,7 +68,15 @@ def load(path: Path, build_args: Mapping[str, str] | None = None) -> Dockerfile:
             raise DockerfileError(str(path), 0, f"the path {kind}", "give the path of the Dockerfile itself")
         if found.st_size > MAX_BYTES:
             raise DockerfileError(str(path), 0, f"the file is larger than {MAX_BYTES} bytes")
-        return parse(_decode(path.read_bytes(), str(path)), str(path), build_args)
+        return parse(
+            _decode(path.read_bytes(), str(path)),
+            str(path),
+            build_args,
+            platform=platform,
+            build_platform=build_platform,
+            target=target,
+            build_contexts=build_contexts,
+        )
     except FileNotFoundError:
         raise DockerfileError(str(path), 0, "no such file", "check the folder's name") from None
     except OSError as error:
@@ -68,7 +94,16 @@ def _decode(data: bytes, path: str) -> str:
         raise DockerfileError(path, line, reason, "save it as UTF-8 text") from None
 
 
-def parse(text: str, path: str = "Dockerfile", build_args: Mapping[str, str] | None = None) -> Dockerfile:
+def parse(
+    text: str,
+    path: str = "Dockerfile",
+    build_args: Mapping[str, str] | None = None,
+    *,
+    platform: str | None = None,
+    build_platform: str | None = None,
+    target: str | None = None,
+    build_contexts: Iterable[str] = (),
+) -> Dockerfile:
     """Parse the text of a Dockerfile.
 
     Parameters
@@ -79,26 +114,41 @@ def parse(text: str, path: str = "Dockerfile", build_args: Mapping[str, str] | N
         The path, for messages.
     build_args
         Build arguments, which override the defaults of the ARGs before the first FROM.
+    platform
+        The platform to build for; None for the engine's.
+    build_platform
+        The platform of the engine; None for the one of this machine.
+    target
+        The stage to build, which TARGETSTAGE names; None for the last one.
+    build_contexts
+        The names of the build contexts beside the main one: they replace stages and images of their names.
 
     Raises
     ------
     DockerfileError
         If the engine would refuse the text; the error has path, line and reason.
+    SeveralPlatforms
+        If `platform` is a list of platforms.
     """
     text = check_text(text, path)
     directives = read_directives(text, path)
-    parser = _Parser(path, directives.escape, dict(build_args or {}))
+    parser = _Parser(path, directives.escape, dict(build_args or {}), frozenset(build_contexts))
     for line in logical_lines(text, path, directives.escape):
         parser.add(line)
-    return parser.finish(text, directives.syntax)
+    stage = target or parser.last_stage_name or "default"
+    arguments = automatic_args(platform, build_platform, stage, build_args)
+    return parser.finish(text, directives.syntax, arguments)
 
 
 class _Parser:
-    def __init__(self, path: str, escape: str, build_args: dict[str, str]) -> None:
+    def __init__(
+        self, path: str, escape: str, build_args: dict[str, str], build_contexts: frozenset[str]
+    ) -> None:
         self._path = path
         self._escape = escape
         self._build_args = build_args
-        self._variables: dict[str, str] = platform_arguments()
+        self._build_contexts = build_contexts
+        self._variables: dict[str, str] = {}
         self._global_args: list[Instruction] = []
         self._stages: list[list[Instruction]] = []
         self._expanded_length = 0  # characters that variables added
@@ -114,7 +164,6 @@ class _Parser:
             self._stages[-1].append(instruction)
         elif instruction.keyword == "ARG":
             self._global_args.append(instruction)
-            self._define(instruction)
         else:
             raise self._error(
                 instruction, f"no build stage in current context: {instruction.keyword} before FROM"
@@ -141,9 +190,18 @@ class _Parser:
     def _error(self, instruction: Instruction, reason: str, remedy: str | None = None) -> DockerfileError:
         return DockerfileError(self._path, instruction.start_line, reason, remedy)
 
-    def finish(self, text: str, syntax: str | None) -> Dockerfile:
+    @property
+    def last_stage_name(self) -> str | None:
+        """The name of the last stage, if it has one."""
+        words = split_whitespace(self._stages[-1][0].arguments) if self._stages else []
+        return words[2].lower() if len(words) == 3 else None
+
+    def finish(self, text: str, syntax: str | None, automatic: dict[str, str]) -> Dockerfile:
         if not self._stages:
             raise DockerfileError(self._path, 0, "the file has no FROM", "begin with FROM and a base image")
+        self._variables = dict(automatic)
+        for instruction in self._global_args:
+            self._define(instruction)
         stages = [self._stage(index, instructions) for index, instructions in enumerate(self._stages)]
         edges = [edge for stage in stages for edge in self._edges(stage)]
         return Dockerfile(
@@ -155,6 +213,8 @@ class _Parser:
             tuple(stages),
             tuple(edges),
             self._build_args,
+            automatic,
+            self._build_contexts,
         )
 
     def _stage(self, index: int, instructions: list[Instruction]) -> Stage:
@@ -174,16 +234,19 @@ class _Parser:
         if not base:
             reason = f"base name ({words[0]}) should not be blank"
             raise self._error(first, reason, "give the ARG a default before FROM, or pass a build argument")
+        # FROM matches the names in lower case, as they are stored: an upper-case name is an image's.
         base_stage = self._earlier_stage(base, index)
         if name is not None:
             self._stages_by_name[name].append(index)
+            if context_name(name) in self._build_contexts:
+                return Stage(index, name, name, None, None, (first,))
         platform = first.flag("platform")
         platform = self._expand(platform, first) if platform is not None else None
         return Stage(index, name, base, base_stage, platform, tuple(instructions))
 
     def _earlier_stage(self, name: str, index: int) -> int | None:
         """Return the last stage of that name before `index`."""
-        named = self._stages_by_name.get(name.lower(), [])
+        named = self._stages_by_name.get(name, [])
         before = bisect_left(named, index)
         return named[before - 1] if before else None
 
@@ -210,7 +273,7 @@ class _Parser:
             reason = f"--from={source[:60]}: variables are not replaced there"
             remedy = "name a stage instead: ARG v before the first FROM, then FROM $v AS name"
             raise self._error(instruction, reason, remedy)
-        earlier = self._earlier_stage(source, stage.index)
+        earlier = self._earlier_stage(source.lower(), stage.index)
         if earlier is not None:
             return earlier
         for index in self._stages_by_name.get(source.lower(), ()):

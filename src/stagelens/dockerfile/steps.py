@@ -10,7 +10,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from stagelens.dockerfile.defaults import normalize_image_name, platform_arguments
+from stagelens.dockerfile.defaults import normalize_image_name
 from stagelens.dockerfile.expansion import expand
 from stagelens.dockerfile.model import Dockerfile, Instruction, Stage
 from stagelens.dockerfile.words import arg_defaults, env_pairs, split_whitespace
@@ -188,7 +188,7 @@ class _Variables:
         self._escape = dockerfile.escape
         self._build_args = dockerfile.build_args
         self._globals: dict[str, str] = {}
-        self._values = platform_arguments()
+        self._values = dict(dockerfile.automatic_args)
         for instruction in dockerfile.global_args:
             self.define(instruction)
         # A stage sees them only after it declares them.

@@ -37,13 +37,22 @@ def check(text: str) -> tuple[Problem, ...]:
 
 def _parsed(text: str) -> list[Problem]:
     try:
-        stages = parse(text).stages
+        dockerfile = parse(text)
     except DockerfileError as error:
         remedy = f" Next: {error.remedy}" if error.remedy else ""
         return [Problem(max(1, error.line), "error", error.reason + remedy)]
-    found = (i for stage in stages for i in stage.instructions if _is_no_list(i))
+    found = (i for stage in dockerfile.stages for i in stage.instructions if _is_no_list(i))
     message = 'This is no JSON list, so a shell reads it. Next: write it as in CMD ["a", "b"]'
-    return [Problem(i.start_line, "warning", message) for i in found]
+    lists = [Problem(i.start_line, "warning", message) for i in found]
+    return lists + [
+        Problem(stage.instructions[0].start_line, "error", _miscased(stage.base, name))
+        for stage in dockerfile.stages
+        if (name := dockerfile.miscased_base(stage)) is not None
+    ]
+
+
+def _miscased(base: str, name: str) -> str:
+    return f"FROM finds stages by their names in lower case, so {base} is an image. Next: write FROM {name}"
 
 
 def _is_no_list(instruction: Instruction) -> bool:
