@@ -38,7 +38,7 @@ def selected(context: Path, *instructions: str, build_args: dict[str, str] | Non
     """Return the paths that the last instruction selects, without folders."""
     text = "\n".join(["FROM scratch AS earlier", "COPY a.txt /", "FROM scratch", *instructions])
     dockerfile = parse(text)
-    files = read(context, *context_sources(dockerfile, build_args or {}, None))
+    files = read(context, *context_sources(dockerfile, build_args or {}, None).get("", ()))
     steps = read_steps(BuildInputs(dockerfile, files, {}, build_args or {}))
     return sorted(file.path for file in select_files(steps[-1], files).values() if file.kind != "dir")
 

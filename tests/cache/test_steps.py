@@ -33,7 +33,9 @@ def test_last_env_or_arg_of_a_name_wins() -> None:
     copy, run = steps.read_steps(inputs(text))
     assert copy.op.text == "COPY new-arg-arg /"
     assert {name: v.value for name, v in copy.variables.items()} == {"A": "new", "B": "arg", "C": "arg"}
-    assert list(run.variables) == ["APP", "B", "A", "C", "HOME"], "in the order of their last assignment"
+    assert list(run.variables) == ["APP", "PATH", "B", "A", "C", "HOME"], (
+        "in the order of their last assignment"
+    )
     assert run.variables["HOME"].value == "/h"
 
 

@@ -91,6 +91,9 @@ class BuildRequest:
     remote
         The context's address if neither the session nor the body sends it: a repository or an archive that
         the engine fetches, or the return value of `Upload.add`.
+    contexts
+        The addresses of build contexts beside the main one, by name, such as `local:NAME` for a tree of the
+        session. `/build` has no parameter for them: use `Control.solve`.
     """
 
     dockerfile: str = "Dockerfile"
@@ -106,6 +109,7 @@ class BuildRequest:
     extra_hosts: Sequence[str] = ()
     outputs: Sequence[Mapping[str, Any]] = ()
     remote: str | None = None
+    contexts: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def query(self) -> dict[str, Any]:
         """Return the query parameters of the Engine API's image build."""
@@ -135,6 +139,7 @@ class BuildRequest:
             "filename": self.dockerfile,
             **{f"build-arg:{name}": value for name, value in self.build_args.items() if value is not None},
             **{f"label:{name}": value for name, value in self.labels.items()},
+            **{f"context:{name}": address for name, address in self.contexts.items()},
         }
         options = {
             "target": self.target,
@@ -145,6 +150,8 @@ class BuildRequest:
             "add-hosts": ",".join(host.replace(":", "=", 1) for host in self.extra_hosts) or None,
             "cache-from": ",".join(self.cache_from) or None,
             "context": self.remote,
+            # A frontend that knows no such contexts then refuses the build instead of ignoring them.
+            "frontend.caps": "moby.buildkit.frontend.contexts+forward" if self.contexts else None,
         }
         return attributes | {name: value for name, value in options.items() if value is not None}
 

@@ -1,5 +1,6 @@
 """Context to BuildTrace: real builds, tied to the lines of the Dockerfile."""
 
+from stagelens.builds.build_contexts import BuildContext, read_build_contexts
 from stagelens.builds.build_options import BuildOptions, with_build_options
 from stagelens.builds.build_spec import BuildSpec
 from stagelens.builds.builder import build, run_build
@@ -8,6 +9,7 @@ from stagelens.builds.trace import Backend, BuildTrace, LogLine, OnVertex, Verte
 
 __all__ = [
     "Backend",
+    "BuildContext",
     "BuildFailed",
     "BuildOptions",
     "BuildSpec",
@@ -17,6 +19,7 @@ __all__ = [
     "Vertex",
     "build",
     "critical_path",
+    "read_build_contexts",
     "run_build",
     "with_build_options",
     "work_seconds",

@@ -31,6 +31,7 @@ class BuildOptions(TypedDict, total=False):
     output: Output | None
     network: str | None
     platform: str | None
+    build_contexts: Mapping[str, str | Path] | None
     engine: Engine | None
     on_vertex: OnVertex | None
     cancel: Cancel | None

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from stagelens.buildkit import BuildRequest, Env, MemorySource, Output
+from stagelens.buildkit import BuildRequest, Env, FileSource, FolderSource, MemorySource, Output
 from stagelens.buildkit.context import CHUNK_BYTES, load_ignore, read_ignore, tar_stream
+from stagelens.builds.build_contexts import BuildContext
 from stagelens.errors import StagelensError
 
 _OWN_NAME = ".stagelens.Dockerfile"
@@ -32,6 +33,7 @@ class BuildSpec:
     secrets: Mapping[str, Secret] = field(default_factory=dict[str, Secret], repr=False)
     ssh: Mapping[str, str] = field(default_factory=dict[str, str])
     output: Output | None = None
+    build_contexts: tuple[BuildContext, ...] = ()
 
     @property
     def is_archive(self) -> bool:
@@ -41,7 +43,7 @@ class BuildSpec:
     @property
     def needs_session(self) -> bool:
         """Whether it asks for what only a session can do."""
-        return bool(self.secrets or self.ssh or self.output)
+        return bool(self.secrets or self.ssh or self.output or self.build_contexts)
 
     @property
     def dockerfile(self) -> Path:
@@ -56,6 +58,14 @@ class BuildSpec:
         if (patterns := read_ignore(place.parent, ignore)) is not None:
             files[ignore] = patterns
         return MemorySource(files)
+
+    def context_trees(self) -> dict[str, FileSource]:
+        """Return the session's trees of the folders among the build contexts, by name."""
+        return {
+            context.tree: FolderSource(context.folder)
+            for context in self.build_contexts
+            if context.folder is not None
+        }
 
     def archive(self) -> tuple[str, Iterator[bytes]]:
         """Return the Dockerfile's name in the context as a tar, and that tar."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import TypedDict, Unpack
 
 from stagelens import engine as engines
 from stagelens.buildkit import (
@@ -14,6 +14,7 @@ from stagelens.buildkit import (
     BuildError,
     BuildRequest,
     Cancel,
+    Control,
     FileSend,
     FileSync,
     FolderSource,
@@ -31,6 +32,7 @@ from stagelens.buildkit import (
 from stagelens.buildkit.context import load_ignore
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.buildkit.services import SessionService
+from stagelens.builds.build_contexts import check_engine, read_build_contexts
 from stagelens.builds.build_options import BuildOptions, with_build_options
 from stagelens.builds.build_spec import BuildSpec, archived_text
 from stagelens.builds.classic import LIMITATIONS as CLASSIC_LIMITATIONS
@@ -40,7 +42,7 @@ from stagelens.builds.source_map import GraphCache, locate_graph, request_graph
 from stagelens.builds.status_collector import StatusCollector
 from stagelens.builds.trace import Backend, BuildTrace, LogLine, OnVertex, Vertex
 from stagelens.concurrency import CallbackRelay, run_cancellable
-from stagelens.dockerfile import Dockerfile, load, parse
+from stagelens.dockerfile import Dockerfile, load, normalize_platform, parse
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
 
 # What an engine says that looks for an uploaded context on the network (moby/moby#47717).
@@ -87,7 +89,10 @@ def build(context: str | Path, **options: Unpack[BuildOptions]) -> BuildTrace:
     network
         The network mode of RUN instructions, such as "none" or "host".
     platform
-        The platform to build for; by default the engine's.
+        The platform to build for, by default the engine's; one, not a list.
+    build_contexts
+        Further build contexts by name, which FROM, COPY --from and mounts use: a folder,
+        `docker-image://IMAGE`, or the URL of a Git repository or a file.
     engine
         The engine that builds; by default the one that `stagelens.engine.connect` finds.
     on_vertex
@@ -106,6 +111,8 @@ def build(context: str | Path, **options: Unpack[BuildOptions]) -> BuildTrace:
     ------
     DockerfileError
         If the Dockerfile cannot be read.
+    SeveralPlatforms
+        If `platform` is a list of platforms.
     StageNotFound
         If the Dockerfile has no stage `target`.
     BuildFailed
@@ -120,7 +127,19 @@ def build(context: str | Path, **options: Unpack[BuildOptions]) -> BuildTrace:
     folder = Path(context)
     build_args = dict(options.get("build_args") or {})
     given = {name: value for name, value in build_args.items() if value is not None}
-    parsed, path = _read(folder, options.get("dockerfile"), given)
+    contexts = read_build_contexts(options.get("build_contexts"))
+    platform = options.get("platform")
+    if platform is not None:
+        normalize_platform(platform)  # refuses several
+    engine = options.get("engine") or engines.connect()
+    parse_options = _ParseOptions(
+        build_args=given,
+        platform=platform,
+        build_platform=engine.info.platform,
+        target=options.get("target"),
+        build_contexts=[each.name for each in contexts],
+    )
+    parsed, path = _read(folder, options.get("dockerfile"), parse_options)
     request = BuildRequest(
         dockerfile=path,
         tags=tuple(options.get("tags") or ()),
@@ -131,7 +150,8 @@ def build(context: str | Path, **options: Unpack[BuildOptions]) -> BuildTrace:
         no_cache=options.get("no_cache", False),
         pull=options.get("pull", False),
         network=options.get("network"),
-        platform=options.get("platform"),
+        platform=platform,
+        contexts={each.name: each.address for each in contexts},
     )
     spec = BuildSpec(
         folder,
@@ -140,9 +160,10 @@ def build(context: str | Path, **options: Unpack[BuildOptions]) -> BuildTrace:
         dict(options.get("secrets") or {}),
         dict(options.get("ssh") or {}),
         options.get("output"),
+        contexts,
     )
     return run_build(
-        options.get("engine") or engines.connect(),
+        engine,
         spec,
         parsed,
         options.get("on_vertex"),
@@ -182,6 +203,7 @@ def _run(
     backend: Backend | None,
 ) -> BuildTrace:
     """Build with a session, else by upload, else by the classic builder."""
+    check_engine(engine.info, dockerfile)
     if engine.info.buildkit and backend in (None, "session"):
         try:
             return _Build(engine, job, dockerfile, on_vertex, cancel).with_session()
@@ -190,7 +212,7 @@ def _run(
                 raise
     if job.needs_session:
         raise StagelensError(
-            "Secrets, SSH agents and results other than images need a BuildKit session.",
+            "Secrets, SSH agents, named contexts and results other than images need a BuildKit session.",
             why="this engine has none" if backend is None else f"the backend {backend!r} was asked for",
             remedy="use Docker Engine 18.09 or newer: stagelens doctor",
         )
@@ -230,6 +252,8 @@ class _Build:
         request, services = job.request, list[SessionService]([Auth(self._api), self._secrets])
         sync, counted = FileSync({}), _Counter(iter(()))
         if job.is_archive:
+            sync = FileSync(job.context_trees())
+            services.append(sync)
             counted, upload = _Counter(job.archive()[1]), Upload()
             request = replace(request, remote=upload.add("context", iter(counted)))
             services.append(upload)
@@ -237,7 +261,13 @@ class _Build:
             # The engine reads the ignore file itself; a mistake in it is told here, with its line.
             load_ignore(job.context, job.dockerfile)
             request = replace(request, dockerfile=job.dockerfile.name)
-            sync = FileSync({"context": FolderSource(job.context), "dockerfile": job.dockerfile_tree()})
+            sync = FileSync(
+                {
+                    "context": FolderSource(job.context),
+                    "dockerfile": job.dockerfile_tree(),
+                    **job.context_trees(),
+                }
+            )
             services.append(sync)
         if job.ssh:
             services.append(SshAgents(job.ssh))
@@ -250,7 +280,8 @@ class _Build:
 
         def context() -> list[Transfer]:
             # Newer engines ask for the Dockerfile each time: they look at no kept copy of it.
-            return [transfer for transfer in sync.transfers if transfer.name == "context"]
+            found = [transfer for transfer in sync.transfers if transfer.name != "dockerfile"]
+            return sorted(found, key=lambda transfer: transfer.name)
 
         with Session(self._api, services, shared_key=shared_key(job.context)) as session:
             image = self._solving("session", lambda: self._solve_located(request, session.id), sent, session)
@@ -327,9 +358,20 @@ class _Build:
     def _solve(
         self, request: BuildRequest, session: str | None, body: Iterator[bytes] | None = None
     ) -> str | None:
+        if request.contexts and session is not None:
+            return self._solve_with_contexts(request, session)
         return solve(
             self._api, request, session=session, body=body, on_status=self._take, cancel=self._cancel
         )
+
+    def _solve_with_contexts(self, request: BuildRequest, session: str) -> str | None:
+        """Build through BuildKit's control API: the engine's /build has no parameter for build contexts."""
+        if not request.outputs:
+            image = {"Type": "moby", "Attrs": {"name": ",".join(request.tags)} if request.tags else {}}
+            request = replace(request, outputs=(image,))
+        with Control(self._api) as control:
+            answer = control.solve(request, session=session, on_status=self._take, cancel=self._cancel)
+        return answer.get("containerimage.digest") or answer.get("containerimage.config.digest")
 
     def _take(self, status: StatusResponse) -> None:
         self._tell(self._collector.take(status))
@@ -385,6 +427,7 @@ class _Build:
             context_bytes=self._sent,
             limitations=limitations,
             request=self._job.request,
+            build_contexts=self._job.build_contexts,
         )
 
 
@@ -418,17 +461,23 @@ class _Counter:
             yield chunk
 
 
-def _read(
-    context: Path, dockerfile: str | Path | None, build_args: Mapping[str, str]
-) -> tuple[Dockerfile, str]:
+class _ParseOptions(TypedDict):
+    build_args: Mapping[str, str]
+    platform: str | None
+    build_platform: str
+    target: str | None
+    build_contexts: Sequence[str]
+
+
+def _read(context: Path, dockerfile: str | Path | None, options: _ParseOptions) -> tuple[Dockerfile, str]:
     """Return the parsed Dockerfile, and its path as a job has it."""
     if context.is_file():
         name = str(dockerfile or "Dockerfile")
-        return parse(archived_text(context, name), f"{context}/{name}", build_args), name
+        return parse(archived_text(context, name), f"{context}/{name}", **options), name
     if not context.is_dir():
         raise StagelensError(
             "The build context is not a folder.", where=str(context), remedy="give a folder, or a tar"
         )
     if dockerfile is None:
-        return load(context / "Dockerfile", build_args), "Dockerfile"
-    return load(Path(dockerfile), build_args), str(Path(dockerfile).absolute())
+        return load(context / "Dockerfile", **options), "Dockerfile"
+    return load(Path(dockerfile), **options), str(Path(dockerfile).absolute())

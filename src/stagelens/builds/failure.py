@@ -157,20 +157,24 @@ def _no_stage(dockerfile: Dockerfile, name: str, here: Stage) -> str | None:
     near = difflib.get_close_matches(name, above, 1)
     names = f"the names there are {', '.join(above)}" if above else "name one: FROM image AS name"
     meant = f"did you mean {near[0]}?" if near else names
-    return f"no stage above is called {name}, so it was taken for an image's name; {meant}"
+    return (
+        f"no stage above is called {name}, so it was taken for an image's name; {meant}; "
+        f"or give --build-context {name}=PATH if it is a folder"
+    )
 
 
 def _words_failed(message: str, trace: BuildTrace) -> BuildFailed | None:
     """Return the error of words that the frontend refused, at the first line that has them."""
     words = _refused(message)
-    for stage in trace.dockerfile.stages if words else ():
-        for instruction in stage.instructions:
-            base = stage.base if instruction.keyword == "FROM" else ""
-            if words in instruction.arguments or words == base:
-                remedy = _miscased(trace.dockerfile, stage, instruction)
-                remedy = remedy or _no_value(trace.dockerfile, instruction)
-                return BuildFailed(message, trace, stage, instruction, remedy=remedy)
-    return None
+    stages = trace.dockerfile.stages if words else ()
+    # A base by its name first: `AS` in an earlier line may have the same words.
+    found = [(stage, stage.instructions[0]) for stage in stages if stage.base == words]
+    found += [(stage, i) for stage in stages for i in stage.instructions if words in i.arguments]
+    if not found:
+        return None
+    stage, instruction = found[0]
+    remedy = _miscased(trace.dockerfile, stage, instruction) or _no_value(trace.dockerfile, instruction)
+    return BuildFailed(message, trace, stage, instruction, remedy=remedy)
 
 
 def _refused(message: str) -> str:

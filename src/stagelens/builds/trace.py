@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from stagelens.buildkit import BuildRequest
+from stagelens.builds.build_contexts import BuildContext
 from stagelens.dockerfile.model import Dockerfile, Instruction, Stage
 
 Backend = Literal["session", "upload", "classic"]
@@ -123,6 +124,8 @@ class BuildTrace:
         What the backend cannot report, in sentences.
     request
         What was asked of the engine: build arguments, network, platform and so on.
+    build_contexts
+        The build contexts beside the main one.
     """
 
     dockerfile: Dockerfile
@@ -137,6 +140,7 @@ class BuildTrace:
     context_digest: str | None = None
     limitations: tuple[str, ...] = field(default=())
     request: BuildRequest = field(default_factory=BuildRequest)
+    build_contexts: tuple[BuildContext, ...] = ()
 
     @property
     def seconds(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,10 +17,19 @@ from stagelens.cache.model import BuildInputs, BuildRecord, ContextFile, InputIm
 from stagelens.dockerfile import DockerfileError, parse
 from stagelens.paths import atomic_write, state_dir
 
-_VERSION = 4
+_VERSION = 5
 _MAX_PROJECTS = 50
 _MAX_BYTES = 64 * 1024**2
-_INPUT_FIELDS = ("target", "network", "platform", "no_cache", "engine", "merge_op")
+_INPUT_FIELDS = (
+    "target",
+    "network",
+    "platform",
+    "build_platform",
+    "build_contexts",
+    "no_cache",
+    "engine",
+    "merge_op",
+)
 _TRACE_FIELDS = ("backend", "image_id", "tags", "started", "completed", "context_bytes", "limitations")
 
 
@@ -65,7 +74,8 @@ class BuildHistory:
             record = _from_json(json.loads(path.read_text(encoding="ascii")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, DockerfileError):
             return None  # the next build replaces the unreadable file
-        digest_cache.add(record.inputs.files.values())
+        for files in (record.inputs.files, *record.inputs.context_files.values()):
+            digest_cache.add(files.values())
         return record
 
     def store(
@@ -115,7 +125,8 @@ def _to_json(record: BuildRecord) -> dict[str, Any]:
         "version": _VERSION,
         "dockerfile": {"path": inputs.dockerfile.path, "text": inputs.dockerfile.text},
         "build_args": dict(inputs.build_args),
-        "files": [[*asdict(file).values()] for file in inputs.files.values()],
+        "files": _rows(inputs.files),
+        "context_files": {name: _rows(files) for name, files in inputs.context_files.items()},
         "images": {name: asdict(image) for name, image in inputs.images.items()},
         "inputs": {name: getattr(inputs, name) for name in _INPUT_FIELDS},
         "trace": {name: getattr(trace, name) for name in _TRACE_FIELDS},
@@ -127,11 +138,17 @@ def _from_json(value: Mapping[str, Any]) -> BuildRecord:
     if value["version"] != _VERSION:
         raise ValueError(f"unknown version {value['version']!r}")
     build_args = dict(value["build_args"])
-    dockerfile = parse(value["dockerfile"]["text"], value["dockerfile"]["path"], build_args)
-    files = [ContextFile(*row) for row in value["files"]]
+    dockerfile = parse(
+        value["dockerfile"]["text"],
+        value["dockerfile"]["path"],
+        build_args,
+        build_contexts=value["inputs"]["build_contexts"],
+        **{name: value["inputs"][name] for name in ("platform", "build_platform", "target")},
+    )
     inputs = BuildInputs(
         dockerfile,
-        files={file.path: file for file in files},
+        files=_files(value["files"]),
+        context_files={name: _files(rows) for name, rows in value["context_files"].items()},
         images={name: _image(fields) for name, fields in value["images"].items()},
         build_args=build_args,
         **{name: value["inputs"][name] for name in _INPUT_FIELDS},
@@ -140,6 +157,15 @@ def _from_json(value: Mapping[str, Any]) -> BuildRecord:
     trace |= {name: tuple(trace[name]) for name in ("tags", "limitations")}
     vertices = tuple(_vertex(fields) for fields in value["vertices"])
     return BuildRecord(inputs, BuildTrace(dockerfile, vertices, target=inputs.target, **trace))
+
+
+def _rows(files: Mapping[str, ContextFile]) -> list[list[Any]]:
+    return [[*asdict(file).values()] for file in files.values()]
+
+
+def _files(rows: Iterable[Iterable[Any]]) -> dict[str, ContextFile]:
+    files = [ContextFile(*row) for row in rows]
+    return {file.path: file for file in files}
 
 
 def _image(fields: Mapping[str, Any]) -> InputImage:

@@ -15,7 +15,7 @@ from typing import Literal
 from stagelens.builds import BuildTrace, Vertex
 from stagelens.cache.context_files import compare_files, select_files
 from stagelens.cache.model import BuildInputs, BuildRecord, ContextFile, FileChange, StepId
-from stagelens.cache.steps import CacheStep, StepSource, Variable, read_steps
+from stagelens.cache.steps import LOCAL, CacheStep, StepSource, Variable, read_steps
 from stagelens.dockerfile import Dockerfile, Stage, normalize_image_name
 
 CauseKind = Literal[
@@ -31,6 +31,7 @@ CauseKind = Literal[
     "setting",  # USER, SHELL or WORKDIR, by name
     "files",  # files of the context
     "base",  # the base image of the stage
+    "context",  # the stage begins with a folder, which the engine never finds in its cache
     "triggers",  # the ONBUILD instructions of the base image or stage
     "image",  # an image that the step copies from
     "network",
@@ -132,6 +133,8 @@ class BuildComparison:
         found = [] if self._is_same(step.key, old) else self._differences(before, old, step)
         if before.platform and self.after.platform and before.platform != self.after.platform:
             found.append(Cause("platform"))
+        if step.base is not None and step.base.startswith(LOCAL):
+            found.append(Cause("context", names=(step.base.removeprefix(LOCAL),)))
         return tuple(found)
 
     def triggers_cause(self, step: CacheStep) -> Cause:
@@ -311,7 +314,7 @@ def _fingerprints(steps: Sequence[CacheStep], keys: Mapping[StepId, Hashable]) -
 
 
 def _select_all(inputs: BuildInputs, steps: Sequence[CacheStep]) -> _StepFiles:
-    return {step.key: select_files(step, inputs.files) for step in steps}
+    return {step.key: select_files(step, inputs.files, inputs.context_files) for step in steps}
 
 
 def _patterns(step: CacheStep) -> list[tuple[str, ...]]:

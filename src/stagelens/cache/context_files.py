@@ -18,6 +18,7 @@ import stat
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from stagelens.buildkit.context import (
@@ -125,18 +126,34 @@ def read_context_files(
     return found
 
 
-def select_files(step: CacheStep, files: Mapping[str, ContextFile]) -> dict[str, ContextFile]:
-    """Return the files of the context that a step uses, each by the name that the cache key holds.
+def select_files(
+    step: CacheStep,
+    files: Mapping[str, ContextFile],
+    context_files: Mapping[str, Mapping[str, ContextFile]] | None = None,
+) -> dict[str, ContextFile]:
+    """Return the files of build contexts that a step uses, each by the name that the cache key holds.
 
     The name is the index of the source and the path below the source. The location of the source does not
     count, nor does the route of a symlink.
+
+    Parameters
+    ----------
+    step
+        The step.
+    files
+        The paths of the main context.
+    context_files
+        The paths of the other contexts, by their names.
     """
     found: dict[str, ContextFile] = {}
     patterns = (
         (pattern, source) for source in step.sources if source.from_context for pattern in source.patterns
     )
     for index, (pattern, source) in enumerate(patterns):
-        selected = _with_parents(pattern, source, files) if source.parents else _plain(pattern, source, files)
+        tree = (context_files or {}).get(source.context, {}) if source.context else files
+        selected = _with_parents(pattern, source, tree) if source.parents else _plain(pattern, source, tree)
+        if source.context:
+            selected = ((n, replace(f, path=f"{source.context}:{f.path}")) for n, f in selected)
         found.update((f"{index}/{name}", file) for name, file in selected)
     return found
 

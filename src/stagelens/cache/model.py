@@ -98,6 +98,12 @@ class BuildInputs:
         The network mode of RUN.
     platform
         The platform to build for; None if it is unknown.
+    build_platform
+        The platform of the engine; None if it is unknown.
+    build_contexts
+        The addresses of the build contexts beside the main one, by name: see `BuildContext`.
+    context_files
+        The paths of each of these contexts that is a folder, by its name.
     no_cache
         Whether the build runs without the cache.
     engine
@@ -113,6 +119,11 @@ class BuildInputs:
     target: str | None = None
     network: str | None = None
     platform: str | None = None
+    build_platform: str | None = None
+    build_contexts: Mapping[str, str] = field(default_factory=dict[str, str])
+    context_files: Mapping[str, Mapping[str, ContextFile]] = field(
+        default_factory=dict[str, Mapping[str, ContextFile]]
+    )
     no_cache: bool = False
     engine: str = ""
     merge_op: bool = False

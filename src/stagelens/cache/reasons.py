@@ -129,6 +129,7 @@ _FIXED: dict[CauseKind, Sentence] = {
 _NAMED: dict[CauseKind, Sentence] = {
     "variable": sentence("The variable {names} has a different value, and this step sees it."),
     "setting": sentence("{names} is different than before."),
+    "context": sentence("It builds on the files of build context {names}, which the engine never caches."),
     "base": sentence("The base image {names} is different than before."),
     "image": sentence("The image {names}, which it copies from, is different than before."),
     "remote": sentence("The download from {names} changed, or could not be compared."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -13,11 +13,11 @@ from typing import Any, Unpack
 from docker.errors import APIError, NotFound
 
 from stagelens import engine as engines
-from stagelens.builds import BuildOptions, BuildTrace, build, with_build_options
+from stagelens.builds import BuildOptions, BuildTrace, build, read_build_contexts, with_build_options
 from stagelens.cache.context_files import read_context_files
 from stagelens.cache.model import BuildInputs, BuildRecord, InputImage
 from stagelens.cache.steps import context_sources, image_names
-from stagelens.dockerfile import load
+from stagelens.dockerfile import load, normalize_platform
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
 
 _PULLED = re.compile(r"FROM (?:docker\.io/(?:library/)?)?(?P<name>\S+?)@(?P<digest>sha256:[0-9a-f]{64})")
@@ -55,6 +55,7 @@ def record(
     engine = options["engine"] = options.get("engine") or engines.connect()
     if trace is not None:
         asked = {name: getattr(trace.request, name) for name in _REQUEST_FIELDS}
+        asked["build_contexts"] = {each.name: each.folder or each.address for each in trace.build_contexts}
         inputs = read_inputs(context, dockerfile=trace.dockerfile.path, engine=engine, **asked)
         return BuildRecord(_with_pulled_images(engine, inputs, trace), trace)
     # Before the build: an edit during the build belongs to the next one.
@@ -65,6 +66,7 @@ def record(
         build_args=options.get("build_args"),
         network=options.get("network"),
         platform=options.get("platform"),
+        build_contexts=options.get("build_contexts"),
         no_cache=options.get("no_cache", False),
         engine=engine,
     )
@@ -83,6 +85,7 @@ def read_inputs(
     build_args: Mapping[str, str | None] | None = None,
     network: str | None = None,
     platform: str | None = None,
+    build_contexts: Mapping[str, str | Path] | None = None,
     no_cache: bool = False,
     engine: engines.Engine | None = None,
 ) -> BuildInputs:
@@ -101,7 +104,9 @@ def read_inputs(
     network
         The network mode of RUN.
     platform
-        The platform to build for; by default the engine's.
+        The platform to build for, by default the engine's; one, not a list.
+    build_contexts
+        Further build contexts by name; see `stagelens.build`.
     no_cache
         Whether to build without the cache.
     engine
@@ -112,34 +117,57 @@ def read_inputs(
     DockerfileError
         If the Dockerfile cannot be read.
     StagelensError
-        If the context cannot be read.
+        If a build context cannot be read, or `platform` is a list.
     """
     folder = Path(context)
     if not folder.is_dir():
         raise StagelensError("The build context is not a folder.", where=str(context), remedy="give a folder")
+    contexts = read_build_contexts(build_contexts)
     engine = engine or engines.connect()
     path = Path(dockerfile) if dockerfile else folder / "Dockerfile"
     values = {name: value for name, value in (build_args or {}).items() if value is not None}
-    parsed = load(path, values)
-    images = {name: image for name in image_names(parsed, target) if (image := _inspect(engine, name))}
+    parsed = load(
+        path,
+        values,
+        platform=platform,
+        build_platform=engine.info.platform,
+        target=target,
+        build_contexts=[each.name for each in contexts],
+    )
+    addresses = {each.name: each.address for each in contexts}
+    sources = context_sources(parsed, values, target, addresses)
     return BuildInputs(
         dockerfile=parsed,
-        files=read_context_files(folder, path.absolute(), context_sources(parsed, values, target)),
-        images=images,
+        files=read_context_files(folder, path.absolute(), sources.get("", ())),
+        images=_inspect_images(engine, image_names(parsed, target, addresses)),
         build_args=values,
         target=target,
         network=network,
-        platform=platform or f"{engine.info.os}/{engine.info.architecture}",
+        platform=normalize_platform(platform or engine.info.platform),
+        build_platform=normalize_platform(engine.info.platform),
+        build_contexts=addresses,
+        # The ignore file in such a folder counts, and none beside the Dockerfile.
+        context_files={
+            each.name: read_context_files(
+                each.folder, each.folder.absolute() / "Dockerfile", sources.get(each.name, ())
+            )
+            for each in contexts
+            if each.folder is not None
+        },
         no_cache=no_cache,
         engine=engine.info.id,
         merge_op=engine.info.containerd_store,
     )
 
 
+def _inspect_images(engine: engines.Engine, names: Iterable[str]) -> dict[str, InputImage]:
+    return {name: image for name in names if (image := _inspect(engine, name))}
+
+
 def _inspect(engine: engines.Engine, name: str) -> InputImage | None:
     """Return the image as the engine has it now, or None if the engine does not have it."""
     try:
-        image: dict[str, Any] = engine.api.inspect_image(name)
+        image: dict[str, Any] = engine.api.inspect_image(name.removeprefix("docker-image://"))
     except (NotFound, APIError):
         return None
     config: dict[str, Any] = image.get("Config") or {}
@@ -163,7 +191,7 @@ def _with_pulled_images(engine: engines.Engine, inputs: BuildInputs, trace: Buil
     """
     pulled = {found["name"]: found["digest"] for v in trace.vertices if (found := _PULLED.search(v.name))}
     images = dict(inputs.images)
-    for name in image_names(inputs.dockerfile, inputs.target):
+    for name in image_names(inputs.dockerfile, inputs.target, inputs.build_contexts):
         tagged = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
         if name not in images:
             images[name] = _inspect(engine, name) or InputImage(name, pulled.get(tagged, ""))

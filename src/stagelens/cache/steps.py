@@ -26,6 +26,8 @@ from stagelens.dockerfile import (
 )
 
 _MENTIONED = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
+# What BuildKit sets where an image sets no PATH.
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_SHELL = json.dumps(["/bin/sh", "-c"])
 
 
@@ -69,7 +71,11 @@ class StepSource:
     image
         The name of the image.
     url
-        The URL that an ADD downloads.
+        The URL or repository that an ADD or a build context downloads.
+    pin
+        What makes the download's content certain, such as a checksum; None if only the server knows it.
+    context
+        The name of the build context that has the files; "" for the main one.
     """
 
     patterns: tuple[str, ...] = ()
@@ -79,11 +85,13 @@ class StepSource:
     steps: tuple[StepId, ...] = ()
     image: str | None = None
     url: str | None = None
+    pin: str | None = None
+    context: str = ""
 
     @property
     def from_context(self) -> bool:
-        """Whether the files are from the build context."""
-        return self.stage is None and self.image is None
+        """Whether the files are from a build context on this machine."""
+        return self.stage is None and self.image is None and self.url is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,20 +158,37 @@ class _State:
     """The state at a position in a stage; each instruction updates it.
 
     The last ENV or ARG of a name wins. `values` has the values of `variables`. Every RUN stores all
-    variables: `shared` is one copy for all of them until the next change.
+    variables: `shared` is one copy for all of them until the next change. `environment` is that of the image,
+    without ARGs, in the order of each variable's first assignment.
     """
 
     base: str | None = "scratch"
+    base_source: StepSource | None = None
     parents: tuple[StepId, ...] = ()
     triggers: tuple[str, ...] = ()
     variables: dict[str, Variable] = field(default_factory=dict[str, Variable])
     settings: Mapping[str, Variable] = field(default_factory=lambda: _SETTINGS)
     values: dict[str, str] = field(default_factory=dict[str, str])
     shared: Mapping[str, Variable] | None = None
+    environment: dict[str, Variable] = field(default_factory=dict[str, Variable])
 
     def copy(self) -> _State:
         """Return a copy for a stage that builds on this one."""
-        return replace(self, variables=dict(self.variables), values=dict(self.values))
+        return replace(
+            self,
+            variables=dict(self.variables),
+            values=dict(self.values),
+            environment=dict(self.environment),
+        )
+
+    def begin_stage(self) -> None:
+        """Set the variables of the image, as BuildKit does where a stage begins.
+
+        In a stage upon another one they win over the ARGs there, and come after them.
+        """
+        self.environment.setdefault("PATH", Variable(_DEFAULT_PATH))
+        for name, variable in self.environment.items():
+            self.set_variable(name, variable)
 
     def set_variable(self, name: str, variable: Variable) -> None:
         """Set a variable, as ENV and ARG do."""
@@ -197,22 +222,70 @@ def read_steps(inputs: BuildInputs) -> tuple[CacheStep, ...]:
     return tuple(reader.steps)
 
 
-def context_sources(dockerfile: Dockerfile, build_args: Mapping[str, str], target: str | None) -> set[str]:
-    """Return every path or pattern of the context that the stages of a target name."""
-    inputs = BuildInputs(dockerfile, {}, {}, build_args, target)
-    sources = (source for step in read_steps(inputs) for source in step.sources if source.from_context)
-    return {
-        context_path(pattern) if source.parents else pattern
-        for source in sources
-        for pattern in source.patterns
-    }
+def context_sources(
+    dockerfile: Dockerfile,
+    build_args: Mapping[str, str],
+    target: str | None,
+    build_contexts: Mapping[str, str] | None = None,
+) -> dict[str, set[str]]:
+    """Return every path or pattern of each build context that the stages of a target name.
+
+    Parameters
+    ----------
+    dockerfile
+        The Dockerfile.
+    build_args
+        The build arguments.
+    target
+        The stage to build; None for the last one.
+    build_contexts
+        The addresses of the build contexts beside the main one, by name.
+
+    Returns
+    -------
+    dict
+        The paths and patterns by the name of the context; the main one's is "".
+    """
+    inputs = BuildInputs(dockerfile, {}, {}, build_args, target, build_contexts=build_contexts or {})
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for source in (source for step in read_steps(inputs) for source in step.sources):
+        if source.from_context:
+            patterns = map(context_path, source.patterns) if source.parents else source.patterns
+            found[source.context].update(patterns)
+    return dict(found)
 
 
-def image_names(dockerfile: Dockerfile, target: str | None) -> tuple[str, ...]:
-    """Return the names of the images that the stages of a target start from or copy from."""
+def image_names(
+    dockerfile: Dockerfile, target: str | None, build_contexts: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """Return the names of the images that the stages of a target start from or copy from.
+
+    Parameters
+    ----------
+    dockerfile
+        The Dockerfile.
+    target
+        The stage to build; None for the last one.
+    build_contexts
+        The addresses of the build contexts beside the main one: an image among them goes by its address.
+    """
     needed = dockerfile.needed_stages(target)
     names = [edge.source for edge in dockerfile.edges if edge.target in needed]
-    return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
+    addresses = [_address(dockerfile, name, build_contexts or {}) for name in names if isinstance(name, str)]
+    return tuple(dict.fromkeys(name for name in addresses if _is_image(name)))
+
+
+LOCAL = "local:"  # begins the address of a folder (see BuildContext)
+
+
+def _address(dockerfile: Dockerfile, source: str, build_contexts: Mapping[str, str]) -> str:
+    """Return the address of the build context that a name stands for, or the name of an image."""
+    return build_contexts.get(dockerfile.build_context(source) or "", source)
+
+
+def _is_image(address: str) -> bool:
+    scheme, separator, _ = address.partition("://")
+    return not address.startswith((LOCAL, "git@")) and (not separator or scheme == "docker-image")
 
 
 class _StepReader:
@@ -248,18 +321,24 @@ class _StepReader:
             state = self._ends[stage.base_stage].copy()
             base = self._inputs.dockerfile.stages[stage.base_stage]
             state.triggers = tuple(i.arguments for i in base.instructions if i.keyword == "ONBUILD")
+            state.begin_stage()
             return state
         if stage.base.lower() == "scratch":
-            return _State()
-        image = self._inputs.images.get(stage.base) or InputImage(stage.base, "")
+            state = _State()
+            state.begin_stage()
+            return state
+        base = _address(self._inputs.dockerfile, stage.base, self._inputs.build_contexts)
+        image = self._inputs.images.get(base) or InputImage(base, "")
         settings = {
             "USER": Variable(image.user),
             "SHELL": Variable(image.shell if image.shell not in ("", "[]") else _DEFAULT_SHELL),
             "WORKDIR": Variable(image.workdir),
         }
-        state = _State(base=stage.base, settings=settings, triggers=image.triggers)
-        for name, value in image.environment.items():
-            state.set_variable(name, Variable(value))
+        environment = {name: Variable(value) for name, value in image.environment.items()}
+        state = _State(base=base, settings=settings, triggers=image.triggers, environment=environment)
+        if not _is_image(base):
+            state.base_source = self._with_origin(StepSource(patterns=(".",)), stage.base)
+        state.begin_stage()
         return state
 
     def _workdir(self, stage: Stage, instruction: Instruction, state: _State) -> None:
@@ -288,7 +367,7 @@ class _StepReader:
             linked=linked,
             variables=_seen_variables(instruction, state),
             settings=_seen_settings(instruction, op, state),
-            sources=tuple(self._sources(stage, instruction, op)),
+            sources=(*_base_sources(state, linked), *self._sources(stage, instruction, op)),
             triggers=state.triggers,
         )
         self.steps.append(step)
@@ -309,7 +388,8 @@ class _StepReader:
                 pairs = env_pairs(instruction.arguments, self._escape)
                 # Each value sees the variables from before this ENV.
                 for name, value in [(name, scope.expand(value)) for name, value in pairs]:
-                    state.set_variable(name, Variable(value, line))
+                    state.environment[name] = Variable(value, line)
+                    state.set_variable(name, state.environment[name])
             case "ARG":
                 self._declare(instruction, state, self._globals)
             case "USER":
@@ -334,23 +414,34 @@ class _StepReader:
         for mount in op.mounts:
             source = StepSource(patterns=(normalize_path(mount.get("source", "")),))
             if mount.get("from"):
-                yield self._with_origin(source, next(edges))
+                yield self._with_origin(source, next(edges).source)
             elif mount.get("type", "bind") == "bind":
                 yield source
         yield from (StepSource(url=url) for url in op.urls)
         source = StepSource(op.sources, op.exclude, op.parents)
         edge = next(edges, None)
         if edge is not None:
-            yield self._with_origin(source, edge)
+            yield self._with_origin(source, edge.source)
         elif op.sources:
             yield source
 
-    def _with_origin(self, source: StepSource, edge: StageEdge) -> StepSource:
-        if isinstance(edge.source, str):
-            return replace(source, image=edge.source)
-        end = self._ends[edge.source]
+    def _with_origin(self, source: StepSource, origin: int | str) -> StepSource:
+        if isinstance(origin, str):
+            address = _address(self._inputs.dockerfile, origin, self._inputs.build_contexts)
+            if address.startswith(LOCAL):
+                return replace(source, context=self._inputs.dockerfile.build_context(origin) or "")
+            return replace(source, image=address) if _is_image(address) else replace(source, url=address)
+        end = self._ends[origin]
+        if end.base_source is not None and not end.parents:
+            return replace(end.base_source, patterns=source.patterns, exclude=source.exclude)
         image = None if end.base == "scratch" else end.base
-        return replace(source, stage=edge.source, steps=end.parents, image=image)
+        return replace(source, stage=origin, steps=end.parents, image=image)
+
+
+def _base_sources(state: _State, linked: bool) -> tuple[StepSource, ...]:
+    """Return the build context that a stage begins with, for the first step upon it."""
+    on_context = state.base_source is not None and state.base is not None and not linked
+    return (state.base_source,) if on_context and state.base_source is not None else ()
 
 
 def _written(instruction: Instruction) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from stagelens.buildkit import FileSend, Output
 from stagelens.builds import BuildTrace, LogLine, Vertex
 from stagelens.cli import engine_commands, flags, step_reports
 from stagelens.cli.console import INTERRUPTED, err, out, print_json, spinner
-from stagelens.dockerfile import StageNotFound, load
+from stagelens.dockerfile import load
 from stagelens.humanize import format_size
 
 CONTEXT = click.argument("context", type=click.Path(path_type=Path))
@@ -36,6 +36,20 @@ BUILD_ARGS = click.option(
     multiple=True,
     help="May be repeated.",
 )
+PLATFORM = click.option(
+    "--platform",
+    type=flags.parse_platform,
+    metavar="OS/ARCH",
+    help="The platform to build for, by default the engine's; one, not a list.",
+)
+BUILD_CONTEXTS = click.option(
+    "--build-context",
+    "build_contexts",
+    type=flags.parse_build_context,
+    metavar="NAME=FOLDER|docker-image://IMAGE|URL",
+    multiple=True,
+    help="A further build context, which FROM, COPY --from and mounts use by its name; may be repeated.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -53,6 +67,8 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @FILE
 @TARGET
 @BUILD_ARGS
+@PLATFORM
+@BUILD_CONTEXTS
 @click.option("--no-cache", is_flag=True, help="Run every step again.")
 @click.option(
     "--secret",
@@ -85,6 +101,8 @@ def build_command(
     file: Path | None,
     target: str | None,
     build_args: tuple[str, ...],
+    platform: str | None,
+    build_contexts: tuple[tuple[str, str], ...],
     no_cache: bool,
     secrets: tuple[flags.SecretFlag, ...],
     agents: tuple[flags.SshFlag, ...],
@@ -100,7 +118,7 @@ def build_command(
     if piped and as_json:
         raise click.UsageError("the standard output can hold the result or JSON, not both")
     values = parse_build_args(build_args)
-    check_stages(file or context / "Dockerfile", values, target)
+    check_stages(file or context / "Dockerfile", target)
     engine = engine_commands.find_engine()
     history = cache.BuildHistory()
     before = history.last(context, target=target, dockerfile=file)
@@ -111,6 +129,8 @@ def build_command(
             target=target,
             tags=tags,
             build_args=values,
+            platform=platform,
+            build_contexts=dict(build_contexts),
             no_cache=no_cache,
             secrets={secret.id: secret.value for secret in secrets},
             ssh={agent.id: agent.socket for agent in agents},
@@ -130,17 +150,13 @@ def build_command(
     _print_trace(record.trace, console, steps=not why)
 
 
-def check_stages(
-    file: Path, build_args: Mapping[str, str | None], target: str | None, stage: str | None = None
-) -> None:
+def check_stages(file: Path, target: str | None, stage: str | None = None) -> None:
     """Refuse stages that the Dockerfile does not have, before an engine is used.
 
     Parameters
     ----------
     file
         The Dockerfile.
-    build_args
-        The values of ARGs.
     target
         The stage to stop at; None for the last one.
     stage
@@ -149,16 +165,13 @@ def check_stages(
     Raises
     ------
     StageNotFound
-        If a stage does not exist, or the build does not need it.
+        If a stage does not exist.
     """
-    if target is None and stage is None:
-        return
-    given = {name: value for name, value in build_args.items() if value is not None}
-    dockerfile = load(file, given)
-    needed = dockerfile.needed_stages(target)
-    if stage is not None and dockerfile.stage(stage).index not in needed:
-        labels = [dockerfile.stages[index].label for index in needed]
-        raise StageNotFound(stage, dockerfile.path, labels, "the build does not need it")
+    named = [name for name in (target, stage) if name is not None]
+    if named:
+        dockerfile = load(file)
+        for name in named:
+            dockerfile.stage(name)
 
 
 def parse_build_args(pairs: Iterable[str]) -> dict[str, str | None]:

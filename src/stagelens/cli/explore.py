@@ -13,9 +13,11 @@ from stagelens import text
 from stagelens.cli import engine_commands
 from stagelens.cli.build import (
     BUILD_ARGS,
+    BUILD_CONTEXTS,
     CONTEXT,
     FILE,
     JSON,
+    PLATFORM,
     TARGET,
     check_stages,
     parse_build_args,
@@ -23,6 +25,7 @@ from stagelens.cli.build import (
     show_progress,
 )
 from stagelens.cli.console import out, print_json, spinner
+from stagelens.dockerfile import Dockerfile, StageNotFound, load
 from stagelens.humanize import format_size, instruction_title
 from stagelens.snapshot import Diff, Entry, Exploration, StageFiles, explore
 
@@ -35,6 +38,8 @@ _SHOWN_CHANGES = 12
 @FILE
 @TARGET
 @BUILD_ARGS
+@PLATFORM
+@BUILD_CONTEXTS
 @JSON
 def explore_command(
     context: Path,
@@ -42,6 +47,8 @@ def explore_command(
     file: Path | None,
     target: str | None,
     build_args: tuple[str, ...],
+    platform: str | None,
+    build_contexts: tuple[tuple[str, str], ...],
     as_json: bool,
 ) -> None:
     """Show what every instruction did to its stage's files.
@@ -49,25 +56,47 @@ def explore_command(
     CONTEXT is a folder with a Dockerfile, or any folder with --file. It is built first.
     """
     values = parse_build_args(build_args)
-    check_stages(file or context / "Dockerfile", values, target, stage)
+    path = file or context / "Dockerfile"
+    check_stages(path, target, stage)
     engine = engine_commands.find_engine()
+    if stage is not None:
+        given = {name: value for name, value in values.items() if value is not None}
+        dockerfile = load(
+            path,
+            given,
+            platform=platform,
+            build_platform=engine.info.platform,
+            target=target,
+            build_contexts=dict(build_contexts),
+        )
+        _check_needed(dockerfile, target, stage)
     with report_cancellation(), spinner(f"building {context}") as update:
         trace = build_context(
             context,
             dockerfile=file,
             target=target,
             build_args=values,
+            platform=platform,
+            build_contexts=dict(build_contexts),
             engine=engine,
             on_vertex=lambda vertex, lines: show_progress(vertex, lines, update),
         )
         update("exploring the stages")
-        exploration = explore(engine, context, trace, build_args=values)
+        exploration = explore(engine, context, trace)
     chosen = exploration.stages if stage is None else (exploration.stage(stage),)
     if as_json:
         print_json(_exploration_json(exploration, chosen))
         return
     for files in chosen:
         out.print(_tree(files))
+
+
+def _check_needed(dockerfile: Dockerfile, target: str | None, stage: str) -> None:
+    """Refuse a stage that the build does not need, before it is built."""
+    needed = dockerfile.needed_stages(target)
+    if dockerfile.stage(stage).index not in needed:
+        labels = [dockerfile.stages[index].label for index in needed]
+        raise StageNotFound(stage, dockerfile.path, labels, "the build does not need it")
 
 
 def _exploration_json(exploration: Exploration, chosen: tuple[StageFiles, ...]) -> dict[str, object]:

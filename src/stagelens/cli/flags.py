@@ -17,6 +17,7 @@ import click
 
 from stagelens.buildkit import Env, FileSend, LocalFolder, Output, TarFile
 from stagelens.builds.build_spec import Secret
+from stagelens.dockerfile import SeveralPlatforms, normalize_platform
 
 # The grammar of github.com/distribution/reference, without digests, which no tag can have.
 _PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
@@ -94,6 +95,22 @@ def parse_build_arg(text: str) -> str:
     if not text.partition("=")[0]:
         raise click.BadParameter("the name before the = is missing: give NAME=VALUE")
     return text
+
+
+def parse_platform(text: str) -> str:
+    """Check a platform; a list of platforms is refused."""
+    try:
+        return normalize_platform(text)
+    except SeveralPlatforms as error:
+        raise click.BadParameter(f"{error.why}; {error.remedy}") from None
+
+
+def parse_build_context(text: str) -> tuple[str, str]:
+    """Parse `NAME=VALUE`, where the value is a folder, `docker-image://IMAGE` or a URL."""
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise click.BadParameter("give NAME=FOLDER, NAME=docker-image://IMAGE or NAME=URL")
+    return name, value
 
 
 def parse_secret(text: str) -> SecretFlag:

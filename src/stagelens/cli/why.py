@@ -8,7 +8,16 @@ import click
 
 from stagelens import cache
 from stagelens.cli import engine_commands, step_reports
-from stagelens.cli.build import BUILD_ARGS, CONTEXT, FILE, JSON, TARGET, parse_build_args
+from stagelens.cli.build import (
+    BUILD_ARGS,
+    BUILD_CONTEXTS,
+    CONTEXT,
+    FILE,
+    JSON,
+    PLATFORM,
+    TARGET,
+    parse_build_args,
+)
 from stagelens.cli.console import out, print_json
 from stagelens.errors import StagelensError
 
@@ -18,9 +27,17 @@ from stagelens.errors import StagelensError
 @FILE
 @TARGET
 @BUILD_ARGS
+@PLATFORM
+@BUILD_CONTEXTS
 @JSON
 def why_command(
-    context: Path, file: Path | None, target: str | None, build_args: tuple[str, ...], as_json: bool
+    context: Path,
+    file: Path | None,
+    target: str | None,
+    build_args: tuple[str, ...],
+    platform: str | None,
+    build_contexts: tuple[tuple[str, str], ...],
+    as_json: bool,
 ) -> None:
     """Show what the next build would run again, and why.
 
@@ -28,7 +45,13 @@ def why_command(
     """
     engine = engine_commands.find_engine()
     now = cache.read_inputs(
-        context, dockerfile=file, target=target, build_args=parse_build_args(build_args), engine=engine
+        context,
+        dockerfile=file,
+        target=target,
+        build_args=parse_build_args(build_args),
+        platform=platform,
+        build_contexts=dict(build_contexts),
+        engine=engine,
     )
     before = cache.BuildHistory().last(context, target=target, dockerfile=file)
     if before is None:

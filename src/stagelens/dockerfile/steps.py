@@ -92,6 +92,8 @@ def _locate_in_stage(
     dockerfile: Dockerfile, stage: Stage, number: int, total: int, text: str
 ) -> tuple[int, int] | None:
     steps = _numbered(stage)
+    if dockerfile.build_context(stage.base) is not None:
+        steps, total = steps[1:], total - 1  # counted in the total, but a context's vertex has no number
     first = int(bool(steps) and steps[0].keyword == "FROM")
     if number <= first:
         return stage.index, 0
@@ -99,7 +101,7 @@ def _locate_in_stage(
     index = number - 1 - (total - len(steps) or _count_triggers(dockerfile, stage))
     if index < first:
         return None
-    instructions = step_instructions(dockerfile, stage)
+    instructions = [i for i in step_instructions(dockerfile, stage) if i.index or first]
     # The triggers of an image are unknown, so the text decides; the number decides among equal texts.
     matching = [i for i in range(first, len(instructions)) if _matches(instructions[i], text)]
     index = min(matching, key=lambda i: abs(i - index), default=index)

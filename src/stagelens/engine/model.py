@@ -65,6 +65,11 @@ class EngineInfo:
     proxies: tuple[tuple[str, str], ...] = ()
     mirrors: tuple[str, ...] = ()
 
+    @property
+    def platform(self) -> str:
+        """The platform that the engine builds for by default, such as "linux/amd64"."""
+        return f"{self.os}/{self.architecture}"
+
 
 @dataclass(frozen=True, slots=True)
 class RejectedCandidate:

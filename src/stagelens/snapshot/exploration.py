@@ -149,9 +149,6 @@ def explore(
     context: str | Path,
     trace: BuildTrace,
     *,
-    build_args: Mapping[str, str | None] | None = None,
-    network: str | None = None,
-    platform: str | None = None,
     on_vertex: OnVertex | None = None,
     cancel: Cancel | None = None,
     cache_folder: Path | None = None,
@@ -166,8 +163,6 @@ def explore(
         The folder that was built.
     trace
         The build.
-    build_args, network, platform
-        The options that the build was given.
     on_vertex
         A function that is called for each vertex that changes, with its new log lines.
     cancel
@@ -193,9 +188,10 @@ def explore(
     dockerfile = trace.dockerfile
     request = BuildRequest(
         dockerfile=str(Path(dockerfile.path).absolute()),  # an ignore file may lie beside it
-        build_args=dict(build_args or {}),
-        network=network,
-        platform=platform,
+        build_args=trace.request.build_args,
+        network=trace.request.network,
+        platform=trace.request.platform,
+        contexts=trace.request.contexts,
     )
     needed = dockerfile.needed_stages(trace.target)
     cache = SnapshotCache(cache_folder or cache_dir() / "stages")
@@ -206,7 +202,7 @@ def explore(
         stop = cancel or Cancel()
 
         def inspect(relay: CallbackRelay) -> BuildSnapshots:
-            project = Project(dockerfile, Path(context), request)
+            project = Project(dockerfile, Path(context), request, trace.build_contexts)
             inspector = StageInspector(engine, project, relay.wrap(on_vertex), stop)
             listed = inspector.list_points(needed, sources, cache)
             cache.store_build(key, inspector.time, listed)
@@ -284,7 +280,7 @@ def read_file(exploration: Exploration, stage: str | int, instruction: int | Non
     if point is None:
         raise StagelensError(f"This stage has no file {path!r}.", where=location)
     stop = Cancel()
-    project = Project(dockerfile, exploration.context, exploration.request)
+    project = Project(dockerfile, exploration.context, exploration.request, exploration.trace.build_contexts)
     inspector = StageInspector(exploration.engine, project, cancel=stop)
     needed, key = dockerfile.needed_stages(exploration.trace.target), path_key(entry.path)
     data = run_cancellable(lambda _: inspector.read_content(needed, point, key, CONTENT_BYTES), stop)

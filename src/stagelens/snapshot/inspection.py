@@ -33,7 +33,7 @@ from stagelens.buildkit.gateway import Gateway, ProcessEnded
 from stagelens.buildkit.image_build import OnStatus
 from stagelens.buildkit.llb import LlbGraph, OpOutput, image_definition
 from stagelens.buildkit.proto.buildkit_pb2 import Definition, StatusResponse
-from stagelens.builds import BuildSpec, OnVertex
+from stagelens.builds import BuildContext, BuildSpec, OnVertex
 from stagelens.builds.builder import target_name
 from stagelens.builds.status_collector import StatusCollector
 from stagelens.dockerfile import Dockerfile, normalize_image_name
@@ -72,11 +72,14 @@ class Project:
         The folder that is built.
     request
         What was asked of the engine.
+    build_contexts
+        The build contexts beside the main one.
     """
 
     dockerfile: Dockerfile
     context: Path
     request: BuildRequest
+    build_contexts: tuple[BuildContext, ...] = ()
 
 
 class StageInspector:
@@ -269,9 +272,15 @@ class StageInspector:
     @contextmanager
     def _gateway(self) -> Generator[Gateway]:
         project = self._project
-        job = BuildSpec(project.context, project.request, project.dockerfile.text)
+        job = BuildSpec(
+            project.context,
+            project.request,
+            project.dockerfile.text,
+            build_contexts=project.build_contexts,
+        )
         load_ignore(job.context, job.dockerfile)
-        sync = FileSync({"context": FolderSource(job.context), "dockerfile": job.dockerfile_tree()})
+        trees = {"context": FolderSource(job.context), "dockerfile": job.dockerfile_tree()}
+        sync = FileSync(trees | job.context_trees())
         key = shared_key(job.context)
         with _gateway(self._engine, [sync], key, self._on_status, self._cancel) as gateway:
             yield gateway

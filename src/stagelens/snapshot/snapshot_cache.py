@@ -172,7 +172,12 @@ def build_key(engine: Engine, trace: BuildTrace, request: BuildRequest, context:
     project = _digest([CACHE_VERSION, engine.info.id, str(context.absolute()), request.dockerfile])
     sources = {edge.source for edge in dockerfile.edges if isinstance(edge.source, str)}
     images = [(name, _image_id(engine, name)) for name in sorted(sources - {"scratch"})]
-    if None in (trace.image_id, trace.context_digest, *(known for _, known in images)) or not engine.info.id:
+    # A build context may be an image or a repository, whose state is unknown.
+    if (
+        request.contexts
+        or None in (trace.image_id, trace.context_digest, *(known for _, known in images))
+        or not engine.info.id
+    ):
         return BuildKey(project, None)
     facts = [
         trace.image_id,

@@ -98,7 +98,15 @@ class BuildView(View):
         """
         path = Path(options.get("dockerfile") or Path(context) / "Dockerfile")
         given = {k: v for k, v in (options.get("build_args") or {}).items() if v is not None}
-        outline = build_model.outline(load(path, given), options.get("target"))
+        dockerfile = load(
+            path,
+            given,
+            platform=options.get("platform"),
+            build_platform=options["engine"].info.platform if options.get("engine") else None,
+            target=options.get("target"),
+            build_contexts=options.get("build_contexts") or (),
+        )
+        outline = build_model.outline(dockerfile, options.get("target"))
         with self._lock:
             if self.phase in ("running", "cancelling"):
                 what = "This view shows a build already."
