@@ -18,6 +18,14 @@ def format_size(count: int) -> str:
     raise AssertionError("unreachable")
 
 
+def format_age(seconds: float) -> str:
+    """Format how long ago something was in its largest unit, rounded down."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
 def instruction_title(instruction: Instruction, limit: int = 80) -> str:
     """Return an instruction in one line of at most `limit` characters, with `--from` as its only flag."""
     words = " ".join(f"{instruction.keyword} {instruction.arguments}".split())

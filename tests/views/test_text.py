@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stagelens import text
-from stagelens.humanize import format_size
+from stagelens.humanize import format_age, format_size
 from stagelens.views.templating import render
 
 raw = st.binary(max_size=40).map(lambda data: data.decode("utf-8", "surrogateescape"))
@@ -66,3 +66,11 @@ def test_texts_are_bounded() -> None:
 )
 def test_sizes_have_three_digits(count: int, shown: str) -> None:
     assert format_size(count) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(-1, "0 s"), (59.9, "59 s"), (60, "1 min"), (3599, "59 min"), (7300, "2 h"), (90_000, "1 d")],
+)
+def test_ages_have_their_largest_unit(seconds: float, shown: str) -> None:
+    assert format_age(seconds) == shown

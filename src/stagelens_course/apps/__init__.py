@@ -8,7 +8,7 @@
 """
 
 from stagelens_course.apps.container_logs import logs
-from stagelens_course.apps.container_status import status
+from stagelens_course.apps.container_status import find_running, status
 from stagelens_course.apps.errors import (
     AlreadyStarting,
     AppsError,
@@ -20,7 +20,7 @@ from stagelens_course.apps.errors import (
     ServiceFailed,
 )
 from stagelens_course.apps.http_requests import fetch, trace_request
-from stagelens_course.apps.lifecycle import down, up
+from stagelens_course.apps.lifecycle import down, down_all, up
 from stagelens_course.apps.model import (
     APPLICATIONS,
     App,
@@ -31,6 +31,7 @@ from stagelens_course.apps.model import (
     Removed,
     RequestTrace,
     Response,
+    RunningApp,
     Service,
 )
 
@@ -51,10 +52,13 @@ __all__ = [
     "Removed",
     "RequestTrace",
     "Response",
+    "RunningApp",
     "Service",
     "ServiceFailed",
     "down",
+    "down_all",
     "fetch",
+    "find_running",
     "logs",
     "status",
     "trace_request",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -12,8 +12,18 @@ from stagelens.errors import short_traceback_on_interrupt
 from stagelens_course import timeouts
 from stagelens_course.apps.errors import NotRunning
 from stagelens_course.apps.http_requests import fetch
-from stagelens_course.apps.model import APPLICATIONS, App, Health, Service
-from stagelens_course.apps.names import APP_LABEL, NOTE_LABEL, SERVICE_LABEL, ResourceNames, resource_names
+from stagelens_course.apps.model import APPLICATIONS, App, Health, RunningApp, Service
+from stagelens_course.apps.names import (
+    APP_LABEL,
+    NETWORK,
+    NOTE_LABEL,
+    NOTEBOOK_LABEL,
+    OWNER_LABEL,
+    SERVICE_LABEL,
+    ResourceNames,
+    owner,
+    resource_names,
+)
 from stagelens_course.apps.ports import reachable_host
 
 _PORT = 80
@@ -38,6 +48,45 @@ def status(engine: engines.Engine | None = None, namespace: str | None = None) -
     """
     found = engine or engines.connect(start=False)
     return add_health(read_state(found, resource_names(namespace)))
+
+
+def find_running(engine: engines.Engine | None = None) -> tuple[RunningApp, ...]:
+    """Find what `up` left on the engine in any namespace, the oldest first.
+
+    On a JupyterHub, whose users may share an engine, only what its user started is found.
+
+    Parameters
+    ----------
+    engine
+        The engine to ask; by default the one that `stagelens.engine.connect` finds.
+
+    Returns
+    -------
+    tuple
+        What is there in each namespace.
+    """
+    api = (engine or engines.connect(start=False)).api
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for network in api.networks(filters={"label": APP_LABEL}):
+        if (_label(network, OWNER_LABEL) or "") == owner():
+            rows.setdefault(str(_label(network, APP_LABEL)), [])
+    for row in api.containers(all=True, filters={"label": APP_LABEL}):
+        if (_label(row, OWNER_LABEL) or "") == owner():
+            rows.setdefault(str(_label(row, APP_LABEL)), []).append(row)
+    found = [_running_app(network, containers) for network, containers in rows.items()]
+    return tuple(sorted(found, key=lambda one: (one.started or 0, one.namespace or "")))
+
+
+def _running_app(network: str, rows: Sequence[Mapping[str, Any]]) -> RunningApp:
+    names = [str((row.get("Names") or [str(row["Id"])[:12]])[0]).lstrip("/") for row in rows]
+    ports = {port.get("PublicPort") for row in rows for port in row.get("Ports") or ()}
+    return RunningApp(
+        network.removeprefix(NETWORK).removeprefix("-") or None,
+        next((text for row in rows if (text := _label(row, NOTEBOOK_LABEL))), ""),
+        min((int(row["Created"]) for row in rows), default=None),
+        tuple(sorted(names)),
+        tuple(sorted(port for port in ports if port)),
+    )
 
 
 def read_state(engine: engines.Engine, names: ResourceNames) -> App:

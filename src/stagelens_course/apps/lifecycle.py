@@ -15,6 +15,7 @@ from stagelens.concurrency import CallbackRelay, run_cancellable
 from stagelens.dockerfile import load
 from stagelens.errors import short_traceback_on_interrupt
 from stagelens_course import images as base_images
+from stagelens_course.apps.container_status import find_running
 from stagelens_course.apps.errors import AppsError, ImageMissing
 from stagelens_course.apps.model import APPLICATIONS, App, ApplicationSpec, Removed
 from stagelens_course.apps.names import APP_LABEL, ResourceNames, resource_names
@@ -164,8 +165,30 @@ def down(
     Removed
         What was removed, and what was skipped and why.
     """
+    return _remove(engine or engines.connect(start=False), resource_names(namespace), images)
+
+
+@short_traceback_on_interrupt()
+def down_all(engine: engines.Engine | None = None, *, images: bool = False) -> tuple[Removed, ...]:
+    """Stop and remove what `up` made, in every namespace that `find_running` finds.
+
+    Parameters
+    ----------
+    engine
+        The engine to use; by default the one that `stagelens.engine.connect` finds.
+    images
+        Whether to remove the tags of the images, too.
+
+    Returns
+    -------
+    tuple
+        What was removed in each namespace, and what was skipped and why.
+    """
     found = engine or engines.connect(start=False)
-    names = resource_names(namespace)
+    return tuple(_remove(found, ResourceNames(one.namespace), images) for one in find_running(found))
+
+
+def _remove(found: engines.Engine, names: ResourceNames, images: bool) -> Removed:
     containers = remove_containers(found, f"{APP_LABEL}={names.network}")
     skipped = [
         f"The container {name} was not made by stagelens: it is left alone."

@@ -128,6 +128,31 @@ class App:
 
 
 @dataclass(frozen=True, slots=True)
+class RunningApp:
+    """What `up` left on an engine in one namespace.
+
+    Attributes
+    ----------
+    namespace
+        The namespace; None for the names of the chapter.
+    notebook
+        The name of the notebook that started it; "" for a command.
+    started
+        When its first container was made, in Unix seconds; None if only the network is left.
+    containers
+        The names of its containers.
+    ports
+        The ports of the engine's machine that it holds.
+    """
+
+    namespace: str | None
+    notebook: str
+    started: int | None
+    containers: tuple[str, ...]
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Removed:
     """The names of what `down` removed.
 

@@ -6,15 +6,18 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 NETWORK = "nat"
-# Labels of what `up` makes: the network's name, the service, the call of `up`, a digest of its settings, and
-# a remark.
+# Labels of what `up` makes: the network's name, the service, the call of `up`, a digest of its settings, a
+# remark, the user of a JupyterHub, and the notebook.
 APP_LABEL = "org.stagelens.app"
 SERVICE_LABEL = "org.stagelens.app.service"
 CALL_LABEL = "org.stagelens.app.call"
 RECIPE_LABEL = "org.stagelens.app.recipe"
 NOTE_LABEL = "org.stagelens.app.note"
+OWNER_LABEL = "org.stagelens.app.owner"
+NOTEBOOK_LABEL = "org.stagelens.app.notebook"
 
 _PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,28}[a-z0-9])?")
 # A name that looks hashed is hashed, too, so that it cannot equal the result for another name.
@@ -52,8 +55,18 @@ def resource_names(namespace: str | None) -> ResourceNames:
     namespace
         A name. None takes the JupyterHub user's name if there is one; "" takes the names of the chapter.
     """
-    chosen = os.environ.get("JUPYTERHUB_USER", "") if namespace is None else namespace
+    chosen = owner() if namespace is None else namespace
     return ResourceNames(sanitize(chosen) if chosen else None)
+
+
+def owner() -> str:
+    """Return the user's name on a JupyterHub, whose users may share an engine; "" elsewhere."""
+    return os.environ.get("JUPYTERHUB_USER", "")
+
+
+def notebook() -> str:
+    """Return the name of the notebook whose kernel this is, without a suffix; "" in other programs."""
+    return Path(os.environ.get("JPY_SESSION_NAME", "")).stem
 
 
 def sanitize(name: str) -> str:

@@ -38,9 +38,13 @@ from stagelens_course.apps.names import (
     APP_LABEL,
     CALL_LABEL,
     NOTE_LABEL,
+    NOTEBOOK_LABEL,
+    OWNER_LABEL,
     RECIPE_LABEL,
     SERVICE_LABEL,
     ResourceNames,
+    notebook,
+    owner,
 )
 
 _PAUSE = 0.2
@@ -107,7 +111,7 @@ class Starter:
                 name,
                 driver="bridge",
                 check_duplicate=True,
-                labels={APP_LABEL: name, CALL_LABEL: self.call_id},
+                labels={APP_LABEL: name, CALL_LABEL: self.call_id, OWNER_LABEL: owner()},
             )
         except APIError as error:
             raise NetworkFailed(
@@ -212,6 +216,8 @@ class Starter:
             CALL_LABEL: self.call_id,
             RECIPE_LABEL: recipe,
             NOTE_LABEL: note,
+            OWNER_LABEL: owner(),
+            NOTEBOOK_LABEL: notebook(),
         }
         made: dict[str, Any] = api.create_container(
             self.names.image(spec.image),

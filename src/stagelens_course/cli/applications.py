@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 
 import click
 from rich.markup import escape
@@ -12,7 +14,11 @@ from rich.table import Table
 from stagelens.cli import engine_commands
 from stagelens.cli.build import show_progress
 from stagelens.cli.console import INTERRUPTED, err, out, print_json, spinner
+from stagelens.engine import Engine
+from stagelens.errors import as_typed
+from stagelens.humanize import format_age
 from stagelens_course import apps, images
+from stagelens_course.apps.names import resource_names
 from stagelens_course.cli.images import provide_images
 
 AS = click.option(
@@ -21,6 +27,7 @@ AS = click.option(
     metavar="NAME",
     help="A suffix for all names, so that many users can share one engine.",
 )
+ALL = click.option("--all", "everything", is_flag=True, help="Of every lesson and namespace.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _COLORS = {"healthy": "green", "unhealthy": "red", "unknown": "yellow"}
 
@@ -53,11 +60,22 @@ def up_command(namespace: str | None, public: bool, build: bool, as_json: bool) 
 
 @click.command("status")
 @AS
+@ALL
 @JSON
-def status_command(namespace: str | None, as_json: bool) -> None:
-    """Show the state of each application; exit 0 only if all are healthy."""
-    app = apps.status(engine_commands.find_engine(), namespace)
+def status_command(namespace: str | None, everything: bool, as_json: bool) -> None:
+    """Show the state of each application; exit 0 only if all are healthy.
+
+    --all lists what runs, started by any lesson or command, and exits 0.
+    """
+    engine = engine_commands.find_engine()
+    if everything:
+        _refuse_both(namespace)
+        _show_running(apps.find_running(engine), as_json)
+        return
+    app = apps.status(engine, namespace)
     _show(app, as_json)
+    if not as_json and all(service.state == "missing" for service in app.services):
+        _mention_others(engine, app.namespace)
     raise click.exceptions.Exit(0 if app.healthy else 1)
 
 
@@ -79,16 +97,56 @@ def logs_command(name: str, namespace: str | None, tail: int, follow: bool) -> N
 
 @click.command("down")
 @AS
+@ALL
 @click.option("--images", "with_images", is_flag=True, help="Remove the images' tags, too.")
-def down_command(namespace: str | None, with_images: bool) -> None:
+def down_command(namespace: str | None, everything: bool, with_images: bool) -> None:
     """Stop the applications and remove exactly what `up` made."""
+    if everything:
+        _refuse_both(namespace)
     engine = engine_commands.find_engine()
     with spinner("stopping the applications"):
-        removed = apps.down(engine, namespace, images=with_images)
-    names = [*removed.containers, *([removed.network] if removed.network else []), *removed.images]
+        if everything:
+            removed = apps.down_all(engine, images=with_images)
+        else:
+            removed = (apps.down(engine, namespace, images=with_images),)
+    names = [
+        name
+        for each in removed
+        for name in (*each.containers, *([each.network] if each.network else []), *each.images)
+    ]
     out.print(f"removed {', '.join(names)}" if names else "there was nothing to remove", markup=False)
-    for sentence in removed.skipped:
+    for sentence in (sentence for each in removed for sentence in each.skipped):
         err.print(sentence, markup=False)
+    if not names and not everything:
+        _mention_others(engine, resource_names(namespace).namespace)
+
+
+def _refuse_both(namespace: str | None) -> None:
+    if namespace is not None:
+        raise click.UsageError("--all and --as exclude each other.")
+
+
+def _mention_others(engine: Engine, namespace: str | None) -> None:
+    if any(one.namespace != namespace for one in apps.find_running(engine)):
+        note = "note: other applications run: stagelens status --all (stagelens down --all removes them)"
+        err.print(as_typed(note), style="yellow", markup=False, soft_wrap=True)
+
+
+def _show_running(found: Sequence[apps.RunningApp], as_json: bool) -> None:
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    if not found:
+        out.print("nothing runs that the lessons or stagelens up started")
+        return
+    table = Table("started by", "age", "containers", "ports")
+    for one in found:
+        age = format_age(time.time() - one.started) if one.started else "-"
+        containers = ", ".join(one.containers) or "only a network"
+        ports = ", ".join(map(str, one.ports))
+        table.add_row(*map(escape, (one.notebook or "stagelens up", age, containers, ports)))
+    out.print(table)
+    out.print(as_typed("Remove them: stagelens down --all"), markup=False, soft_wrap=True)
 
 
 def _show(app: apps.App, as_json: bool) -> None:
