@@ -49,7 +49,7 @@ def test_what_pip_compiles_is_not_copied(shipped: Path, tmp_path: Path) -> None:
     assert not any("__pycache__" in name for name in install(tmp_path / "course", shipped).added)
 
 
-def test_a_complete_folder_is_left_as_it_is(shipped: Path, tmp_path: Path) -> None:
+def test_a_complete_folder_is_not_changed(shipped: Path, tmp_path: Path) -> None:
     install(tmp_path / "course", shipped)
     assert install(tmp_path / "course", shipped) == result(tmp_path / "course")
     assert describe(result(tmp_path / "course")) == []
@@ -73,7 +73,7 @@ def test_an_unchanged_file_follows_a_new_version(shipped: Path, tmp_path: Path) 
     assert (folder / LESSON).read_text() == "version 2"
 
 
-def test_a_file_that_the_learner_renamed_comes_again(shipped: Path, tmp_path: Path) -> None:
+def test_a_file_that_the_learner_renamed_is_copied_again(shipped: Path, tmp_path: Path) -> None:
     folder = install(tmp_path / "course", shipped).folder
     (folder / LESSON).rename(folder / "mine.ipynb")
     assert install(folder, shipped) == result(folder, added=LESSON)
@@ -103,7 +103,7 @@ def test_an_interrupted_copy_is_continued(shipped: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("manifest", [None, "{", "[]", '{"files": 1}'])
-def test_a_folder_of_something_else_is_refused(shipped: Path, tmp_path: Path, manifest: str | None) -> None:
+def test_a_folder_with_other_files_is_refused(shipped: Path, tmp_path: Path, manifest: str | None) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     if manifest is not None:
         (tmp_path / course.MANIFEST).write_text(manifest)
@@ -112,7 +112,7 @@ def test_a_folder_of_something_else_is_refused(shipped: Path, tmp_path: Path, ma
     assert not (tmp_path / "notebooks").exists()
 
 
-def test_a_file_in_the_way_of_a_folder_is_named(shipped: Path, tmp_path: Path) -> None:
+def test_a_file_where_a_folder_belongs_is_reported(shipped: Path, tmp_path: Path) -> None:
     folder = install(tmp_path / "course", shipped).folder
     (folder / LESSON).unlink()
     (folder / "notebooks/en").rmdir()

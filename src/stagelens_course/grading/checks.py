@@ -262,18 +262,18 @@ class Responds(Check):
         _require_port(self.port)
 
     def examine(self, probe: SubmissionProbe) -> CheckFinding:
-        """Request the container's page, with the variable only if it answers without."""
+        """Request the container's page; set the variable only if the container answers without it."""
         wanted = self.text if self.variable is None else probe.token
         response = probe.request("first", None, self.port)
         expected = f"port {self.port} answers with {inline(wanted)!r}"
         if self.variable is not None:
-            expected += f" where {self.variable}={wanted}"
+            expected += f" with {self.variable}={wanted}"
             if response.body is not None:
                 response = probe.request("first", {self.variable: wanted}, self.port)
         if response.body is None:
             return CheckFinding(False, expected, response.why)
         if response.local_only:
-            seen = f"port {self.port} is open for the container itself only (127.0.0.1)"
+            seen = f"port {self.port} is open only inside the container (127.0.0.1)"
             return CheckFinding(False, expected, seen)
         fixed = self.variable is not None and self.text in response.body
         return CheckFinding(wanted in response.body and not fixed, expected, _excerpt(response.body, wanted))
@@ -305,7 +305,7 @@ class RebuildCheck(Check):
 
     @property
     def _no_step(self) -> str:
-        return f"no step fails where {self.step} must fail: it does not happen"
+        return f"the step was not found: no step fails after an edit that must break '{self.step}'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,8 +437,8 @@ def _require_port(port: int) -> None:
 
 
 def _excerpt(body: str, wanted: str, around: int = 60) -> str:
-    """Return a page's text around the last occurrence of `wanted`, else its end, which says most."""
-    text = inline(" ".join(_MARKUP.sub(" ", body).split()), 1500) or "a page without words"
+    """Return the text of a page around the last occurrence of `wanted`, else the end of the text."""
+    text = inline(" ".join(_MARKUP.sub(" ", body).split()), 1500) or "a page without text"
     index = text.rfind(wanted)
     begin = max(0, index - around if index >= 0 else len(text) - 2 * around)
     return ("… " if begin else "") + text[begin : begin + 2 * around + len(wanted)]

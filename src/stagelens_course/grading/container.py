@@ -1,8 +1,8 @@
-"""A submission's image at work, shut in: no network, no capability, nothing to write to but a small /tmp.
+"""A submission's container in isolation: no network, no capabilities, and small temporary folders to write.
 
-The container that asks comes first and has no network but its own loopback; the submission's containers
-join it, one after the other, and are asked from inside. So neither needs a network that has to be made and
-removed, nothing is published, and it works alike where the engine is in a virtual machine.
+A client container starts first, with a loopback interface only. The submission's containers join its network
+one after the other, and the client sends the requests. So no network has to be made and removed, no port is
+published, and an engine in a virtual machine needs nothing else.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from stagelens_course.grading.model import SubmissionLimits
 CLIENT_IMAGE = "diamol/base"
 MAX_BODY = 64 * 1024
 MAX_VOLUMES = 20
-_ASK_SECONDS = 2
-_ROUNDS = 5
-# A shell, since the first process must take in the children that `timeout` leaves.
-_REAP = "while true; do sleep 60; done"
-# Tries for a second, then the container's state is looked at: it may have ended. (busybox as Debian builds
-# it has no wget -T.) The last word tells how much came before it, on the other stream.
-_ASK = """
+_REQUEST_SECONDS = 2
+_ATTEMPTS = 5
+# A shell: process 1 must reap the children that `timeout` leaves.
+_IDLE = "while true; do sleep 60; done"
+# Requests the page for a second; then the container's state is read, since it may have ended. Debian's
+# busybox has no wget -T. The last line on standard error has the number of bytes on standard output.
+_REQUEST = """
 i=0
 while [ $i -lt 10 ]; do
   timeout {seconds} wget -q -O /tmp/body http://127.0.0.1:{port}{path} 2>/tmp/error
@@ -43,7 +43,7 @@ while [ $i -lt 10 ]; do
     printf '\nend %d' $(head -c {limit} /tmp/body | wc -c) >&2
     exit 0
   fi
-  # A server that says nothing: whether the check was cancelled meanwhile is known outside.
+  # A silent server: return, so that a cancel is noticed.
   [ $code -ge 124 ] && break
   grep -q 'HTTP/' /tmp/error && break
   i=$((i+1)); sleep 0.1
@@ -56,10 +56,18 @@ exit 1
 
 @dataclass(frozen=True, slots=True)
 class ContainerResponse:
-    """What came back: `body` is None where nothing did, `why` says then what was seen instead.
+    """A container's response to an HTTP request.
 
-    `local_only` is true where the port is open for the container itself and nobody else, `ended` where
-    the container did not start or did not stay.
+    Attributes
+    ----------
+    body
+        The body of the response; None without a response.
+    why
+        Why there is no response.
+    local_only
+        Whether the port is open only inside the container.
+    ended
+        Whether the container did not start, or ended.
     """
 
     body: str | None
@@ -70,7 +78,20 @@ class ContainerResponse:
 
 @contextmanager
 def client_container(engine: Engine, labels: Mapping[str, str]) -> Generator[str]:
-    """Run a container that can ask, and yield its name. It has a loopback only, and is removed at the end."""
+    """Run a container that sends requests, and remove it when the block ends.
+
+    Parameters
+    ----------
+    engine
+        The engine.
+    labels
+        The labels of the container.
+
+    Yields
+    ------
+    str
+        The name of the container.
+    """
     api = engine.api
     host = api.create_host_config(
         network_mode="none",
@@ -80,14 +101,14 @@ def client_container(engine: Engine, labels: Mapping[str, str]) -> Generator[str
         security_opt=["no-new-privileges"],
         read_only=True,
         tmpfs={"/tmp": "size=1m"},
-        # Ports below 1024 for everybody: a submission then needs no capability to serve on port 80.
+        # All ports are unprivileged: a submission needs no capability to serve on port 80.
         sysctls={"net.ipv4.ip_unprivileged_port_start": "0"},
     )
-    with _named(engine) as name:
+    with _container_name(engine) as name:
         _create(
             engine,
             CLIENT_IMAGE,
-            ["sh", "-c", _REAP],
+            ["sh", "-c", _IDLE],
             name=name,
             host_config=host,
             labels=dict(labels),
@@ -99,7 +120,7 @@ def client_container(engine: Engine, labels: Mapping[str, str]) -> Generator[str
 
 def request_page(
     engine: Engine,
-    client_id: str,
+    client: str,
     image: str,
     *,
     limits: SubmissionLimits,
@@ -109,12 +130,39 @@ def request_page(
     environment: Mapping[str, str] | None = None,
     cancel: Cancel | None = None,
 ) -> ContainerResponse:
-    """Start the image beside the asker, ask it over HTTP until it answers, and remove it."""
+    """Start an image in the network of a client container, request a page until it answers, and remove it.
+
+    Parameters
+    ----------
+    engine
+        The engine.
+    client
+        The name of the client container.
+    image
+        The image to start.
+    limits
+        The resources that the container may use, and the time until it must answer.
+    labels
+        The labels of the container.
+    port
+        The port to request.
+    path
+        The path to request.
+    environment
+        Further environment variables of the container.
+    cancel
+        Stops the requests when it is called.
+
+    Raises
+    ------
+    BuildCancelled
+        If `cancel` was called.
+    """
     api = engine.api
     volumes = (api.inspect_image(image).get("Config") or {}).get("Volumes") or {}
     if len(volumes) > MAX_VOLUMES:
         return ContainerResponse(None, f"more than {MAX_VOLUMES} volumes", ended=True)
-    with _named(engine) as name:
+    with _container_name(engine) as name:
         try:
             _create(
                 engine,
@@ -122,8 +170,8 @@ def request_page(
                 name=name,
                 environment=dict(environment or {}),
                 labels=dict(labels),
-                host_config=_host(engine, client_id, limits, list(volumes)),
-                # The engine would run the image's own in the container, as often as that says.
+                host_config=_host_config(engine, client, limits, list(volumes)),
+                # Otherwise the engine runs the image's HEALTHCHECK in the container.
                 healthcheck={"test": ["NONE"]},
             )
             api.start(name)
@@ -131,49 +179,49 @@ def request_page(
             return ContainerResponse(
                 None, plain_line(str(error.explanation or error).replace("\n", " "))[:500], ended=True
             )
-        return _until_answered(engine, client_id, name, port, path, limits, cancel)
+        return _poll_page(engine, client, name, port, path, limits, cancel)
 
 
 @contextmanager
-def _named(engine: Engine) -> Generator[str]:
-    """Return a name for a container, which is removed at the end."""
+def _container_name(engine: Engine) -> Generator[str]:
+    """Yield a name for a container, and remove the container when the block ends."""
     name = f"stagelens-grade-{secrets.token_hex(10)}"
     try:
         yield name
     finally:
-        # What the engine keeps nonetheless has a label, and is swept by the next grader.
+        # If the engine refuses, the next grader removes it by its label.
         with defer_signals(), suppress(APIError):
             remove_container(engine.api, name)
 
 
 def _create(engine: Engine, image: str, command: list[str] | None = None, **settings: Any) -> None:
-    # Given up, it would come after its removal.
+    # Otherwise the engine could create it after its removal.
     with defer_signals():
         engine.api.create_container(image, command, **settings)
 
 
-def _host(engine: Engine, client_id: str, limits: SubmissionLimits, volumes: list[str]) -> dict[str, Any]:
+def _host_config(engine: Engine, client: str, limits: SubmissionLimits, volumes: list[str]) -> dict[str, Any]:
     tmpfs = dict.fromkeys(("/tmp", "/run", *volumes), f"size={limits.disk}")
-    made = engine.api.create_host_config(
-        network_mode=f"container:{client_id}",
+    config = engine.api.create_host_config(
+        network_mode=f"container:{client}",
         mem_limit=limits.memory,
         memswap_limit=limits.memory,
         pids_limit=limits.pids,
-        # The engine refuses a container that may use more cores than there are.
+        # The engine refuses more cores than it has.
         nano_cpus=round(min(limits.cpus, engine.info.cpus or limits.cpus) * 1e9),
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
         read_only=True,
-        # What a VOLUME names would be a folder on the engine's disk, without a limit.
+        # A VOLUME would be a folder on the engine's disk without a limit.
         tmpfs=tmpfs,
         log_config={"type": "json-file", "config": {"max-size": "1m", "max-file": "1"}},
     )
-    return cast(dict[str, Any], made)
+    return cast(dict[str, Any], config)
 
 
-def _until_answered(
+def _poll_page(
     engine: Engine,
-    client_id: str,
+    client: str,
     container: str,
     port: int,
     path: str,
@@ -181,53 +229,53 @@ def _until_answered(
     cancel: Cancel | None,
 ) -> ContainerResponse:
     api = engine.api
-    script = _ASK.format(seconds=_ASK_SECONDS, port=port, path=path, limit=MAX_BODY)
+    script = _REQUEST.format(seconds=_REQUEST_SECONDS, port=port, path=path, limit=MAX_BODY)
     deadline = time.monotonic() + limits.answer
     while True:
-        answered, body, notes = _asked(api, client_id, script)
+        answered, body, notes = _run_script(api, client, script)
         if answered:
             return ContainerResponse(body, local_only=_is_local_only(notes, port))
         if cancel is not None and cancel.requested:
             raise BuildCancelled("The check was cancelled.")
-        said = plain_line(notes.strip().replace("\n", " "))[:300]
+        problem = plain_line(notes.strip().replace("\n", " "))[:300]
         state = api.inspect_container(container)["State"]
         if not state["Running"]:
-            return ContainerResponse(None, _ended(engine, container, state), ended=True)
-        if "HTTP/" in said or time.monotonic() > deadline:
-            if "refused" in said or not said:
-                said = f"nothing answers on port {port} within {limits.answer:g} s"
-            return ContainerResponse(None, said)
+            return ContainerResponse(None, _describe_end(engine, container, state), ended=True)
+        if "HTTP/" in problem or time.monotonic() > deadline:
+            if "refused" in problem or not problem:
+                problem = f"nothing answers on port {port} within {limits.answer:g} s"
+            return ContainerResponse(None, problem)
 
 
-def _asked(api: docker.APIClient, client_id: str, script: str) -> tuple[bool, str, str]:
-    """Run the script in the asker: whether it got an answer, the body, and what else it said.
+def _run_script(api: docker.APIClient, client: str, script: str) -> tuple[bool, str, str]:
+    """Run a script in the client container; return whether it got a response, the body, and its errors.
 
-    A busy engine loses output that it has not read two seconds after a program's end (or all of it): then
-    the script is run again.
+    A busy engine loses output that it has not read two seconds after the end of a program; then the script
+    runs again.
     """
     answered, out, notes = False, b"", b""
-    for _ in range(_ROUNDS):
-        made = api.exec_create(client_id, ["sh", "-c", script])
-        out, err = (said or b"" for said in api.exec_start(made["Id"], demux=True))
-        answered = api.exec_inspect(made["Id"])["ExitCode"] == 0
+    for _ in range(_ATTEMPTS):
+        job = api.exec_create(client, ["sh", "-c", script])
+        out, err = (stream or b"" for stream in api.exec_start(job["Id"], demux=True))
+        answered = api.exec_inspect(job["Id"])["ExitCode"] == 0
         notes, _, last = err.rpartition(b"\n")
         if last == b"end %d" % len(out):
             break
     return answered, out.decode("utf-8", "replace"), notes.decode("utf-8", "replace")
 
 
-def _ended(engine: Engine, container: str, state: Mapping[str, Any]) -> str:
+def _describe_end(engine: Engine, container: str, state: Mapping[str, Any]) -> str:
     if state.get("OOMKilled"):
-        return "the container ended: it needed more memory than it may have"
+        return "the container ended: it exceeded its memory limit"
     with suppress(APIError):
         lines = engine.api.logs(container, tail=5).decode("utf-8", "replace").splitlines()
-        said = " / ".join(plain_line(line) for line in lines)[-500:]
-        return f"the container ended with exit code {state.get('ExitCode')}" + (f": {said}" if said else "")
+        last = " / ".join(plain_line(line) for line in lines)[-500:]
+        return f"the container ended with exit code {state.get('ExitCode')}" + (f": {last}" if last else "")
     return "the container ended"
 
 
 def _is_local_only(table: str, port: int) -> bool:
-    """Whether every listening socket at `port` has a loopback address, in the words of proc_net_tcp(5)."""
+    """Return whether all sockets that listen at `port` have loopback addresses, see proc_net_tcp(5)."""
     addresses: list[str] = []
     for line in table.splitlines():
         fields = line.split()

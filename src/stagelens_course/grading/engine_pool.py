@@ -1,4 +1,4 @@
-"""Where strangers' submissions are graded: an engine of their own with limits, or one that somebody names."""
+"""Engines for grading untrusted submissions: dedicated ones with resource limits, or a given one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from stagelens.engine import Engine, PrivateEngine
 from stagelens_course import images
 from stagelens_course.grading.leftovers import remove_all, remove_leftovers
 
-# In place of an address: engines of the grader's own.
+# Stands for dedicated grading engines instead of an address.
 DEDICATED = "dedicated"
-Say = Callable[[str], None]
 
 
 @contextmanager
@@ -26,40 +25,64 @@ def lease_engines(
     address: str | None = None,
     workers: int = 1,
     cpus: float = 1.0,
-    say: Say | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> Generator[tuple[str, ...]]:
-    """Return the address of an engine for each worker, with the base images `names` on it.
+    """Provide an engine with base images for each worker, and remove what killed graders left there.
 
-    `address` is one that all workers share, or DEDICATED: each then gets a grading engine of its own, with
-    `cpus` cores, started if need be, with the images copied from the engine that everybody uses here. No
-    other grader gets it until this is left. Without `address` they get such ones where they can be started,
-    unless DOCKER_HOST names an engine. What killed graders left is removed.
+    Dedicated engines are started if necessary, and get the images from the engine that other commands use. No
+    other grader uses a dedicated engine until the block ends.
+
+    Parameters
+    ----------
+    names
+        The base images.
+    address
+        An engine that all workers share, or DEDICATED. By default dedicated engines, if they can start here
+        and DOCKER_HOST is not set.
+    workers
+        The number of workers.
+    cpus
+        The cores of each dedicated engine.
+    report
+        Called with a line that says what is being done.
+
+    Yields
+    ------
+    tuple[str, ...]
+        The address of each worker's engine.
 
     Raises
     ------
-    EngineNotFound, EngineStartFailed: there is no engine to grade on.
+    EngineNotFound
+        If no engine answers.
+    EngineStartFailed
+        If a dedicated engine cannot start.
     """
-    tell, wanted = say or _silent, tuple(names)
-    own = address == DEDICATED or (
+    report, wanted = report or _discard, tuple(names)
+    dedicated = address == DEDICATED or (
         address is None and not os.environ.get("DOCKER_HOST") and isolation_warning() is None
     )
-    usual = engines.connect(None if own else address, report=tell)
-    with ExitStack() as held:
+    usual = engines.connect(None if dedicated else address, report=report)
+    with ExitStack() as stack:
         with closing(usual.api):
-            images.ensure(usual, wanted, report=tell)
+            images.ensure(usual, wanted, report=report)
             remove_leftovers(usual)
-            if own:
-                free = [held.enter_context(_free(cpus, cores)) for cores in partition_cores(workers, cpus)]
-                found = tuple(_own(private, usual, wanted, tell) for private in free)
+            if dedicated:
+                leases = [_lease_unused(cpus, cores) for cores in partition_cores(workers, cpus)]
+                leased = [stack.enter_context(lease) for lease in leases]
+                addresses = tuple(_prepare(private, usual, wanted, report) for private in leased)
             else:
-                found = (usual.address,) * workers
-        yield found
+                addresses = (usual.address,) * workers
+        yield addresses
 
 
 def isolation_warning(addresses: Iterable[str] = ()) -> str | None:
-    """Where builds on these engines have no limit but time: that, and what is better, in words; else None.
+    """Return a warning if build steps have no resource limits on these engines, else None.
 
-    Without addresses: why grading engines cannot be started here, None where they can.
+    Parameters
+    ----------
+    addresses
+        The addresses of the engines. Without any: why no grading engine can start here, or None.
     """
     given = tuple(addresses)
     reason = engines.start_blocker(limited=True)
@@ -67,35 +90,55 @@ def isolation_warning(addresses: Iterable[str] = ()) -> str | None:
         return reason
     if engines.is_grading_engine(given[0]):
         return None
-    better = "use --engine dedicated" if reason is None else f"keep an engine for grading alone ({reason})"
+    better = "use --engine dedicated" if reason is None else f"use an engine only for grading ({reason})"
     return f"build steps have no limits of memory, processes, disk and cores on {given[0]}: {better}"
 
 
 def oversubscription_warning(workers: int, cpus: float, cores: int) -> str | None:
-    """Where so many workers have no cores of their own: that, in words; else None."""
+    """Return a warning if the workers need more cores than the machine has, else None.
+
+    Parameters
+    ----------
+    workers
+        The number of workers.
+    cpus
+        The cores that each worker needs.
+    cores
+        The cores of the machine.
+    """
     if workers * cpus <= cores:
         return None
     return (
-        f"{workers} workers with {cpus:g} cores each take time from each other on {cores} cores: "
-        f"their time limits mean the same with --workers {max(1, int(cores / cpus))}"
+        f"{workers} workers with {cpus:g} cores each share {cores} cores, so time limits are stricter: "
+        f"use at most --workers {max(1, int(cores / cpus))}"
     )
 
 
 def partition_cores(workers: int, cpus: float) -> list[tuple[int, ...]]:
-    """For each worker the machine's cores, by number, that its engine keeps to: all of them are dealt out.
+    """Divide all cores of this machine among workers.
 
-    None to a worker that is alone, nor where some would get fewer than `cpus`.
+    Parameters
+    ----------
+    workers
+        The number of workers.
+    cpus
+        The cores that each worker needs at least.
+
+    Returns
+    -------
+    list[tuple[int, ...]]
+        The numbers of the cores of each worker; empty for a single worker, and if there are too few cores.
     """
     cores = sorted(os.sched_getaffinity(0))
     ends = [len(cores) * number // workers for number in range(workers + 1)]
-    hands = [tuple(cores[begin:end]) for begin, end in itertools.pairwise(ends)]
-    enough = workers > 1 and all(len(hand) >= cpus for hand in hands)
-    return hands if enough else [()] * workers
+    shares = [tuple(cores[begin:end]) for begin, end in itertools.pairwise(ends)]
+    enough = workers > 1 and all(len(share) >= cpus for share in shares)
+    return shares if enough else [()] * workers
 
 
 @contextmanager
-def _free(cpus: float, cores: tuple[int, ...]) -> Generator[PrivateEngine]:
-    """Yield the first grading engine that no grader uses; the caller has it to itself."""
+def _lease_unused(cpus: float, cores: tuple[int, ...]) -> Generator[PrivateEngine]:
+    """Yield the first grading engine that no other grader uses."""
     for number in itertools.count():
         private = engines.grading_engine(number, cpus, cores)
         lock = FileLock(private.folder / "use.lock")
@@ -110,19 +153,22 @@ def _free(cpus: float, cores: tuple[int, ...]) -> Generator[PrivateEngine]:
         return
 
 
-def _own(private: PrivateEngine, usual: Engine, names: tuple[str, ...], say: Say) -> str:
-    engines.start_private(say, private)
+def _prepare(
+    private: PrivateEngine, usual: Engine, names: tuple[str, ...], report: Callable[[str], None]
+) -> str:
+    """Start a grading engine, copy the images to it, and return its address."""
+    engines.start_private(report, private)
     engine = engines.connect(private.address)
     with closing(engine.api):
         remove_all(engine)
         for name in names:
             if _image_id(usual, name) != _image_id(engine, name):
-                say(f"copying {name} to a grading engine")
-                _copy(usual, engine, name)
+                report(f"copying {name} to a grading engine")
+                _copy_image(usual, engine, name)
     return engine.address
 
 
-def _copy(usual: Engine, engine: Engine, name: str) -> None:
+def _copy_image(usual: Engine, engine: Engine, name: str) -> None:
     for event in engine.api.load_image(usual.api.get_image(f"{name}:latest")):
         if "error" in event:
             raise images.ImagesError(
@@ -137,5 +183,5 @@ def _image_id(engine: Engine, name: str) -> str | None:
         return None
 
 
-def _silent(text: str) -> None:
-    """Nobody wants to know."""
+def _discard(text: str) -> None:
+    pass

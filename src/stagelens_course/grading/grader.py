@@ -1,4 +1,4 @@
-"""A folder to a GradeReport: the checks of an exercise, one after the other, on one engine."""
+"""Grading of one submission: the checks of an exercise, one after the other, on one engine."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from stagelens_course.grading.leftovers import remove_leftovers
 from stagelens_course.grading.model import CheckResult, Exercise, GradeReport, SubmissionRefused
 from stagelens_course.grading.submission_probe import SubmissionProbe
 
-Progress = Callable[[str], None]
-
 
 def check_folder(
     exercise: Exercise,
@@ -27,9 +25,9 @@ def check_folder(
     *,
     engine: Engine,
     cancel: Cancel | None = None,
-    report: Progress | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> GradeReport:
-    """Check a learner's answer: `grade_folder`, after removing what killed runs have left."""
+    """Grade a learner's folder after removing what killed graders left on the engine; see `grade_folder`."""
     remove_leftovers(engine)
     return grade_folder(exercise, folder, engine=engine, cancel=cancel, report=report)
 
@@ -40,58 +38,76 @@ def grade_folder(
     *,
     engine: Engine,
     cancel: Cancel | None = None,
-    report: Progress | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> GradeReport:
-    """Grade one submission: the folder that a learner handed in.
+    """Grade one submission; nothing that it contains stops the grader.
 
-    Whatever the submission does, a GradeReport comes back; where the grader or its engine failed, one with
-    `error` set and no points. `report` is told what is being done.
+    Parameters
+    ----------
+    exercise
+        The exercise.
+    folder
+        The folder with the submission.
+    engine
+        The engine that builds and runs it.
+    cancel
+        Stops the grading when it is called.
+    report
+        Called, in the calling thread, with a line that says what is being done.
+
+    Returns
+    -------
+    GradeReport
+        The grade; with an `error` and without points if the grader or the engine failed.
 
     Raises
     ------
-    BuildCancelled: `cancel` was called. What was made is removed then, as after an interrupt.
+    BuildCancelled
+        If `cancel` was called. Containers, images and folders of the grader are removed first.
     """
     stop = cancel or Cancel()
 
     def work(relay: CallbackRelay) -> GradeReport:
-        return _graded(exercise, Path(folder), engine, stop, relay.wrap(report))
+        return _grade(exercise, Path(folder), engine, stop, relay.wrap(report))
 
     return run_cancellable(work, stop)
 
 
-def _graded(exercise: Exercise, folder: Path, engine: Engine, cancel: Cancel, say: Progress) -> GradeReport:
-    begun = time.monotonic()
+def _grade(
+    exercise: Exercise, folder: Path, engine: Engine, cancel: Cancel, report: Callable[[str], None]
+) -> GradeReport:
+    start = time.monotonic()
     results: list[CheckResult] = []
     notes: tuple[str, ...] = ()
     error: str | None = None
     try:
-        images.ensure(engine, required_images(exercise), report=say, cancel=cancel)
-        with SubmissionProbe(exercise, folder, engine, cancel, say) as probe:
+        images.ensure(engine, required_images(exercise), report=report, cancel=cancel)
+        with SubmissionProbe(exercise, folder, engine, cancel, report) as probe:
             notes = probe.notes
             for check in exercise.checks:
-                say(check.title)
-                results.append(_result(check, _look(probe, check)))
+                report(check.title)
+                results.append(_result(check, _examine(probe, check)))
     except BuildCancelled:
         raise
     except SubmissionRefused as refused:
-        missing = CheckFinding(False, "a submission that can be looked at", refused.render())
-        results = [_result(check, missing) for check in exercise.checks]
+        finding = CheckFinding(False, "a submission that can be graded", refused.render())
+        results = [_result(check, finding) for check in exercise.checks]
     except Exception as problem:
-        # The boundary of the grader: one submission that breaks it must not end the others.
-        error = _told(problem)
+        # The boundary of the grader: a submission that breaks it must not stop the others.
+        error = _error_message(problem)
     return GradeReport(
         exercise=exercise.id,
         checks=tuple(results),
         points=exercise.points,
         earned=0.0 if error else sum(result.earned for result in results),
-        seconds=time.monotonic() - begun,
+        seconds=time.monotonic() - start,
         error=error,
         notes=notes,
         cpus=exercise.limits.cpus if engines.is_grading_engine(engine.address) else None,
     )
 
 
-def _told(problem: Exception) -> str:
+def _error_message(problem: Exception) -> str:
     if isinstance(problem, StagelensError):
         return problem.render()
     if isinstance(problem, OSError) and problem.filename is not None:
@@ -100,13 +116,13 @@ def _told(problem: Exception) -> str:
 
 
 def required_images(exercise: Exercise) -> tuple[str, ...]:
-    """Return the base images that must be on an engine before it can grade."""
+    """Return the base images that an engine needs to grade an exercise."""
     return tuple(dict.fromkeys((*exercise.images, CLIENT_IMAGE)))
 
 
-def _look(probe: SubmissionProbe, check: Check) -> CheckFinding:
+def _examine(probe: SubmissionProbe, check: Check) -> CheckFinding:
     if not isinstance(check, BuildSucceeds) and probe.first.problem is not None:
-        return CheckFinding(False, "an image to look at", "it does not build")
+        return CheckFinding(False, "an image to examine", "the build fails")
     return check.examine(probe)
 
 

@@ -1,4 +1,4 @@
-"""What is graded and what comes of it: frozen values that go to JSON and back."""
+"""An exercise and the grade of a submission: frozen values; a grade has a JSON form."""
 
 from __future__ import annotations
 
@@ -14,20 +14,33 @@ if TYPE_CHECKING:
 
 
 class ExerciseInvalid(StagelensError):
-    """There is no such exercise, or its description says something that nothing can be made of."""
+    """An exercise that does not exist, or whose exercise.toml is not valid."""
 
 
 class SubmissionRefused(StagelensError):
-    """A submission's folder cannot be looked at: no Dockerfile, too large, or not made of plain files."""
+    """A submission that cannot be graded: it has no Dockerfile, is too large, or holds special files."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionLimits:
-    """What a submission may use; times in seconds, `memory`, `disk` and `context` in bytes.
+    """The resources that a submission may use; times in seconds, sizes in bytes.
 
-    `build` bounds each of its builds, `answer` how long its container may take until it answers, `memory`
-    and `pids` its container, `disk` what that may write, `context` all files of the submission. `cpus` is
-    its share of the machine, in cores: of its container, and of its builds where the engine can do that.
+    Attributes
+    ----------
+    build
+        The time of each build.
+    answer
+        The time until the container answers.
+    memory
+        The container's memory.
+    pids
+        The number of the container's processes.
+    disk
+        The size of what the container writes.
+    context
+        The size of all files of the submission.
+    cpus
+        The cores of the container, and of the builds on a grading engine.
     """
 
     build: float = 180.0
@@ -41,9 +54,16 @@ class SubmissionLimits:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A change that somebody makes to a file of the project: `find` becomes `replacement`.
+    """A change of one file of the project, after which a check builds the submission again.
 
-    `replacement` may hold `{token}`, which is replaced by letters that nothing else has.
+    Attributes
+    ----------
+    file
+        The file to change.
+    find
+        The text to replace.
+    replacement
+        The new text. A random token replaces `{token}` in it.
     """
 
     file: str
@@ -53,11 +73,30 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Exercise:
-    """An exercise: the folder that learners get, its solution, and the checks.
+    """An exercise: the project that learners get, its solution, and the checks.
 
-    A learner may change the files that `editable` names and add others; the rest is restored before it
-    is graded. `images` are the base images that a build may begin with, the first one the toolchain's.
-    `network` says whether its RUN steps may reach the network. `edits` are tried by checks, by name.
+    Attributes
+    ----------
+    id
+        The exercise's name.
+    title
+        The title for people.
+    folder
+        The folder of the project.
+    solution
+        The folder of the solution.
+    checks
+        The checks, in the order of the report.
+    images
+        The base images that a submission may use; the first one contains the toolchain.
+    limits
+        The resources that a submission may use.
+    network
+        Whether RUN steps may use the network.
+    editable
+        Patterns of the files that learners may change; the other files are restored before grading.
+    edits
+        The edits that checks make, by name.
     """
 
     id: str
@@ -73,13 +112,27 @@ class Exercise:
 
     @property
     def points(self) -> float:
-        """What a right answer earns."""
+        """The points that a correct submission earns."""
         return sum(check.points for check in self.checks)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one check found; `points` are possible, `earned` given. `hint` is meant for a failed one."""
+    """The result of one check.
+
+    Attributes
+    ----------
+    id, title, points, hint, lesson
+        The fields of the check.
+    earned
+        The points that the submission earned.
+    passed
+        Whether the submission passed.
+    expected
+        What the check expects, in words for the learner.
+    seen
+        What the check found instead, or as well.
+    """
 
     id: str
     title: str
@@ -96,9 +149,24 @@ class CheckResult:
 class GradeReport:
     """The grade of one submission.
 
-    `error` is set where the grader itself failed: there is no grade then, which is not the same as zero.
-    `notes` tell a learner what the grader did with the files, such as a changed file that was restored.
-    `cpus` are the cores that its builds had, None where they had whatever the engine has.
+    Attributes
+    ----------
+    exercise
+        The exercise's name.
+    checks
+        The results of the checks.
+    points
+        The points that a correct submission earns.
+    earned
+        The points that the submission earned.
+    seconds
+        The time that grading took.
+    error
+        Why the grader failed. There is no grade then, which differs from zero points.
+    notes
+        Sentences for the learner about the submitted files, such as a changed file that was restored.
+    cpus
+        The number of cores that the builds had; None if the engine sets no limit.
     """
 
     exercise: str
@@ -116,16 +184,22 @@ class GradeReport:
         return self.error is None and all(check.passed for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values, `passed` among them."""
+        """Return plain values, including `passed`."""
         return asdict(self) | {"passed": self.passed}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> GradeReport:
-        """Return what `to_json` made.
+        """Create a report from plain values.
+
+        Parameters
+        ----------
+        value
+            A result of `to_json`.
 
         Raises
         ------
-        KeyError, TypeError: it is something else.
+        KeyError or TypeError
+            If `value` has another form.
         """
         checks = tuple(CheckResult(**check) for check in value["checks"])
         return cls(

@@ -1,7 +1,6 @@
-"""What a submission's Dockerfile may reach for: the exercise's images and its own folder, nothing else.
+"""Restrictions on a submission's Dockerfile: it may use the exercise's images and the submission's files.
 
-This is about isolation, not about the answer: an image or an address from outside would be fetched by the
-engine itself, past the limits of RUN steps.
+The engine itself fetches other images and addresses, and the limits of RUN steps do not apply to it.
 """
 
 from __future__ import annotations
@@ -22,84 +21,108 @@ from stagelens.dockerfile import (
 from stagelens.errors import StagelensError
 from stagelens.text import inline
 
-# An exercise's answer has some twenty lines.
+# An answer has about twenty lines.
 MAX_BYTES = 64 * 1024
 MAX_INSTRUCTIONS = 500
 # Docker's own frontend; the engine has it built in.
 _OFFICIAL = re.compile(r"(docker\.io/)?docker/dockerfile(:[\w.-]+)?")
 _SYNTAX = re.compile(r"^(\s*#\s*)syntax(\s*=)", re.IGNORECASE)
-# `?{1,200}`, three times in a pattern, takes half a second for one long path, and a further one hundred times
-# that. The engine counts so, too, but its documentation has no such thing.
+# For one long path, three times `?{1,200}` in a pattern take half a second, and each further one takes a
+# hundred times as long. Engines accept such patterns, although Docker does not document them.
 _COUNTED = re.compile(r"\{\s*\d")
-# An address, a repository behind SSH (USER@HOST:PATH), or what only the build knows.
+# An address, a repository behind SSH (USER@HOST:PATH), or a variable, whose value only the build knows.
 _REMOTE = re.compile(r"://|^[^/:]+@[^/:]+:|\$")
 
 
 class NotAllowed(StagelensError):
-    """A Dockerfile, or what lies beside it, names something that the exercise does not allow."""
+    """A Dockerfile or an ignore file with something that the exercise does not allow."""
 
 
-def readable(path: Path) -> Dockerfile:
-    """Return a submission's Dockerfile, unless reading and building it would keep the grader busy by itself.
+def load_dockerfile(path: Path) -> Dockerfile:
+    """Load a submission's Dockerfile; a huge one, which would keep the grader busy, is not read.
+
+    Parameters
+    ----------
+    path
+        The path of the Dockerfile.
 
     Raises
     ------
-    NotAllowed: it is too long. DockerfileError: it is no Dockerfile.
+    NotAllowed
+        If it is too large.
+    DockerfileError
+        If it is not valid.
     """
     if path.stat().st_size > MAX_BYTES:
-        raise _no("So long a Dockerfile", 1, f"it may have {MAX_BYTES // 1024} KiB")
+        raise _not_allowed("A Dockerfile of this size", 1, f"the limit is {MAX_BYTES // 1024} KiB")
     dockerfile = load(path)
     count = sum(len(stage.instructions) + 1 for stage in dockerfile.stages)
     if count > MAX_INSTRUCTIONS:
-        raise _no(f"A Dockerfile of {count} instructions", 1, f"it may have {MAX_INSTRUCTIONS}")
+        raise _not_allowed(f"A Dockerfile of {count} instructions", 1, f"the limit is {MAX_INSTRUCTIONS}")
     return dockerfile
 
 
-def check(dockerfile: Dockerfile, images: tuple[str, ...]) -> None:
-    """Look at everything that a Dockerfile would have the engine fetch.
+def check_dockerfile(dockerfile: Dockerfile, images: tuple[str, ...]) -> None:
+    """Check everything that a Dockerfile makes the engine fetch.
+
+    Parameters
+    ----------
+    dockerfile
+        The Dockerfile.
+    images
+        The images that the exercise allows.
 
     Raises
     ------
-    NotAllowed: an image that is not among `images`, an ADD from the network, or a frontend of its own.
+    NotAllowed
+        If the Dockerfile uses another image, an ADD from the network, or another frontend.
     """
     if dockerfile.syntax and not _OFFICIAL.fullmatch(dockerfile.syntax.split()[0]):
-        raise _no(dockerfile.syntax, 1, "another frontend would build it: leave the # syntax line out")
-    allowed = {_full(image) for image in (*images, "scratch")}
+        raise _not_allowed(dockerfile.syntax, 1, "it selects another frontend: remove the # syntax line")
+    allowed = {_full_name(image) for image in (*images, "scratch")}
     for edge in dockerfile.edges:
-        if isinstance(edge.source, str) and _full(edge.source) not in allowed:
+        if isinstance(edge.source, str) and _full_name(edge.source) not in allowed:
             line = dockerfile.stages[edge.target].instructions[edge.instruction].start_line
-            raise _no(edge.source, line, f"the exercise's images are: {', '.join(images)}")
+            raise _not_allowed(edge.source, line, f"the exercise's images are: {', '.join(images)}")
     for instruction in (i for stage in dockerfile.stages for i in stage.instructions):
         if instruction.keyword == "ONBUILD":
             _check_trigger(instruction, dockerfile.escape, images)
-        for source in _added(instruction, dockerfile.escape):
+        for source in _add_sources(instruction, dockerfile.escape):
             if _REMOTE.search(source):
-                raise _no(source, instruction.start_line, "everything must come from the project's folder")
+                raise _not_allowed(
+                    source, instruction.start_line, "everything must come from the project's folder"
+                )
 
 
-def check_ignored(folder: Path) -> None:
-    """Look at what the Dockerfile in `folder` leaves out, which is matched in this very process.
+def check_ignore_files(folder: Path) -> None:
+    """Check the ignore files of a submission, whose patterns are matched in this process.
+
+    Parameters
+    ----------
+    folder
+        The folder of the Dockerfile.
 
     Raises
     ------
-    NotAllowed: matching could keep the grader busy by itself.
+    NotAllowed
+        If matching the patterns could keep the grader busy.
     """
     for name in (".dockerignore", "Dockerfile.dockerignore"):
         path = folder / name
         if not path.is_file():
             continue
         if path.stat().st_size > MAX_BYTES:
-            raise _no("So long a list of what is left out", 1, f"it may have {MAX_BYTES // 1024} KiB", name)
+            raise _not_allowed(f"A {name} of this size", 1, f"the limit is {MAX_BYTES // 1024} KiB", name)
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         for number, line in enumerate(lines, 1):
             if _COUNTED.search(line):
-                raise _no(line, number, "a pattern with {numbers} can take for ever to match", name)
+                raise _not_allowed(line, number, "matching a pattern with {numbers} can take forever", name)
 
 
-def without_syntax(text: str) -> str:
-    """Return the Dockerfile with its `# syntax=` line as a mere comment: no frontend has to be pulled then.
+def disable_syntax_line(text: str) -> str:
+    """Return a Dockerfile whose `# syntax=` line is an ordinary comment, so that no frontend is pulled.
 
-    BuildKit looks for it behind a byte order mark and a `#!` line, too, so the mark is left out.
+    BuildKit also finds the line after a byte order mark and a `#!` line; the mark is removed.
     """
     lines = text.removeprefix("\ufeff").splitlines(keepends=True)
     for number, line in enumerate(lines):
@@ -109,8 +132,8 @@ def without_syntax(text: str) -> str:
     return "".join(lines)
 
 
-def _added(instruction: Instruction, escape: str) -> Iterator[str]:
-    """Return the sources of an ADD as the engine sees them: without quotes and escapes."""
+def _add_sources(instruction: Instruction, escape: str) -> Iterator[str]:
+    """Return the sources of an ADD as the engine reads them, without quotes and escapes."""
     if instruction.keyword == "ADD":
         for word in (instruction.words or split_whitespace(instruction.arguments))[:-1]:
             try:
@@ -120,20 +143,20 @@ def _added(instruction: Instruction, escape: str) -> Iterator[str]:
 
 
 def _check_trigger(instruction: Instruction, escape: str, images: tuple[str, ...]) -> None:
-    """Read an ONBUILD as the instruction that it adds, which takes nothing from other stages."""
+    """Check the instruction that an ONBUILD adds; it cannot use other stages."""
     bodies = "".join(f"{heredoc.content}{heredoc.name}\n" for heredoc in instruction.heredocs)
     try:
-        check(parse(f"# escape={escape}\nFROM scratch\n{instruction.arguments}\n{bodies}"), images)
+        check_dockerfile(parse(f"# escape={escape}\nFROM scratch\n{instruction.arguments}\n{bodies}"), images)
     except (DockerfileError, NotAllowed) as error:
         why = error.reason if isinstance(error, DockerfileError) else error.why
-        raise _no(f"ONBUILD {instruction.arguments}", instruction.start_line, why or "") from None
+        raise _not_allowed(f"ONBUILD {instruction.arguments}", instruction.start_line, why or "") from None
 
 
-def _full(image: str) -> str:
+def _full_name(image: str) -> str:
     name = image.removeprefix("docker.io/").removeprefix("library/")
     return name if ":" in name or "@" in name else f"{name}:latest"
 
 
-def _no(what: str, line: int, why: str, file: str = "Dockerfile") -> NotAllowed:
+def _not_allowed(what: str, line: int, why: str, file: str = "Dockerfile") -> NotAllowed:
     name = inline(what, 100)
     return NotAllowed(f"{name} may not be used here.", where=f"{file}, line {line}", why=why)

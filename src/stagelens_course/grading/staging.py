@@ -1,4 +1,4 @@
-"""A submission's files, copied to a folder of the grader's with the exercise's own files copied over them."""
+"""Staging of a submission: a copy of its files, in which the exercise's other files are restored."""
 
 from __future__ import annotations
 
@@ -14,19 +14,34 @@ from stagelens_course.grading.model import Edit, Exercise, ExerciseInvalid, Subm
 
 MAX_FILES = 2000
 MAX_DEPTH = 20
-# What editors and version control leave; never part of an answer.
+# Files of editors, operating systems and version control, which are no part of an answer.
 _IGNORED = frozenset({".git", ".ipynb_checkpoints", "__pycache__", ".DS_Store", "__MACOSX"})
 
 
 def stage_submission(exercise: Exercise, folder: Path, target: Path) -> tuple[str, ...]:
-    """Copy a submission to `target`, which must not exist; notes for the learner come back.
+    """Copy a submission, and restore the exercise's files that a learner may not change.
 
-    Files, folders, and links that stay inside are taken, as the intake does. Files of the exercise that are
-    not the learner's to change are restored, so that a check tries the very program that the exercise gave.
+    Files, folders, and symlinks that stay inside are copied, as in the intake.
+
+    Parameters
+    ----------
+    exercise
+        The exercise.
+    folder
+        The folder with the submission.
+    target
+        The folder for the copy, which must not exist.
+
+    Returns
+    -------
+    tuple[str, ...]
+        Notes for the learner about files that were restored.
 
     Raises
     ------
-    SubmissionRefused: no Dockerfile, a link that leads out, a device, too many files or too many bytes.
+    SubmissionRefused
+        If there is no Dockerfile, a symlink leads out, there is a special file, or the files are too many or
+        too large.
     """
     target.mkdir(parents=True)
     total = count = 0
@@ -38,32 +53,32 @@ def stage_submission(exercise: Exercise, folder: Path, target: Path) -> tuple[st
             raise SubmissionRefused(
                 "The submission is too large.",
                 where=f"{large}, file {count}",
-                why=f"the limit of all together is {limit}",
-                remedy="hand in the project alone, without what a build makes",
+                why=f"the limit for the whole submission is {limit}",
+                remedy="submit only the project, without files that a build makes",
             )
-        place = target / path.relative_to(folder)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place, follow_symlinks=False)
-        if not place.is_symlink():
-            place.chmod(0o755 if info.st_mode & 0o111 else 0o644)
+        copy = target / path.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy, follow_symlinks=False)
+        if not copy.is_symlink():
+            copy.chmod(0o755 if info.st_mode & 0o111 else 0o644)
     if not (target / "Dockerfile").is_file():
         raise SubmissionRefused(
             "There is no Dockerfile.",
-            remedy="hand in the exercise's whole folder, with your Dockerfile in it",
+            remedy="submit the whole folder of the exercise with your Dockerfile",
         )
-    return tuple(_lay(exercise, target))
+    return tuple(_restore_files(exercise, target))
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    waiting = [(folder, 0)]
-    while waiting:
-        current, depth = waiting.pop()
+    pending = [(folder, 0)]
+    while pending:
+        current, depth = pending.pop()
         for entry in sorted(os.scandir(current), key=lambda entry: entry.name):
             if entry.name in _IGNORED:
                 continue
             info = entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(info.st_mode) and depth < MAX_DEPTH:
-                waiting.append((Path(entry.path), depth + 1))
+                pending.append((Path(entry.path), depth + 1))
             elif stat.S_ISREG(info.st_mode):
                 yield Path(entry.path), info
             elif stat.S_ISLNK(info.st_mode):
@@ -71,9 +86,9 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
                 yield Path(entry.path), info
             else:
                 raise SubmissionRefused(
-                    "The submission holds something that is no plain file.",
+                    "The submission contains a special file.",
                     where=inline(Path(entry.path).relative_to(folder).as_posix(), 200),
-                    remedy="hand in files and folders only",
+                    remedy="submit files and folders only",
                 )
 
 
@@ -81,17 +96,24 @@ def _check_link(path: Path, folder: Path) -> None:
     name, target = path.relative_to(folder).as_posix(), str(path.readlink())
     if leads_out(name, target):
         raise SubmissionRefused(
-            "A link leads out of the submission.",
+            "A symlink leads out of the submission.",
             where=f"{inline(name, 200)} -> {inline(target, 200)}",
-            remedy="hand in the file itself, or a link to a file of your own",
+            remedy="submit the file itself, or a symlink to a file of the submission",
         )
 
 
 def leads_out(path: str, target: str) -> bool:
-    """Whether a symlink leads, or may lead, out of the submission.
+    """Return whether a symlink leads, or may lead, out of a submission.
 
-    `..` is only let through at the beginning: after a name it could be the parent of a link's target. So
-    every link ends inside, also by way of others.
+    `..` is allowed only at the beginning of the target: after a name that is a symlink, too, it would be the
+    parent of that symlink's target.
+
+    Parameters
+    ----------
+    path
+        The path of the symlink in the submission.
+    target
+        The target of the symlink.
     """
     parts = target.split("/")
     names = [part for part in parts if part not in ("", ".")]
@@ -103,38 +125,54 @@ def leads_out(path: str, target: str) -> bool:
     )
 
 
-def _lay(exercise: Exercise, target: Path) -> Iterator[str]:
+def _restore_files(exercise: Exercise, target: Path) -> Iterator[str]:
     for path, _ in _files(exercise.folder):
         relative = path.relative_to(exercise.folder)
         if any(fnmatchcase(PurePosixPath(relative).as_posix(), p) for p in exercise.editable):
             continue
-        place = target / relative
+        restored = target / relative
         content = path.read_bytes()
-        if place.is_file() and place.read_bytes() != content:
-            yield f"{relative.as_posix()} is the exercise's own: it was graded as the exercise gives it"
-        # Through a link the exercise's text would be written over another file of the learner's.
+        if restored.is_file() and restored.read_bytes() != content:
+            yield f"{relative.as_posix()} may not be changed: the exercise's file was graded instead"
+        # Writing through a symlink would overwrite another file of the learner.
         for parent in (target / parent for parent in reversed(relative.parents[:-1])):
             if parent.is_symlink() or parent.is_file():
                 parent.unlink()
-        if place.is_symlink():
-            place.unlink()
-        elif place.is_dir():
-            shutil.rmtree(place)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
-        place.chmod(0o755 if path.stat().st_mode & 0o111 else 0o644)
+        if restored.is_symlink():
+            restored.unlink()
+        elif restored.is_dir():
+            shutil.rmtree(restored)
+        restored.parent.mkdir(parents=True, exist_ok=True)
+        restored.write_bytes(content)
+        restored.chmod(0o755 if path.stat().st_mode & 0o111 else 0o644)
 
 
 def stage_edit(source: Path, target: Path, edit: Edit, token: str) -> None:
-    """Copy a composed folder to `target` with one edit made.
+    """Copy a staged submission and make an edit in the copy.
+
+    Parameters
+    ----------
+    source
+        The folder of the staged submission.
+    target
+        The folder for the copy, which must not exist.
+    edit
+        The edit.
+    token
+        The text that replaces `{token}`.
 
     Raises
     ------
-    ExerciseInvalid: the text to be replaced is not in the file.
+    ExerciseInvalid
+        If the file does not contain the text to replace.
     """
     shutil.copytree(source, target, symlinks=True)
-    place = target / edit.file
-    text = place.read_text(encoding="utf-8")
+    path = target / edit.file
+    text = path.read_text(encoding="utf-8")
     if edit.find not in text:
-        raise ExerciseInvalid("An edit finds nothing to replace.", where=edit.file, why=f"no {edit.find!r}")
-    place.write_text(text.replace(edit.find, edit.replacement.replace("{token}", token), 1), encoding="utf-8")
+        raise ExerciseInvalid(
+            "The file does not contain the text that an edit replaces.",
+            where=edit.file,
+            why=f"no {edit.find!r}",
+        )
+    path.write_text(text.replace(edit.find, edit.replacement.replace("{token}", token), 1), encoding="utf-8")

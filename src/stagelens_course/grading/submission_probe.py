@@ -1,4 +1,4 @@
-"""What can be found out about one submission: its builds, its image, its files, its answers. Found once."""
+"""Examination of one submission: its builds, image, files and HTTP responses, each made once."""
 
 from __future__ import annotations
 
@@ -32,16 +32,27 @@ from stagelens_course.grading.container import ContainerResponse
 from stagelens_course.grading.model import Exercise
 from stagelens_course.grading.policy import NotAllowed
 
-# What is made for a submission has this label and, in Unix seconds, the time by which it is over in any case.
+# Labels of everything that is made for a submission: the submission's token, and the Unix time by which its
+# grading has ended in any case.
 LABEL = "org.stagelens.grade"
-UNTIL = "org.stagelens.grade.until"
+EXPIRY_LABEL = "org.stagelens.grade.until"
 REPOSITORY = "stagelens-grade"
-FOLDER = "stagelens-grade-"
+FOLDER_PREFIX = "stagelens-grade-"
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOutcome:
-    """One build: its trace and image, or why there is none. `failed` is the instruction that failed."""
+    """The outcome of one build.
+
+    Attributes
+    ----------
+    trace
+        The trace; None if the build did not start or was stopped.
+    image
+        The ID of the image; None if there is none.
+    problem
+        Why there is no image.
+    """
 
     trace: BuildTrace | None
     image: str | None = None
@@ -49,7 +60,7 @@ class BuildOutcome:
 
     @property
     def ran(self) -> tuple[Vertex, ...]:
-        """The RUN steps that really ran, not from the cache."""
+        """The RUN steps that ran and were not cached."""
         vertices = self.trace.vertices if self.trace else ()
         return tuple(v for v in vertices if _is_run(self.trace, v) and v.started and not v.cached)
 
@@ -61,16 +72,27 @@ def _is_run(trace: BuildTrace | None, vertex: Vertex) -> bool:
 
 
 class BuildTooSlow(StagelensError):
-    """A submission's build took longer than it may."""
+    """A build of a submission that exceeded its time limit."""
 
 
 class SubmissionProbe:
-    """One submission on an engine; a context manager that removes every image it made.
+    """A submission on an engine; a context manager that removes every image and container that it made.
 
-    Raises
-    ------
-    SubmissionRefused: on entering, where the folder cannot be taken. BuildCancelled: by any question,
-    once `cancel` was called.
+    On entering, it raises `SubmissionRefused` if the folder cannot be graded. Once `cancel` was called,
+    everything that needs the engine raises `BuildCancelled`.
+
+    Parameters
+    ----------
+    exercise
+        The exercise.
+    folder
+        The folder with the submission; it is copied.
+    engine
+        The engine that builds and runs the submission.
+    cancel
+        Stops the work when it is called.
+    report
+        Called with a line that says what is being done.
     """
 
     def __init__(
@@ -79,34 +101,34 @@ class SubmissionProbe:
         folder: Path,
         engine: Engine,
         cancel: Cancel | None = None,
-        say: Callable[[str], None] = lambda text: None,
+        report: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.exercise = exercise
         self.engine = engine
         self.notes: tuple[str, ...] = ()
-        # Nobody can guess it: neither another submission's FROM nor a page that is made up beforehand.
+        # Unpredictable: no FROM can name another submission's image, and no page can contain it in advance.
         self.token = "t" + secrets.token_hex(10)
         self._folder = folder
         self._cancel = cancel or Cancel()
-        self._say = say
+        self._report = report
         self._lock = threading.Lock()
         self._outcomes: dict[str, BuildOutcome] = {}
-        self._responses: dict[tuple[str, str], ContainerResponse] = {}
+        self._responses: dict[tuple[str, int, str], ContainerResponse] = {}
         self._stack = ExitStack()
-        # Edits after which a build has to fail.
+        # Edits that must make the build fail.
         checks = (check for check in exercise.checks if isinstance(check, RebuildCheck))
         self._breaking = {check.breaking_edit for check in checks}
-        self._until = int(time.time() + 6 * exercise.limits.build + 600)
-        self.labels = {LABEL: self.token, UNTIL: str(self._until)}
+        self._expiry = int(time.time() + 6 * exercise.limits.build + 600)
+        self.labels = {LABEL: self.token, EXPIRY_LABEL: str(self._expiry)}
 
     def __enter__(self) -> SubmissionProbe:
         with ExitStack() as stack:
-            name = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{FOLDER}{self._until}-"))
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{FOLDER_PREFIX}{self._expiry}-"))
             self._root = Path(name)
             self._stack = stack.pop_all()
         try:
             self.notes = staging.stage_submission(self.exercise, self._folder, self._root / "first")
-            self._refused = self._look_at_dockerfile()
+            self._policy_error = self._apply_policy()
         except BaseException:
             self._stack.close()
             raise
@@ -117,28 +139,28 @@ class SubmissionProbe:
     ) -> None:
         self._stack.close()
 
-    def _look_at_dockerfile(self) -> StagelensError | None:
+    def _apply_policy(self) -> StagelensError | None:
         path = self._root / "first/Dockerfile"
         try:
-            policy.check(policy.readable(path), self.exercise.images)
-            policy.check_ignored(path.parent)
+            policy.check_dockerfile(policy.load_dockerfile(path), self.exercise.images)
+            policy.check_ignore_files(path.parent)
         except (NotAllowed, DockerfileError) as error:
             return error
-        path.write_text(policy.without_syntax(path.read_text(encoding="utf-8")), encoding="utf-8")
+        path.write_text(policy.disable_syntax_line(path.read_text(encoding="utf-8")), encoding="utf-8")
         return None
 
     @property
     def first(self) -> BuildOutcome:
-        """The submission as it was handed in, built."""
-        return self._built("first")
+        """The build of the submission without an edit."""
+        return self._outcome("first")
 
     def edited(self, name: str) -> BuildOutcome:
-        """Return the submission built again after the exercise's edit of that name."""
-        return self._built(name)
+        """Return the build of the submission after one of the exercise's edits."""
+        return self._outcome(name)
 
     @cached_property
     def image(self) -> Mapping[str, Any]:
-        """What the engine says of the image; only where `first` has one."""
+        """The engine's description of the image; only if `first` has an image."""
         return cast(Mapping[str, Any], self.engine.api.inspect_image(self.first.image))
 
     @cached_property
@@ -148,18 +170,18 @@ class SubmissionProbe:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The image's config: Env, Cmd, ExposedPorts and so on."""
+        """The image's config: Env, Cmd, ExposedPorts and others."""
         return self.image.get("Config") or {}
 
     @cached_property
     def files(self) -> FileTable:
-        """Every file of the image."""
-        self._say("looking at the image's files")
+        """The files of the image."""
+        self._report("listing the image's files")
         with self._deadline() as cancel:
             return list_image(self.engine, self._tag("first"), cancel)
 
     def explain(self, problem: StagelensError) -> str:
-        """Return an error in words for the learner, without the folders that are the grader's own."""
+        """Return an error as text for the learner, without the paths of the grader's folders."""
         text = problem.render()
         for name in ("first", *self.exercise.edits):
             text = text.replace(f"{self._root / name}/", "")
@@ -168,14 +190,24 @@ class SubmissionProbe:
     def request(
         self, build: str, environment: Mapping[str, str] | None = None, port: int = 80
     ) -> ContainerResponse:
-        """Return what the image of a build says over HTTP, with these variables in its environment."""
-        key = (build, repr(sorted((environment or {}).items())))
+        """Return the container's response to an HTTP request.
+
+        Parameters
+        ----------
+        build
+            The build whose image runs: "first" or the name of an edit.
+        environment
+            Further environment variables of the container.
+        port
+            The port to request.
+        """
+        key = (build, port, repr(sorted((environment or {}).items())))
         if key not in self._responses:
-            image = self._built(build).image
+            image = self._outcome(build).image
             if image is None:
                 self._responses[key] = ContainerResponse(None, "there is no image to run")
             else:
-                self._say("asking the container")
+                self._report("requesting a page of the container")
                 self._responses[key] = container.request_page(
                     self.engine,
                     self._client,
@@ -192,12 +224,12 @@ class SubmissionProbe:
     def _client(self) -> str:
         return self._stack.enter_context(container.client_container(self.engine, self.labels))
 
-    def _built(self, name: str) -> BuildOutcome:
-        if self._refused is not None:
-            return BuildOutcome(None, problem=self._refused)
+    def _outcome(self, name: str) -> BuildOutcome:
+        if self._policy_error is not None:
+            return BuildOutcome(None, problem=self._policy_error)
         if name not in self._outcomes:
             outcome = self._build(name)
-            # A registry that did not answer is nobody's fault.
+            # A registry of packages may have failed, which is not the submission's fault: try again.
             if outcome.problem and self.exercise.network and name not in self._breaking:
                 outcome = self._build(name)
             self._outcomes[name] = outcome
@@ -207,14 +239,16 @@ class SubmissionProbe:
         folder = self._root / name
         if name != "first" and not folder.exists():
             staging.stage_edit(self._root / "first", folder, self.exercise.edits[name], self.token)
-        doing = "building" if name == "first" else f"building again: {self.exercise.edits[name].file} changed"
-        self._say(doing)
+        activity = (
+            "building" if name == "first" else f"building again: {self.exercise.edits[name].file} changed"
+        )
+        self._report(activity)
 
         def watch(vertex: Vertex, _: object) -> None:
             if vertex.instruction is not None and vertex.running:
-                self._say(f"{doing} ({block(vertex.name, 100)})")
+                self._report(f"{activity} ({block(vertex.name, 100)})")
 
-        # Before it is there: an interrupt may come between the image and the next line.
+        # Before the build: an interrupt may come between its end and the next line.
         self._stack.callback(_remove, self.engine, self._tag(name))
         try:
             with self._deadline() as cancel:
@@ -222,7 +256,7 @@ class SubmissionProbe:
                     folder,
                     tags=[self._tag(name)],
                     labels=self.labels,
-                    # RUN --mount=type=cache would be shared by all submissions otherwise.
+                    # Otherwise all submissions would share the caches of RUN --mount=type=cache.
                     build_args={"BUILDKIT_CACHE_MOUNT_NS": self.token},
                     network=None if self.exercise.network else "none",
                     engine=self.engine,
@@ -233,7 +267,7 @@ class SubmissionProbe:
             return BuildOutcome(error.trace, problem=error)
         except BuildTooSlow as error:
             return BuildOutcome(None, problem=error)
-        assert trace.image_id is not None, "an image was asked for"
+        assert trace.image_id is not None, "a build with tags makes an image"
         return BuildOutcome(trace, trace.image_id)
 
     def _tag(self, name: str) -> str:
@@ -241,19 +275,20 @@ class SubmissionProbe:
 
     @contextmanager
     def _deadline(self) -> Generator[Cancel]:
-        """Return a `Cancel` that the exercise's time limit and the caller's cancellation both trigger."""
-        own, seconds = Cancel(), self.exercise.limits.build
-        self._cancel.on_request(own)
-        timer = threading.Timer(seconds, own)
+        """Yield a `Cancel` that the time limit of a build or the caller's cancel triggers."""
+        stop, seconds = Cancel(), self.exercise.limits.build
+        self._cancel.on_request(stop)
+        timer = threading.Timer(seconds, stop)
         timer.daemon = True
         timer.start()
         try:
-            yield own
+            yield stop
         except BuildCancelled:
             if self._cancel.requested:
                 raise
             raise BuildTooSlow(
-                f"The build was stopped after {seconds:g} s.", why="that is all the time it may take"
+                f"The build was stopped after {seconds:g} s.",
+                why="the exercise limits the time of each build",
             ) from None
         finally:
             timer.cancel()

@@ -124,7 +124,7 @@ def test_check_cleans_up_when_its_terminal_is_closed(tmp_path: Path) -> None:
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if line == "asking the container\n":
+            if line == "requesting a page of the container\n":
                 assert list(tmp_path.iterdir())
                 process.send_signal(signal.SIGHUP)
     assert process.returncode == 128 + signal.SIGHUP

@@ -1,4 +1,4 @@
-"""Answers to multi-stage-go as people write them: what is right passes in any form, what is wrong is told."""
+"""Answers to multi-stage-go as people write them: right ones pass in any form, wrong ones fail checks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from stagelens_course import grading
 
 GO = grading.load_exercise("multi-stage-go")
 EVERYTHING = frozenset(check.id for check in GO.checks)
-# What fails where the container does not stay.
-AT_WORK = frozenset({"answers", "other-user", "starts", "program-built"})
+# The checks that fail if the container ends.
+RUNNING = frozenset({"answers", "other-user", "starts", "program-built"})
 BUILDER = """
     FROM diamol/golang AS builder
     COPY main.go .
@@ -37,7 +37,7 @@ TEST = """
     import "testing"
     func TestGreeting(t *testing.T) { if greeting == "" { t.Fatal("no greeting") } }
     """
-# A page by a shell script, so that nothing has to be compiled.
+# A page from a shell script, which needs no compiler.
 FAKE = """
     #!/bin/sh
     while true; do printf 'HTTP/1.0 200 OK\\r\\n\\r\\nGood day, %s\\n' "$USER" | nc -l -p 80; done
@@ -191,11 +191,11 @@ WRONG = {
     ),
     "settings left in the first stage": Answer(
         BUILDER + SETTINGS + FINAL.replace(SETTINGS.strip(), ""),
-        AT_WORK | {"port", "user"},
+        RUNNING | {"port", "user"},
     ),
-    "the page forgotten": Answer(BUILDER + FINAL.replace("COPY index.html .", ""), AT_WORK | {"folder"}),
+    "the page forgotten": Answer(BUILDER + FINAL.replace("COPY index.html .", ""), RUNNING | {"folder"}),
     "a program that needs libraries": Answer(
-        BUILDER.replace("go build", "CGO_ENABLED=1 go build") + FINAL, AT_WORK
+        BUILDER.replace("go build", "CGO_ENABLED=1 go build") + FINAL, RUNNING
     ),
     "a script that only looks like the program": Answer(
         "FROM diamol/base\n" + SETTINGS + "WORKDIR /web\nCOPY server index.html ./\nRUN chmod +x server",
@@ -203,7 +203,7 @@ WRONG = {
         files={"server": textwrap.dedent(FAKE).strip()},
     ),
     "a build that fails": Answer(BUILDER.replace("go build", "go biuld") + FINAL, EVERYTHING),
-    "a Dockerfile that is none": Answer("RUN go build", EVERYTHING),
+    "an invalid Dockerfile": Answer("RUN go build", EVERYTHING),
     "an image from elsewhere": Answer("FROM somebody/server\n", EVERYTHING),
 }
 
@@ -211,24 +211,24 @@ WRONG = {
 @pytest.mark.engine
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_right_answer_earns_every_point(engine: Engine, tmp_path: Path, name: str) -> None:
-    report = graded(engine, tmp_path, RIGHT[name])
+    report = grade(engine, tmp_path, RIGHT[name])
     assert {check.id: check.seen for check in report.checks if not check.passed} == {}
     assert report.earned == GO.points
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_answer_fails_what_is_wrong(engine: Engine, tmp_path: Path, name: str) -> None:
-    report = graded(engine, tmp_path, WRONG[name])
+def test_a_wrong_answer_fails_the_checks_of_its_mistake(engine: Engine, tmp_path: Path, name: str) -> None:
+    report = grade(engine, tmp_path, WRONG[name])
     assert {check.id for check in report.checks if not check.passed} == WRONG[name].fails
     for check in report.checks:
         assert check.earned == (check.points if check.passed else 0)
         assert check.expected
         assert check.seen
-        assert "/tmp" not in check.seen, "the grader's own folders are nobody's business"
+        assert "/tmp" not in check.seen, "paths of the grader's folders are removed"
 
 
-def graded(engine: Engine, folder: Path, answer: Answer) -> grading.GradeReport:
+def grade(engine: Engine, folder: Path, answer: Answer) -> grading.GradeReport:
     files = {"Dockerfile": answer.dockerfile, **answer.files}
     for name, text in files.items():
         (folder / name).write_text(textwrap.dedent(text).lstrip())

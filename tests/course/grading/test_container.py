@@ -1,4 +1,4 @@
-"""A grading container is removed, whatever comes while it is made, and what it answers is heard whole."""
+"""A grading container is removed despite an interrupt, and its response is read completely."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from stagelens_course.grading.model import SubmissionLimits
 pytestmark = pytest.mark.engine
 
 
-def test_a_container_that_is_being_made_when_an_interrupt_comes_is_removed(
+def test_container_is_removed_if_an_interrupt_comes_while_it_is_created(
     engine: Engine, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The engine goes on with what it was asked for, whoever waits for the answer."""
-    given_up = InterruptedCall(engine.api.create_container)
-    monkeypatch.setattr(engine.api, "create_container", given_up)
+    """The engine finishes a request even if its client has gone."""
+    interrupted = InterruptedCall(engine.api.create_container)
+    monkeypatch.setattr(engine.api, "create_container", interrupted)
     with pytest.raises(KeyboardInterrupt), client_container(engine, {"org.stagelens.tests": unique}):
-        pytest.fail("whoever asked for it was interrupted")
-    given_up.end()
+        pytest.fail("the call was interrupted")
+    interrupted.end()
     assert not engine.api.containers(all=True, filters={"label": f"org.stagelens.tests={unique}"})
 
 
 PAGE = "while true; do printf 'HTTP/1.0 200 OK\\r\\n\\r\\nGood day' | nc -l -p 80; done"
 LOST = {
     "all": lambda out, err: (None, None),
-    "what it says of itself": lambda out, err: (out, None),
+    "the notes": lambda out, err: (out, None),
     "the page": lambda out, err: (None, err),
     "the page's end": lambda out, err: (out[:4], err),
 }
 
 
 @pytest.mark.parametrize("part", LOST)
-def test_what_a_busy_engine_loses_of_an_answer_is_asked_for_again(
+def test_output_that_a_busy_engine_loses_is_requested_again(
     engine: Engine, clean: Any, unique: str, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    """An engine gives up output that it has not read two seconds after the end of what said it."""
-    made = engine.api.create_container("diamol/base", ["sh", "-c", PAGE], labels=clean.labels)
-    engine.api.commit(made, repository=unique)
+    """An engine drops output that it has not read two seconds after the end of a program."""
+    container = engine.api.create_container("diamol/base", ["sh", "-c", PAGE], labels=clean.labels)
+    engine.api.commit(container, repository=unique)
     start, times = engine.api.exec_start, iter(range(2))
 
-    def losing(*given: Any, **settings: Any) -> Any:
-        out, err = start(*given, **settings)
+    def losing(*arguments: Any, **settings: Any) -> Any:
+        out, err = start(*arguments, **settings)
         return LOST[part](out, err) if out and next(times, None) is not None else (out, err)
 
     monkeypatch.setattr(engine.api, "exec_start", losing)

@@ -1,4 +1,4 @@
-"""Engines of the grader's own: started with limits, given the base images, stopped with nothing left."""
+"""Dedicated grading engines: they have limits and the base images, and stopping them leaves nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCRIPT = """
 import json, os
 from stagelens import engine
 from stagelens_course.grading import engine_pool
-from stagelens_course.grading.submission_probe import LABEL, UNTIL
+from stagelens_course.grading.submission_probe import EXPIRY_LABEL, LABEL
 
 def cores():
     pids = {one.address: one.pid() for one in engine.grading_engines()}
@@ -32,21 +32,21 @@ def seen(address):
     name = api.create_container("diamol/base", ["grep", "Cpus_allowed_list", "/proc/self/status"])["Id"]
     api.start(name)
     api.wait(name)
-    said = api.logs(name).decode().split()[-1]
+    cores = api.logs(name).decode().split()[-1]
     api.remove_container(name)
-    return said
+    return cores
 
 with engine_pool.lease_engines(["diamol/base"], engine_pool.DEDICATED, workers=2, cpus=0.5) as addresses:
     facts = [engine.connect(a).api.inspect_image("diamol/base")["Id"] for a in addresses]
-    dealt = [cores(), [*map(seen, addresses)]]
+    used = [cores(), [*map(seen, addresses)]]
     with engine_pool.lease_engines(["diamol/base"], engine_pool.DEDICATED) as others:
         pass
 api = engine.connect(addresses[0]).api
-api.create_container("diamol/base", "true", labels={LABEL: "killed", UNTIL: "99999999999"})
+api.create_container("diamol/base", "true", labels={LABEL: "killed", EXPIRY_LABEL: "99999999999"})
 with engine_pool.lease_engines(["diamol/base"], engine_pool.DEDICATED, cpus=0.5) as again:
     left = api.containers(all=True)
-    dealt.append(cores()[0])
-print(json.dumps([addresses, facts, engine_pool.isolation_warning(addresses), others, [again, left], dealt]))
+    used.append(cores()[0])
+print(json.dumps([addresses, facts, engine_pool.isolation_warning(addresses), others, [again, left], used]))
 """
 
 
@@ -69,12 +69,12 @@ def test_each_worker_gets_a_limited_engine_with_the_images(engine: Engine, uniqu
             return done.stdout
 
         try:
-            told = json.loads(run("-c", SCRIPT).splitlines()[-1])
-            addresses, found, warning, others, after, dealt = told
-            assert len({*addresses, *others}) == 3, "two graders at a time share no engine"
+            printed = json.loads(run("-c", SCRIPT).splitlines()[-1])
+            addresses, found, warning, others, after, used = printed
+            assert len({*addresses, *others}) == 3, "concurrent graders share no engine"
             assert found == [engine.api.inspect_image("diamol/base")["Id"]] * 2
             assert warning is None
-            assert after == [addresses[:1], []], "an engine is used again, without what a killed grader left"
+            assert after == [addresses[:1], []], "an engine is reused without what a killed grader left"
             folders = [Path(address.removeprefix("unix://")).parent for address in addresses]
             names = [json.loads((f / "daemon.json").read_text())["cgroup-parent"].strip("/") for f in folders]
             limits = [path for name in names for path in CGROUPS.rglob(f"{name}/pids.max")]
@@ -82,11 +82,11 @@ def test_each_worker_gets_a_limited_engine_with_the_images(engine: Engine, uniqu
             shares = [p for name in names for p in CGROUPS.rglob(f"{name}/cpu.*") if p.name in SHARE]
             assert [SHARE[path.name] for path in shares] == [path.read_text().strip() for path in shares]
             assert len(shares) == 2
-            there = sorted(os.sched_getaffinity(0))
-            if len(there) == 2:
-                assert dealt[0] == [there[:1], there[1:]], "each worker's engine keeps to a core"
-                assert dealt[1] == [str(core) for core in there], "and its containers with it"
-            assert dealt[2] == there, "one worker's engine may use all"
+            available = sorted(os.sched_getaffinity(0))
+            if len(available) == 2:
+                assert used[0] == [available[:1], available[1:]], "each worker's engine uses one core"
+                assert used[1] == [str(core) for core in available], "and so do its containers"
+            assert used[2] == available, "a single worker's engine uses all cores"
         finally:
             run("-m", "stagelens_course", "engine", "stop", "--grading")
             subprocess.run(["ip", "netns", "delete", unique], check=True)
@@ -95,7 +95,7 @@ def test_each_worker_gets_a_limited_engine_with_the_images(engine: Engine, uniqu
 
 
 @pytest.mark.parametrize(
-    ("workers", "cpus", "hands"),
+    ("workers", "cpus", "shares"),
     [
         (1, 1.0, [()]),
         (2, 1.0, [(2, 3), (5, 6, 7)]),
@@ -104,23 +104,23 @@ def test_each_worker_gets_a_limited_engine_with_the_images(engine: Engine, uniqu
         (6, 0.5, [()] * 6),
     ],
 )
-def test_cores_are_dealt_out_to_workers_that_have_enough(
-    monkeypatch: pytest.MonkeyPatch, workers: int, cpus: float, hands: list[tuple[int, ...]]
+def test_cores_are_divided_if_each_worker_gets_enough(
+    monkeypatch: pytest.MonkeyPatch, workers: int, cpus: float, shares: list[tuple[int, ...]]
 ) -> None:
     def usable(process: int) -> set[int]:
         return {7, 6, 5, 3, 2}
 
     monkeypatch.setattr(os, "sched_getaffinity", usable)
-    assert engine_pool.partition_cores(workers, cpus) == hands
+    assert engine_pool.partition_cores(workers, cpus) == shares
 
 
-def test_more_workers_than_cores_are_told() -> None:
+def test_more_workers_than_cores_are_reported() -> None:
     assert engine_pool.oversubscription_warning(2, 1.0, 2) is None
     assert "--workers 1" in str(engine_pool.oversubscription_warning(2, 1.5, 2))
 
 
 @pytest.mark.engine
-def test_an_engine_that_is_named_is_used_and_its_lack_of_limits_told(engine: Engine) -> None:
+def test_given_engine_is_used_with_a_warning_about_its_missing_limits(engine: Engine) -> None:
     with engine_pool.lease_engines(["diamol/base"], engine.address, workers=2) as addresses:
         assert addresses == (engine.address,) * 2
     assert "no limits" in str(engine_pool.isolation_warning(addresses))

@@ -1,4 +1,4 @@
-"""The exercises beside multi-stage-go: what they give is slow and right, their solutions earn every point."""
+"""All exercises: their files are valid and documented, and their solutions earn every point."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stagelens_course.grading.submission_probe import SubmissionProbe
 
 ROOT = Path(__file__).parents[3]
 EXERCISES = {exercise.id: exercise for exercise in grading.load_exercises()}
-# What the project as it was given fails; it is right in all else.
+# The checks that the unchanged project fails.
 GIVEN = {"node-dependencies": {"source-cached"}, "java-order": {"source-cached"}}
 
 
@@ -28,7 +28,7 @@ def failed(report: grading.GradeReport) -> dict[str, str]:
 
 @pytest.mark.engine
 @pytest.mark.network
-@pytest.mark.timeout(1800)  # six builds, each with what a registry of packages gives
+@pytest.mark.timeout(1800)  # six builds, each with downloads from package registries
 @pytest.mark.parametrize("name", GIVEN)
 def test_the_solution_earns_every_point_and_the_given_project_does_not(engine: Engine, name: str) -> None:
     exercise = EXERCISES[name]
@@ -38,7 +38,7 @@ def test_the_solution_earns_every_point_and_the_given_project_does_not(engine: E
 
 @pytest.mark.engine
 @pytest.mark.network
-def test_dependencies_brought_along_are_no_installation(engine: Engine, tmp_path: Path) -> None:
+def test_submitted_dependencies_do_not_count_as_an_installation(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "node_modules/escape-html").mkdir(parents=True)
     (tmp_path / "node_modules/escape-html/index.js").write_text("module.exports = String;")
     (tmp_path / "Dockerfile").write_text(
@@ -49,7 +49,7 @@ def test_dependencies_brought_along_are_no_installation(engine: Engine, tmp_path
 
 
 @pytest.mark.parametrize("exercise", EXERCISES.values(), ids=EXERCISES)
-def test_an_exercise_is_whole(exercise: grading.Exercise) -> None:
+def test_exercise_has_all_files_and_valid_edits(exercise: grading.Exercise) -> None:
     assert (exercise.folder / "Dockerfile").is_file()
     assert (exercise.folder / "README.md").is_file()
     assert (exercise.solution / "README.md").is_file()
@@ -103,7 +103,7 @@ def test_invalid_exercise_file_is_refused_when_it_is_loaded(
 
 
 def documented_rows(heading: str) -> list[tuple[str, ...]]:
-    """The first cells of a table in docs/reference/exercises.md: all but the last column, which is prose."""
+    """Return the cells of a table in docs/reference/exercises.md without the last column, which is prose."""
     section = (ROOT / "docs/reference/exercises.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [tuple(cell.strip().strip("`") for cell in line.split("|")[1:-2]) for line in lines[2:]]
@@ -131,24 +131,24 @@ def test_documentation_lists_each_kind_of_check_with_its_keys() -> None:
     common = frozenset(option.key for option in options(Check))
     expected: list[tuple[str, ...]] = []
     for kind, check in CHECKS.items():
-        own = rows(check, common)
-        expected += [(kind, *row) for row in own] or [(kind, "", "", "")]
+        specific = rows(check, common)
+        expected += [(kind, *row) for row in specific] or [(kind, "", "", "")]
     assert documented_rows("Kinds of check") == expected
 
 
-def test_names_are_looked_up_and_never_used_as_paths(tmp_path: Path) -> None:
+def test_exercise_names_are_never_used_as_paths(tmp_path: Path) -> None:
     for name in ("../multi-stage-go", "", "nothing"):
         with pytest.raises(ExerciseInvalid, match="choose from: java-order"):
             grading.load_exercise(name)
 
 
 @pytest.mark.engine
-def test_what_is_left_of_a_submission_that_is_refused(engine: Engine, tmp_path: Path) -> None:
+def test_refused_submission_earns_no_points_and_is_not_an_error(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").symlink_to("/etc/passwd")
     report = grading.grade_folder(EXERCISES["multi-stage-go"], tmp_path, engine=engine)
     assert report.error is None
     assert report.earned == 0
-    assert "A link leads out of the submission" in report.checks[0].seen
+    assert "A symlink leads out of the submission" in report.checks[0].seen
     with (
         pytest.raises(grading.SubmissionRefused),
         SubmissionProbe(EXERCISES["multi-stage-go"], tmp_path, engine),
@@ -157,7 +157,7 @@ def test_what_is_left_of_a_submission_that_is_refused(engine: Engine, tmp_path: 
 
 
 def _toml(value: object) -> str:
-    """Enough of TOML for a description."""
+    """Write a description as TOML."""
     assert isinstance(value, dict)
     lines: list[str] = []
     for key, item in value.items():

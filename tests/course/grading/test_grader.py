@@ -1,4 +1,4 @@
-"""A right answer earns every point, the project as it was given only some, and nothing stays behind."""
+"""Grading of a folder: points, errors of the grader, and the report's JSON form."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def failed(report: GradeReport) -> set[str]:
 
 @pytest.mark.engine
 def test_the_solution_earns_every_point(engine: Engine) -> None:
-    # A machine with fewer cores than the exercise allows gives what it has.
+    # More cores than the machine has: the grader uses all of them.
     generous = replace(GO, limits=replace(GO.limits, cpus=64.0))
     report = grading.grade_folder(generous, GO.solution, engine=engine)
     assert failed(report) == set()
@@ -32,14 +32,14 @@ def test_the_solution_earns_every_point(engine: Engine) -> None:
 
 
 @pytest.mark.engine
-def test_the_project_as_given_works_and_is_large_and_slow(engine: Engine) -> None:
+def test_unchanged_project_fails_only_the_checks_of_size_and_cache(engine: Engine) -> None:
     report = grading.grade_folder(GO, GO.folder, engine=engine)
     assert failed(report) == {"own-base", "no-toolchain", "size", "page-cached"}
     assert 0 < report.earned < report.points
 
 
 @pytest.mark.engine
-def test_a_file_that_cannot_be_read_is_told_by_its_name(
+def test_unreadable_file_is_reported_by_its_name(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -51,20 +51,20 @@ def test_a_file_that_cannot_be_read_is_told_by_its_name(
 
 
 @pytest.mark.engine
-def test_a_fault_of_the_engines_is_not_held_against_a_learner(
+def test_engine_fault_is_an_error_and_not_a_failed_check(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, set_timeouts: Callable[..., None]
 ) -> None:
-    def give_up(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise BuildError("flightcontrol: exceeded retry timeout")
 
-    monkeypatch.setattr("stagelens.builds.builder.solve", give_up)
+    monkeypatch.setattr("stagelens.builds.builder.solve", fail)
     set_timeouts(build_retry_pauses=())
     report = grading.grade_folder(GO, GO.solution, engine=engine)
     assert "nothing is wrong with the Dockerfile" in (report.error or "")
     assert report.checks == ()
 
 
-def test_a_report_goes_to_json_and_back(tmp_path: Path) -> None:
+def test_report_has_a_json_form(tmp_path: Path) -> None:
     check = grading.CheckResult("a", "A", 2.0, 0.0, False, "x", "y", "hint", "01-multi-stage")
     report = GradeReport("multi-stage-go", (check,), 2.0, 0.0, 1.5, notes=("a note",))
     assert GradeReport.from_json(report.to_json()) == report

@@ -1,6 +1,6 @@
-"""Submissions that mean harm: each is graded as it deserves, and the next one does not feel it.
+"""Hostile submissions: they earn what they deserve, and do not affect the next submission.
 
-They run on a grading engine of their own with small limits, in a network namespace of its own.
+They run on a separate grading engine with small limits, in a separate network namespace.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from stagelens_course import grading, images
 from stagelens_course.grading import Exercise, GradeReport
 from stagelens_course.grading.checks import BuildSucceeds, Excludes, Responds
 from stagelens_course.grading.leftovers import remove_leftovers
-from stagelens_course.grading.submission_probe import FOLDER, LABEL, REPOSITORY, UNTIL
+from stagelens_course.grading.submission_probe import EXPIRY_LABEL, FOLDER_PREFIX, LABEL, REPOSITORY
 
 pytestmark = [
     pytest.mark.engine,
@@ -60,18 +60,18 @@ def private(unique_here: str) -> Iterator[PrivateEngine]:
     with tempfile.TemporaryDirectory(prefix="sl-") as folder:
         private = PrivateEngine(Path(folder) / "grading", LIMITS, offline=True)
 
-        def do(what: str) -> None:
+        def control(action: str) -> None:
             numbers = [str(n) for n in (LIMITS.memory, LIMITS.pids, LIMITS.disk)]
-            command = [sys.executable, "-c", START, what, str(private.folder), *numbers]
+            command = [sys.executable, "-c", START, action, str(private.folder), *numbers]
             subprocess.run(["nsenter", f"--net=/run/netns/{name}", *command], check=True)
 
         try:
-            do("start")
+            control("start")
             yield private
         finally:
-            do("stop")
+            control("stop")
             subprocess.run(["ip", "netns", "delete", name], check=True)
-            assert not list(CGROUPS.rglob(private.name)), "in no controller's tree"
+            assert not list(CGROUPS.rglob(private.name)), "no controller has its control group"
             assert str(folder) not in Path("/proc/self/mounts").read_text()
 
 
@@ -100,7 +100,7 @@ def exercise() -> Exercise:
 
 @pytest.fixture(scope="module")
 def hasty(exercise: Exercise) -> Exercise:
-    """The same with little time to build, for what takes all that it is given."""
+    """The same with little time to build, for builds that never end."""
     return replace(exercise, limits=replace(exercise.limits, build=3))
 
 
@@ -120,60 +120,60 @@ def passed(report: GradeReport) -> set[str]:
     return {check.id for check in report.checks if check.passed}
 
 
-def said(report: GradeReport, check: str) -> str:
+def seen(report: GradeReport, check: str) -> str:
     return next(result.seen for result in report.checks if result.id == check)
 
 
 BUILDS = {
-    "forks without end": (f"RUN {BOMB}", "stopped after 3 s|fork: Resource temporarily unavailable"),
-    "sleeps for ever": ("RUN sleep 100000", "stopped after 3 s"),
+    "forks endlessly": (f"RUN {BOMB}", "stopped after 3 s|fork: Resource temporarily unavailable"),
+    "sleeps forever": ("RUN sleep 100000", "stopped after 3 s"),
     "fills the disk": ("RUN dd if=/dev/zero of=/big bs=1M", "No space left on device"),
     "eats the memory": ("RUN tail /dev/zero", "exit code 137"),
-    "talks without end": ("RUN yes", "stopped after 3 s"),
-    "calls home": ("RUN wget -q -O - http://172.30.0.1/", "unreachable"),
-    "has the engine fetch": ("ADD http://127.0.0.1:8888/secret /", "may not be used here"),
-    "has the engine fetch by a variable": ("ARG A=http://127.0.0.1/\nADD ${A} /", "may not be used here"),
-    "brings a frontend": ("# a comment", "another frontend"),
+    "prints endlessly": ("RUN yes", "stopped after 3 s"),
+    "uses the network": ("RUN wget -q -O - http://172.30.0.1/", "unreachable"),
+    "makes the engine fetch": ("ADD http://127.0.0.1:8888/secret /", "may not be used here"),
+    "makes the engine fetch by a variable": ("ARG A=http://127.0.0.1/\nADD ${A} /", "may not be used here"),
+    "selects a frontend": ("# a comment", "another frontend"),
     "asks for the host's network": ("RUN --network=host true", "network"),
-    "asks for the host's rights": ("RUN --security=insecure true", "security"),
-    "has 100,000 instructions": ("RUN true\n" * 100_000, "So long a Dockerfile"),
-    "has more instructions than anybody reads": ("ENV A=1\n" * 600, "of 602 instructions"),
+    "asks for the host's privileges": ("RUN --security=insecure true", "security"),
+    "has 100,000 instructions": ("RUN true\n" * 100_000, "A Dockerfile of this size"),
+    "has 600 instructions": ("ENV A=1\n" * 600, "of 602 instructions"),
 }
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_a_build_that_means_harm_earns_nothing(
+def test_hostile_build_earns_nothing(
     limited: Engine, exercise: Exercise, hasty: Exercise, tmp_path: Path, name: str
 ) -> None:
     step, words = BUILDS[name]
-    text = f"FROM diamol/base\n{step}\n" if name != "brings a frontend" else f"# syntax=evil/one\n{HONEST}"
+    text = f"FROM diamol/base\n{step}\n" if name != "selects a frontend" else f"# syntax=evil/one\n{HONEST}"
     endless = "stopped" in words
     report = submit(limited, hasty if endless else exercise, tmp_path, text)
     assert passed(report) == set()
-    assert re.search(words, said(report, "builds"))
+    assert re.search(words, seen(report, "builds"))
     assert_unaffected(limited, exercise, tmp_path)
 
 
 CONTAINERS = {
-    "forks without end": f"CMD {BOMB}",
+    "forks endlessly": f"CMD {BOMB}",
     "fills its disk": "CMD dd if=/dev/zero of=/tmp/big bs=1M; dd if=/dev/zero of=/big bs=1M; sleep 600",
     "fills a volume": "VOLUME /data\nCMD dd if=/dev/zero of=/data/big bs=1M; sleep 600",
     "eats the memory": "CMD tail /dev/zero",
-    "logs without end": "CMD yes",
+    "logs endlessly": "CMD yes",
     "fills one volume of many": "VOLUME "
     + " ".join(f"/v{n}" for n in range(21))
     + "\nCMD dd if=/dev/zero of=/v20/big bs=1M; sleep 600",
-    "is nobody that exists": "USER 99999999999:nobody\nCMD sleep 600",
-    "sends the asker elsewhere": "CMD while true; do "
+    "has an invalid user": "USER 99999999999:nobody\nCMD sleep 600",
+    "redirects the client": "CMD while true; do "
     "printf 'HTTP/1.0 302 Found\\r\\nLocation: http://172.30.0.1/\\r\\n\\r\\n' | nc -l -p 80; done",
-    "answers without end": "CMD while true; do { echo 'HTTP/1.0 200 OK'; echo; yes; } | nc -l -p 80; done",
+    "answers endlessly": "CMD while true; do { echo 'HTTP/1.0 200 OK'; echo; yes; } | nc -l -p 80; done",
     "prints results": """CMD echo '{"passed": true, "earned": 4.0, "checks": []}'; sleep 600""",
-    "serves itself alone": f"ENV USER=nobody\nCMD {PAGE.replace('-p 80', '-s 127.0.0.1 -p 80')}",
+    "serves only on its loopback": f"ENV USER=nobody\nCMD {PAGE.replace('-p 80', '-s 127.0.0.1 -p 80')}",
 }
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
-def test_a_container_that_means_harm_earns_its_build_alone(
+def test_hostile_container_earns_only_the_points_of_its_build(
     limited: Engine, exercise: Exercise, impatient: Exercise, tmp_path: Path, name: str
 ) -> None:
     report = submit(limited, impatient, tmp_path, f"FROM diamol/base\n{CONTAINERS[name]}\n")
@@ -181,7 +181,7 @@ def test_a_container_that_means_harm_earns_its_build_alone(
     assert_unaffected(limited, exercise, tmp_path)
 
 
-def test_a_container_has_no_network_no_right_and_no_place_to_write(
+def test_container_has_no_network_no_capability_and_a_read_only_root(
     limited: Engine, exercise: Exercise, tmp_path: Path
 ) -> None:
     spy = """
@@ -194,23 +194,21 @@ def test_a_container_has_no_network_no_right_and_no_place_to_write(
               printf 'HTTP/1.0 200 OK\\r\\n\\r\\n%s%s%s' "$rights" "$links" $USER | nc -l -p 80; \\
             done
         """
-    page = said(submit(limited, exercise, tmp_path, spy), "answers")
+    page = seen(submit(limited, exercise, tmp_path, spy), "answers")
     assert page == f"{'0' * 16} {'0' * 16} 1 lo nobody"
 
 
 @pytest.mark.parametrize(
     "name", [f"{REPOSITORY}/solution:first", "stagelens/debian", "diamol/golang", "sha256:" + "0" * 64]
 )
-def test_an_image_that_is_not_the_exercise_s_is_out_of_reach(
-    limited: Engine, exercise: Exercise, tmp_path: Path, name: str
-) -> None:
+def test_other_images_cannot_be_used(limited: Engine, exercise: Exercise, tmp_path: Path, name: str) -> None:
     for text in (f"FROM {name}\n", f"FROM diamol/base\nCOPY --from={name} / /\n"):
         report = submit(limited, exercise, tmp_path, text)
         assert passed(report) == set()
-        assert "may not be used here" in said(report, "builds")
+        assert "may not be used here" in seen(report, "builds")
 
 
-def test_a_stage_named_like_the_grader_s_own_changes_nothing(
+def test_stage_named_like_an_internal_one_changes_nothing(
     limited: Engine, exercise: Exercise, tmp_path: Path
 ) -> None:
     text = (
@@ -218,37 +216,39 @@ def test_a_stage_named_like_the_grader_s_own_changes_nothing(
     )
     report = submit(limited, exercise, tmp_path, text)
     assert passed(report) == {"builds", "answers", "other"}
-    assert said(report, "small") == "/b.go"
+    assert seen(report, "small") == "/b.go"
 
 
-def test_what_an_image_says_of_itself_is_neither_run_nor_believed(
+def test_labels_and_healthcheck_of_an_image_are_ignored(
     limited: Engine, exercise: Exercise, tmp_path: Path
 ) -> None:
-    boast = f"""
+    dockerfile = f"""
         FROM diamol/base
         ENV USER=nobody
-        LABEL {LABEL}=mine {UNTIL}=1 long={"x" * 40_000}
+        LABEL {LABEL}=mine {EXPIRY_LABEL}=1 long={"x" * 40_000}
         HEALTHCHECK --interval=1ms CMD touch /tmp/checked
         ONBUILD RUN false
         STOPSIGNAL SIGCONT
         CMD while true; do printf 'HTTP/1.0 200 OK\\r\\n\\r\\nI am %s %s' "$USER" "$(ls /tmp)" | \\
               nc -l -p 80; sleep 0.2; done
         """
-    report = submit(limited, exercise, tmp_path, boast)
+    report = submit(limited, exercise, tmp_path, dockerfile)
     assert passed(report) == {"builds", "answers", "other", "small"}
-    assert "checked" not in said(report, "answers")
+    assert "checked" not in seen(report, "answers")
     assert_unaffected(limited, exercise, tmp_path)
 
 
-def test_a_cache_mount_is_shared_with_nobody(limited: Engine, exercise: Exercise, tmp_path: Path) -> None:
+def test_cache_mounts_are_not_shared_between_submissions(
+    limited: Engine, exercise: Exercise, tmp_path: Path
+) -> None:
     mount = "RUN --mount=type=cache,target=/shared"
     submit(limited, exercise, tmp_path, f"FROM diamol/base\n{mount} echo poison > /shared/found\n")
     report = submit(limited, exercise, tmp_path, f"FROM diamol/base\n{mount} cat /shared/found\n")
-    assert "poison" not in said(report, "builds")
-    assert "No such file" in said(report, "builds")
+    assert "poison" not in seen(report, "builds")
+    assert "No such file" in seen(report, "builds")
 
 
-def test_an_interrupt_as_a_container_is_made_leaves_none(
+def test_interrupt_while_a_container_is_created_leaves_none(
     limited: Engine, exercise: Exercise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create = limited.api.create_container
@@ -263,7 +263,9 @@ def test_an_interrupt_as_a_container_is_made_leaves_none(
     assert nothing_left(limited)
 
 
-def test_what_a_killed_grader_left_is_swept(limited: Engine, private: PrivateEngine, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_grader_are_removed_on_request(
+    limited: Engine, private: PrivateEngine, tmp_path: Path
+) -> None:
     (tmp_path / "Dockerfile").write_text("FROM diamol/base\nCMD sleep 600\n")
     script = textwrap.dedent(f"""
         from dataclasses import replace
@@ -277,16 +279,16 @@ def test_what_a_killed_grader_left_is_swept(limited: Engine, private: PrivateEng
         filters = {"label": LABEL}
         assert eventually(lambda: len(limited.api.containers(filters=filters)) == 2)
         grader.send_signal(signal.SIGKILL)
-    assert remove_leftovers(limited) == (), "it may be at work still, for all that one can tell"
-    swept = remove_leftovers(limited, everything=True)
-    assert sorted(thing.split()[0] for thing in swept) == ["container", "container", "folder", "image"]
+    assert remove_leftovers(limited) == (), "nothing has expired: the grader could still be running"
+    removed = remove_leftovers(limited, everything=True)
+    assert sorted(thing.split()[0] for thing in removed) == ["container", "container", "folder", "image"]
     assert nothing_left(limited)
-    assert not list(Path(tempfile.gettempdir()).glob(f"{FOLDER}*"))
+    assert not list(Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"))
 
 
 def assert_unaffected(engine: Engine, exercise: Exercise, folder: Path) -> None:
     assert nothing_left(engine)
-    assert eventually(lambda: not running_below(engine)), "no process of it goes on"
+    assert eventually(lambda: not running_below(engine)), "none of its processes runs"
     report = submit(engine, exercise, folder, HONEST)
     assert passed(report) == {"builds", "answers", "other", "small"}
 
@@ -297,7 +299,7 @@ def nothing_left(engine: Engine) -> bool:
 
 
 def running_below(engine: Engine) -> list[int]:
-    """Processes whose root is below the engine's data: those of containers and of RUN steps."""
+    """Return the processes of the engine's containers and RUN steps."""
     found: list[int] = []
     for process in psutil.process_iter():
         try:

@@ -1,4 +1,4 @@
-"""What a submission's Dockerfile may reach for: read, never built."""
+"""The restrictions on a submission's Dockerfile, checked without a build."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ MARK = "\ufeff"
         "FROM diamol/base\nADD https://evil.example/x /\n",
         "FROM diamol/base\nADD git@evil.example:x /\n",
         "FROM diamol/base\nADD somebody@evil.example:x /\n",
-        # Words are parted at blanks alone, and then lose their quotes and escapes.
+        # Words end at blanks only, and then lose their quotes and escapes.
         "FROM diamol/base\nADD a\\ https://evil.example/x\\ /z/\n",
         'FROM diamol/base\nADD "http:"//evil.example/x /\n',
         "FROM diamol/base\nADD http:\\//evil.example/x /\n",
         'FROM diamol/base\nADD ["http:\\\\//evil.example/x", "/"]\n',
         "# escape=`\nFROM diamol/base\nADD http:`//evil.example/x /\n",
-        # Of two, the last one counts.
+        # The last of two counts.
         "FROM diamol/base\nRUN --mount=from=diamol/base,from=evil,target=/x true\n",
         "FROM diamol/base AS a\nONBUILD COPY --from=evil / /\nFROM a\n",
         "FROM diamol/base AS a\nONBUILD RUN --mount=from=evil,target=/x true\nFROM a\n",
@@ -49,49 +49,49 @@ MARK = "\ufeff"
         '{"syntax": "evil/one"}\n',
     ],
 )
-def test_what_the_engine_would_fetch_from_elsewhere_is_refused(text: str) -> None:
+def test_dockerfile_that_fetches_from_elsewhere_is_refused(text: str) -> None:
     with pytest.raises((NotAllowed, DockerfileError)):
-        policy.check(parse(text), IMAGES)
+        policy.check_dockerfile(parse(text), IMAGES)
 
 
 @pytest.mark.parametrize("before", ["", MARK, "#!/bin/sh\n", f"{MARK}#!/bin/sh\n", "# escape=`\n"])
-def test_no_line_is_left_that_an_engine_could_take_for_a_frontend(before: str) -> None:
-    text = policy.without_syntax(f"{before}# syntax=docker/dockerfile:1\nFROM diamol/base\n")
+def test_no_line_remains_that_selects_a_frontend(before: str) -> None:
+    text = policy.disable_syntax_line(f"{before}# syntax=docker/dockerfile:1\nFROM diamol/base\n")
     assert "syntax" not in text
     assert not text.startswith(MARK)
     assert parse(text).syntax is None
     assert text.endswith("# frontend=docker/dockerfile:1\nFROM diamol/base\n")
 
 
-def test_what_comes_after_the_directives_is_left_alone() -> None:
+def test_syntax_comment_after_the_directives_is_unchanged() -> None:
     text = "FROM diamol/base\n# syntax=evil/one\n"
-    assert policy.without_syntax(text) == text
+    assert policy.disable_syntax_line(text) == text
 
 
 @pytest.mark.parametrize("name", [".dockerignore", "Dockerfile.dockerignore"])
-def test_patterns_that_would_take_for_ever_are_not_matched(tmp_path: Path, name: str) -> None:
+def test_ignore_patterns_that_take_forever_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("**/node_modules\n*.{js,ts}\n!keep?.me\n")
-    policy.check_ignored(tmp_path)
+    policy.check_ignore_files(tmp_path)
     (tmp_path / name).write_text("ok\n" + "?{1,200}" * 5 + "b\n")
     with pytest.raises(NotAllowed, match=rf"{name}, line 2"):
-        policy.check_ignored(tmp_path)
+        policy.check_ignore_files(tmp_path)
     (tmp_path / name).write_text("*a\n" * 50_000)
     with pytest.raises(NotAllowed, match="64 KiB"):
-        policy.check_ignored(tmp_path)
+        policy.check_ignore_files(tmp_path)
 
 
-def test_a_dockerfile_that_would_take_long_to_read_is_not_read(tmp_path: Path) -> None:
+def test_huge_dockerfile_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "Dockerfile"
     path.write_text("FROM diamol/base AS b\n" * 50_000)
     with pytest.raises(NotAllowed, match="64 KiB"):
-        policy.readable(path)
+        policy.load_dockerfile(path)
     path.write_text("FROM diamol/base\n" * 501)
-    with pytest.raises(NotAllowed, match="may have 500"):
-        policy.readable(path)
+    with pytest.raises(NotAllowed, match="the limit is 500"):
+        policy.load_dockerfile(path)
     path.write_text("FROM diamol/base\n" + "RUN true\n" * 20)
-    assert len(policy.readable(path).stages) == 1
+    assert len(policy.load_dockerfile(path).stages) == 1
 
 
-def test_triggers_that_fetch_nothing_are_allowed() -> None:
+def test_onbuild_that_fetches_nothing_is_allowed() -> None:
     text = "FROM diamol/base AS a\nONBUILD RUN <<END\necho from=here\nEND\nONBUILD COPY . /app\nFROM a\n"
-    policy.check(parse(text), IMAGES)
+    policy.check_dockerfile(parse(text), IMAGES)
