@@ -54,12 +54,12 @@ def test_a_further_attempt_tells_of_the_same_vertices_although_the_engine_names_
 
 def test_step_without_inputs_is_cached_if_the_steps_above_it_are() -> None:
     """BuildKit reports it as started when it only computes the cache key."""
-    dockerfile = parse("FROM scratch\nWORKDIR /w\nCOPY f .\n")
+    dockerfile = parse("FROM scratch AS a\nWORKDIR /w\nFROM a AS b\nARG X\nFROM b AS c\nCOPY f .\n")
 
     def outcomes(copy_cached: bool) -> list[bool]:
         collector = StatusCollector(dockerfile, str)
-        workdir = Vertex(digest="w", name="[1/2] WORKDIR /w", started=at(1), completed=at(1))
-        copy = Vertex(digest="c", name="[2/2] COPY f .", inputs=["w"], cached=copy_cached, started=at(2))
+        workdir = Vertex(digest="w", name="[a 1/1] WORKDIR /w", started=at(1), completed=at(1))
+        copy = Vertex(digest="c", name="[c 1/1] COPY f .", inputs=["w"], cached=copy_cached, started=at(2))
         collector.take(StatusResponse(vertexes=[workdir, copy]))
         return [vertex.cached for vertex in collector.vertices()]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
@@ -156,7 +156,7 @@ class StatusCollector:
             for stream, rest in log.rest.items():
                 if rest:
                     self._append(digest, lines[-1].time if (lines := log.lines()) else 0.0, stream, b"\n")
-        return tuple(sorted(map(self._with_logs, _without_lookups(self._vertices.values())), key=_place))
+        return tuple(sorted(map(self._with_logs, self._without_lookups()), key=_place))
 
     def _merge(self, digest: str, wire: WireVertex) -> Vertex:
         known = self._vertices.get(digest)
@@ -183,6 +183,29 @@ class StatusCollector:
             **location,
         )
 
+    def _without_lookups(self) -> Iterator[Vertex]:
+        """Mark steps as cached that BuildKit only looked up.
+
+        A step without inputs (WORKDIR on scratch) is reported as started when BuildKit computes its cache
+        key. If the steps that build on it come from the cache, its result is not needed, and it does not run.
+        """
+        following: defaultdict[str, list[Vertex]] = defaultdict(list)
+        for vertex in self._vertices.values():
+            for digest in vertex.inputs:
+                following[digest].append(vertex)
+        for vertex in self._vertices.values():
+            after = following[vertex.digest]
+            looked_up = vertex.instruction and not vertex.inputs and all(each.cached for each in after)
+            if looked_up and any(self._builds_on(each.stage, vertex.stage) for each in after):
+                vertex = replace(vertex, cached=True)
+            yield vertex
+
+    def _builds_on(self, stage: int | None, base: int | None) -> bool:
+        """Return whether a stage is another one or begins with it."""
+        while stage is not None and stage != base:
+            stage = self._dockerfile.stages[stage].base_stage
+        return stage is not None
+
     def _with_logs(self, vertex: Vertex) -> Vertex:
         log = self._logs.get(vertex.digest)
         return replace(vertex, logs=log.lines()) if log else vertex
@@ -200,25 +223,6 @@ class StatusCollector:
 
 def _name(wire: WireVertex) -> str:
     return plain_line(wire.name.replace("\n", " "))
-
-
-def _without_lookups(vertices: Iterable[Vertex]) -> Iterator[Vertex]:
-    """Mark steps as cached that BuildKit only looked up.
-
-    A step without inputs (WORKDIR on scratch) is reported as started when BuildKit computes its cache key. If
-    the next steps of its stage come from the cache, its result is not needed, and it does not run.
-    """
-    known = list(vertices)
-    following: defaultdict[str, list[Vertex]] = defaultdict(list)
-    for vertex in known:
-        for digest in vertex.inputs:
-            following[digest].append(vertex)
-    for vertex in known:
-        after = following[vertex.digest]
-        looked_up = vertex.instruction and not vertex.inputs and all(each.cached for each in after)
-        if looked_up and any(each.stage == vertex.stage for each in after):
-            vertex = replace(vertex, cached=True)
-        yield vertex
 
 
 def _location_of(vertex: Vertex) -> _Location:
