@@ -148,3 +148,16 @@ def test_an_image_in_two_stages_is_listed_once_and_scratch_not_at_all() -> None:
     listed = listed_points(dockerfile, [0, 1, 2])
     assert listed[Point(1, 0)] == Point(0, 0)
     assert listed[Point(2, 0)] is None
+
+
+def test_files_of_triggers_are_those_of_the_from_that_fires_them() -> None:
+    make = GraphMaker()
+    base = make.image("a", "[kit 1/2] FROM a")
+    kit = make.run(base, "kit", "[kit 2/2] RUN kit")
+    fired = make.run(kit, "fired", "[build 1/2] RUN fired")
+    end = make.run(fired, "end", "[build 2/2] RUN end")
+    text = "FROM a AS kit\nONBUILD RUN fired\nONBUILD ENV A=1\nRUN kit\nFROM kit AS build\nRUN end\n"
+    edges, _ = found(text, {1: make.graph(end)})
+    assert (edges[0, 3], edges[1, 0], edges[1, 1]) == (kit, fired, end)
+    edges, _ = found(text.removesuffix("RUN end\n"), {1: make.graph(fired)})
+    assert edges[1, 0] == fired

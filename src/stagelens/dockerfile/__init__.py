@@ -13,6 +13,7 @@ from stagelens.dockerfile.parser import load, parse
 from stagelens.dockerfile.steps import (
     STEP_KEYWORDS,
     copy_paths,
+    count_triggers,
     locate_vertex,
     stages_of_vertex,
     step_instructions,
@@ -42,6 +43,7 @@ __all__ = [
     "automatic_args",
     "context_name",
     "copy_paths",
+    "count_triggers",
     "env_pairs",
     "expand",
     "is_heredoc_marker",

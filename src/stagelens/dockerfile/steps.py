@@ -98,7 +98,7 @@ def _locate_in_stage(
     if number <= first:
         return stage.index, 0
     # ONBUILD triggers come first and shift the count; older BuildKits leave them out of the total.
-    index = number - 1 - (total - len(steps) or _count_triggers(dockerfile, stage))
+    index = number - 1 - (total - len(steps) or count_triggers(dockerfile, stage))
     if index < first:
         return None
     instructions = [i for i in step_instructions(dockerfile, stage) if i.index or first]
@@ -216,8 +216,8 @@ class _Variables:
             return text
 
 
-def _count_triggers(dockerfile: Dockerfile, stage: Stage) -> int:
-    """Count the steps that ONBUILD instructions of the base stage add."""
+def count_triggers(dockerfile: Dockerfile, stage: Stage) -> int:
+    """Count the steps that a stage's FROM makes: those of ONBUILD instructions in the stage that it names."""
     if stage.base_stage is None:
         return 0
     triggers = (i for i in dockerfile.stages[stage.base_stage].instructions if i.keyword == "ONBUILD")

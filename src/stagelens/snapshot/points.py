@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from stagelens.buildkit.llb import LlbGraph, OpOutput
-from stagelens.dockerfile import Dockerfile, Stage, locate_vertex, step_instructions
+from stagelens.dockerfile import Dockerfile, Stage, count_triggers, locate_vertex, step_instructions
 
 _CHANGES_FILES = frozenset({"FROM", "RUN", "COPY", "ADD", "WORKDIR"})
 
@@ -44,10 +44,13 @@ def stage_points(stage: Stage) -> list[Point]:
 def source_point(dockerfile: Dockerfile, point: Point) -> Point | None:
     """Return the point that has the files of `point`: the end of the stage that its FROM names, else itself.
 
-    None means that there are no files (FROM scratch).
+    A FROM whose stage has ONBUILD instructions for it adds their files. None means that there are no files
+    (FROM scratch).
     """
     while point.instruction == 0:
         stage = dockerfile.stages[point.stage]
+        if count_triggers(dockerfile, stage):
+            return point
         if stage.base_stage is None:
             return None if stage.base.lower() == "scratch" else point
         point = stage_points(dockerfile.stages[stage.base_stage])[-1]
@@ -65,7 +68,8 @@ def listed_points(dockerfile: Dockerfile, stages: Iterable[int]) -> dict[Point, 
         source = source_point(dockerfile, point)
         if source is not None and source.instruction == 0:
             stage = dockerfile.stages[source.stage]
-            source = images.setdefault((stage.base, stage.platform or ""), source)
+            if stage.base_stage is None:
+                source = images.setdefault((stage.base, stage.platform or ""), source)
         found[point] = source
     return found
 
@@ -116,7 +120,8 @@ def locate_points(
     found: dict[Point, PointOutput] = {}
     for index in stages:
         stage = dockerfile.stages[index]
-        if stage.base_stage in filled or step_instructions(dockerfile, stage):
+        makes_files = step_instructions(dockerfile, stage) or count_triggers(dockerfile, stage)
+        if stage.base_stage in filled or makes_files:
             filled.add(index)
         edge = whole.result if index == target else _end(dockerfile, stage, whole, located)
         graph = whole
@@ -183,8 +188,8 @@ def _step_outputs(
 ) -> dict[int, OpOutput]:
     """Return the output after each step of a stage, by the index of the instruction.
 
-    Steps that come from triggers of a base image or a stage are not part of this stage: they show up with the
-    next step.
+    Steps of ONBUILD instructions of another stage belong to the FROM; those of an image show up with the next
+    step.
     """
     named: dict[int, OpOutput] = {}
     for edge in own:
@@ -197,4 +202,8 @@ def _step_outputs(
             return in_order
     if own and steps and steps[-1] not in named:
         named[steps[-1]] = own[-1]  # whatever it is called, the stage ends there
+    if count_triggers(dockerfile, stage):
+        first = next((own.index(named[index]) for index in steps if index in named), len(own))
+        if first:
+            named[0] = own[first - 1]
     return named
