@@ -214,7 +214,8 @@ class Checker:
         source = source_point(trace.dockerfile, Point(stage.index, instruction.index))
         if source is None:
             return {}
-        base = trace.dockerfile.stages[source.stage].base if source.instruction == 0 else ""
+        begin = trace.dockerfile.stages[source.stage]
+        base = begin.base if source.instruction == 0 and begin.base_stage is None else ""
         key = f"{base} {stage.platform or ''}"
         if base and key in self._bases:
             return self._bases[key]
