@@ -6,6 +6,7 @@ copies them to a folder of the learner.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import stat
@@ -52,6 +53,55 @@ class Installation:
 def is_clone() -> bool:
     """Return whether the course runs from a clone of the project, and not from an installed wheel."""
     return not _SHIPPED.is_dir()
+
+
+def find_lesson(name: str, folder: Path, language: str = "en") -> Path:
+    """Find the notebook of a lesson.
+
+    Parameters
+    ----------
+    name
+        The path of a notebook, from the working folder or the course folder; or a lesson's name, its number,
+        or the beginning of its name.
+    folder
+        The course folder.
+    language
+        The lesson's language.
+
+    Returns
+    -------
+    Path
+        The notebook's absolute path.
+
+    Raises
+    ------
+    StagelensError
+        If there is no such lesson; the remedy lists the lessons, or the languages.
+    """
+    lessons = folder / "notebooks" / language
+    if not lessons.is_dir():
+        languages = ", ".join(sorted(path.name for path in lessons.parent.glob("*") if path.is_dir()))
+        raise StagelensError(
+            "The course has no lessons in this language.",
+            where=language,
+            remedy=f"choose from: {languages}" if languages else "check the course folder",
+        )
+    for path in (Path(name), folder / name, lessons / name, lessons / f"{name}.ipynb"):
+        if path.suffix == ".ipynb" and path.is_file():
+            return path.resolve()
+    found = sorted(lessons.glob("*.ipynb"))
+    start = f"{int(name):02}-" if name.isdecimal() else name
+    matching = [path for path in found if path.stem.startswith(start)]
+    if len(matching) == 1:
+        return matching[0].resolve()
+    known = [path.stem for path in found]
+    similar = difflib.get_close_matches(name.removesuffix(".ipynb"), known, 1)
+    raise StagelensError(
+        "The course has no such lesson.",
+        where=name,
+        why=f"did you mean {similar[0]}?" if similar else None,
+        remedy=f"choose one of: {', '.join(known) or 'none'}",
+    )
 
 
 def shipped_files() -> Path:

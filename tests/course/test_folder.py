@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from stagelens.errors import StagelensError
 from stagelens_course import folder as course
-from stagelens_course.folder import FolderRefused, Installation, describe, install
+from stagelens_course.folder import FolderRefused, Installation, describe, find_lesson, install
 
 LESSON = "notebooks/en/01.ipynb"
 PROJECT = "ch04/exercises/one/Dockerfile"
@@ -148,3 +149,38 @@ def test_a_clone_is_its_own_course_folder(tmp_path: Path, monkeypatch: pytest.Mo
     assert (course.course_folder(), course.learner_folder()) == (root, root)
     assert course.provide() == result(root)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def lessons(tmp_path: Path) -> Path:
+    """Return a course folder with three lessons."""
+    folder = tmp_path / "notebooks/en"
+    folder.mkdir(parents=True)
+    for name in ("01-first", "02-java", "02-node"):
+        (folder / f"{name}.ipynb").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "name", ["1", "01", "01-f", "01-first", "01-first.ipynb", "notebooks/en/01-first.ipynb"]
+)
+def test_a_lesson_is_found_by_number_name_or_path(lessons: Path, name: str) -> None:
+    assert find_lesson(name, lessons) == lessons / "notebooks/en/01-first.ipynb"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("02", None), ("9", None), ("", None), ("02-jva", "did you mean 02-java?")]
+)
+def test_an_unknown_or_ambiguous_lesson_is_refused_with_the_known_ones(
+    lessons: Path, name: str, why: str | None
+) -> None:
+    with pytest.raises(StagelensError) as caught:
+        find_lesson(name, lessons)
+    assert caught.value.why == why
+    assert caught.value.remedy == "choose one of: 01-first, 02-java, 02-node"
+
+
+def test_an_unknown_language_is_refused_with_the_known_ones(lessons: Path) -> None:
+    with pytest.raises(StagelensError) as caught:
+        find_lesson("1", lessons, "fr")
+    assert caught.value.remedy == "choose from: en"

@@ -18,13 +18,13 @@ from stagelens.concurrency import defer_signals
 from stagelens.errors import StagelensError, as_typed
 from stagelens_course import images
 from stagelens_course.cli.images import provide_images
-from stagelens_course.folder import describe, provide
+from stagelens_course.folder import describe, find_lesson, provide
 
-FIRST_LESSON = Path("notebooks/en/01-multi-stage.ipynb")
+FIRST_LESSON = "01-multi-stage"
 
 
 @click.command("lab")
-@click.argument("notebook", type=click.Path(path_type=Path), default=FIRST_LESSON)
+@click.argument("lesson", default=FIRST_LESSON)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
@@ -32,19 +32,19 @@ FIRST_LESSON = Path("notebooks/en/01-multi-stage.ipynb")
 )
 @click.option("--no-browser", is_flag=True, help="Print the address instead.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8888, help="The first port to try.")
-def lab_command(notebook: Path, folder: Path | None, no_browser: bool, port: int) -> None:
+def lab_command(lesson: str, folder: Path | None, no_browser: bool, port: int) -> None:
     """Open JupyterLab on the first lesson.
 
     The course's files are copied to the course folder first, unless they are there; a file that you changed
-    is never overwritten. NOTEBOOK is another lesson to open. Only this machine can reach JupyterLab, and only
-    with its token.
+    is never overwritten. LESSON is another lesson to open, such as 6 or 06-exercise, or a notebook's path.
+    Only this machine can reach JupyterLab, and only with its token.
     """
     _require_jupyterlab()
     found = provide(folder)
     for line in describe(found):
         err.print(line, markup=False, soft_wrap=True)
     root = found.folder.resolve()
-    notebook = _relative_path(root, notebook)
+    notebook = _relative_path(root, lesson)
     engine = engine_commands.find_engine()
     err.print(f"engine {engine.info.version}: {engine.origin}", markup=False)
     provide_images(engine, images.LESSON_IMAGES.get(notebook.stem, images.NAMES))
@@ -55,7 +55,7 @@ def lab_command(notebook: Path, folder: Path | None, no_browser: bool, port: int
         # Makes the address that is printed or opened that of the notebook.
         f"--LabApp.default_url=/lab/tree/{quote(notebook.as_posix())}",
         # No questions about news and updates.
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        *("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None"),
         *(["--no-browser"] if no_browser else []),
         # Jupyter refuses root by default, but on a course machine root often runs the engine.
         *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
@@ -77,13 +77,16 @@ def _require_jupyterlab() -> None:
         )
 
 
-def _relative_path(root: Path, notebook: Path) -> Path:
-    """Return a notebook's path below the course folder; the working folder takes precedence."""
-    for path in (Path.cwd() / notebook, root / notebook):
-        if path.is_file() and path.resolve().is_relative_to(root):
-            return path.resolve().relative_to(root)
-    known = root / "notebooks" / "en"
-    raise StagelensError("The course folder has no such notebook.", where=str(notebook), remedy=f"ls {known}")
+def _relative_path(root: Path, lesson: str) -> Path:
+    """Return the path of a lesson below the course folder, which is all that JupyterLab serves."""
+    path = find_lesson(lesson, root)
+    if not path.is_relative_to(root):
+        raise StagelensError(
+            "The notebook is not in the course folder.",
+            where=str(path),
+            remedy=f"copy it to {root}, then run this again",
+        )
+    return path.relative_to(root)
 
 
 def _serve(command: list[str], root: Path, environment: dict[str, str]) -> int:

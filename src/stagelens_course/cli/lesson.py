@@ -16,7 +16,7 @@ from stagelens.concurrency import run_cancellable
 from stagelens.errors import StagelensError
 from stagelens_course import images
 from stagelens_course.cli.images import provide_images
-from stagelens_course.folder import course_folder
+from stagelens_course.folder import course_folder, find_lesson
 
 
 @click.command("run")
@@ -32,14 +32,14 @@ from stagelens_course.folder import course_folder
 def run_command(name: str, out_dir: Path, language: str) -> None:
     """Execute a lesson without a browser.
 
-    NAME is a lesson such as 01-multi-stage, or a notebook's path. The executed notebook and an HTML page are
-    written.
+    NAME is a lesson such as 01-multi-stage or 1, or a notebook's path. The executed notebook and an HTML
+    page are written.
     """
     # Slow imports, which no other command should wait for.
     from jupyter_client.kernelspec import NoSuchKernel
     from papermill.exceptions import PapermillExecutionError
 
-    source = find_notebook(name, language)
+    source = find_lesson(name, course_folder(), language)
     engine = engine_commands.find_engine()
     provide_images(engine, images.LESSON_IMAGES.get(source.stem))
     os.environ["DOCKER_HOST"] = engine.address
@@ -98,31 +98,3 @@ def static_page(executed: Path) -> str:
     body, _ = HTMLExporter().from_notebook_node(notebook)
     # The scripts of the template; the outputs have escaped untrusted text.
     return re.sub(r"<script\b.*?</script>", "", body, flags=re.DOTALL)
-
-
-def find_notebook(name: str, language: str = "en") -> Path:
-    """Return the path of a lesson.
-
-    Parameters
-    ----------
-    name
-        The lesson's name, or the path of a notebook.
-    language
-        The lesson's language.
-
-    Raises
-    ------
-    StagelensError
-        If there is no such lesson; the remedy lists the lessons, or the languages.
-    """
-    folder = course_folder() / "notebooks" / language
-    if not folder.is_dir():
-        languages = ", ".join(sorted(path.name for path in folder.parent.glob("*") if path.is_dir()))
-        raise StagelensError(
-            "There are no lessons in this language.", where=language, remedy=f"choose from: {languages}"
-        )
-    for candidate in (Path(name), folder / name, folder / f"{name}.ipynb"):
-        if candidate.suffix == ".ipynb" and candidate.is_file():
-            return candidate.resolve()
-    known = ", ".join(sorted(path.stem for path in folder.glob("*.ipynb"))) or "none"
-    raise StagelensError("There is no such lesson.", where=name, remedy=f"choose one of: {known}")

@@ -63,6 +63,8 @@ def test_lab_prints_the_lessons_address_and_jupyter_ends_with_it(
         assert (port == wanted) is not busy
         assert "/lab/tree/notebooks/en/01-multi-stage.ipynb?token=" in address
         assert status(address) == 200
+        with urllib.request.urlopen(address, timeout=30) as page:
+            assert b'"news": {"disabled": true}' in page.read()
         assert status(f"http://127.0.0.1:{port}/api/contents") == 403
         # Nothing listens on other addresses than the loopback.
         assert listening_on(port) == {"127.0.0.1"}
@@ -108,5 +110,5 @@ def test_missing_notebook_is_an_error_message() -> None:
     command = [sys.executable, "-m", "stagelens_course", "lab", "none.ipynb"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "no such notebook" in done.stderr
-    assert f"next: ls {ROOT}/notebooks/en" in done.stderr
+    assert "no such lesson" in done.stderr
+    assert "next: choose one of: 01-multi-stage, " in done.stderr
