@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import stagelens
+from stagelens.buildkit import LocalFolder
 from stagelens.cache import BuildRecord, StepReport, forecast, read_inputs
 from stagelens.engine import Engine
 
@@ -205,3 +208,37 @@ def test_new_base_image_of_the_same_name_is_a_cause(
     assert [cause.kind for cause in first.causes] == ["base"]
     assert f"{unique}-base" in first.why
     assert second.root == first.key
+
+
+def test_unnoticed_changes_are_reported_with_a_remedy_that_works(
+    engine: Engine, tmp_path: Path, unique: str, clean: object
+) -> None:
+    def build(no_cache: bool = False) -> tuple[BuildRecord, list[str]]:
+        record = stagelens.record(tmp_path, engine=engine, no_cache=no_cache, output=LocalFolder(out))
+        mode = stat.S_IMODE((out / "d").stat().st_mode)
+        return record, [(out / "f").read_text(), f"{mode:o}"]
+
+    out = tmp_path / "../out"
+    (tmp_path / "d").mkdir(mode=0o755)
+    (tmp_path / "f").write_text(f"{unique} one")
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY f /\nCOPY . /\n")
+    before, _ = build()
+    times = (tmp_path / "f").stat()
+    (tmp_path / "f").write_text(f"{unique} two")
+    (tmp_path / "d").chmod(0o700)
+    os.utime(tmp_path / "f", ns=(times.st_atime_ns, times.st_mtime_ns))
+    expected = forecast(before, read_inputs(tmp_path, engine=engine))
+    after, result = build()
+    reports = stagelens.explain(before, after)
+    for steps in (expected, reports):
+        assert [step.outcome for step in steps] == ["cached", "cached"]
+        assert "touch f" in steps[0].why
+        assert [change.path for change in steps[1].unnoticed] == ["d", "f"]
+    assert result == [f"{unique} one", "755"]
+
+    os.utime(tmp_path / "f")
+    after, result = build(no_cache=True)
+    assert result == [f"{unique} two", "700"]
+    assert [step.outcome for step in stagelens.explain(before, after)] == ["ran", "ran"]
+    _, result = build()
+    assert result == [f"{unique} two", "700"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,19 @@ from stagelens_testing.edits import Edit, both, built_twice, line
 from stagelens.engine import Engine
 
 pytestmark = pytest.mark.engine
+
+
+def rewrite(name: str, change: Callable[[str], str] = str.swapcase) -> Edit:
+    """Change a file's content, but neither its size nor its time."""
+
+    def edit(folder: Path) -> None:
+        path = folder / name
+        times = path.stat()
+        path.write_text(change(path.read_text()))
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    return edit
+
 
 # The instructions after the first step, an edit, the lines that run again, and the first line's causes.
 EDITS: dict[str, tuple[str, Edit, list[int], list[str]]] = {
@@ -90,6 +105,26 @@ EDITS: dict[str, tuple[str, Edit, list[int], list[str]]] = {
         "ARG TARGETOS\nCOPY app-$TARGETOS /\n",
         lambda folder: (folder / "app-linux").write_text(f"edited {folder}"),
         [4],
+        ["files"],
+    ),
+    "another content of the same size and time": ("COPY f /\nRUN true\n", rewrite("f"), [], []),
+    "another content of the same size and time, with a new time": (
+        "COPY f /\nRUN true\n",
+        both(rewrite("f"), lambda folder: os.utime(folder / "f")),
+        [3, 4],
+        ["files"],
+    ),
+    "a new time": ("COPY f /\n", lambda folder: os.utime(folder / "f", (1, 1)), [], []),
+    "patterns to ignore of the same size and time": (
+        "COPY . /all\n",
+        rewrite(".dockerignore", str.lower),
+        [3],
+        ["files"],
+    ),
+    "the permissions of a folder with a new file": (
+        "COPY . /all\n",
+        both(lambda folder: (folder / "d").chmod(0o700), lambda folder: (folder / "d/g").write_text("new")),
+        [3],
         ["files"],
     ),
     "a folder's permissions": ("COPY . /all\n", lambda folder: (folder / "d").chmod(0o700), [], []),

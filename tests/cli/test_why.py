@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +54,22 @@ def test_second_build_reports_the_changed_file(run: Run, project: Path) -> None:
     assert (copy["state"], copy["files"], copy["causes"]) == ("ran", ["[red]page.html"], ["files"])
     assert "[red]page.html has different content" in echo["why"]
     assert "0 of 2 steps would run again" in run("why", str(project)).stdout
+
+
+def test_warning_about_an_unnoticed_edit_names_a_command_that_helps(run: Run, project: Path) -> None:
+    page = project / "[red]page.html"
+    assert run("build", str(project)).returncode == 0
+    times = page.stat()
+    page.write_text(page.read_text().swapcase())
+    os.utime(page, ns=(times.st_atime_ns, times.st_mtime_ns))
+    forecast = run("why", str(project))
+    assert "0 of 2 steps would run again" in forecast.stdout
+    warning = run("build", str(project)).stderr.strip()
+    assert warning.endswith(forecast.stderr.strip())
+    assert "warning: BuildKit does not notice the new content of [red]page.html" in forecast.stderr
+    subprocess.run(shlex.split(warning.rpartition(": ")[2].removesuffix(".")), check=True)
+    assert "2 of 2 steps would run again" in run("why", str(project)).stdout
+    assert "not notice" not in run("build", str(project)).stderr
 
 
 def test_why_without_an_earlier_build_suggests_a_build(run: Run, project: Path) -> None:

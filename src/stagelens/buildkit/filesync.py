@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +24,9 @@ from stagelens.buildkit.grpc import INTERNAL, NOT_FOUND, Metadata, RpcStream
 from stagelens.buildkit.proto.buildkit_pb2 import Packet, Stat
 
 METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
+# The engine reads the ignore file as part of the context, before the rest, and stores it separately.
+IGNORE_FILE_ONLY = (".dockerignore",)
+_SECOND_NS = 1_000_000_000
 ReadChunks = Callable[[bytes], Generator[bytes]]
 
 
@@ -62,12 +65,28 @@ class FolderSource:
 
     def entries(self, patterns: Metadata) -> Generator[ContextEntry]:
         """Yield the paths that the engine's patterns include; see `FileSource`."""
-        return walk(
+        follow = tuple(patterns.get("followpaths", ()))
+        found = walk(
             self.root,
             include=patterns.get("include-patterns", ()),
             exclude=(*self.exclude, *patterns.get("exclude-patterns", ())),
-            follow=patterns.get("followpaths", ()),
+            follow=follow,
         )
+        return self._timed_by_content(found) if follow == IGNORE_FILE_ONLY else found
+
+    def _timed_by_content(self, entries: Generator[ContextEntry]) -> Generator[ContextEntry]:
+        """Derive the nanoseconds of the times from the contents.
+
+        Engines before BuildKit 0.9 store the ignore file, too, and keep it if size and time are the same.
+        """
+        with closing(entries), Contents(self.root) as contents:
+            for entry in entries:
+                if not entry.is_regular:
+                    yield entry
+                    continue
+                content = hashlib.sha256(b"".join(contents.read_chunks(entry.path))).digest()
+                seconds, fraction = entry.mtime_ns // _SECOND_NS, int.from_bytes(content[:8]) % _SECOND_NS
+                yield replace(entry, mtime_ns=seconds * _SECOND_NS + fraction)
 
     @contextmanager
     def open_reader(self) -> Generator[ReadChunks]:
@@ -117,6 +136,15 @@ class Transfer:
         Bytes of content sent.
     digest
         A digest of all paths, modes, sizes and times, "" until all are announced.
+    follow
+        The paths that the engine asked for; all without any.
+    announced
+        What was announced, by path.
+    contents
+        The SHA-256 and the size of each content that was sent, by path. The engine uses its copy of all
+        other files.
+    completed
+        Whether the engine has received everything.
     """
 
     name: str
@@ -124,6 +152,10 @@ class Transfer:
     files: int = 0
     content_bytes: int = 0
     digest: str = ""
+    follow: tuple[str, ...] = ()
+    announced: dict[bytes, ContextEntry] = field(default_factory=dict[bytes, ContextEntry])
+    contents: dict[bytes, tuple[str, int]] = field(default_factory=dict[bytes, tuple[str, int]])
+    completed: bool = False
 
 
 class FileSync:
@@ -159,7 +191,7 @@ class FileSync:
         tree = self._trees.get(name)
         if tree is None:
             raise RpcError(NOT_FOUND, f"no access allowed to dir {name!r}")
-        transfer = Transfer(name)
+        transfer = Transfer(name, follow=tuple(metadata.get("followpaths", ())))
         self.transfers.append(transfer)
         with tree.open_reader() as read:
             _Sender(stream, tree.entries(metadata), read, transfer, self._on_bytes).run()
@@ -211,6 +243,7 @@ class _Sender:
                 if self._failure is not None:
                     return
             elif packet.type == Packet.FIN:
+                self._transfer.completed = True
                 self._stream.send(Packet(type=Packet.FIN).SerializeToString())
                 return
             elif packet.type == Packet.ERR:
@@ -240,6 +273,7 @@ class _Sender:
                     self._files[index] = entry.path
                 packet = _stat_packet(entry)
                 announced.update(packet)
+                self._transfer.announced[entry.path] = entry
                 self._stream.send(packet, flush=False)
                 self._transfer.paths += 1
         self._transfer.digest = announced.hexdigest()
@@ -250,13 +284,17 @@ class _Sender:
         if path is None:
             raise RpcError(INTERNAL, f"invalid file id {index}")
         self._transfer.files += 1
+        content, size = hashlib.sha256(), 0
         with closing(self._read(path)) as chunks:
             for chunk in chunks:
+                content.update(chunk)
+                size += len(chunk)
                 packet = Packet(type=Packet.DATA, id=index, data=chunk)
                 self._stream.send(packet.SerializeToString(), flush=False)
                 self._transfer.content_bytes += len(chunk)
                 if self._on_bytes is not None:
                     self._on_bytes(self._transfer)
+        self._transfer.contents[path] = content.hexdigest(), size
         self._stream.send(Packet(type=Packet.DATA, id=index).SerializeToString(), flush=False)
 
 

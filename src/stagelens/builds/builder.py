@@ -25,7 +25,6 @@ from stagelens.buildkit import (
     UpgradeRefused,
     Upload,
     retry_transient,
-    shared_key,
     solve,
     transient_fault,
 )
@@ -37,6 +36,7 @@ from stagelens.builds.build_options import BuildOptions, with_build_options
 from stagelens.builds.build_spec import BuildSpec, archived_text
 from stagelens.builds.classic import LIMITATIONS as CLASSIC_LIMITATIONS
 from stagelens.builds.classic import PODMAN_LIMITATIONS, ClassicBuild
+from stagelens.builds.context_copy import ContextCopy
 from stagelens.builds.failure import BuildFailed, locate_failure
 from stagelens.builds.source_map import GraphCache, locate_graph, request_graph
 from stagelens.builds.status_collector import StatusCollector
@@ -230,9 +230,9 @@ class _Build:
         on_vertex: OnVertex,
         cancel: Cancel,
     ) -> None:
+        self._engine = engine
         self._api = engine.api
         self._podman = engine.info.podman
-        self._engine_id = engine.info.id
         self._job = job
         self._dockerfile = dockerfile
         self._on_vertex = on_vertex
@@ -283,8 +283,14 @@ class _Build:
             found = [transfer for transfer in sync.transfers if transfer.name != "dockerfile"]
             return sorted(found, key=lambda transfer: transfer.name)
 
-        with Session(self._api, services, shared_key=shared_key(job.context)) as session:
-            image = self._solving("session", lambda: self._solve_located(request, session.id), sent, session)
+        copy = ContextCopy(self._engine, job.context)
+        try:
+            with Session(self._api, services, shared_key=copy.shared_key) as session:
+                image = self._solving(
+                    "session", lambda: self._solve_located(request, session.id), sent, session
+                )
+        finally:
+            copy.update(sync.transfers)
         trace = self._trace("session", image)
         # The engine may read the ignore file once more for the graph.
         digests = list(dict.fromkeys(transfer.digest for transfer in context()))
@@ -297,7 +303,7 @@ class _Build:
         if request.remote is not None:  # an uploaded archive can be read only once
             return self._solve(request, session)
         attributes = replace(request, cache_from=()).frontend_attributes()
-        cache = GraphCache([self._engine_id, self._dockerfile.text, attributes])
+        cache = GraphCache([self._engine.info.id, self._dockerfile.text, attributes])
         stored = cache.load(session)
         if stored is not None:
             self._collector.locate(stored.by_vertex())

@@ -2,6 +2,7 @@
 
 from stagelens.cache.build_history import BuildHistory
 from stagelens.cache.comparison import Cause, CauseKind
+from stagelens.cache.context_files import unnoticed_changes
 from stagelens.cache.model import BuildInputs, BuildRecord, ContextFile, FileChange, InputImage, StepId
 from stagelens.cache.predictions import (
     MarkedPrediction,
@@ -11,7 +12,7 @@ from stagelens.cache.predictions import (
     mark_prediction,
     predictable_steps,
 )
-from stagelens.cache.reasons import Reason, Translate
+from stagelens.cache.reasons import Reason, Translate, unnoticed_reason
 from stagelens.cache.recording import read_inputs, record
 from stagelens.cache.reports import StepOutcome, StepReport, explain, forecast
 
@@ -39,4 +40,6 @@ __all__ = [
     "predictable_steps",
     "read_inputs",
     "record",
+    "unnoticed_changes",
+    "unnoticed_reason",
 ]

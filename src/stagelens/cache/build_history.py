@@ -17,7 +17,7 @@ from stagelens.cache.model import BuildInputs, BuildRecord, ContextFile, InputIm
 from stagelens.dockerfile import DockerfileError, parse
 from stagelens.paths import atomic_write, state_dir
 
-_VERSION = 5
+_VERSION = 6
 _MAX_PROJECTS = 50
 _MAX_BYTES = 64 * 1024**2
 _INPUT_FIELDS = (

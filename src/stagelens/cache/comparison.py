@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 from typing import Literal
 
 from stagelens.builds import BuildTrace, Vertex
-from stagelens.cache.context_files import compare_files, select_files
+from stagelens.cache.context_files import compare_files, select_files, unnoticed_changes
 from stagelens.cache.model import BuildInputs, BuildRecord, ContextFile, FileChange, StepId
 from stagelens.cache.steps import LOCAL, CacheStep, StepSource, Variable, read_steps
 from stagelens.dockerfile import Dockerfile, Stage, normalize_image_name
@@ -136,6 +136,10 @@ class BuildComparison:
         if step.base is not None and step.base.startswith(LOCAL):
             found.append(Cause("context", names=(step.base.removeprefix(LOCAL),)))
         return tuple(found)
+
+    def unnoticed_changes(self, step: CacheStep) -> tuple[FileChange, ...]:
+        """Return the changes of the files that a step uses that the engine does not notice."""
+        return unnoticed_changes(self._files[step.key].values())
 
     def triggers_cause(self, step: CacheStep) -> Cause:
         """Return the cause for ONBUILD instructions, which run before the step and are not compared."""
@@ -304,9 +308,8 @@ def _identities(
 
 
 def _file_key(file: ContextFile) -> Hashable:
-    mode = None if file.kind == "dir" else file.mode
     unread = file.stamp if file.kind == "file" and file.digest is None else ""
-    return file.kind, mode, file.size, file.digest, file.target, unread
+    return file.kind, file.mode, file.size, file.digest, file.target, file.xattrs, unread
 
 
 def _fingerprints(steps: Sequence[CacheStep], keys: Mapping[StepId, Hashable]) -> _Fingerprints:

@@ -1,9 +1,10 @@
 """The files of a build context: read them with their digests, select those of a step, compare two builds'.
 
 Digests hold what BuildKit's content hash holds (cache/contenthash in moby/buildkit): type, permissions, link
-target and content. Owners are always 0, and times do not count. A digest is computed once for each state of a
-file, which device, inode, size and both times identify. A file that was just written is read each time: one
-more write could leave the same times.
+target, content and extended attributes. Owners are always 0, and times do not count. A digest is computed
+once for each state of a file, which device, inode, size and both times identify. A file that was just written
+is read each time: one more write could leave the same times. Where the engine would use its copy of a file,
+the digest is that of the copy (see `ContextCopy`).
 
 Sources are matched as in BuildKit (tonistiigi/fsutil, copy): a pattern matches whole paths, a folder stands
 for the files in it, and symlinks on the path to a source are followed inside of the context.
@@ -32,6 +33,7 @@ from stagelens.buildkit.context import (
 )
 from stagelens.buildkit.context.patterns import compile_glob, has_wildcards, replace_invalid_utf8
 from stagelens.buildkit.context.walker import GO_DIRECTORY, GO_SYMLINK
+from stagelens.builds.context_copy import ContextCopy, CopiedFile, counted_xattrs
 from stagelens.cache.model import ChangeKind, ContextFile, FileChange, FileKind
 from stagelens.cache.ops import split_parents
 from stagelens.cache.steps import CacheStep, StepSource
@@ -52,8 +54,12 @@ class DigestCache:
     def add(self, files: Iterable[ContextFile]) -> None:
         """Add the digests of files that were read earlier."""
         for file in files:
-            if file.stamp and file.digest:
+            if file.stamp and file.digest and not file.stale:
                 self._store(file.stamp, file.digest)
+
+    def knows(self, stamp: str) -> bool:
+        """Return whether the digest of a state is stored."""
+        return stamp in self._digests
 
     def digest(self, contents: Contents, path: bytes, stamp: str) -> str | None:
         """Return the SHA-256 of a file's content; None if the file has vanished.
@@ -90,7 +96,11 @@ digest_cache = DigestCache()
 
 
 def read_context_files(
-    context: Path, dockerfile: str | Path, sources: Iterable[str]
+    context: Path,
+    dockerfile: str | Path,
+    sources: Iterable[str],
+    copy: ContextCopy | None = None,
+    tree: str = "context",
 ) -> Mapping[str, ContextFile]:
     """Read the paths of a context that COPY, ADD and bind mounts can reach, without ignored ones.
 
@@ -102,6 +112,10 @@ def read_context_files(
         The path of the Dockerfile, absolute or from the context; an ignore file may be next to it.
     sources
         The paths and patterns that the Dockerfile names.
+    copy
+        The copies that the engine has from earlier builds; None if it has none.
+    tree
+        The name of the folder's tree in the session.
 
     Returns
     -------
@@ -118,12 +132,37 @@ def read_context_files(
     follow = tuple(sources)
     if not follow:
         return {}
-    found: dict[str, ContextFile] = {}
+    copied = copy.files(tree) if copy is not None else {}
+    found, as_copied = dict[str, ContextFile](), dict[str, ContextFile]()
     with Contents(context) as contents:
         for entry in walk(context, exclude=load_ignore(context, dockerfile), follow=follow):
-            file = _file(context, contents, entry)
-            found[file.path] = file
-    return found
+            path = os.fsdecode(entry.path)
+            found[path] = as_copied[path] = file = _file(context, contents, entry, copied.get(path))
+            if (kept := copied.get(path)) is not None and kept.is_reused(entry):
+                as_copied[path] = _as_copied(file, kept)
+            elif entry.is_regular and entry.linkname:
+                # A further name of a file is always linked again, to the copy of the first one.
+                as_copied[path] = _as_linked(file, as_copied.get(os.fsdecode(entry.linkname)))
+    differ = any(file.stale for file in as_copied.values())
+    return as_copied if not differ or (copy is not None and copy.exists()) else found
+
+
+def update_files(
+    files: Mapping[str, ContextFile], copy: ContextCopy, tree: str = "context"
+) -> dict[str, ContextFile]:
+    """Return the files of a build as the engine has them after the build.
+
+    Parameters
+    ----------
+    files
+        The files as they were read before the build.
+    copy
+        The engine's copies after the build.
+    tree
+        The name of the folder's tree in the session.
+    """
+    copied = copy.files(tree)
+    return {path: _as_received(file, copied.get(path)) for path, file in files.items()}
 
 
 def select_files(
@@ -171,19 +210,56 @@ def compare_files(
     return tuple(found[path] for path in sorted(found))
 
 
-def _file(context: Path, contents: Contents, entry: ContextEntry) -> ContextFile:
+def unnoticed_changes(files: Iterable[ContextFile]) -> tuple[FileChange, ...]:
+    """Return what changed about files without the engine's notice, in the order of their paths."""
+    changes = {file.path: FileChange(file.path, file.stale) for file in files if file.stale}
+    return tuple(changes[path] for path in sorted(changes))
+
+
+def _as_copied(file: ContextFile, copied: CopiedFile) -> ContextFile:
+    """Return a file with the state that the engine's copy has."""
+    mode = 0 if file.kind == "link" else _permissions(copied.mode)
+    old = replace(file, mode=mode, xattrs=copied.xattrs)
+    if copied.digest is not None:
+        old = replace(old, digest=copied.digest)
+    # A large file is not read, so it is not known to differ.
+    changed = None if file.kind == "file" and file.digest is None else _change(old, file)
+    return replace(old, stale=changed)
+
+
+def _as_received(file: ContextFile, copied: CopiedFile | None) -> ContextFile:
+    if copied is None or not (file.stale or (file.kind == "file" and file.digest is None)):
+        return file
+    received = _as_copied(file, copied)
+    return replace(received, stale=file.stale if received == file else None)
+
+
+def _as_linked(file: ContextFile, first: ContextFile | None) -> ContextFile:
+    if first is None:
+        return file
+    return replace(file, digest=first.digest, xattrs=first.xattrs, stale=first.stale)
+
+
+def _permissions(go_mode: int) -> int:
+    return (go_mode & 0o777) | sum(bit for go, bit in _GO_SPECIAL if go_mode & go)
+
+
+def _file(context: Path, contents: Contents, entry: ContextEntry, copied: CopiedFile | None) -> ContextFile:
     path = os.fsdecode(entry.path)
-    mode = (entry.mode & 0o777) | sum(bit for go, bit in _GO_SPECIAL if entry.mode & go)
+    xattrs = counted_xattrs(entry)
     if not entry.is_regular:
         kind: FileKind = "dir" if entry.mode & GO_DIRECTORY else "other"
         if entry.mode & GO_SYMLINK:
             # The permissions of a link have no effect, and differ between systems.
-            return ContextFile(path, "link", 0, 0, target=os.fsdecode(entry.linkname))
-        return ContextFile(path, kind, mode, 0)
+            return ContextFile(path, "link", 0, 0, target=os.fsdecode(entry.linkname), xattrs=xattrs)
+        return ContextFile(path, kind, _permissions(entry.mode), 0, xattrs=xattrs)
     large = entry.size > MAX_DIGEST_BYTES
     stamp = _stamp(context / path, even_if_fresh=large)
-    digest = None if large else digest_cache.digest(contents, entry.path, stamp)
-    return ContextFile(path, "file", mode, entry.size, digest, stamp=stamp)
+    # The digest of a large file is known from its transfer, and computed only where it decides.
+    decides = copied is not None and copied.size == entry.size and not copied.is_reused(entry)
+    read = not large or decides or digest_cache.knows(stamp)
+    digest = digest_cache.digest(contents, entry.path, stamp) if read else None
+    return ContextFile(path, "file", _permissions(entry.mode), entry.size, digest, xattrs=xattrs, stamp=stamp)
 
 
 def _stamp(path: Path, *, even_if_fresh: bool) -> str:
@@ -210,9 +286,9 @@ def _change(old: ContextFile | None, new: ContextFile | None) -> ChangeKind | No
         return "content"
     if old.kind == "file" and old.digest is None and old.stamp != new.stamp:
         return "content"  # too large to compare, but its times changed, so it was written
-    # An engine with a stored context applies a folder's new permissions but keeps its old hash: to it, an
-    # existing folder is never a change (diskwriter.go of tonistiigi/fsutil).
-    return "mode" if old.mode != new.mode and new.kind != "dir" else None
+    if old.mode != new.mode:
+        return "mode"
+    return "xattrs" if old.xattrs != new.xattrs else None
 
 
 def _plain(

@@ -11,7 +11,7 @@ from stagelens.dockerfile import Dockerfile
 
 StepId = tuple[int, int]  # the indexes of a stage and of an instruction in that stage
 FileKind = Literal["file", "dir", "link", "other"]
-ChangeKind = Literal["added", "removed", "content", "mode", "kind", "target"]
+ChangeKind = Literal["added", "removed", "content", "mode", "kind", "target", "xattrs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,13 @@ class ContextFile:
         The SHA-256 of the content; None for a path without content and for a file that is too large to read.
     target
         The target of a symlink.
+    xattrs
+        A digest of the extended attributes that count; "" without any.
     stamp
         The state of the file on disk (device, inode, size, times); comparisons ignore it.
+    stale
+        What is different on disk, if the engine does not notice that: it compares a file by size and time,
+        and a folder by its name alone. The other attributes have the state that the engine uses.
     """
 
     path: str
@@ -42,7 +47,9 @@ class ContextFile:
     size: int
     digest: str | None = None
     target: str = ""
+    xattrs: str = ""
     stamp: str = field(default="", compare=False)
+    stale: ChangeKind | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

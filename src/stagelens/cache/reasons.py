@@ -6,6 +6,8 @@ This module does not translate. The caller of `Reason.render` passes a translati
 
 from __future__ import annotations
 
+import posixpath
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -49,6 +51,9 @@ class Reason:
 
     def __str__(self) -> str:
         return self.render()
+
+    def __bool__(self) -> bool:
+        return bool(self.sentences)
 
     def __add__(self, other: Reason) -> Reason:
         return Reason(self.sentences + other.sentences)
@@ -109,7 +114,29 @@ _CHANGES: dict[ChangeKind, tuple[Sentence, Sentence]] = {
         sentence("{path} links to a different target."),
         sentence("{n} files link to a different target: {paths}."),
     ),
+    "xattrs": (
+        sentence("{path} has different extended attributes."),
+        sentence("{n} files have different extended attributes: {paths}."),
+    ),
 }
+# What BuildKit does not notice about files of the context.
+_UNNOTICED: dict[ChangeKind, Sentence] = {
+    "content": sentence(
+        "BuildKit does not notice the new content of {paths}, because size and time are the same, and uses "
+        "the old content. Renew the time and build again: {command}."
+    ),
+    "xattrs": sentence(
+        "BuildKit does not notice the new extended attributes of {paths}, because size and time are the "
+        "same, and uses the old ones. Renew the time and build again: {command}."
+    ),
+    "mode": sentence(
+        "BuildKit does not notice new permissions of folders: in the image, {paths} may have the old ones. "
+        "Build once without the cache (--no-cache)."
+    ),
+}
+UNCOUNTED_MOUNTS = Reason(
+    (sentence("The contents of secrets, SSH agents and cache mounts do not count for the cache."),)
+)
 _FIXED: dict[CauseKind, Sentence] = {
     "no-cache": sentence("The cache was turned off for the build."),
     "first": sentence("No earlier build of this project is known to compare with."),
@@ -171,6 +198,25 @@ def run_reason(causes: Sequence[Cause], trail: Trail, *, finished: bool) -> Reas
     """
     direct = any(cause.step is None for cause in causes)
     return Reason(tuple(_describe(cause, trail, finished, short=direct) for cause in causes))
+
+
+def unnoticed_reason(changes: Sequence[FileChange], folder: str = "") -> Reason:
+    """Describe changes of files that BuildKit does not notice, with a remedy.
+
+    Parameters
+    ----------
+    changes
+        The changes.
+    folder
+        The context's folder, for the paths in the remedy.
+    """
+    found: list[Sentence] = []
+    for kind, text in _UNNOTICED.items():
+        paths = [change.path for change in changes if change.kind == kind]
+        if paths:
+            command = shlex.join(["touch", *(posixpath.join(folder, path) for path in paths)])
+            found.append(text.fill(paths=_list(paths), command=command))
+    return Reason(tuple(found))
 
 
 def conditional_reason(cause: Cause, source: CacheStep | None, trail: Trail, reason: Reason) -> Reason:

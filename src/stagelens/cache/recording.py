@@ -13,9 +13,16 @@ from typing import Any, Unpack
 from docker.errors import APIError, NotFound
 
 from stagelens import engine as engines
-from stagelens.builds import BuildOptions, BuildTrace, build, read_build_contexts, with_build_options
-from stagelens.cache.context_files import read_context_files
-from stagelens.cache.model import BuildInputs, BuildRecord, InputImage
+from stagelens.builds import (
+    BuildOptions,
+    BuildTrace,
+    ContextCopy,
+    build,
+    read_build_contexts,
+    with_build_options,
+)
+from stagelens.cache.context_files import read_context_files, update_files
+from stagelens.cache.model import BuildInputs, BuildRecord, ContextFile, InputImage
 from stagelens.cache.steps import context_sources, image_names
 from stagelens.dockerfile import load, normalize_platform
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
@@ -57,7 +64,7 @@ def record(
         asked = {name: getattr(trace.request, name) for name in _REQUEST_FIELDS}
         asked["build_contexts"] = {each.name: each.folder or each.address for each in trace.build_contexts}
         inputs = read_inputs(context, dockerfile=trace.dockerfile.path, engine=engine, **asked)
-        return BuildRecord(_with_pulled_images(engine, inputs, trace), trace)
+        return BuildRecord(_as_built(engine, context, inputs, trace), trace)
     # Before the build: an edit during the build belongs to the next one.
     inputs = read_inputs(
         context,
@@ -71,7 +78,7 @@ def record(
         engine=engine,
     )
     trace = build(context, **options)
-    return BuildRecord(_with_pulled_images(engine, inputs, trace), trace)
+    return BuildRecord(_as_built(engine, context, inputs, trace), trace)
 
 
 _REQUEST_FIELDS = ("target", "build_args", "network", "platform", "no_cache")
@@ -136,9 +143,10 @@ def read_inputs(
     )
     addresses = {each.name: each.address for each in contexts}
     sources = context_sources(parsed, values, target, addresses)
+    copy = ContextCopy(engine, folder)
     return BuildInputs(
         dockerfile=parsed,
-        files=read_context_files(folder, path.absolute(), sources.get("", ())),
+        files=read_context_files(folder, path.absolute(), sources.get("", ()), copy),
         images=_inspect_images(engine, image_names(parsed, target, addresses)),
         build_args=values,
         target=target,
@@ -149,7 +157,11 @@ def read_inputs(
         # The ignore file in such a folder counts, and none beside the Dockerfile.
         context_files={
             each.name: read_context_files(
-                each.folder, each.folder.absolute() / "Dockerfile", sources.get(each.name, ())
+                each.folder,
+                each.folder.absolute() / "Dockerfile",
+                sources.get(each.name, ()),
+                copy,
+                each.tree,
             )
             for each in contexts
             if each.folder is not None
@@ -184,7 +196,29 @@ def _inspect(engine: engines.Engine, name: str) -> InputImage | None:
     )
 
 
-def _with_pulled_images(engine: engines.Engine, inputs: BuildInputs, trace: BuildTrace) -> BuildInputs:
+def _as_built(
+    engine: engines.Engine, context: str | Path, inputs: BuildInputs, trace: BuildTrace
+) -> BuildInputs:
+    """Return the inputs with what only the build could tell: the files and base images that it used."""
+    images = _with_pulled_images(engine, inputs, trace)
+    if trace.backend != "session":
+        return replace(inputs, files=_without_copy(Path(context), inputs), images=images)
+    copy, trees = ContextCopy(engine, Path(context)), {each.name: each.tree for each in trace.build_contexts}
+    others = {name: update_files(files, copy, trees[name]) for name, files in inputs.context_files.items()}
+    return replace(inputs, files=update_files(inputs.files, copy), context_files=others, images=images)
+
+
+def _without_copy(context: Path, inputs: BuildInputs) -> Mapping[str, ContextFile]:
+    """Return the main context's files for a build that sent all of them."""
+    if not any(file.stale for file in inputs.files.values()):
+        return inputs.files
+    sources = context_sources(inputs.dockerfile, inputs.build_args, inputs.target, inputs.build_contexts)
+    return read_context_files(context, inputs.dockerfile.path, sources.get("", ()))
+
+
+def _with_pulled_images(
+    engine: engines.Engine, inputs: BuildInputs, trace: BuildTrace
+) -> dict[str, InputImage]:
     """Add the base images that the build pulled.
 
     BuildKit may not store a pulled image in the engine; then the name of its step has the digest.
@@ -195,4 +229,4 @@ def _with_pulled_images(engine: engines.Engine, inputs: BuildInputs, trace: Buil
         tagged = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
         if name not in images:
             images[name] = _inspect(engine, name) or InputImage(name, pulled.get(tagged, ""))
-    return replace(inputs, images=images)
+    return images

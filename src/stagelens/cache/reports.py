@@ -9,7 +9,7 @@ from typing import Literal
 from stagelens.builds import Vertex
 from stagelens.cache import reasons
 from stagelens.cache.comparison import BuildComparison, Cause, step_vertices
-from stagelens.cache.model import BuildInputs, BuildRecord, StepId
+from stagelens.cache.model import BuildInputs, BuildRecord, FileChange, StepId
 from stagelens.cache.reasons import Reason
 from stagelens.cache.steps import CacheStep
 from stagelens.text import inline
@@ -20,6 +20,8 @@ _Sameness = Literal["same", "maybe", "different"]
 
 # Causes whose effect depends on the content of files.
 _BY_CONTENT = frozenset({"stage", "image", "remote", "triggers", "input"})
+# Mounts whose contents do not count.
+_UNCOUNTED = frozenset({"secret", "ssh", "cache"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class StepReport:
         The explanation in one or two sentences, for any language.
     seconds
         How long the step took; None in a forecast.
+    unnoticed
+        The changes of files that BuildKit does not notice: the step uses, or keeps, the old state.
     """
 
     stage: int
@@ -59,6 +63,7 @@ class StepReport:
     root: StepId | None
     reason: Reason
     seconds: float | None = None
+    unnoticed: tuple[FileChange, ...] = ()
 
     @property
     def why(self) -> str:
@@ -136,6 +141,12 @@ class _Reporter:
         self, step: CacheStep, outcome: StepOutcome, reason: Reason, seconds: float | None = None
     ) -> StepReport:
         causes = self._causes[step.key]
+        unnoticed = () if outcome == "not reached" else self._comparison.unnoticed_changes(step)
+        if outcome not in ("cached", "depends"):
+            # A step that runs copies folders with their new permissions.
+            unnoticed = tuple(change for change in unnoticed if change.kind != "mode")
+        elif any(mount.get("type") in _UNCOUNTED for mount in step.op.mounts):
+            reason += reasons.UNCOUNTED_MOUNTS
         return StepReport(
             *step.key,
             line=step.line,
@@ -144,8 +155,9 @@ class _Reporter:
             outcome=outcome,
             causes=causes,
             root=self._root(step.key) if causes else None,
-            reason=reason,
+            reason=reason + reasons.unnoticed_reason(unnoticed),
             seconds=seconds,
+            unnoticed=unnoticed,
         )
 
     def _label(self, key: StepId) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from stagelens.buildkit import FileSend, Output
 from stagelens.builds import BuildTrace, LogLine, Vertex
 from stagelens.cli import engine_commands, flags, step_reports
 from stagelens.cli.console import INTERRUPTED, err, out, print_json, spinner
-from stagelens.dockerfile import load
+from stagelens.dockerfile import context_name, load
 from stagelens.humanize import format_size
+from stagelens.text import inline
 
 CONTEXT = click.argument("context", type=click.Path(path_type=Path))
 FILE = click.option(
@@ -140,6 +141,7 @@ def build_command(
         )
     _store(history, record, context, file)
     steps = cache.explain(before, record) if why else ()
+    print_unnoticed(record.inputs, context, dict(build_contexts))
     if as_json:
         reasons = {"why": step_reports.as_json(steps)} if why else {}
         print_json(_trace_json(record.trace) | reasons)
@@ -199,6 +201,16 @@ def _store(history: cache.BuildHistory, record: cache.BuildRecord, context: Path
     except OSError as error:
         note = f"note: the next --why cannot compare with this build: {error}"
         err.print(note, style="yellow", markup=False, soft_wrap=True)
+
+
+def print_unnoticed(inputs: cache.BuildInputs, context: Path, build_contexts: Mapping[str, str]) -> None:
+    """Warn of changed files whose old state the engine uses, and name the remedy."""
+    folders = {context_name(name): folder for name, folder in build_contexts.items()}
+    trees = [(str(context), inputs.files)]
+    trees += [(folders[name], files) for name, files in inputs.context_files.items()]
+    for folder, files in trees:
+        if reason := cache.unnoticed_reason(cache.unnoticed_changes(files.values()), folder):
+            err.print(f"warning: {inline(str(reason))}", style="yellow", markup=False, soft_wrap=True)
 
 
 def show_progress(vertex: Vertex, lines: tuple[LogLine, ...], update: Callable[[str], None]) -> None:

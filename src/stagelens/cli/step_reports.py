@@ -41,6 +41,7 @@ def as_json(steps: Iterable[StepReport]) -> list[dict[str, Any]]:
             "state": state_of(step),
             "causes": [cause.kind for cause in step.causes],
             "files": [inline(c.path) for cause in step.causes for c in cause.changes],
+            "unnoticed": [inline(change.path) for change in step.unnoticed],
             "why": inline(step.why),
         }
         for step in steps

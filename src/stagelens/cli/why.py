@@ -17,6 +17,7 @@ from stagelens.cli.build import (
     PLATFORM,
     TARGET,
     parse_build_args,
+    print_unnoticed,
 )
 from stagelens.cli.console import out, print_json
 from stagelens.errors import StagelensError
@@ -61,6 +62,7 @@ def why_command(
             remedy=f"build it first: stagelens build {context}",
         )
     steps = cache.forecast(before, now)
+    print_unnoticed(now, context, dict(build_contexts))
     if as_json:
         print_json(step_reports.as_json(steps))
         return

@@ -25,7 +25,6 @@ from stagelens.buildkit import (
     Session,
     SessionService,
     retry_transient,
-    shared_key,
     transient_fault,
 )
 from stagelens.buildkit.context import load_ignore
@@ -33,7 +32,7 @@ from stagelens.buildkit.gateway import Gateway, ProcessEnded
 from stagelens.buildkit.image_build import OnStatus
 from stagelens.buildkit.llb import LlbGraph, OpOutput, image_definition
 from stagelens.buildkit.proto.buildkit_pb2 import Definition, StatusResponse
-from stagelens.builds import BuildContext, BuildSpec, OnVertex
+from stagelens.builds import BuildContext, BuildSpec, ContextCopy, OnVertex
 from stagelens.builds.builder import target_name
 from stagelens.builds.status_collector import StatusCollector
 from stagelens.dockerfile import Dockerfile, normalize_image_name
@@ -281,9 +280,12 @@ class StageInspector:
         load_ignore(job.context, job.dockerfile)
         trees = {"context": FolderSource(job.context), "dockerfile": job.dockerfile_tree()}
         sync = FileSync(trees | job.context_trees())
-        key = shared_key(job.context)
-        with _gateway(self._engine, [sync], key, self._on_status, self._cancel) as gateway:
-            yield gateway
+        copy = ContextCopy(self._engine, job.context)
+        try:
+            with _gateway(self._engine, [sync], copy.shared_key, self._on_status, self._cancel) as gateway:
+                yield gateway
+        finally:
+            copy.update(sync.transfers)
 
     def _on_status(self, status: StatusResponse) -> None:
         for vertex, lines in self._collector.take(status):
