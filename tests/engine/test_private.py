@@ -26,7 +26,7 @@ from stagelens.builds import BuildFailed, Vertex, build
 from stagelens.engine import Engine, PrivateEngine, start_blocker, start_private
 from stagelens.engine.private import lifecycle, network
 from stagelens.errors import StagelensError
-from stagelens_course.images.errors import ReplicaFailed
+from stagelens_course.images.model import ReplicaFailed
 from stagelens_course.images.replica import make_base
 
 pytestmark = [

@@ -9,30 +9,28 @@
 
 from stagelens_course.apps.container_logs import logs
 from stagelens_course.apps.container_status import find_running, status
-from stagelens_course.apps.errors import (
-    AlreadyStarting,
-    AppsError,
-    ImageMissing,
-    NameTaken,
-    NetworkFailed,
-    NoFreePort,
-    NotRunning,
-    ServiceFailed,
-)
 from stagelens_course.apps.http_requests import fetch, trace_request
 from stagelens_course.apps.lifecycle import down, down_all, up
 from stagelens_course.apps.model import (
     APPLICATIONS,
+    AlreadyStarting,
     App,
     ApplicationSpec,
+    AppsError,
     Health,
     Hop,
+    ImageMissing,
     LogEntry,
+    NameTaken,
+    NetworkFailed,
+    NoFreePort,
+    NotRunning,
     Removed,
     RequestTrace,
     Response,
     RunningApp,
     Service,
+    ServiceFailed,
 )
 
 __all__ = [

@@ -16,8 +16,7 @@ from docker.errors import NotFound
 from stagelens import engine as engines
 from stagelens.buildkit import dockerpy
 from stagelens.builds.logs import plain_line
-from stagelens_course.apps.errors import NotRunning
-from stagelens_course.apps.model import LogEntry
+from stagelens_course.apps.model import LogEntry, NotRunning
 from stagelens_course.apps.names import resource_names
 
 _MAX_LINE_BYTES = 64 * 1024

@@ -10,9 +10,8 @@ from typing import Any
 from stagelens import engine as engines
 from stagelens.errors import short_traceback_on_interrupt
 from stagelens_course import timeouts
-from stagelens_course.apps.errors import NotRunning
 from stagelens_course.apps.http_requests import fetch
-from stagelens_course.apps.model import APPLICATIONS, App, Health, RunningApp, Service
+from stagelens_course.apps.model import APPLICATIONS, App, Health, NotRunning, RunningApp, Service
 from stagelens_course.apps.names import (
     APP_LABEL,
     NETWORK,

@@ -24,8 +24,7 @@ from stagelens.concurrency import poll
 from stagelens.engine import Engine
 from stagelens.errors import short_traceback_on_interrupt
 from stagelens_course.apps.container_logs import frames, log_entries, parse_timestamp
-from stagelens_course.apps.errors import NotRunning
-from stagelens_course.apps.model import GALLERY, App, Hop, RequestTrace, Response, Service
+from stagelens_course.apps.model import GALLERY, App, Hop, NotRunning, RequestTrace, Response, Service
 
 MAX_BYTES = 20 * 1024**2
 _ATTEMPTS = 3

@@ -16,8 +16,7 @@ from stagelens.dockerfile import load
 from stagelens.errors import short_traceback_on_interrupt
 from stagelens_course import images as base_images
 from stagelens_course.apps.container_status import find_running
-from stagelens_course.apps.errors import AppsError, ImageMissing
-from stagelens_course.apps.model import APPLICATIONS, App, ApplicationSpec, Removed
+from stagelens_course.apps.model import APPLICATIONS, App, ApplicationSpec, AppsError, ImageMissing, Removed
 from stagelens_course.apps.names import APP_LABEL, ResourceNames, resource_names
 from stagelens_course.apps.starter import (
     Starter,

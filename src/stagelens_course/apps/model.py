@@ -1,4 +1,4 @@
-"""The distributed application as frozen values: what to run, what runs, and what was observed."""
+"""The distributed application: frozen values for what to run, what runs and what was observed; errors."""
 
 from __future__ import annotations
 
@@ -8,12 +8,44 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stagelens.engine import Engine
-from stagelens.errors import as_typed
+from stagelens.errors import StagelensError, as_typed
 from stagelens_course.folder import course_folder
 
 Health = Literal["healthy", "unhealthy", "unknown"]
 
 _PROJECTS = course_folder() / "ch04" / "exercises"
+
+
+class AppsError(StagelensError):
+    """Base class of the errors of the applications."""
+
+
+class NameTaken(AppsError):
+    """A container of that name exists that stagelens did not make; it was left alone."""
+
+
+class ImageMissing(AppsError):
+    """An image that should run without being built is not on the engine."""
+
+
+class NetworkFailed(AppsError):
+    """The engine could not make the network."""
+
+
+class NoFreePort(AppsError):
+    """None of the ports tried could be published."""
+
+
+class ServiceFailed(AppsError):
+    """An application ended or did not answer in time; `why` has the last lines of its log."""
+
+
+class NotRunning(AppsError):
+    """An application has no container, or could not be reached."""
+
+
+class AlreadyStarting(AppsError):
+    """Another process is starting the same applications."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,12 @@ from stagelens_course import timeouts
 from stagelens_course.apps import ports
 from stagelens_course.apps.container_logs import log_entries
 from stagelens_course.apps.container_status import read_state
-from stagelens_course.apps.errors import (
+from stagelens_course.apps.http_requests import fetch
+from stagelens_course.apps.model import (
     AlreadyStarting,
+    App,
+    ApplicationSpec,
+    Health,
     ImageMissing,
     NameTaken,
     NetworkFailed,
@@ -32,8 +36,6 @@ from stagelens_course.apps.errors import (
     NotRunning,
     ServiceFailed,
 )
-from stagelens_course.apps.http_requests import fetch
-from stagelens_course.apps.model import App, ApplicationSpec, Health
 from stagelens_course.apps.names import (
     APP_LABEL,
     CALL_LABEL,

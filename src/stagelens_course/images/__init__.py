@@ -1,7 +1,15 @@
 """Provide the base images of the course: present on the engine, else pulled, else made here as replicas."""
 
-from stagelens_course.images.errors import ImagesError, PullFailed, ReplicaFailed
-from stagelens_course.images.model import LESSON_IMAGES, NAMES, REPLICA_LABEL, BaseImage, ImageSource
+from stagelens_course.images.model import (
+    LESSON_IMAGES,
+    NAMES,
+    REPLICA_LABEL,
+    BaseImage,
+    ImagesError,
+    ImageSource,
+    PullFailed,
+    ReplicaFailed,
+)
 from stagelens_course.images.provision import describe, ensure
 
 __all__ = [

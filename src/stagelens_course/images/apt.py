@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 
 from stagelens.buildkit import Cancel
-from stagelens_course.images.errors import ReplicaFailed
+from stagelens_course.images.model import ReplicaFailed
 from stagelens_course.images.programs import PATH, run_program
 
 _COMPONENTS = frozenset({"main", "universe"})

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from stagelens.buildkit import Cancel
 from stagelens_course.images import apt
-from stagelens_course.images.errors import ReplicaFailed
+from stagelens_course.images.model import ReplicaFailed
 from stagelens_course.images.programs import run_program
 
 _HOST_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stagelens.settings import Settings
-from stagelens_course.images.errors import ImagesError
+from stagelens_course.images.model import ImagesError
 
 HOST_FOLDER = Path("/usr/local/share/ca-certificates")
 _MAX_BYTES = 4 << 20

@@ -1,10 +1,12 @@
-"""The base images of the course: their names, and the state of each on an engine."""
+"""The base images of the course: their names, the state of each on an engine, and errors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from stagelens.errors import StagelensError
 
 Origin = Literal["published", "replica", "missing"]
 ImageSource = Literal["auto", "pull", "replica"]
@@ -25,6 +27,27 @@ LESSON_IMAGES: dict[str, tuple[str, ...]] = {
     "07-node-dependencies": ("diamol/node", "diamol/base"),
     "08-java-order": ("diamol/maven", "diamol/openjdk", "diamol/base"),
 }
+
+
+class ImagesError(StagelensError):
+    """A base image could not be provided."""
+
+
+class PullFailed(ImagesError):
+    """An image could not be pulled; `unreachable` is true where the registry did not answer at all."""
+
+    def __init__(self, name: str, why: str, *, unreachable: bool = False) -> None:
+        self.unreachable = unreachable
+        super().__init__(
+            f"{name} could not be pulled.",
+            why=why,
+            remedy="set STAGELENS_REGISTRY_MIRROR to a registry you can reach, "
+            "or run: stagelens images --source replica",
+        )
+
+
+class ReplicaFailed(ImagesError):
+    """A local replica could not be made."""
 
 
 @dataclass(frozen=True, slots=True)

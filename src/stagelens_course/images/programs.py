@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stagelens.buildkit import Cancel
 from stagelens.concurrency import run_cancellable
-from stagelens_course.images.errors import ReplicaFailed
+from stagelens_course.images.model import ReplicaFailed
 
 PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 

@@ -17,14 +17,15 @@ from stagelens.engine import Engine
 from stagelens.errors import short_traceback_on_interrupt
 from stagelens.paths import cache_dir
 from stagelens_course.images import certificates, replica
-from stagelens_course.images.errors import ImagesError, PullFailed
 from stagelens_course.images.model import (
     KINDS,
     NAMES,
     NAMESPACE,
     BaseImage,
+    ImagesError,
     ImageSource,
     PresentImage,
+    PullFailed,
     index_images,
 )
 from stagelens_course.images.registry import pull_image

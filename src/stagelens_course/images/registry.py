@@ -19,7 +19,7 @@ from stagelens.buildkit import Cancel
 from stagelens.buildkit.dockerpy import wake_reader
 from stagelens.settings import Settings
 from stagelens_course import timeouts
-from stagelens_course.images.errors import PullFailed
+from stagelens_course.images.model import PullFailed
 
 _REFUSALS = ("not found", "manifest unknown", "denied", "unauthorized", "no matching manifest")
 

@@ -30,8 +30,7 @@ from stagelens.buildkit import (
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens_course.folder import shipped_files
 from stagelens_course.images import apt, base, debian
-from stagelens_course.images.errors import ReplicaFailed
-from stagelens_course.images.model import REPLICA_LABEL
+from stagelens_course.images.model import REPLICA_LABEL, ReplicaFailed
 from stagelens_course.images.programs import run_program
 
 Report = Callable[[str], None]

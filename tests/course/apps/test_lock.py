@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stagelens_course.apps.errors import AlreadyStarting
+from stagelens_course.apps.model import AlreadyStarting
 from stagelens_course.apps.starter import start_lock
 
 

@@ -15,8 +15,7 @@ import pytest
 from stagelens.dockerfile import load
 from stagelens_course import images
 from stagelens_course.images import apt, base, certificates, debian, replica
-from stagelens_course.images.errors import ReplicaFailed
-from stagelens_course.images.model import KINDS, REPLICA_LABEL, index_images
+from stagelens_course.images.model import KINDS, REPLICA_LABEL, ReplicaFailed, index_images
 from stagelens_course.images.programs import run_program
 
 ONE = b"-----BEGIN CERTIFICATE-----\nMIIBszCC\n-----END CERTIFICATE-----"
