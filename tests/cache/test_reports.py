@@ -229,11 +229,32 @@ def test_first_build_has_nothing_to_compare_with() -> None:
 
 def test_step_not_reached_by_the_earlier_build_is_unfinished() -> None:
     failed = built(inputs(), 5, POM, FETCH, without=(ALL, MAKE, 12, APP, CHMOD))
+    failed = replace(failed, trace=replace(failed.trace, failed=True))
     found = reports(built(inputs(), ALL, MAKE, 12, APP, CHMOD), failed)
     assert found[FETCH].outcome == "cached"
     assert kinds(found[ALL]) == ["unfinished"]
     reached = reports(failed, FIRST)
-    assert reached[MAKE].outcome == "not reached"
+    assert (reached[MAKE].outcome, reached[MAKE].why) == ("not reached", "The build ended before this step.")
+
+
+def test_step_without_a_vertex_in_a_build_that_succeeded_is_not_known() -> None:
+    found = reports(built(inputs(), FETCH, without=(MAKE,)), FIRST)
+    assert (found[MAKE].outcome, found[MAKE].why) == ("not known", "The engine did not report on this step.")
+    assert found[MAKE].causes == ()
+    later = reports(built(inputs(), ALL), built(inputs(), POM, without=(ALL,)))
+    assert "unfinished" not in kinds(later[ALL]), "the earlier build had a result"
+
+
+def test_vertex_of_equal_steps_tells_of_each_of_them() -> None:
+    text = "FROM base AS x\nRUN same\nFROM other AS y\nRUN same\nFROM x\nCOPY --from=y /a /a\n"
+    made = replace(inputs(), dockerfile=parse(text))
+    vertices = [
+        Vertex("d", "[x 2/2] RUN same", ("b",), False, 1.0, 2.0, stage=0, instruction=1, others=((1, 1),)),
+        Vertex("e", "[stage-2 1/1] COPY --from=y /a /a", ("d",), True, 2.0, 3.0, stage=2, instruction=1),
+    ]
+    record = BuildRecord(made, BuildTrace(made.dockerfile, tuple(vertices), "session", "sha256:1"))
+    found = [(report.key, report.outcome) for report in explain(None, record)]
+    assert found == [((0, 1), "ran"), ((1, 1), "ran"), ((2, 1), "cached")]
 
 
 def test_unexplained_run_is_a_dropped_result() -> None:

@@ -151,7 +151,7 @@ def test_stages_that_are_the_same_step_by_step_are_all_listed(
 def test_steps_without_a_number_and_numbers_without_a_step_confuse_no_listing(
     engine: Engine, tmp_path: Path, unique: str
 ) -> None:
-    """A WORKDIR that leads to the root makes no step; a trigger is one that the stage has not."""
+    """A WORKDIR that leads to the root makes no step; a trigger is a step of the FROM that runs it."""
     (tmp_path / "Dockerfile").write_text(
         f"FROM diamol/base AS a\nONBUILD RUN touch /t\nWORKDIR /\nRUN echo {unique} > a\n"
         "FROM a AS b\nWORKDIR /w\nWORKDIR ..\nRUN touch b\n"
@@ -167,7 +167,7 @@ def test_steps_without_a_number_and_numbers_without_a_step_confuse_no_listing(
     assert found == {("a", "RUN"): ["a"], ("b", "RUN"): ["b"], ("stage-2", "COPY"): ["b"]}
     names = {v.name.partition("] ")[2]: (v.stage, v.instruction) for v in trace.vertices}
     assert (names[f"RUN echo {unique} > a"], names["RUN touch b"]) == ((0, 3), (1, 3))
-    assert names["RUN touch /t"] == (None, None)
+    assert names["RUN touch /t"] == (1, 0)
 
 
 @pytest.mark.engine

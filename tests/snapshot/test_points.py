@@ -68,14 +68,34 @@ def test_a_stage_that_begins_with_another_one_goes_on_where_that_ends() -> None:
     assert (edges[1, 0], edges[1, 1]) == (one, end)
 
 
-def test_what_triggers_add_is_no_step_of_the_stage() -> None:
+def test_files_of_triggers_belong_to_the_from_that_runs_them() -> None:
     make = GraphMaker()
     base = make.image("a", "[stage-0 1/4] FROM a")
     trigger = make.run(base, "trigger", "[stage-0 2/4] RUN trigger")
     one = make.run(trigger, "one", "[stage-0 3/4] RUN one")
     end = make.run(one, "two", "[stage-0 4/4] RUN two")
     edges, _ = found("FROM a AS stage-0\nRUN one\nRUN two\n", {0: make.graph(end)})
-    assert (edges[0, 0], edges[0, 1], edges[0, 2]) == (base, one, end)
+    assert (edges[0, 0], edges[0, 1], edges[0, 2]) == (trigger, one, end)
+
+
+def test_files_of_triggers_at_the_end_of_a_stage_are_found() -> None:
+    text = "FROM a AS x\nONBUILD RUN trigger\nFROM x AS y\nCMD z\n"
+    make = GraphMaker(text)
+    base = make.image("a", "[x 1/1] FROM a", range(1, 2))
+    end = make.run(base, "trigger", "[y 1/1] RUN trigger", range(1, 2))
+    edges, _ = found(text, {1: make.graph(end)})
+    assert (edges[0, 0], edges[1, 0]) == (base, end)
+
+
+def test_stages_with_equal_steps_are_found_by_their_lines() -> None:
+    text = "FROM a AS x\nRUN one\nFROM a AS y\nRUN one\nFROM x\nRUN --mount=from=y true\n"
+    make = GraphMaker(text)
+    base = make.image("a", "[x 1/2] FROM a", range(1, 2), range(3, 4))
+    shared = make.run(base, "one", "[x 2/2] RUN one", range(2, 3), range(4, 5))
+    end = make.run(shared, "two", "[stage-2 1/1] RUN --mount=from=y true", range(6, 7))
+    edges, asked = found(text, {2: make.graph(end)})
+    assert asked == [2]
+    assert edges[0, 1] == edges[1, 1] == shared
 
 
 def test_a_linked_copy_is_the_merge_that_puts_it_on_the_step_before() -> None:
@@ -143,13 +163,6 @@ def test_a_chain_of_stages_may_be_longer_than_python_calls_in_one_another() -> N
     assert set(listed_points(dockerfile, range(count)).values()) == {Point(0, 0)}
 
 
-def test_an_image_in_two_stages_is_listed_once_and_scratch_not_at_all() -> None:
-    dockerfile = parse("FROM a\nRUN x\nFROM a\nFROM scratch\nCOPY --from=0 / /\nCOPY --from=1 / /\n")
-    listed = listed_points(dockerfile, [0, 1, 2])
-    assert listed[Point(1, 0)] == Point(0, 0)
-    assert listed[Point(2, 0)] is None
-
-
 def test_files_of_triggers_are_those_of_the_from_that_fires_them() -> None:
     make = GraphMaker()
     base = make.image("a", "[kit 1/2] FROM a")
@@ -161,3 +174,12 @@ def test_files_of_triggers_are_those_of_the_from_that_fires_them() -> None:
     assert (edges[0, 3], edges[1, 0], edges[1, 1]) == (kit, fired, end)
     edges, _ = found(text.removesuffix("RUN end\n"), {1: make.graph(fired)})
     assert edges[1, 0] == fired
+
+
+def test_from_of_a_stage_is_listed_as_its_end_unless_triggers_run() -> None:
+    dockerfile = parse("FROM a AS x\nRUN x\nFROM x AS y\nONBUILD RUN y\nFROM y\nFROM scratch\n")
+    listed = listed_points(dockerfile, [0, 1, 2, 3])
+    assert listed[Point(0, 0)] == Point(0, 0)
+    assert listed[Point(1, 0)] == Point(0, 1)
+    assert listed[Point(2, 0)] == Point(2, 0), "the trigger may add files"
+    assert listed[Point(3, 0)] is None

@@ -412,7 +412,7 @@ class _Build:
             self._sent += sent()
 
     def _failed(self, error: BuildError, trace: BuildTrace) -> BuildFailed:
-        return locate_failure(self._secrets.mask(error.what), trace)
+        return locate_failure(self._secrets.mask(error.what), replace(trace, failed=True))
 
     def _trace(
         self,

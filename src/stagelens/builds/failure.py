@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from stagelens.builds.logs import plain_line
@@ -116,12 +116,24 @@ def locate_failure(message: str, trace: BuildTrace) -> BuildFailed:
     """Return the error of a build that ended with `message`, at the failed instruction if there is one."""
     # Vertices that were only stopped because another one failed say so.
     failed = [vertex for vertex in trace.vertices if vertex.error and "context canceled" not in vertex.error]
-    for vertex in failed:
-        if vertex.stage is not None and vertex.instruction is not None:
-            stage = trace.dockerfile.stages[vertex.stage]
-            instruction = stage.instructions[vertex.instruction]
-            return BuildFailed(vertex.error, trace, stage, instruction, vertex.logs)
-    return _image_failed(failed, trace) or _words_failed(message, trace) or BuildFailed(message, trace)
+    return (
+        _step_failed([(vertex, vertex.instructions) for vertex in failed], trace)
+        or _image_failed(failed, trace)
+        or _step_failed([(vertex, vertex.part_of) for vertex in failed], trace)
+        or _words_failed(message, trace)
+        or BuildFailed(message, trace)
+    )
+
+
+def _step_failed(
+    failed: Iterable[tuple[Vertex, Sequence[tuple[int, int]]]], trace: BuildTrace
+) -> BuildFailed | None:
+    """Return the error of the first vertex that belongs to an instruction."""
+    for vertex, instructions in failed:
+        for stage_index, index in instructions:
+            stage = trace.dockerfile.stages[stage_index]
+            return BuildFailed(vertex.error, trace, stage, stage.instructions[index], vertex.logs)
+    return None
 
 
 def _image_failed(failed: Sequence[Vertex], trace: BuildTrace) -> BuildFailed | None:

@@ -126,6 +126,8 @@ class BuildTrace:
         What was asked of the engine: build arguments, network, platform and so on.
     build_contexts
         The build contexts beside the main one.
+    failed
+        Whether the build ended with an error, perhaps before some steps.
     """
 
     dockerfile: Dockerfile
@@ -141,6 +143,19 @@ class BuildTrace:
     limitations: tuple[str, ...] = field(default=())
     request: BuildRequest = field(default_factory=BuildRequest)
     build_contexts: tuple[BuildContext, ...] = ()
+    failed: bool = False
+
+    @property
+    def needed_stages(self) -> tuple[int, ...]:
+        """The indexes of the stages that the build needed, in order.
+
+        An ONBUILD instruction of a base image may copy from a stage that no other instruction names.
+        """
+        last = (
+            self.dockerfile.stages[-1] if self.target is None else self.dockerfile.stage(self.target)
+        ).index
+        found = {stage for vertex in self.vertices for stage, _ in vertex.instructions if stage < last}
+        return tuple(sorted(found.union(self.dockerfile.needed_stages(self.target))))
 
     @property
     def seconds(self) -> float:

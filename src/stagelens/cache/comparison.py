@@ -106,8 +106,10 @@ class BuildComparison:
                 _fingerprints(self.steps, self._keys),
             )
             self._matches = match_steps(self._stage_matches, old_steps, self.steps)
-            reached = step_vertices(old_steps, before.trace)
-            self._finished = {key for key, v in reached.items() if v.completed is not None and not v.error}
+            self._finished = {step.key for step in old_steps}
+            if before.trace.failed:
+                reached = step_vertices(old_steps, before.trace)
+                self._finished = {k for k, v in reached.items() if v.completed is not None and not v.error}
             # The cache ignores positions: an equal key is the same step wherever it is.
             by_cache_key = {self._old_keys[s.key]: s for s in old_steps if s.key in self._finished}
             for key, cache_key in self._keys.items():
@@ -228,7 +230,8 @@ class BuildComparison:
 def step_vertices(steps: Sequence[CacheStep], trace: BuildTrace) -> dict[StepId, Vertex]:
     """Return the vertex of each step that the build reached.
 
-    BuildKit runs equal steps of several stages once, under the name of one of them.
+    BuildKit runs equal steps of several stages once. Where the engine does not tell which steps a vertex
+    belongs to, it has the name of one of them.
     """
 
     def image(name: str | None) -> str | None:
@@ -239,11 +242,10 @@ def step_vertices(steps: Sequence[CacheStep], trace: BuildTrace) -> dict[StepId,
         return image(step.base), sources
 
     identities = _identities(steps, origin)
-    by_identity: dict[Hashable, Vertex] = {}
-    for key, identity in identities.items():
-        if (vertex := trace.vertex(*key)) is not None:
-            by_identity[identity] = vertex
-    return {key: by_identity[found] for key, found in identities.items() if found in by_identity}
+    found = {key: vertex for key in identities if (vertex := trace.vertex(*key)) is not None}
+    by_identity = {identities[key]: vertex for key, vertex in found.items()}
+    shared = {key: by_identity[identity] for key, identity in identities.items() if identity in by_identity}
+    return shared | found
 
 
 def match_steps(

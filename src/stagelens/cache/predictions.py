@@ -129,5 +129,5 @@ def mark_prediction(
     after
         The build that was predicted.
     """
-    reached = [report for report in explain(before, after) if report.outcome != "not reached"]
+    reached = [report for report in explain(before, after) if report.outcome in ("cached", "ran")]
     return MarkedPrediction(tuple(MarkedStep(r, prediction.marks.get(r.key)) for r in reached))

@@ -80,6 +80,7 @@ def _after_colon(text: str) -> str:
 # For a step: the step where its causes began, the causes of that one, and whether it runs again.
 Trail = Callable[[StepId], tuple[CacheStep, Sequence[Cause], bool]]
 
+NOT_KNOWN = Reason((sentence("The engine did not report on this step."),))
 NOT_REACHED = Reason((sentence("The build ended before this step."),))
 UNCHANGED = Reason((sentence("Nothing that this step depends on has changed."),))
 CACHED_BELOW = Reason((sentence("The step that it builds on came from the cache, and so did this step."),))

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from stagelens.builds import Vertex
 from stagelens.cache import reasons
 from stagelens.cache.comparison import BuildComparison, Cause, step_vertices
 from stagelens.cache.model import BuildInputs, BuildRecord, FileChange, StepId
@@ -15,7 +14,7 @@ from stagelens.cache.steps import CacheStep
 from stagelens.text import inline
 
 # In a build that is finished, and in a forecast.
-StepOutcome = Literal["cached", "ran", "not reached", "runs", "depends"]
+StepOutcome = Literal["cached", "ran", "not reached", "not known", "runs", "depends"]
 _Sameness = Literal["same", "maybe", "different"]
 
 # Causes whose effect depends on the content of files.
@@ -39,8 +38,9 @@ class StepReport:
     title
         The instruction in one line.
     outcome
-        What happened: "cached", "ran" or "not reached". In a forecast: "cached", "runs", or "depends" for a
-        step that is cached only if the files it uses turn out the same.
+        What happened: "cached" or "ran"; "not reached" if the build failed before; "not known" if the engine
+        did not report on the step. In a forecast: "cached", "runs", or "depends" for a step that is cached
+        only if the files it uses turn out the same.
     causes
         The reasons why a step runs; none for a cached step.
     root
@@ -182,12 +182,13 @@ class _Explainer(_Reporter):
     def __init__(self, before: BuildRecord | None, after: BuildRecord) -> None:
         super().__init__(before, after.inputs)
         self._vertices = step_vertices(self._comparison.steps, after.trace)
+        self._failed = after.trace.failed
         self._direct = {step.key: self._comparison.direct_causes(step) for step in self._comparison.steps}
         self._sameness: dict[StepId, _Sameness] = {}
 
     def _report(self, step: CacheStep) -> StepReport:
         vertex = self._vertices.get(step.key)
-        outcome = _outcome(vertex)
+        outcome = self._outcome(step.key)
         self._sameness[step.key] = self._compare_result(step, outcome)
         self._causes[step.key] = self._find_causes(step) if outcome == "ran" else ()
         seconds = vertex.seconds if vertex is not None else None
@@ -228,11 +229,21 @@ class _Explainer(_Reporter):
         return tuple(found) or (Cause("dropped"),)
 
     def _ran(self, key: StepId) -> bool:
-        return _outcome(self._vertices.get(key)) == "ran"
+        return self._outcome(key) == "ran"
+
+    def _outcome(self, key: StepId) -> StepOutcome:
+        vertex = self._vertices.get(key)
+        if vertex is not None and vertex.cached:
+            return "cached"
+        if vertex is not None and vertex.started is not None:
+            return "ran"
+        return "not reached" if self._failed else "not known"
 
     def _reason(self, step: CacheStep, outcome: StepOutcome) -> Reason:
         if outcome == "not reached":
             return reasons.NOT_REACHED
+        if outcome == "not known":
+            return reasons.NOT_KNOWN
         if outcome == "cached":
             return self._cached_reason(step)
         return reasons.run_reason(self._causes[step.key], self._trail, finished=True)
@@ -252,14 +263,6 @@ class _Explainer(_Reporter):
         if step.op.by_content and any(map(self._ran, step.parents)):
             return reasons.SAME_FILES_BELOW
         return reasons.UNCHANGED if self._sameness[step.key] == "same" else reasons.CACHED_BELOW
-
-
-def _outcome(vertex: Vertex | None) -> StepOutcome:
-    if vertex is None:
-        return "not reached"
-    if vertex.cached:
-        return "cached"
-    return "ran" if vertex.started is not None else "not reached"
 
 
 class _Forecaster(_Reporter):

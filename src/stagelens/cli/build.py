@@ -241,14 +241,14 @@ def _trace_json(trace: BuildTrace) -> dict[str, object]:
         "limitations": list(trace.limitations),
         "steps": [
             {
-                "stage": trace.dockerfile.stages[v.stage].label,
-                "line": trace.dockerfile.stages[v.stage].instructions[v.instruction].start_line,
+                "stage": trace.dockerfile.stages[stage].label,
+                "line": trace.dockerfile.stages[stage].instructions[instruction].start_line,
                 "name": v.name,
                 "cached": v.cached,
                 "seconds": v.seconds,
                 "log": [line.text for line in v.logs],
             }
             for v in trace.vertices
-            if v.stage is not None and v.instruction is not None
+            for stage, instruction in v.instructions
         ],
     }

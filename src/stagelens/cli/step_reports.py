@@ -12,7 +12,14 @@ from stagelens.cache import StepReport
 from stagelens.cli.console import out
 from stagelens.text import inline
 
-_COLORS = {"CACHED": "green", "ran": "yellow", "runs": "yellow", "depends": "cyan", "not reached": "dim"}
+_COLORS = {
+    "CACHED": "green",
+    "ran": "yellow",
+    "runs": "yellow",
+    "depends": "cyan",
+    "not reached": "dim",
+    "not known": "dim",
+}
 
 
 def print_steps(steps: Iterable[StepReport], console: Console = out) -> None:

@@ -100,7 +100,7 @@ def _locate_in_stage(
     # ONBUILD triggers come first and shift the count; older BuildKits leave them out of the total.
     index = number - 1 - (total - len(steps) or count_triggers(dockerfile, stage))
     if index < first:
-        return None
+        return stage.index, 0
     instructions = [i for i in step_instructions(dockerfile, stage) if i.index or first]
     # The triggers of an image are unknown, so the text decides; the number decides among equal texts.
     matching = [i for i in range(first, len(instructions)) if _matches(instructions[i], text)]

@@ -193,7 +193,7 @@ def explore(
         platform=trace.request.platform,
         contexts=trace.request.contexts,
     )
-    needed = dockerfile.needed_stages(trace.target)
+    needed = trace.needed_stages
     cache = SnapshotCache(cache_folder or cache_dir() / "stages")
     key = build_key(engine, trace, request, Path(context))
     sources = listed_points(dockerfile, needed)
@@ -282,7 +282,7 @@ def read_file(exploration: Exploration, stage: str | int, instruction: int | Non
     stop = Cancel()
     project = Project(dockerfile, exploration.context, exploration.request, exploration.trace.build_contexts)
     inspector = StageInspector(exploration.engine, project, cancel=stop)
-    needed, key = dockerfile.needed_stages(exploration.trace.target), path_key(entry.path)
+    needed, key = exploration.trace.needed_stages, path_key(entry.path)
     data = run_cancellable(lambda _: inspector.read_content(needed, point, key, CONTENT_BYTES), stop)
     return FileContent(data, entry.size, _is_binary(data))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from stagelens.buildkit.llb import LlbGraph, OpOutput
-from stagelens.dockerfile import Dockerfile, Stage, count_triggers, locate_vertex, step_instructions
+from stagelens.builds.source_map import OpLocation, locate_ops
+from stagelens.dockerfile import Dockerfile, Stage, count_triggers, step_instructions
 
 _CHANGES_FILES = frozenset({"FROM", "RUN", "COPY", "ADD", "WORKDIR"})
 
@@ -58,20 +59,9 @@ def source_point(dockerfile: Dockerfile, point: Point) -> Point | None:
 
 
 def listed_points(dockerfile: Dockerfile, stages: Iterable[int]) -> dict[Point, Point | None]:
-    """Return for each point of stages the point to list.
-
-    An image that several stages begin with is listed once, and scratch (None) not at all.
-    """
-    images: dict[tuple[str, str], Point] = {}
-    found: dict[Point, Point | None] = {}
-    for point in (point for index in stages for point in stage_points(dockerfile.stages[index])):
-        source = source_point(dockerfile, point)
-        if source is not None and source.instruction == 0:
-            stage = dockerfile.stages[source.stage]
-            if stage.base_stage is None:
-                source = images.setdefault((stage.base, stage.platform or ""), source)
-        found[point] = source
-    return found
+    """Return for each point of stages the point to list; scratch (None) is not listed."""
+    points = (point for index in stages for point in stage_points(dockerfile.stages[index]))
+    return {point: source_point(dockerfile, point) for point in points}
 
 
 # Returns the graph of a stage, as if it was the target of the build.
@@ -90,8 +80,8 @@ def locate_points(
 ) -> dict[Point, PointOutput]:
     """Find the files of points in the graph of a build.
 
-    A stage is a chain of ops, each made from the one below. Instructions are found by the names of the ops,
-    or by their order if the names do not tell: of several stages that begin alike, BuildKit names only one.
+    A stage is a chain of ops, each made from the one below. What an ONBUILD instruction adds belongs to the
+    FROM that runs it.
 
     Parameters
     ----------
@@ -111,10 +101,7 @@ def locate_points(
         The output that holds the files at each point. Points without files are left out.
     """
     whole = stage_graph(target)
-    located: dict[tuple[int, int], str] = {}
-    for digest, name in whole.named_ops():
-        if (at := locate_vertex(dockerfile, name)) is not None:
-            located[at] = digest
+    locations = locate_ops(dockerfile, whole)
     ends: dict[int, PointOutput | None] = {}
     filled: set[int | None] = set()  # stages that have any files: they begin with some, or a step makes them
     found: dict[Point, PointOutput] = {}
@@ -123,44 +110,59 @@ def locate_points(
         makes_files = step_instructions(dockerfile, stage) or count_triggers(dockerfile, stage)
         if stage.base_stage in filled or makes_files:
             filled.add(index)
-        edge = whole.result if index == target else _end(dockerfile, stage, whole, located)
-        graph = whole
+        edge = whole.result if index == target else _end(dockerfile, stage, whole, locations)
+        graph, at = whole, locations
         if edge is None and index != target and index in filled:
             graph = stage_graph(index)
-            edge = graph.result
+            edge, at = graph.result, locate_ops(dockerfile, graph)
         ends[index] = PointOutput(graph, edge) if edge is not None else None
         if edge is not None:
-            found |= _on_chain(dockerfile, stage, graph, edge, ends)
+            found |= _on_chain(dockerfile, stage, graph, at, edge, ends)
     return found
 
 
 def _end(
-    dockerfile: Dockerfile, stage: Stage, graph: LlbGraph, located: dict[tuple[int, int], str]
+    dockerfile: Dockerfile, stage: Stage, graph: LlbGraph, locations: Mapping[str, OpLocation]
 ) -> OpOutput | None:
-    """Return the end of a stage in the graph of another one: by what is copied from it, or by its name."""
+    """Return the end of a stage in another one's graph: by what is copied from it, or by its last step."""
     for edge in dockerfile.edges:
         if edge.source == stage.index and edge.kind == "copy":
-            consumer = located.get((edge.target, edge.instruction))
-            if consumer is not None and (copied := graph.copy_source(consumer)) is not None:
+            at = (edge.target, edge.instruction)
+            consumers = (digest for digest in graph.ops() if at in _at(locations, digest))
+            copied = next((found for one in consumers if (found := graph.copy_source(one))), None)
+            if copied is not None:
                 return copied
     steps = step_instructions(dockerfile, stage)
-    last = located.get((stage.index, steps[-1].index)) if steps else None
-    return graph.root_output(last) if last is not None else None
+    last = [one for one in graph.ops() if steps and (stage.index, steps[-1].index) in _at(locations, one)]
+    return graph.root_output(last[-1]) if last else None
+
+
+def _at(locations: Mapping[str, OpLocation], digest: str) -> tuple[tuple[int, int], ...]:
+    """Return the instructions that an op belongs to."""
+    location = locations.get(digest, OpLocation())
+    return (*location.instructions, *location.part_of)
 
 
 def _on_chain(
-    dockerfile: Dockerfile, stage: Stage, graph: LlbGraph, end: OpOutput, ends: dict[int, PointOutput | None]
+    dockerfile: Dockerfile,
+    stage: Stage,
+    graph: LlbGraph,
+    locations: Mapping[str, OpLocation],
+    end: OpOutput,
+    ends: dict[int, PointOutput | None],
 ) -> dict[Point, PointOutput]:
     """Return the points of one stage on the chain that leads to its end."""
     chain = [end]
     while (edge := graph.parent(chain[-1])) is not None:
         chain.append(edge)
     chain.reverse()
-    base, own = _base(stage, chain, ends)
+    at, own = _base(stage, chain, ends)
+    triggers = [edge for edge in own if (stage.index, 0) in _at(locations, edge.digest)]
     steps = [i.index for i in step_instructions(dockerfile, stage) if i.index]
-    outputs = _step_outputs(dockerfile, stage, graph, own, steps)
+    outputs = _step_outputs(stage, locations, [edge for edge in own if edge not in triggers], steps)
+    if triggers:
+        outputs[0] = triggers[-1]
     found: dict[Point, PointOutput] = {}
-    at = base
     for point in stage_points(stage):
         at = outputs.get(point.instruction, at)
         if at is not None:
@@ -184,26 +186,21 @@ def _base(
 
 
 def _step_outputs(
-    dockerfile: Dockerfile, stage: Stage, graph: LlbGraph, own: list[OpOutput], steps: list[int]
+    stage: Stage, locations: Mapping[str, OpLocation], own: list[OpOutput], steps: list[int]
 ) -> dict[int, OpOutput]:
     """Return the output after each step of a stage, by the index of the instruction.
 
-    Steps of ONBUILD instructions of another stage belong to the FROM; those of an image show up with the next
-    step.
+    Steps that the engine does not tell are found by their order, or show up with the next step.
     """
-    named: dict[int, OpOutput] = {}
+    located: dict[int, OpOutput] = {}
     for edge in own:
-        position = locate_vertex(dockerfile, graph.name(edge.digest))
-        if position is not None and position[0] == stage.index and position[1] >= max(named, default=1):
-            named[position[1]] = edge
-    if len(own) == len(steps) and named.keys() <= set(steps):
+        for index, instruction in _at(locations, edge.digest):
+            if index == stage.index and instruction >= max(located, default=1):
+                located[instruction] = edge
+    if len(own) == len(steps) and located.keys() <= set(steps):
         in_order = dict(zip(steps, own, strict=True))
-        if all(in_order[index] == edge for index, edge in named.items()):
+        if all(in_order[index] == edge for index, edge in located.items()):
             return in_order
-    if own and steps and steps[-1] not in named:
-        named[steps[-1]] = own[-1]  # whatever it is called, the stage ends there
-    if count_triggers(dockerfile, stage):
-        first = next((own.index(named[index]) for index in steps if index in named), len(own))
-        if first:
-            named[0] = own[first - 1]
-    return named
+    if own and steps and steps[-1] not in located:
+        located[steps[-1]] = own[-1]  # whatever it is called, the stage ends there
+    return located

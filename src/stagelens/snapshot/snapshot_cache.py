@@ -205,11 +205,9 @@ def _image_id(engine: Engine, name: str) -> str | None:
 
 
 def _last_run(trace: BuildTrace) -> float:
-    """Return when the last step ended that was not cached, by the engine's clock in Unix seconds.
-
-    A FROM may count as run when its image is only looked up.
-    """
-    return max((v.completed or 0.0 for v in trace.vertices if v.instruction and not v.cached), default=0.0)
+    """Return when the last step ended that was not cached, by the engine's clock in Unix seconds."""
+    ran = (v for v in trace.vertices if v.instructions and not v.is_lookup and not v.cached)
+    return max((v.completed or 0.0 for v in ran), default=0.0)
 
 
 class _Recent:

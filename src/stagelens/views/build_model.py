@@ -106,7 +106,7 @@ def totals(vertices: Sequence[Vertex], over: bool = False) -> dict[str, Any]:
     One that has failed is. `over`: nothing runs or waits any more.
     """
     own = [vertex for vertex in vertices if vertex.instruction is not None]
-    found = [state(vertex) for vertex in own if vertex.instruction or vertex.error]
+    found = [state(vertex) for vertex in own if not vertex.is_lookup or vertex.error]
     counts = {name: found.count(name) for name in ("waiting", "running", "cached", "done", "failed")}
     if over:
         counts |= {"waiting": 0, "running": 0}

@@ -54,5 +54,6 @@ def state(step: StepReport, language: str) -> str:
         "runs": say("runs"),
         "depends": say("depends"),
         "not reached": say("not reached"),
+        "not known": say("not known"),
     }
     return words[step.outcome]

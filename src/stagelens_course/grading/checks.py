@@ -300,7 +300,7 @@ class RebuildCheck(Check):
     def _expected(self, probe: SubmissionProbe, result: str) -> str:
         return f"{probe.exercise.edits[self.edit].file} changes: {self.step} {result}"
 
-    def _find_step(self, probe: SubmissionProbe) -> tuple[int | None, int | None] | None:
+    def _find_step(self, probe: SubmissionProbe) -> tuple[int, int] | None:
         return failing_step(probe.edited(self.breaking_edit))
 
     @property
@@ -411,16 +411,16 @@ CHECKS: Mapping[str, type[Check]] = {
 }
 
 
-def failing_step(outcome: BuildOutcome) -> tuple[int | None, int | None] | None:
+def failing_step(outcome: BuildOutcome) -> tuple[int, int] | None:
     """Return the indexes of the stage and the instruction of the RUN that failed, if any."""
     for vertex in outcome.trace.vertices if outcome.trace else ():
-        if vertex.error and vertex.instruction is not None and outcome.image is None:
-            return vertex.stage, vertex.instruction
+        if vertex.error and vertex.instructions and outcome.image is None:
+            return vertex.instructions[0]
     return None
 
 
-def _runs_of(step: tuple[int | None, int | None], outcome: BuildOutcome) -> list[Vertex]:
-    return [vertex for vertex in outcome.ran if (vertex.stage, vertex.instruction) == step]
+def _runs_of(step: tuple[int, int], outcome: BuildOutcome) -> list[Vertex]:
+    return [vertex for vertex in outcome.ran if step in vertex.instructions]
 
 
 def _list_steps(ran: Sequence[Vertex]) -> str:

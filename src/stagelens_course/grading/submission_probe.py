@@ -66,9 +66,10 @@ class BuildOutcome:
 
 
 def _is_run(trace: BuildTrace | None, vertex: Vertex) -> bool:
-    if trace is None or vertex.stage is None or vertex.instruction is None:
+    if trace is None:
         return False
-    return trace.dockerfile.stages[vertex.stage].instructions[vertex.instruction].keyword == "RUN"
+    stages = trace.dockerfile.stages
+    return any(stages[stage].instructions[index].keyword == "RUN" for stage, index in vertex.instructions)
 
 
 class BuildTooSlow(StagelensError):
