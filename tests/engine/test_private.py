@@ -60,6 +60,8 @@ def test_start_serve_stop(machine: Machine, tmp_path: Path) -> None:
     started = machine.stagelens("engine", "start")
     assert started.returncode == 0, started.stderr
     assert f"export DOCKER_HOST={machine.private.address}" in started.stdout.splitlines()
+    exported = f"export DOCKER_HOST={machine.private.address}"
+    assert machine.stagelens("env").stdout.splitlines() == [exported]
     pid = machine.private.pid()
     assert pid is not None
     assert json.loads(machine.stagelens("engine", "status", "--json").stdout)["pid"] == pid

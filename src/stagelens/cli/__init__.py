@@ -24,6 +24,7 @@ COMMANDS = {
     "explore": "stagelens.cli.explore:explore_command",
     "why": "stagelens.cli.why:why_command",
     "engine": "stagelens.cli.engine_commands:engine_group",
+    "env": "stagelens.cli.engine_commands:env_command",
     "doctor": "stagelens.cli.doctor:doctor_command",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 
 import click
 
@@ -58,6 +59,26 @@ def find_engine() -> engines.Engine:
     return engine
 
 
+@click.command("env")
+def env_command() -> None:
+    """Print the line that makes the docker command use the same engine.
+
+    In a terminal: eval "$(stagelens env)"
+    """
+    engine = engines.connect(start=False, report=_print_line)
+    if engine.origin in ("DOCKER_HOST", "DOCKER_CONTEXT") or engine.origin.startswith("docker context"):
+        line = f"# the docker command uses this engine already: {engine.origin}"
+    else:
+        line = _export(engine.address)
+    out.print(line, markup=False, soft_wrap=True)
+
+
+def _export(address: str) -> str:
+    if sys.platform == "win32":
+        return f'$env:DOCKER_HOST = "{address}"'
+    return f"export DOCKER_HOST={shlex.quote(address)}"
+
+
 def _print_line(text: str) -> None:
     err.print(text, markup=False, soft_wrap=True)
 
@@ -70,7 +91,7 @@ def start(grading: bool) -> None:
     engines.release()
     with spinner("starting a private engine") as report:
         private = engines.start_private(report, _private_engine(grading))
-    out.print(f"export DOCKER_HOST={shlex.quote(private.address)}", markup=False, soft_wrap=True)
+    out.print(_export(private.address), markup=False, soft_wrap=True)
 
 
 @engine_group.command()

@@ -16,7 +16,7 @@ COMMANDS = {
     "check": "stagelens_course.cli.exercise:check_command",
     "grade": "stagelens_course.cli.grade:grade_command",
     "images": "stagelens_course.cli.images:images_command",
-    "engine": cli.COMMANDS["engine"],
+    **{name: cli.COMMANDS[name] for name in ("engine", "env")},
     "doctor": "stagelens_course.cli.doctor:doctor_command",
     "test": "stagelens_course.cli.testing:test_command",
     "docs": "stagelens_course.cli.documentation:docs_command",

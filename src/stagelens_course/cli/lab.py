@@ -60,7 +60,12 @@ def lab_command(lesson: str, folder: Path | None, no_browser: bool, port: int) -
         # Jupyter refuses root by default, but on a course machine root often runs the engine.
         *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
     ]
-    code = _serve(command, root, os.environ | {"DOCKER_HOST": engine.address})
+    if engine.address == engines.private_engine().address:
+        hint = 'to use docker with it in another terminal: eval "$(stagelens env)"'
+        err.print(as_typed(hint), markup=False, soft_wrap=True)
+    # Its terminals find this environment's programs: stagelens, pytest.
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+    code = _serve(command, root, os.environ | {"DOCKER_HOST": engine.address, "PATH": path})
     if engine.address == engines.private_engine().address:
         err.print(
             as_typed("the private engine keeps running; stop it with: stagelens engine stop"), markup=False

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from stagelens_testing.resources import PATIENCE, free_port, has_ended
 
@@ -68,6 +69,9 @@ def test_lab_prints_the_lessons_address_and_jupyter_ends_with_it(
         assert status(f"http://127.0.0.1:{port}/api/contents") == 403
         # Nothing listens on other addresses than the loopback.
         assert listening_on(port) == {"127.0.0.1"}
+        # A terminal there finds the commands that the lessons name.
+        (jupyter,) = psutil.Process(process.pid).children()
+        assert jupyter.environ()["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
         process.send_signal(number)
         process.communicate(timeout=PATIENCE)
         assert listening_on(port) == set()
