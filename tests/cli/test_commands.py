@@ -127,7 +127,6 @@ def test_explore_json_of_one_stage() -> None:
         (("explore", "--stage", "zz"), "build-stage, test-stage, stage-2"),
         (("explore", "--target", "zz"), "build-stage, test-stage, stage-2"),
         (("build", "--target", "zz"), "build-stage, test-stage, stage-2"),
-        (("explore", "--target", "build-stage", "--stage", "test-stage"), "build-stage\n"),
     ],
 )
 def test_unknown_stage_is_refused_without_an_engine(command: tuple[str, ...], stages: str) -> None:
@@ -137,6 +136,15 @@ def test_unknown_stage_is_refused_without_an_engine(command: tuple[str, ...], st
     assert done.returncode == 1
     assert f"Stage {options[-1]!r} does not exist." in done.stderr
     assert f"use one of these: {stages}" in done.stderr
+
+
+@pytest.mark.engine
+def test_stage_that_the_build_does_not_need_is_refused_before_the_build() -> None:
+    options = ("--target", "build-stage", "--stage", "test-stage")
+    done = stagelens("explore", "ch04/exercises/multi-stage", *options)
+    assert done.returncode == 1
+    assert "Stage 'test-stage' does not exist." in done.stderr
+    assert "use one of these: build-stage\n" in done.stderr
 
 
 @pytest.mark.engine
