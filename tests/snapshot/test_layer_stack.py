@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+import tarfile
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from types import FrameType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stagelens_testing.tars import FIRST, index
+from stagelens_testing.tars import FIRST, index, member, tar
 
 from stagelens.snapshot import layer_stack
 from stagelens.snapshot.layers import ImageLayers, Layer
@@ -145,3 +147,51 @@ def test_work_grows_with_the_files_and_not_with_files_times_whiteouts(
         return lines_run(lambda: look(whole))
 
     assert work(2000) < 2.1 * work(1000)
+
+
+# --- hard links across layers ---------------------------------------------------------------------------
+
+
+def linked(*layers: bytes) -> ImageLayers:
+    return image(*layer_stack.resolve_links(map(index, layers)))
+
+
+def hard_link(name: str, target: str) -> tuple:
+    return member(name, tarfile.LNKTYPE, link=target)
+
+
+LOWER = tar(member("bin/tool", content=b"x" * 1000))
+
+
+def test_link_to_a_file_of_a_lower_layer_has_its_facts_and_stores_nothing() -> None:
+    whole = linked(LOWER, tar(hard_link("opt/tool", "bin/tool"), hard_link("opt/again", "opt/tool")))
+    target = whole.files_at(0).get("bin/tool")
+    assert target is not None
+    for files in (whole.layers[1].table, whole.files_at(1)):
+        for path in ("opt/tool", "opt/again"):
+            assert files.get(path) == replace(target, path=path)
+    assert [layer.size for layer in whole.layers] == [1000, 0]
+    assert (whole.wasted, whole.efficiency) == (0, 1.0)
+
+
+def test_link_stays_when_its_target_is_removed_or_replaced() -> None:
+    removed = tar(hard_link("b", "bin/tool"), member("bin/.wh.tool"))
+    replaced = tar(hard_link("b", "bin/tool"), member("bin/tool", content=b"new"))
+    for upper in (removed, replaced):
+        entry = linked(LOWER, upper).files_at(1).get("b")
+        assert entry is not None
+        assert entry.size == 1000
+
+
+def test_link_to_a_file_that_no_layer_has_is_an_empty_file() -> None:
+    entry = linked(LOWER, tar(hard_link("b", "nowhere"))).files_at(1).get("b")
+    assert entry is not None
+    assert (entry.kind, entry.size) == ("file", 0)
+
+
+def test_file_that_replaces_a_link_is_no_link() -> None:
+    whole = linked(LOWER, tar(hard_link("b", "bin/tool"), member("b", content=b"12")))
+    assert (whole.layers[1].size, whole.layers[1].links) == (2, ())
+    entry = whole.files_at(1).get("b")
+    assert entry is not None
+    assert entry.size == 2

@@ -14,7 +14,7 @@ from stagelens.file_cache import LruFileCache
 from stagelens.snapshot.saved_image import LayerFiles
 from stagelens.snapshot.table import FileTable
 
-_MAGIC = b"stagelens-layer\x01"
+_MAGIC = b"stagelens-layer\x02"
 _DIGEST_SIZE = 16
 _LENGTH = struct.Struct("<Q")
 MAX_BYTES = 256 << 20  # some three million files
@@ -49,6 +49,7 @@ def _encode(layer: LayerFiles) -> bytes:
         "whiteouts": layer.whiteouts,
         "opaque": layer.opaque,
         "links": layer.links,
+        "lower_links": dict(layer.lower_links),
     }
     head = json.dumps(facts).encode("ascii")
     digest = hashlib.blake2b(head, digest_size=_DIGEST_SIZE).digest()
@@ -72,4 +73,5 @@ def _decode(data: bytes, diff_id: str) -> LayerFiles:
         whiteouts=tuple(facts["whiteouts"]),
         opaque=tuple(facts["opaque"]),
         links=tuple(facts["links"]),
+        lower_links=dict(facts["lower_links"]),
     )

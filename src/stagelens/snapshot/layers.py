@@ -17,7 +17,7 @@ from stagelens import paths
 from stagelens.buildkit import BuildKitError, Control
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
 from stagelens.snapshot import layer_cache
-from stagelens.snapshot.layer_stack import Efficiency, LayerStack, WastedPath, compute_efficiency, find_waste
+from stagelens.snapshot.layer_stack import Efficiency, LayerStack, Waste, WastedPath, resolve_links
 from stagelens.snapshot.saved_image import LayerError, LayerFiles, SavedImage, read_saved_image
 from stagelens.snapshot.table import FileTable
 
@@ -99,11 +99,15 @@ class ImageLayers:
     @cached_property
     def waste(self) -> tuple[WastedPath, ...]:
         """The paths that make up `wasted`, largest first."""
-        return find_waste(self.layers)
+        return self._waste.paths()
 
     @cached_property
     def _efficiency(self) -> Efficiency:
-        return compute_efficiency(self.layers)
+        return self._waste.efficiency()
+
+    @cached_property
+    def _waste(self) -> Waste:
+        return Waste(self.layers)
 
 
 @short_traceback_on_interrupt()
@@ -169,13 +173,8 @@ def read_layers(
         raise  # an engine that is gone says so itself
     except (APIError, RequestException) as error:
         raise _not_saved(image, str(error), platform) from error
-    return ImageLayers(
-        image_id,
-        tuple(
-            _layer(index, name, layers[diff_id])
-            for index, (diff_id, name) in enumerate(zip(diff_ids, names, strict=True))
-        ),
-    )
+    resolved = resolve_links(layers[diff_id] for diff_id in diff_ids)
+    return ImageLayers(image_id, tuple(map(_layer, range(len(diff_ids)), names, resolved)))
 
 
 def unpacked_size(engine: Engine, image: str, cache_dir: Path | None = None) -> int:
@@ -224,6 +223,7 @@ def _layer(index: int, created_by: str, files: LayerFiles) -> Layer:
         files.whiteouts,
         files.opaque,
         files.links,
+        files.lower_links,
         index=index,
         created_by=created_by,
     )

@@ -15,14 +15,15 @@ import json
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import zstandard
 
 from stagelens.errors import StagelensError
-from stagelens.snapshot.table import Entry, FileTable, Kind, is_clean
+from stagelens.snapshot.table import FileTable, Kind, key_path, pack_kind
+from stagelens.snapshot.tar_headers import TarHeader, read_headers
 
 CHUNK = 1 << 20
 # The most that one header may take; tarfile reads extended headers in one piece.
@@ -42,9 +43,10 @@ _ERROR_BYTES = 4096
 _ZSTD_WINDOW = 128 << 20
 
 _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
-_WHITEOUT = ".wh."
-_OPAQUE = ".wh..wh..opq"
-_AUFS = ".wh..wh."
+_WHITEOUT = b".wh."
+_OPAQUE = b".wh..wh..opq"
+_AUFS = b".wh..wh."
+_NO_NAMES = frozenset((b"", b".", b".."))
 _KINDS: dict[bytes, Kind] = {
     tarfile.DIRTYPE: "dir",
     tarfile.SYMTYPE: "symlink",
@@ -86,6 +88,9 @@ class LayerFiles:
         Folders whose content in the layers below it hides.
     links
         Paths that are hard links; their bytes are stored with the path they link to.
+    lower_links
+        The targets of hard links to files of layers below. Their rows lack the facts of the target until
+        `layer_stack.resolve_links` has found it.
     """
 
     diff_id: str
@@ -94,6 +99,15 @@ class LayerFiles:
     whiteouts: tuple[str, ...] = ()
     opaque: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
+    lower_links: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def stored_bytes(self) -> list[int]:
+        """Return the bytes of each row in the tar: 0 for hard links, folders and special files."""
+        stored = [self.table.size(row) for row in range(len(self.table))]
+        for path in self.links:
+            if (row := self.table.row(path)) is not None:
+                stored[row] = 0
+        return stored
 
 
 @dataclass(slots=True)
@@ -190,23 +204,26 @@ def tar_members(stream: ForwardReader) -> Iterator[tuple[tarfile.TarFile, tarfil
         yield archive, member
 
 
-class _Layer(ForwardReader):
+class _HashedReader:
     """The tar of a layer, hashed while it is read."""
 
     def __init__(self, source: Callable[[int], bytes]) -> None:
-        super().__init__(source)
+        self._source = source
         self._hash = hashlib.sha256()
+        self._size = 0
 
-    def read_unchecked(self, size: int) -> bytes:
-        data = super().read_unchecked(size)
+    def read(self, size: int) -> bytes:
+        data = self._source(size)
         self._hash.update(data)
-        if self.tell() > MAX_LAYER:
+        self._size += len(data)
+        if self._size > MAX_LAYER:
             raise ValueError("the layer is too large")
         return data
 
     def digest(self) -> str:
         """Read to the end, and return the sha256 of everything that was read."""
-        self.drain()
+        while self.read(CHUNK):
+            pass
         return f"sha256:{self._hash.hexdigest()}"
 
 
@@ -326,75 +343,93 @@ def index_layer(read: Callable[[int], bytes]) -> LayerFiles:
     ------
     LayerError
         If a name leads out of the image, or the layer has too many files.
-    tarfile.TarError, ValueError
+    ValueError
         If the bytes are not a whole tar.
     """
-    stream = _Layer(read)
-    entries: dict[str, Entry] = {}
-    links: set[str] = set()
-    removed: dict[str, None] = {}
-    opaque: dict[str, None] = {}
-    count = 0
-    for _, member in tar_members(stream):
-        count += 1
-        if count > MAX_FILES:
+    stream = _HashedReader(read)
+    entries: dict[bytes, _Facts] = {}
+    links: set[bytes] = set()
+    lower: dict[bytes, bytes] = {}
+    removed: dict[bytes, None] = {}
+    opaque: dict[bytes, None] = {}
+    for count, member in enumerate(read_headers(stream.read)):
+        if count >= MAX_FILES:
             raise LayerError(f"A layer holds more than {MAX_FILES} files.")
-        path = _clean(member.name)
-        folder, _, name = path.rpartition("/")
-        if name == _OPAQUE:
+        key = _key(member.name)
+        folder, separator, name = key.rpartition(b"\0")
+        if not name.startswith(_WHITEOUT):
+            if key:
+                links.discard(key)
+                lower.pop(key, None)
+                if member.kind == tarfile.LNKTYPE:
+                    links.add(key)
+                    target = _key(member.target)
+                    if target not in entries or target in lower:
+                        lower[key] = lower.get(target, target)
+                    entries[key] = entries.get(target) or _facts(member)
+                else:
+                    entries[key] = _facts(member)
+        elif name == _OPAQUE:
             opaque[folder] = None
-        elif name.startswith(_AUFS) or not path:
-            continue
-        elif name.startswith(_WHITEOUT):
-            removed[_inside(f"{folder}/{name[len(_WHITEOUT) :]}".lstrip("/"))] = None
-        else:
-            links.discard(path)
-            if member.islnk():
-                links.add(path)
-            entries[path] = _entry(path, member, entries)
-    size = sum(e.size for path, e in entries.items() if e.kind == "file" and path not in links)
+        elif not name.startswith(_AUFS):
+            removed[_inside(folder + separator + name[len(_WHITEOUT) :])] = None
+    keys = sorted(entries)
+    rows = [entries[key] for key in keys]
+    files = [row.size for key, row in entries.items() if row.is_file and key not in links]
     return LayerFiles(
         diff_id=stream.digest(),
-        size=size,
-        table=FileTable.from_entries(entries.values()),
-        whiteouts=tuple(removed),
-        opaque=tuple(opaque),
-        links=tuple(sorted(links)),
+        size=sum(files),
+        table=FileTable.from_columns(
+            keys=keys,
+            kinds=[row.kind for row in rows],
+            uids=[row.uid for row in rows],
+            gids=[row.gid for row in rows],
+            sizes=[row.size for row in rows],
+            mtimes=[row.mtime for row in rows],
+            targets=[row.target for row in rows],
+        ),
+        whiteouts=tuple(map(key_path, removed)),
+        opaque=tuple(map(key_path, opaque)),
+        links=tuple(map(key_path, sorted(links))),
+        lower_links={key_path(key): key_path(target) for key, target in lower.items()},
     )
 
 
-def _clean(name: str) -> str:
-    """Return the name of a member as a path in the image; absolute names stay inside it, as in the engine."""
-    path = "/".join(part for part in name.split("/") if part not in ("", "."))
-    return _inside(path) if path else path
+class _Facts(NamedTuple):
+    """A row of a layer's table without its key."""
+
+    kind: int
+    uid: int
+    gid: int
+    size: int
+    mtime: int
+    target: bytes
+    is_file: bool
 
 
-def _inside(path: str) -> str:
-    if not is_clean(path):
-        raise LayerError("A layer holds a name that leads out of the image.", where=ascii(path[:200]))
-    if len(path) > MAX_PATH:
-        raise LayerError(f"A layer holds a name longer than {MAX_PATH} characters.", where=ascii(path[:200]))
-    return path
+def _facts(member: TarHeader) -> _Facts:
+    kind = _KINDS.get(member.kind, "file")
+    target = member.target[:MAX_PATH] if kind == "symlink" else b""
+    size = len(target) if target else member.size
+    packed = pack_kind(kind, member.mode)
+    return _Facts(packed, member.uid, member.gid, size, member.mtime, target, kind == "file")
 
 
-def _entry(path: str, member: tarfile.TarInfo, earlier: dict[str, Entry]) -> Entry:
-    """Return a member as an entry; a hard link has the facts of the file that it links to."""
-    target = earlier.get(_clean(member.linkname)) if member.islnk() else None
-    if target is not None:
-        return Entry(
-            path,
-            target.kind,
-            target.mode,
-            target.uid,
-            target.gid,
-            target.size,
-            target.mtime,
-            target.link_target,
+def _key(name: bytes) -> bytes:
+    """Return a name's key in the image; absolute names stay inside it, as in the engine."""
+    if b"//" in name or b"/." in name or name[:1] in (b".", b"/"):
+        name = b"/".join(part for part in name.split(b"/") if part not in (b"", b"."))
+    key = name.rstrip(b"/").replace(b"/", b"\0")
+    return _inside(key) if key else key
+
+
+def _inside(key: bytes) -> bytes:
+    if not _NO_NAMES.isdisjoint(key.split(b"\0")):
+        raise LayerError(
+            "A layer holds a name that leads out of the image.", where=ascii(key_path(key)[:200])
         )
-    kind = _KINDS.get(member.type, "file")
-    link = member.linkname[:MAX_PATH] if kind == "symlink" else None
-    if link is not None:
-        size = len(link.encode("utf-8", "surrogateescape"))
-    else:
-        size = member.size if kind == "file" else 0
-    return Entry(path, kind, member.mode & 0o7777, member.uid, member.gid, size, int(member.mtime), link)
+    if len(key) > MAX_PATH:
+        raise LayerError(
+            f"A layer holds a name longer than {MAX_PATH} bytes.", where=ascii(key_path(key)[:200])
+        )
+    return key

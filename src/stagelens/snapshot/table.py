@@ -162,6 +162,20 @@ class FileTable:
         )
 
     @classmethod
+    def from_rows(cls, rows: Iterable[tuple[FileTable, int]]) -> FileTable:
+        """Sort rows of other tables, given with their numbers, into a table. No two have the same path."""
+        keyed = sorted((table.key(row), table, row) for table, row in rows)
+        return cls.from_columns(
+            keys=[key for key, _, _ in keyed],
+            kinds=[table._kinds[row] for _, table, row in keyed],
+            uids=[table._uids[row] for _, table, row in keyed],
+            gids=[table._gids[row] for _, table, row in keyed],
+            sizes=[table._sizes[row] for _, table, row in keyed],
+            mtimes=[table._mtimes[row] for _, table, row in keyed],
+            targets=[table._target(row) for _, table, row in keyed],
+        )
+
+    @classmethod
     def from_columns(
         cls,
         *,
@@ -318,9 +332,14 @@ class FileTable:
 
     def get(self, path: str) -> Entry | None:
         """Return the entry at a path, or None, in logarithmic time."""
+        row = self.row(path)
+        return self.entry(row) if row is not None else None
+
+    def row(self, path: str) -> int | None:
+        """Return the row of a path, or None, in logarithmic time."""
         key = path_key(path)
         row = self._search(key)
-        return self.entry(row) if row < len(self) and self.key(row) == key else None
+        return row if row < len(self) and self.key(row) == key else None
 
     def children(self, path: str = "") -> tuple[Entry, ...]:
         """Return the entries directly in a folder (`""` is the root), in order; none for other files."""
