@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from stagelens_testing import engines
+from stagelens_testing.world.checks import FileFacts
 from stagelens_testing.world.edits import random_edits
 from stagelens_testing.world.projects import Project, find_projects, supports_newer
 from stagelens_testing.world.runner import Result, check_project
@@ -34,12 +35,16 @@ _AT_ONCE = 2
 def results(engine: Engine) -> Iterator[dict[str, Future[Result]]]:
     """The checks of all projects, which run while the first tests wait."""
     newer = supports_newer(engine)
-    base = {}
+    bases: dict[str, FileFacts] = {}
     pid = engines.namespace_pid(engine)
 
     def check(project: Project) -> Result:
         return check_project(
-            engine, project, random_edits(project.name, EDITS, without=PENDING), bases=base, namespace_pid=pid
+            engine,
+            project,
+            random_edits(project.name, EDITS, without=PENDING),
+            bases=bases,
+            namespace_pid=pid,
         )
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:

@@ -196,7 +196,8 @@ class StatusCollector:
         for vertex in self._vertices.values():
             after = following[vertex.digest]
             looked_up = vertex.instruction and not vertex.inputs and all(each.cached for each in after)
-            if looked_up and any(self._builds_on(each.stage, vertex.stage) for each in after):
+            stages = {stage for each in after for stage, _ in (*each.instructions, *each.part_of)}
+            if looked_up and any(self._builds_on(stage, vertex.stage) for stage in stages):
                 vertex = replace(vertex, cached=True)
             yield vertex
 

@@ -156,7 +156,6 @@ class Checker:
     # -- steps and vertices
 
     def _compare_ties(self, reports: Sequence[StepReport], trace: BuildTrace, label: str) -> None:
-        claimed: set[str] = set()
         for report in reports:
             self.result.steps += 1
             instruction = trace.dockerfile.stages[report.stage].instructions[report.instruction]
@@ -169,13 +168,11 @@ class Checker:
                 self._problem(label, f"line {report.line}: {report.outcome}: {report.title}")
             else:
                 self.result.tied += 1
-            claimed |= {vertex.digest} if vertex is not None else set()
         triggers = [text for stage in trace.dockerfile.stages for text in _triggers(trace, stage.index)]
         for vertex in trace.vertices:
             text = _step_text(vertex)
-            if text and vertex.digest not in claimed and not text.startswith("FROM "):
-                if any(text.startswith(trigger) for trigger in triggers):
-                    continue
+            known = vertex.instructions or vertex.part_of or text.startswith(("FROM ", *triggers))
+            if text and not known:
                 self._problem(label, f"no instruction for the vertex {vertex.name!r}")
 
     # -- files at each point
