@@ -24,9 +24,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 PROJECTS = {project.name: project for project in find_projects(Path(__file__).parent / "corpus")}
 EDITS = 10
-# Kinds of edits whose forecasts are wrong today: a file that BuildKit takes for unchanged, and steps that no
-# platform counts for.
-PENDING = {"stale", "platform"}
+# Kinds of edits whose forecasts are wrong today: steps that no platform counts for.
+PENDING = {"platform"}
 # A build waits for the engine as long as the engine waits for us.
 _AT_ONCE = 2
 
