@@ -101,6 +101,24 @@ EDITS: dict[str, tuple[str, Edit, list[int], list[str]]] = {
         ["variables"],
     ),
     "a variable set again": ("ENV A=0\nENV B=2\nENV A=1\nRUN true\n", line("ENV A=0\n", ""), [], []),
+    "an ARG of the stage below after an ENV of its name": (
+        "FROM diamol/base AS b\nENV A=1\nARG A=2\nFROM b\nRUN true UNIQUE $A\n",
+        line("ARG A=2", "ARG A=3"),
+        [],
+        [],
+    ),
+    "an ENV and an ARG of the stage below in another order": (
+        "FROM diamol/base AS b\nENV A=1\nARG B=2\nFROM b\nRUN true UNIQUE\n",
+        line("ENV A=1\nARG B=2", "ARG B=2\nENV A=1"),
+        [],
+        [],
+    ),
+    "a variable set again in the stage below": (
+        "FROM diamol/base AS b\nENV A=0\nENV B=2\nENV A=1\nFROM b\nRUN true UNIQUE\n",
+        line("ENV A=0\n", ""),
+        [7],
+        ["variables"],
+    ),
     "a file that a platform's argument names": (
         "ARG TARGETOS\nCOPY app-$TARGETOS /\n",
         lambda folder: (folder / "app-linux").write_text(f"edited {folder}"),

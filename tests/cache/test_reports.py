@@ -418,3 +418,33 @@ def test_edited_steps_match_in_order() -> None:
     )
     pairs = match_steps({0: 0}, read_steps(BuildInputs(old, {}, {})), read_steps(BuildInputs(new, {}, {})))
     assert {key[1] + 1: step.line for key, step in pairs.items()} == {2: 3, 3: 4}
+
+
+def test_platform_counts_for_a_run_and_for_files_of_images() -> None:
+    text = (
+        "FROM --platform=$BUILDPLATFORM base AS tools\nRUN a\n"
+        "FROM scratch AS empty\nCOPY pom.xml /\nFROM base\nCOPY pom.xml /\nRUN b\n"
+        "COPY --from=tools /a /\nCOPY --from=empty /pom.xml /\nCOPY --from=image /a /\n"
+    )
+
+    def for_platform(platform: str) -> BuildInputs:
+        parsed = parse(text, platform=platform, build_platform="linux/amd64")
+        files = {"pom.xml": ContextFile("pom.xml", "file", 0o644, 1, "1")}
+        images = {name: InputImage(name, name) for name in ("base", "image")}
+        return BuildInputs(parsed, files, images, platform=platform)
+
+    first = for_platform("linux/amd64")
+    trace = BuildTrace(
+        dockerfile=first.dockerfile,
+        vertices=tuple(
+            Vertex(f"{s.key}", "x", (), started=1.0, completed=2.0, stage=s.key[0], instruction=s.key[1])
+            for s in read_steps(first)
+        ),
+        backend="session",
+        image_id=None,
+    )
+    steps = forecast(BuildRecord(first, trace), for_platform("linux/arm64"))
+    assert {step.line: step.outcome for step in steps} == {
+        **{2: "cached", 4: "cached", 6: "runs", 7: "runs", 8: "runs", 9: "runs", 10: "runs"}
+    }
+    assert "platform" in {cause.kind for step in steps if step.line == 6 for cause in step.causes}

@@ -77,7 +77,10 @@ def test_reading_variables_takes_linear_time(keyword: str, monkeypatch: pytest.M
         ("COPY ./d/f d/*/ /.h .././//x/", "COPY f * .h /x/"),
         ("COPY --parents ./d//f d/./e/../f x", "COPY --parents ././d/f d/./f /app/x"),
         ("COPY --parents=false --exclude=$A --exclude=b . /", "COPY --exclude=1 --exclude=b . /"),
-        ("ADD --keep-git-dir https://h.test/x.git#$A /x", "COPY --keep-git-dir https://h.test/x.git#1 /x"),
+        # A download counts by its name and content, so its address is not in the op.
+        ("ADD --keep-git-dir https://h.test/x.git#$A /x", "COPY --keep-git-dir / /x"),
+        ("ADD --checksum=sha256:1 https://h.test/$A/x?y /x", "COPY x /x"),
+        ("ADD http://h.test http://h.test/ /x/", "COPY __unnamed__ __unnamed__ /x/"),
         ("WORKDIR ./w/$A/", "WORKDIR /app/w/1"),
         ("USER root\nWORKDIR .h", "WORKDIR /app/.h as 0"),
         ("USER root\nRUN x", f'RUN {SHELL} "x"] in /app as root'),
@@ -110,11 +113,87 @@ def test_op_text_of_an_instruction(instruction: str, op: str) -> None:
         ),
         ("type=secret,id=a/b,required", "target=/run/secrets/b,id=a/b,required,type=secret"),
         ("type=tmpfs,target=/t,size=1", "target=/t,size=1,type=tmpfs"),
+        ("type=${T:-cache},target=/c$W,id=${I:-x},mode=0$M", "target=/c/app,id=x,mode=,type=cache"),
+        ("type=Cache,target=/c,sharing=Shared", "target=/c,type=cache"),
+        ("type=secret,src=a/b", "target=/run/secrets/b,id=a/b,type=secret"),
+        ("type=secret,target=/s", "target=/s,id=s,type=secret"),
     ],
 )
 def test_op_text_of_a_mount(options: str, text: str) -> None:
     (step,) = steps.read_steps(inputs(f"FROM base\nENV W=/app\nWORKDIR /\nRUN --mount={options} x\n"))
     assert step.op.text == f'RUN --mount={text.replace("/app/", "/")} {SHELL} "x"] in /'
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ("type=cache,target=/c,id=/c,sharing=shared", "target=/c,type=cache"),
+        ("type=cache,target=/c,id=x", "target=/c,id=another,type=cache"),
+        ("type=cache,target=/c,sharing=locked", "target=/c,id=another,type=cache"),
+    ],
+)
+def test_new_engines_tell_only_default_identities_of_cache_mounts_from_others(
+    options: str, text: str
+) -> None:
+    found = replace(inputs(f"FROM base\nRUN --mount={options} x\n"), cache_ids=False)
+    assert steps.read_steps(found)[0].op.text == f'RUN --mount={text} {SHELL} "x"] in /'
+
+
+COMMIT = "0123456789" * 4
+
+
+@pytest.mark.parametrize(
+    ("source", "pin"),
+    [
+        ("https://h.test/a/x.tar", None),
+        ("--checksum=sha256:1 https://h.test/a/x.tar?y", "x.tar sha256:1"),
+        ("https://h.test/x.git", None),
+        ("https://h.test/x.git#main", None),
+        (f"https://h.test/x.git#{COMMIT}", f"git {COMMIT}:"),
+        (f"git@h.test:x.git#{COMMIT}:sub", f"git {COMMIT}:sub"),
+        (f"https://h.test/x.git?ref=v1&checksum={COMMIT}&subdir=s", f"git {COMMIT}:s"),
+        (f"--checksum={COMMIT} git://h.test/x#v1", f"git {COMMIT}:"),
+        (f"--keep-git-dir --checksum={COMMIT} ssh://h.test/x#v1", f"git {COMMIT} v1:"),
+        (f"--checksum={COMMIT[:8]} https://h.test/x.git#v1", None),
+    ],
+)
+def test_checksum_or_commit_pins_a_download(source: str, pin: str | None) -> None:
+    (step,) = steps.read_steps(inputs(f"FROM base\nADD {source} /x\n"))
+    assert [found.pin for found in step.sources] == [pin]
+
+
+def test_stage_upon_another_one_sees_its_environment_before_its_arguments() -> None:
+    text = "FROM base AS a\nENV A=0\nARG B=1\nENV C=2\nENV A=1\nARG A=2\nRUN x\nFROM a\nRUN y\n"
+    first, second = (step.variables for step in steps.read_steps(inputs(text)))
+    assert {name: v.value for name, v in first.items()} == {
+        **{"HOME": "/", "APP": "/app", "PATH": steps.DEFAULT_PATH, "B": "1", "C": "2", "A": "2"}
+    }
+    assert list(second) == ["B", "HOME", "APP", "PATH", "A", "C"], "ENVs come again, in their first order"
+    assert second["A"].value == "1", "an ENV wins over an ARG of the stage below"
+
+
+def test_path_has_a_default_where_the_image_sets_none() -> None:
+    text = "FROM scratch\nENV PATH=/x:$PATH\nRUN x\nFROM set\nRUN y\n"
+    found = inputs(text)
+    found = replace(found, images={"set": InputImage("set", "", {"PATH": "/p"})})
+    paths = [replace(found, target=target) for target in ("0", "1")]
+    values = [steps.read_steps(each)[0].variables["PATH"].value for each in paths]
+    assert values == [f"/x:{steps.DEFAULT_PATH}", "/p"]
+
+
+def test_platform_of_a_step_is_its_stages() -> None:
+    text = (
+        "FROM --platform=$BUILDPLATFORM base AS tools\nRUN a\nFROM tools\nRUN b\n"
+        "FROM base AS out\nRUN --mount=from=1,target=/m c\nFROM scratch\nCOPY --from=out / /\n"
+    )
+    parsed = parse(text, platform="linux/arm64", build_platform="linux/amd64")
+    found = steps.read_steps(replace(inputs(text), dockerfile=parsed, platform="linux/arm64"))
+    platforms = {step.line: step.platform for step in found}
+    # A mount has no stage numbers, so line 3 is not built.
+    assert platforms == {6: "linux/arm64", 8: "linux/arm64"}
+    named = parse(text.replace("from=1", "from=tools"), platform="linux/arm64", build_platform="linux/amd64")
+    found = steps.read_steps(replace(inputs(text), dockerfile=named, platform="linux/arm64"))
+    assert {s.line: s.platform for s in found} == {2: "linux/amd64", 6: "linux/arm64", 8: "linux/arm64"}
 
 
 def test_linked_copies_build_on_scratch_and_the_next_step_on_all_of_them() -> None:

@@ -109,6 +109,24 @@ MODERN: dict[str, tuple[str, Edit, list[int], list[int]]] = {
         [],
         [],
     ),
+    "a mount's source in a variable": (
+        "ARG S=d\nRUN --mount=source=${S},target=/m true UNIQUE\n",
+        lambda folder: (folder / "d/f").write_text(f"new {folder}"),
+        [4],
+        [4],
+    ),
+    "a mount's source in a variable with the same files": (
+        "ENV S=f\nRUN --mount=source=$S,target=/m true UNIQUE\n",
+        line("source=$S", "source='f'"),
+        [],
+        [],
+    ),
+    "a mount's target in a variable": (
+        "ENV T=/m\nRUN --mount=source=f,target=${T} true UNIQUE\n",
+        line("${T}", "$T/../m"),
+        [4],
+        [4],
+    ),
     "a folder to run in, written otherwise": (
         "WORKDIR /w\nCOPY f .\nRUN true\n",
         line("WORKDIR /w", "WORKDIR /w/"),
@@ -142,6 +160,16 @@ def test_heredocs_and_linked_copies_count_as_they_do_for_the_engine(
     for report in reports:
         if report.outcome == "ran":
             assert report.root == reports[[v.line for v in reports].index(ran[0])].key, label
+
+
+def test_identities_of_cache_mounts_count_before_buildkit_0_13_only(
+    engine: Engine, tmp_path: Path, unique: str, clean: object
+) -> None:
+    text = "FROM diamol/base\nRUN --mount=type=cache,target=/c,id=one true UNIQUE\n"
+    forecasts, reports = built_twice(engine, tmp_path, unique, text, line("id=one", "id=two,sharing=locked"))
+    old = engine.info.version.startswith("20.")
+    assert [step.outcome for step in forecasts] == ["runs" if old else "cached"]
+    assert [report.outcome for report in reports] == ["ran" if old else "cached"]
 
 
 def test_run_with_a_secret_is_cached_by_the_content_below(

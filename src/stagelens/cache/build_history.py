@@ -29,6 +29,7 @@ _INPUT_FIELDS = (
     "no_cache",
     "engine",
     "merge_op",
+    "cache_ids",
 )
 _TRACE_FIELDS = ("backend", "image_id", "tags", "started", "completed", "context_bytes", "limitations")
 

@@ -91,14 +91,16 @@ class BuildComparison:
         self.steps = read_steps(after)
         self._by_key = {step.key: step for step in self.steps}
         self._files = _select_all(after, self.steps)
-        self._keys = _cache_keys(after, self.steps, self._files)
+        # A platform that one of the builds does not know is not compared.
+        self._platforms = before is not None and bool(before.inputs.platform and after.platform)
+        self._keys = _cache_keys(after, self.steps, self._files, self._platforms)
         self._stage_matches: dict[int, int] = {}
         self._matches: dict[StepId, CacheStep] = {}
         self._finished: set[StepId] = set()
         if before is not None:
             old_steps = read_steps(before.inputs)
             self._old_files = _select_all(before.inputs, old_steps)
-            self._old_keys = _cache_keys(before.inputs, old_steps, self._old_files)
+            self._old_keys = _cache_keys(before.inputs, old_steps, self._old_files, self._platforms)
             self._stage_matches = _match_stages(
                 before.inputs.dockerfile,
                 after.dockerfile,
@@ -133,8 +135,6 @@ class BuildComparison:
         if old.key not in self._finished:
             return (Cause("unfinished"),)
         found = [] if self._is_same(step.key, old) else self._differences(before, old, step)
-        if before.platform and self.after.platform and before.platform != self.after.platform:
-            found.append(Cause("platform"))
         if step.base is not None and step.base.startswith(LOCAL):
             found.append(Cause("context", names=(step.base.removeprefix(LOCAL),)))
         return tuple(found)
@@ -160,6 +160,7 @@ class BuildComparison:
         if old.op.text != new.op.text and before.network != self.after.network and new.keyword == "RUN":
             found.append(Cause("network"))
         found += [*self._file_causes(old, new), *self._image_causes(before, old, new)]
+        found += [*_remote_causes(old, new), *self._platform_causes(before, old, new)]
         found = found or self._stage_causes(old, new)
         if not found and self._moved(old, new):
             found.append(Cause("order"))
@@ -212,6 +213,13 @@ class BuildComparison:
                 found.append(Cause("image", names=(image,)))
         return found
 
+    def _platform_causes(self, before: BuildInputs, old: CacheStep, new: CacheStep) -> list[Cause]:
+        """Return a cause if the step is for another platform: a RUN, or what has files of an image."""
+        on_image = new.base not in (None, "scratch") and not new.linked
+        own = old.platform != new.platform and (new.keyword == "RUN" or on_image)
+        copied = any(source.image for source in new.sources) and before.platform != self.after.platform
+        return [Cause("platform")] if self._platforms and (own or copied) else []
+
     def _differs(self, before: BuildInputs, old_name: str, new_name: str) -> bool:
         old, new = before.images.get(old_name), self.after.images.get(new_name)
         if old is None or new is None or not old.layers or not new.layers:
@@ -238,8 +246,8 @@ def step_vertices(steps: Sequence[CacheStep], trace: BuildTrace) -> dict[StepId,
         return name and normalize_image_name(name)
 
     def origin(step: CacheStep) -> Hashable:
-        sources = tuple((s.patterns, s.exclude, image(s.image), s.url) for s in step.sources)
-        return image(step.base), sources
+        sources = tuple((s.patterns, s.exclude, image(s.image), s.context, s.url) for s in step.sources)
+        return image(step.base), step.platform, sources
 
     identities = _identities(steps, origin)
     found = {key: vertex for key in identities if (vertex := trace.vertex(*key)) is not None}
@@ -273,7 +281,9 @@ def match_steps(
     return matches
 
 
-def _cache_keys(inputs: BuildInputs, steps: Sequence[CacheStep], files: _StepFiles) -> dict[StepId, Hashable]:
+def _cache_keys(
+    inputs: BuildInputs, steps: Sequence[CacheStep], files: _StepFiles, platforms: bool
+) -> dict[StepId, Hashable]:
     """Return a stand-in for the cache key of each step.
 
     Files of other steps and of images count by their origin, because their content is unknown.
@@ -284,13 +294,16 @@ def _cache_keys(inputs: BuildInputs, steps: Sequence[CacheStep], files: _StepFil
         return known.layers if known is not None and known.layers else name
 
     def source_key(source: StepSource) -> Hashable:
-        if not source.from_context:
-            return source.patterns, source.exclude, image(source.image)
-        return source.url
+        if source.from_context:
+            return None
+        platform = inputs.platform if source.image and platforms else None
+        return source.patterns, source.exclude, image(source.image), platform, source.pin or source.url
 
     def origin(step: CacheStep) -> Hashable:
         entries = frozenset((name, _file_key(file)) for name, file in files[step.key].items())
-        return entries, image(step.base), tuple(map(source_key, step.sources))
+        on_platform = platforms and (step.keyword == "RUN" or step.base not in (None, "scratch"))
+        platform = step.platform if on_platform else None
+        return entries, image(step.base), platform, tuple(map(source_key, step.sources))
 
     return _identities(steps, origin)
 
@@ -331,7 +344,7 @@ def _by_path(files: Mapping[str, ContextFile]) -> dict[str, ContextFile]:
 
 
 def _text_causes(old: CacheStep, new: CacheStep) -> list[Cause]:
-    edited = (old.op.text, old.linked) != (new.op.text, new.linked)
+    edited = (old.op.text, old.linked) != (new.op.text, new.linked) or _is_repinned(old, new)
     if not edited and new.keyword != "RUN":
         return []
     found: list[Cause] = []
@@ -353,6 +366,29 @@ def _text_causes(old: CacheStep, new: CacheStep) -> list[Cause]:
             if name in old.settings and name in new.settings:
                 found.append(Cause("setting", names=(name,), line=new.settings[name].line))
     return found
+
+
+def _downloads(old: CacheStep, new: CacheStep) -> list[tuple[StepSource, StepSource]]:
+    """Return the downloads of two steps in pairs."""
+    before, after = ([source for source in step.sources if source.url] for step in (old, new))
+    return list(zip(before, after, strict=False))
+
+
+def _is_repinned(old: CacheStep, new: CacheStep) -> bool:
+    """Return whether a checksum makes certain that a download has other content."""
+    return any(a.pin != b.pin and _are_checksums(a, b) for a, b in _downloads(old, new))
+
+
+def _are_checksums(old: StepSource, new: StepSource) -> bool:
+    """Return whether both pins hold checksums; two commits may hold the same files."""
+    return all(source.pin and not source.pin.startswith("git ") for source in (old, new))
+
+
+def _remote_causes(old: CacheStep, new: CacheStep) -> list[Cause]:
+    """Return a cause for each download from another address whose content is unknown."""
+    pairs = [(a, b) for a, b in _downloads(old, new) if not _are_checksums(a, b)]
+    changed = [b.url or "" for a, b in pairs if (a.pin or a.url) != (b.pin or b.url)]
+    return [Cause("remote", names=(url,)) for url in changed]
 
 
 def _is_build_arg(step: CacheStep, name: str) -> bool:

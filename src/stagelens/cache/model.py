@@ -117,6 +117,8 @@ class BuildInputs:
         The ID of the engine: each engine has a separate cache.
     merge_op
         Whether the engine creates separate layers for `COPY --link` (BuildKit's MergeOp).
+    cache_ids
+        Whether the `id` and `sharing` of cache mounts count for the engine's cache (BuildKit before 0.13).
     """
 
     dockerfile: Dockerfile
@@ -134,6 +136,7 @@ class BuildInputs:
     no_cache: bool = False
     engine: str = ""
     merge_op: bool = False
+    cache_ids: bool = True
 
 
 @dataclass(frozen=True, slots=True)

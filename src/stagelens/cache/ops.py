@@ -12,6 +12,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
 
 from stagelens.buildkit.context.patterns import has_wildcards
 from stagelens.dockerfile import (
@@ -23,7 +24,10 @@ from stagelens.dockerfile import (
     split_whitespace,
 )
 
-_REMOTE = re.compile(r"^(https?://|git@|ssh://|git://)")
+_HTTP = re.compile(r"https?://")
+# A repository is a URL that ends in .git before its query or fragment, or has one of Git's schemes.
+_GIT = re.compile(r"https?://[^?#]*\.git(?:[?#]|$)|git://|ssh://|[\w.-]+@[\w.-]+:")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SYNONYMS = {"dst": "target", "destination": "target", "src": "source", "ro": "readonly", "rw": "readwrite"}
 # The values of mount options that are left out.
 _DEFAULTS = {"type": "bind", "sharing": "shared"}
@@ -43,6 +47,9 @@ class InstructionScope:
         The current WORKDIR, USER and SHELL.
     network
         The network mode of the build.
+    cache_ids
+        Whether the `id` and `sharing` of cache mounts count; BuildKit 0.13 and newer only tells defaults from
+        other values.
     """
 
     variables: Mapping[str, str]
@@ -51,6 +58,7 @@ class InstructionScope:
     user: str = ""
     shell: Sequence[str] = ()
     network: str = "default"
+    cache_ids: bool = True
 
     def expand(self, text: str) -> str:
         """Replace the variables of a word; a word with invalid syntax stays as written."""
@@ -58,6 +66,23 @@ class InstructionScope:
             return expand(text, self.variables, self.escape)
         except ValueError:
             return text
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A URL or Git repository that an ADD downloads.
+
+    Attributes
+    ----------
+    url
+        The address, expanded.
+    pin
+        What BuildKit's cache key has instead of the server's answer: a checksum with the file's name, or a
+        commit; None if only the server knows the content.
+    """
+
+    url: str
+    pin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +95,7 @@ class Op:
         The op as text, without the variables of a RUN: instructions with the same op have the same text.
     sources
         The paths and patterns that a COPY or ADD names, expanded.
-    urls
+    downloads
         The URLs and Git repositories that an ADD names.
     exclude
         The patterns of `--exclude`.
@@ -89,7 +114,7 @@ class Op:
 
     text: str
     sources: tuple[str, ...] = ()
-    urls: tuple[str, ...] = ()
+    downloads: tuple[Download, ...] = ()
     exclude: tuple[str, ...] = ()
     parents: bool = False
     mounts: tuple[Mapping[str, str], ...] = ()
@@ -138,9 +163,9 @@ def _workdir(instruction: Instruction, scope: InstructionScope) -> Op:
 
 
 def _run(instruction: Instruction, scope: InstructionScope) -> Op:
-    mounts = tuple(_mounts(instruction))
+    mounts = tuple(_mounts(instruction, scope))
     words, file = _command(instruction, scope.shell)
-    flags = [f"--mount={text}" for text in sorted(_mount_text(each, scope.workdir) for each in mounts)]
+    flags = [f"--mount={text}" for text in sorted(_mount_text(each, scope) for each in mounts)]
     flags += [f.text for f in instruction.flags if f.name not in ("mount", "network", "security")]
     network = instruction.flag("network") or "default"
     network = scope.network if network == "default" else network
@@ -156,11 +181,13 @@ def _run(instruction: Instruction, scope: InstructionScope) -> Op:
     )
 
 
-def _mounts(instruction: Instruction) -> Iterator[dict[str, str]]:
+def _mounts(instruction: Instruction, scope: InstructionScope) -> Iterator[dict[str, str]]:
+    """Yield the options of each mount, expanded as BuildKit does (frontend/dockerfile/instructions)."""
     for flag in instruction.flags:
         if flag.name == "mount":
             options = mount_options(flag.value or "")
-            yield {_SYNONYMS.get(name, name): value for name, value in options.items()}
+            found = {_SYNONYMS.get(name, name): scope.expand(value) for name, value in options.items()}
+            yield found | {name: found[name].lower() for name in ("type", "sharing") if name in found}
 
 
 def _command(instruction: Instruction, shell: Sequence[str]) -> tuple[Sequence[str], str]:
@@ -178,15 +205,20 @@ def _command(instruction: Instruction, shell: Sequence[str]) -> tuple[Sequence[s
     return [*shell, f"/dev/pipes/{first.name}"], f"\n{first.body}"
 
 
-def _mount_text(options: Mapping[str, str], workdir: str) -> str:
+def _mount_text(options: Mapping[str, str], scope: InstructionScope) -> str:
     """Return a mount without the source of its files, which count by content."""
     kind = options.get("type", "bind")
     target = options.get("target", "")
-    if kind == "secret" and not target:
-        target = f"/run/secrets/{posixpath.basename(options.get('id', ''))}"
+    if kind == "secret":
+        name = options.get("source") or options.get("id") or posixpath.basename(target)
+        target = target or f"/run/secrets/{posixpath.basename(name)}"
+        options = {**options, "id": name}
     defaults = _DEFAULTS | ({"id": posixpath.normpath(target)} if kind == "cache" else {})
     handled = ("from", "source", "target", "readonly", "readwrite", "required")
     named = {name: value for name, value in options.items() if name not in handled}
+    if kind == "cache" and not scope.cache_ids:
+        identity = [named.pop(name, defaults[name]) == defaults[name] for name in ("id", "sharing")]
+        named |= {} if all(identity) else {"id": "another"}
     named |= {"mode": options["mode"].lstrip("0")} if "mode" in options else {}
     words = [f"{name}={value}" for name, value in named.items() if defaults.get(name) != value]
     words += ["required"] if _is_true(options.get("required", "false")) else []
@@ -197,7 +229,7 @@ def _mount_text(options: Mapping[str, str], workdir: str) -> str:
         elif "readonly" in options:
             read_only = _is_true(options["readonly"])
         words += ["readonly"] if read_only else []
-    target = target if target.startswith("/") else absolute_path(workdir, target)
+    target = target if target.startswith("/") else absolute_path(scope.workdir, target)
     return ",".join([f"target={target}", *sorted(words)])
 
 
@@ -206,8 +238,9 @@ def _copy(instruction: Instruction, scope: InstructionScope) -> Op:
     named = [scope.expand(word) for word in words[:-1] if not is_heredoc_marker(word)]
     target = scope.expand(words[-1])
     parents = _is_set(instruction, "parents")
-    urls = [name for name in named if _REMOTE.match(name)]
-    sources = [name if parents else normalize_path(name) for name in named if not _REMOTE.match(name)]
+    remote = [name for name in named if _HTTP.match(name) or _GIT.match(name)]
+    checksum = scope.expand(instruction.flag("checksum") or "")
+    sources = [name if parents else normalize_path(name) for name in named if name not in remote]
     names = ["/./".join(split_parents(s)) if parents else posixpath.basename("/" + s) for s in sources]
     # ADD unpacks only local files, so without one it equals a COPY.
     keyword = instruction.keyword if sources else "COPY"
@@ -215,9 +248,14 @@ def _copy(instruction: Instruction, scope: InstructionScope) -> Op:
     documents = [f"<<{heredoc.name}" for heredoc in instruction.heredocs]
     bodies = [f"\n{_heredoc_file(heredoc, scope)}" for heredoc in instruction.heredocs]
     return Op(
-        " ".join([keyword, *flags, *urls, *names, *documents, _destination(target, scope)]) + "".join(bodies),
+        " ".join(
+            [keyword, *flags, *map(_downloaded_name, remote), *names, *documents, _destination(target, scope)]
+        )
+        + "".join(bodies),
         sources=tuple(sources),
-        urls=tuple(urls),
+        downloads=tuple(
+            Download(url, _pin(url, checksum, keep=_is_set(instruction, "keep-git-dir"))) for url in remote
+        ),
         exclude=tuple(scope.expand(f.value) for f in instruction.flags if f.name == "exclude" and f.value),
         parents=parents,
         target=target,
@@ -233,8 +271,31 @@ def _copy_flags(instruction: Instruction, scope: InstructionScope) -> Iterator[s
         yield f"--chmod={mode.lstrip('0') or '0'}"
     yield from (f"--{name}" for name in ("keep-git-dir", "parents") if _is_set(instruction, name))
     for flag in instruction.flags:
-        if flag.name in ("exclude", "checksum", "unpack"):
+        if flag.name in ("exclude", "unpack"):
             yield f"--{flag.name}={scope.expand(flag.value or '')}"
+
+
+def _downloaded_name(url: str) -> str:
+    """Return the name that a download has before it is copied: BuildKit compares it and the content."""
+    if _GIT.match(url):
+        return "/"
+    return posixpath.basename(urlsplit(url).path) or "__unnamed__"
+
+
+def _pin(url: str, checksum: str, *, keep: bool) -> str | None:
+    """Return what makes the content of a download certain (BuildKit's source/http and source/git)."""
+    if not _GIT.match(url):
+        return f"{_downloaded_name(url)} {checksum}" if checksum else None
+    address, _, fragment = url.partition("#")
+    reference, _, folder = fragment.partition(":")
+    query = dict(parse_qsl(address.partition("?")[2], keep_blank_values=True))
+    reference = reference or query.get("ref") or query.get("tag") or query.get("branch") or ""
+    commit = checksum or query.get("checksum") or query.get("commit") or reference
+    if not _COMMIT.fullmatch(commit):
+        return None
+    # With .git the history counts, too, which depends on what was fetched.
+    history = f" {reference}" if keep or "keep-git-dir" in query else ""
+    return f"git {commit}{history}:{folder or query.get('subdir', '')}"
 
 
 def _owner(text: str) -> str:

@@ -255,7 +255,7 @@ def cached_reason(causes: Sequence[Cause]) -> Reason:
     if causes[0].kind in ("first", "engine", "new", "unfinished"):
         known = sentence("The engine already had the result of this step on the same files.")
         return Reason((known,))
-    if all(cause.kind == "image" for cause in causes):
+    if all(cause.kind in ("image", "remote") for cause in causes):
         same = sentence("But the copied files are the same.")
         return Reason((_describe(causes[0], None, finished=True), same))
     still = sentence("But the engine still has this result from an earlier build.")

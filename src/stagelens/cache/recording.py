@@ -169,7 +169,14 @@ def read_inputs(
         no_cache=no_cache,
         engine=engine.info.id,
         merge_op=engine.info.containerd_store,
+        cache_ids=_counts_cache_ids(engine.info.version),
     )
+
+
+def _counts_cache_ids(version: str) -> bool:
+    """Return whether a Docker Engine has a BuildKit before 0.13, which Engine 26 brought."""
+    major = version.partition(".")[0]
+    return major.isdecimal() and int(major) < 26
 
 
 def _inspect_images(engine: engines.Engine, names: Iterable[str]) -> dict[str, InputImage]:

@@ -220,7 +220,7 @@ class _Explainer(_Reporter):
         for source in step.sources:
             if (changed := self._first_changed(source.steps)) is not None:
                 found.append(self._comparison.stage_cause(changed))
-            if source.url is not None:
+            if source.url is not None and source.pin is None:
                 found.append(Cause("remote", names=(source.url,)))
         if not found and step.triggers:
             found.append(self._comparison.triggers_cause(step))
@@ -297,7 +297,7 @@ class _Forecaster(_Reporter):
             changed = next((key for key in source.steps if self._outcomes[key] != "cached"), None)
             if changed is not None:
                 causes.append(self._comparison.stage_cause(changed))
-            if source.url is not None:
+            if source.url is not None and source.pin is None:
                 causes.append(Cause("remote", names=(source.url,)))
         if any(trigger.upper().startswith(("COPY", "ADD")) for trigger in step.triggers):
             causes.append(self._comparison.triggers_cause(step))

@@ -23,11 +23,12 @@ from stagelens.dockerfile import (
     StageEdge,
     arg_defaults,
     env_pairs,
+    normalize_platform,
 )
 
 _MENTIONED = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 # What BuildKit sets where an image sets no PATH.
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_SHELL = json.dumps(["/bin/sh", "-c"])
 
 
@@ -124,6 +125,8 @@ class CacheStep:
         Whether the engine creates it as a separate layer, on nothing.
     triggers
         The ONBUILD instructions that ran before it at the start of its stage.
+    platform
+        The platform of its stage; None if it is unknown.
     """
 
     key: StepId
@@ -138,6 +141,7 @@ class CacheStep:
     sources: tuple[StepSource, ...] = ()
     linked: bool = False
     triggers: tuple[str, ...] = ()
+    platform: str | None = None
 
     @property
     def source_steps(self) -> tuple[StepId, ...]:
@@ -164,6 +168,7 @@ class _State:
 
     base: str | None = "scratch"
     base_source: StepSource | None = None
+    platform: str | None = None
     parents: tuple[StepId, ...] = ()
     triggers: tuple[str, ...] = ()
     variables: dict[str, Variable] = field(default_factory=dict[str, Variable])
@@ -186,7 +191,7 @@ class _State:
 
         In a stage upon another one they win over the ARGs there, and come after them.
         """
-        self.environment.setdefault("PATH", Variable(_DEFAULT_PATH))
+        self.environment.setdefault("PATH", Variable(DEFAULT_PATH))
         for name, variable in self.environment.items():
             self.set_variable(name, variable)
 
@@ -201,11 +206,11 @@ class _State:
         """Set a USER, SHELL or WORKDIR."""
         self.settings = {**self.settings, name: Variable(value, line)}
 
-    def scope(self, escape: str, network: str | None) -> InstructionScope:
+    def scope(self, escape: str, network: str | None, cache_ids: bool) -> InstructionScope:
         """Return the scope of the next instruction."""
         user, shell, workdir = (self.settings[name].value for name in ("USER", "SHELL", "WORKDIR"))
         words = cast("list[str]", json.loads(shell))
-        return InstructionScope(self.values, escape, workdir, user, words, network or "default")
+        return InstructionScope(self.values, escape, workdir, user, words, network or "default", cache_ids)
 
     def all_variables(self) -> Mapping[str, Variable]:
         """Return all variables as they are now."""
@@ -324,7 +329,7 @@ class _StepReader:
             state.begin_stage()
             return state
         if stage.base.lower() == "scratch":
-            state = _State()
+            state = _State(platform=self._inputs.platform)
             state.begin_stage()
             return state
         base = _address(self._inputs.dockerfile, stage.base, self._inputs.build_contexts)
@@ -336,6 +341,7 @@ class _StepReader:
         }
         environment = {name: Variable(value) for name, value in image.environment.items()}
         state = _State(base=base, settings=settings, triggers=image.triggers, environment=environment)
+        state.platform = normalize_platform(stage.platform) if stage.platform else self._inputs.platform
         if not _is_image(base):
             state.base_source = self._with_origin(StepSource(patterns=(".",)), stage.base)
         state.begin_stage()
@@ -369,6 +375,7 @@ class _StepReader:
             settings=_seen_settings(instruction, op, state),
             sources=(*_base_sources(state, linked), *self._sources(stage, instruction, op)),
             triggers=state.triggers,
+            platform=state.platform,
         )
         self.steps.append(step)
         state.triggers = ()
@@ -378,7 +385,7 @@ class _StepReader:
             state.parents, state.base = (step.key,), None
 
     def _scope(self, state: _State) -> InstructionScope:
-        return state.scope(self._escape, self._inputs.network)
+        return state.scope(self._escape, self._inputs.network, self._inputs.cache_ids)
 
     def _read_setting(self, instruction: Instruction, state: _State) -> None:
         line = instruction.start_line
@@ -417,7 +424,7 @@ class _StepReader:
                 yield self._with_origin(source, next(edges).source)
             elif mount.get("type", "bind") == "bind":
                 yield source
-        yield from (StepSource(url=url) for url in op.urls)
+        yield from (StepSource(url=download.url, pin=download.pin) for download in op.downloads)
         source = StepSource(op.sources, op.exclude, op.parents)
         edge = next(edges, None)
         if edge is not None:
