@@ -34,10 +34,12 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-_IDLE = {
-    "doc/tree": "text=Python 3 (ipykernel) | Idle",
-    "notebooks": ".jp-Notebook-ExecutionIndicator[data-status=idle]",
-}
+# Both applications show an idle indicator before they are connected to a kernel, so ask their session.
+_KERNEL_READY = """() => {
+    const session = window.jupyterapp?.shell.currentWidget?.sessionContext;
+    const kernel = session?.session?.kernel;
+    return session?.isReady && kernel?.connectionStatus === "connected" && kernel.status === "idle";
+}"""
 _RUN = """async (code) => {
     const notebook = window.jupyterapp.shell.currentWidget.content;
     notebook.model.sharedModel.addCell({cell_type: 'code', source: code});
@@ -204,8 +206,8 @@ class Lab:
         page.set_default_timeout(_MILLISECONDS)
         page.goto(f"{self.address}/{where}/{name}.ipynb?token={_TOKEN}&reset")
         expect(page.locator(".jp-Notebook .jp-CodeCell").first).to_be_visible()
-        # Running before the kernel is there would make JupyterLab ask which kernel to take.
-        expect(page.locator(_IDLE[where])).to_be_visible()
+        # Before the kernel is ready, cells would not run, or JupyterLab would ask which kernel to use.
+        page.wait_for_function(_KERNEL_READY)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         return page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-OutputArea")
@@ -260,7 +262,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, settings: Path) -> Iterator[La
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--log-level=WARN"),
         *(f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder}"),
-        "--LabApp.expose_app_in_browser=True",
+        *("--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True"),
         *(
             f"--IdentityProvider.token={_TOKEN}",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
