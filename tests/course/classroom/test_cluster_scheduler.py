@@ -18,7 +18,7 @@ from distributed.comm import CommClosedError
 from stagelens_testing.classroom import Classroom, grading_task, kernel_pids
 from stagelens_testing.resources import PATIENCE, wait_until
 
-from stagelens_course.classroom.runner import ClusterFailed, ClusterScheduler, GradingRun
+from stagelens_course.classroom.runner import ClusterFailed, ClusterScheduler, GradingRun, cluster_scheduler
 
 ENGINES = ("tcp://first.example:2375", "tcp://second.example:2375")
 
@@ -114,6 +114,28 @@ def test_submission_that_kills_every_worker_is_an_error(classroom: Classroom, tm
     found = classroom.results()
     assert {name: row["earned"] for name, row in found.items()} == {"ann": None, "bob": 2.0, "cid": 2.0}
     assert "every worker that graded it died" in found["ann"]["error"]
+
+
+def test_result_that_is_lost_with_its_worker_is_computed_again(
+    classroom: Classroom, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    completed, killed = cluster_scheduler._completed, list[int]()
+
+    def kill_first_holder(client: Client, *arguments: Any) -> Iterator[Any]:
+        """Kill the worker that has the first result before the result is transferred."""
+        for future, task in completed(client, *arguments):
+            if not killed:
+                (worker,) = client.who_has([future])[future.key]
+                killed.append(client.run(os.getpid, workers=[worker])[worker])
+                os.kill(killed[0], signal.SIGKILL)
+                wait_until(lambda f=future: f.status != "finished", "the loss of the result")
+            yield future, task
+
+    monkeypatch.setattr(cluster_scheduler, "_completed", kill_first_holder)
+    classroom.submit(ann="right")
+    run(classroom, address)
+    assert classroom.results()["ann"]["earned"] == 2.0
+    assert len(killed) == 1
 
 
 def test_cluster_results_are_reused_by_a_second_run(classroom: Classroom, address: str) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from distributed import Client, Worker
 
 PLUGIN = "stagelens-kernels"
+_FAILED = "The cluster could not grade it"
 
 
 class ClusterFailed(StagelensError):
@@ -125,19 +126,24 @@ class ClusterScheduler:
             client.register_plugin(_worker_plugin(name))
             killed: list[GradingTask] = []
             for future, task in _completed(client, iter(tasks), name, name):
-                if _killed_workers(future):
+                result = _task_result(future, task, self._address)
+                if result is None:
                     killed.append(task)
                 else:
-                    yield _task_result(future, task, self._address)
+                    yield result
             # Dask also drops tasks that waited behind one that kills workers, so each is retried alone.
             for task in killed:
                 for future, _ in _completed(client, iter((task,)), f"{name}-alone", name):
-                    yield _task_result(future, task, self._address)
+                    result = _task_result(future, task, self._address)
+                    yield result or TaskResult(
+                        task.learner, error=f"{_FAILED}: every worker that graded it died"
+                    )
         finally:
             # If the generator is closed early, this also ends the running tasks.
             if client.status == "running":
-                # Dask fails here if a worker shuts down at this moment; that worker ends its kernels.
-                with suppress(OSError):
+                # OSError: a worker shuts down at this moment, and ends its kernels.
+                # KeyError: a worker is starting and has no plugin yet, so it has no kernels.
+                with suppress(OSError, KeyError):
                     client.unregister_worker_plugin(name)
             client.close()
 
@@ -226,17 +232,20 @@ def _threads(client: Client) -> int:
     return sum(cast(Mapping[str, int], client.nthreads()).values())
 
 
-def _killed_workers(future: Any) -> bool:
-    """Whether Dask dropped a task because several workers died while they had it."""
-    return future.status == "error" and type(future.exception()).__name__ == "KilledWorker"
+def _task_result(future: Any, task: GradingTask, address: str) -> TaskResult | None:
+    """Return the result of a task; None if Dask dropped the task because its workers died.
 
+    If a worker dies before its result is transferred, this waits until another one has graded the task again.
+    """
+    from distributed import KilledWorker
 
-def _task_result(future: Any, task: GradingTask, address: str) -> TaskResult:
-    if future.status == "finished":
+    try:
         return future.result()
-    if future.status == "cancelled" or future.status == "lost":
+    except KilledWorker:
+        return None
+    except Exception as error:
+        if future.status == "error":
+            return TaskResult(task.learner, error=f"{_FAILED}: {error}")
         raise ClusterFailed(
             "The cluster went away.", where=address, remedy="run the same command again to resume"
-        )
-    reason = "every worker that graded it died" if _killed_workers(future) else str(future.exception())
-    return TaskResult(task.learner, error=f"The cluster could not grade it: {reason}")
+        ) from error
