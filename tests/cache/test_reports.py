@@ -125,6 +125,25 @@ def test_each_step_lists_the_changed_files_it_uses() -> None:
     assert "2 files have different content: notes.txt, pom.xml." in found[ALL].why
 
 
+def test_first_cause_is_the_earliest_step_that_runs() -> None:
+    files = FILES | {"pom.xml": "edited", "notes.txt": "edited"}
+    text = (
+        DOCKERFILE.replace("PORT=80", "PORT=81")
+        .replace("app .", "app ./")
+        .replace("COPY --from", "RUN x\nCOPY --from")
+    )
+    before = built(inputs(DOCKERFILE.replace("COPY --from", "RUN x\nCOPY --from")), *range(5, 16))
+    after = built(inputs(text, files), POM, FETCH, ALL, MAKE, 13, 14, 15)
+    for found in (reports(after, before), {step.line: step for step in forecast(before, after.inputs)}):
+        assert found[MAKE].root == found[POM].key
+        assert "line 6 (COPY pom.xml .)" in found[MAKE].why
+        # The copy builds on the edited RUN, and its stage begins with the earlier COPY.
+        assert kinds(found[14]) == ["stage", "input"]
+        assert found[14].root == found[15].root == found[POM].key
+        assert "from line 6 (COPY pom.xml .)" in found[14].why
+        assert "line 13 (RUN x)" in found[14].why
+
+
 @pytest.mark.parametrize(
     ("files", "why"),
     [
@@ -148,6 +167,34 @@ def test_modes_and_types_of_files_count_and_stamps_do_not() -> None:
         assert word in reports(built(after, POM, FETCH, ALL, MAKE))[POM].why
     touched = replace(same, files={**same.files, "pom.xml": replace(pom, stamp="later")})
     assert forecast(FIRST, touched)[1].outcome == "cached"
+
+
+def test_unnoticed_change_is_reported_and_is_no_cause() -> None:
+    first = inputs()
+    stale = replace(first.files["pom.xml"], stale="content")
+    after = replace(first, files={**first.files, "pom.xml": stale})
+    for step in (reports(built(after))[POM], forecast(FIRST, after)[1]):
+        assert (step.outcome, step.causes) == ("cached", ())
+        assert [change.path for change in step.unnoticed] == ["pom.xml"]
+        assert "uses the old content" in step.why
+        assert "touch pom.xml" in step.why
+
+
+def test_step_that_runs_copies_folders_with_new_permissions() -> None:
+    first = inputs()
+    folder = ContextFile("src", "dir", 0o755, 0, stale="mode")
+    after = replace(first, files={**first.files, "src": folder})
+    assert reports(built(after, ALL, MAKE))[ALL].unnoticed == ()
+    assert "--no-cache" in reports(built(after))[ALL].why
+
+
+@pytest.mark.parametrize("kind", ["secret", "ssh", "cache"])
+def test_cached_step_with_an_uncounted_mount_says_so(kind: str) -> None:
+    text = DOCKERFILE.replace("RUN fetch", f"RUN --mount=type={kind},id=x,target=/x fetch")
+    before = built(inputs(text), FETCH)
+    for steps in (explain(before, built(inputs(text))), forecast(before, inputs(text))):
+        notes = {step.line: "secrets, SSH agents and cache mounts do not count" in step.why for step in steps}
+        assert [line for line, noted in notes.items() if noted] == [FETCH]
 
 
 def test_edited_instruction_is_a_cause() -> None:

@@ -183,6 +183,10 @@ _STEP_RAN = {
     (False, False): sentence("{step} runs"),
     (False, True): sentence("{step} runs again"),
 }
+_STAGE_RUNS = {
+    False: sentence("Stage {names} runs again from {step}{reasons}."),
+    True: sentence("Stage {names} ran again from {step}{reasons}."),
+}
 
 
 def run_reason(causes: Sequence[Cause], trail: Trail, *, finished: bool) -> Reason:
@@ -198,7 +202,16 @@ def run_reason(causes: Sequence[Cause], trail: Trail, *, finished: bool) -> Reas
         Whether the build is finished rather than forecast.
     """
     direct = any(cause.step is None for cause in causes)
-    return Reason(tuple(_describe(cause, trail, finished, short=direct) for cause in causes))
+    # Only if nothing else explains a run, the copied files must differ.
+    differ = finished and all(cause.kind == "stage" for cause in causes)
+    return Reason(
+        tuple(
+            _describe_stage(cause, trail, finished, short=direct)
+            if cause.kind == "stage" and cause.step is not None and not differ
+            else _describe(cause, trail, finished, short=direct)
+            for cause in causes
+        )
+    )
 
 
 def unnoticed_reason(changes: Sequence[FileChange], folder: str = "") -> Reason:
@@ -240,14 +253,7 @@ def conditional_reason(cause: Cause, source: CacheStep | None, trail: Trail, rea
         return Reason(
             (sentence("It builds on {step} and is cached if that step is.", step=_reference(source)),)
         )
-    root, root_causes, _ = trail(source.key)
-    begins = sentence(
-        "Stage {names} runs again from {step}{reasons}.",
-        names=_list(cause.names),
-        step=_reference(root),
-        reasons=_direct_reason(root_causes),
-    )
-    return Reason((begins, _COPY_STAYS_CACHED))
+    return Reason((_describe_stage(cause, trail, finished=False, short=False), _COPY_STAYS_CACHED))
 
 
 def cached_reason(causes: Sequence[Cause]) -> Reason:
@@ -336,6 +342,17 @@ def _stage_reason(cause: Cause, trail: Trail | None, finished: bool) -> Reason:
         return Reason()
     ran = _STEP_RAN[finished, _ran_before(causes)].fill(step=_reference(root))
     return Reason((sentence("{ran}{reasons}.", ran=ran, reasons=_direct_reason(causes)),))
+
+
+def _describe_stage(cause: Cause, trail: Trail, finished: bool, *, short: bool) -> Sentence:
+    """Describe where a stage begins to run again; `short` leaves out the reasons after another cause."""
+    assert cause.step is not None
+    root, causes, _ = trail(cause.step)
+    return _STAGE_RUNS[finished].fill(
+        names=_list(cause.names),
+        step=_reference(root),
+        reasons=Reason() if short else _direct_reason(causes),
+    )
 
 
 def _describe_input(cause: Cause, trail: Trail | None, finished: bool, *, short: bool) -> Sentence:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,8 @@ _Sameness = Literal["same", "maybe", "different"]
 
 # Causes whose effect depends on the content of files.
 _BY_CONTENT = frozenset({"stage", "image", "remote", "triggers", "input"})
+# Causes that leave nothing to compare.
+_SETTLED = frozenset({"first", "engine", "new", "unfinished"})
 # Mounts whose contents do not count.
 _UNCOUNTED = frozenset({"secret", "ssh", "cache"})
 
@@ -44,7 +46,7 @@ class StepReport:
     causes
         The reasons why a step runs; none for a cached step.
     root
-        The step where the causes began: the first one on the way back with a cause of its own.
+        The step where the causes began: the earliest one on the way back that cannot come from the cache.
     reason
         The explanation in one or two sentences, for any language.
     seconds
@@ -141,7 +143,9 @@ class _Reporter:
         self, step: CacheStep, outcome: StepOutcome, reason: Reason, seconds: float | None = None
     ) -> StepReport:
         causes = self._causes[step.key]
-        unnoticed = () if outcome == "not reached" else self._comparison.unnoticed_changes(step)
+        unnoticed = (
+            () if outcome in ("not reached", "not known") else self._comparison.unnoticed_changes(step)
+        )
         if outcome not in ("cached", "depends"):
             # A step that runs copies folders with their new permissions.
             unnoticed = tuple(change for change in unnoticed if change.kind != "mode")
@@ -164,18 +168,37 @@ class _Reporter:
         return self._inputs.dockerfile.stages[key[0]].label
 
     def _root(self, key: StepId) -> StepId:
-        """Follow steps whose only causes are other steps back to the first one."""
+        """Follow the causes of a step back to the earliest step."""
         while True:
             causes = self._causes.get(key, ())
-            following = next((c.step for c in causes if c.step is not None), None)
-            if following is None or any(c.step is None for c in causes):
+            # A step that differs itself begins a chain, unless an earlier one runs below it.
+            edited = any(cause.step is None for cause in causes)
+            followed = (c.step for c in causes if c.step is not None and (c.kind == "input" or not edited))
+            following = next(followed, None)
+            if following is None:
                 return key
             key = following
+
+    def _earliest(self, keys: Iterable[StepId]) -> StepId | None:
+        """Return the step whose causes began at the earliest step, None without any."""
+        return min(keys, key=self._root, default=None)
+
+    def _causes_of_sources(self, step: CacheStep, differs: Callable[[StepId], bool]) -> list[Cause]:
+        found = (self._earliest(filter(differs, source.steps)) for source in step.sources)
+        return [self._comparison.stage_cause(key) for key in found if key is not None]
+
+    def _in_order(self, causes: Iterable[Cause]) -> tuple[Cause, ...]:
+        """Sort causes: those of the step itself, then other steps from the earliest on."""
+        return tuple(sorted(causes, key=lambda c: (-1, -1) if c.step is None else self._root(c.step)))
 
 
 def _with_input(causes: Iterable[Cause], parent: StepId) -> list[Cause]:
     """Add the step that another one builds on, which makes its order unimportant."""
     return [*(cause for cause in causes if cause.kind != "order"), Cause("input", step=parent)]
+
+
+def _download_causes(step: CacheStep) -> list[Cause]:
+    return [Cause("remote", names=(s.url,)) for s in step.sources if s.url is not None and s.pin is None]
 
 
 class _Explainer(_Reporter):
@@ -203,30 +226,30 @@ class _Explainer(_Reporter):
             return "different"
         return "maybe" if "maybe" in parents or self._first_changed(step.source_steps) else "same"
 
+    def _changed(self, key: StepId) -> bool:
+        """Return whether the step's result may differ from the earlier build."""
+        return self._sameness[key] != "same"
+
     def _first_changed(self, keys: Sequence[StepId]) -> StepId | None:
-        """Return the first step whose result may differ from the earlier build."""
-        return next((key for key in keys if self._sameness[key] != "same"), None)
+        return next(filter(self._changed, keys), None)
 
     def _find_causes(self, step: CacheStep) -> tuple[Cause, ...]:
         if self._inputs.no_cache:
             return (Cause("no-cache"),)
         found = list(self._direct[step.key])
-        settled = {cause.kind for cause in found} & {"first", "engine", "new", "unfinished"}
-        parent = next((parent for parent in step.parents if self._ran(parent)), None)
-        if parent is not None and not settled:
+        if any(cause.kind in _SETTLED for cause in found):
+            return tuple(found)
+        parent = self._earliest(filter(self._ran, step.parents))
+        if parent is not None:
             found = _with_input(found, parent)
         if found:
-            return tuple(found)
-        for source in step.sources:
-            if (changed := self._first_changed(source.steps)) is not None:
-                found.append(self._comparison.stage_cause(changed))
-            if source.url is not None and source.pin is None:
-                found.append(Cause("remote", names=(source.url,)))
+            return self._in_order([*found, *self._causes_of_sources(step, self._ran)])
+        found += [*self._causes_of_sources(step, self._changed), *_download_causes(step)]
         if not found and step.triggers:
             found.append(self._comparison.triggers_cause(step))
         if not found and (parent := self._first_changed(step.parents)) is not None:
             found.append(Cause("input", step=parent))
-        return tuple(found) or (Cause("dropped"),)
+        return self._in_order(found) or (Cause("dropped"),)
 
     def _ran(self, key: StepId) -> bool:
         return self._outcome(key) == "ran"
@@ -288,20 +311,22 @@ class _Forecaster(_Reporter):
             return (Cause("no-cache"),)  # BuildKit caches a WORKDIR even then
         causes = list(self._comparison.direct_causes(step))
         for outcome in ("runs", "depends"):
-            parent = next((key for key in step.parents if self._outcomes[key] == outcome), None)
+            parent = self._earliest(key for key in step.parents if self._outcomes[key] == outcome)
             if parent is not None and (outcome == "runs" or not causes):
                 causes = _with_input(causes, parent)
         if causes:
-            return tuple(causes)
-        for source in step.sources:
-            changed = next((key for key in source.steps if self._outcomes[key] != "cached"), None)
-            if changed is not None:
-                causes.append(self._comparison.stage_cause(changed))
-            if source.url is not None and source.pin is None:
-                causes.append(Cause("remote", names=(source.url,)))
+            settled = any(cause.kind in _SETTLED for cause in causes)
+            if not settled and self._input_outcome(causes) != "depends":
+                causes += self._stage_causes(step, {"runs"})
+            return self._in_order(causes)
+        causes += [*self._stage_causes(step, {"runs", "depends"}), *_download_causes(step)]
         if any(trigger.upper().startswith(("COPY", "ADD")) for trigger in step.triggers):
             causes.append(self._comparison.triggers_cause(step))
-        return tuple(causes)
+        return self._in_order(causes)
+
+    def _stage_causes(self, step: CacheStep, outcomes: Container[StepOutcome]) -> list[Cause]:
+        """Return a cause for each source of files whose steps have one of some outcomes."""
+        return self._causes_of_sources(step, lambda key: self._outcomes[key] in outcomes)
 
     def _input_outcome(self, causes: Sequence[Cause]) -> StepOutcome | None:
         """Return the forecast for the step that another one builds on, if that is a cause."""
