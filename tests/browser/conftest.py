@@ -1,4 +1,4 @@
-"""A real JupyterLab and headless Chromium, shared by the browser tests; SCREENSHOTS=folder keeps pictures."""
+"""A real JupyterLab and headless Chromium, shared by the browser tests; SCREENSHOTS=folder saves pictures."""
 
 from __future__ import annotations
 

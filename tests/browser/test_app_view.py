@@ -1,4 +1,4 @@
-"""The application in JupyterLab: three real containers, their logs, and a request followed through them."""
+"""The application in JupyterLab: three real containers, their logs, and a traced request."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def taken_down(engine: Engine, unique: str) -> object:
                 engine.api.remove_image(tag, force=True)
 
 
-def test_a_request_is_followed_through_the_containers(
+def test_request_is_traced_through_the_containers(
     page: Page,
     lab: Lab,
     engine: Engine,

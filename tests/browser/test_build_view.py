@@ -1,4 +1,4 @@
-"""The build view in JupyterLab, on real builds: followed live, cancelled, interrupted, failed."""
+"""The build view in JupyterLab with real builds: live, cancelled, interrupted, failed."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def step(view: Locator, text: str) -> Locator:
     return view.locator("button.sl-step").filter(has_text=text)
 
 
-def test_a_build_is_followed_live_then_read(build: Any, page: Page, accessible: Any, picture: Any) -> None:
+def test_build_is_shown_live_and_after_its_end(build: Any, page: Page, accessible: Any, picture: Any) -> None:
     view = build("build-good", GOOD)
     title = view.locator(".sl-title")
     expect(title).to_have_text("Building")
@@ -129,7 +129,7 @@ view
 """
 
 
-def test_nothing_seems_to_wait_once_a_build_is_over(page: Page, lab: Any) -> None:
+def test_no_step_waits_after_the_end_of_a_build(page: Page, lab: Any) -> None:
     """BuildKit may tell nothing of a step where all that builds on it came from the cache."""
     view = lab.open(page, "build-untold", UNTOLD).locator(".sl-build")
     expect(view.locator(".sl-title")).to_have_text("Built")
@@ -137,13 +137,13 @@ def test_nothing_seems_to_wait_once_a_build_is_over(page: Page, lab: Any) -> Non
     expect(view.locator(".sl-lane .sl-icon", has_text="○")).to_have_count(0)
 
 
-def test_the_scale_of_a_build_from_the_cache_has_marks_that_differ(page: Page, lab: Any) -> None:
+def test_time_scale_of_a_cached_build_has_distinct_marks(page: Page, lab: Any) -> None:
     quick = UNTOLD.replace("completed=2.0))", "completed=1.1))")
     view = lab.open(page, "build-quick", quick).locator(".sl-build")
     expect(view.locator(".sl-scale .sl-track span")).to_have_text(["0 ms", "25 ms", "50 ms", "75 ms"])
 
 
-def test_cancel_stops_the_build_in_the_engine_while_its_cell_runs(build: Any, page: Page) -> None:
+def test_cancel_button_cancels_while_the_cell_runs(build: Any, page: Page) -> None:
     view = build("build-cancel", ENDLESS)
     expect(view.get_by_role("log")).to_contain_text("begun")
     wait_until(lambda: sleeping(ENDLESSLY), "the step")
@@ -155,7 +155,7 @@ def test_cancel_stops_the_build_in_the_engine_while_its_cell_runs(build: Any, pa
     wait_until(lambda: not sleeping(ENDLESSLY), "the end of the step")
 
 
-def test_the_notebooks_stop_button_stops_it_too(build: Any, page: Page) -> None:
+def test_stop_button_of_the_notebook_cancels_the_build(build: Any, page: Page) -> None:
     view = build("build-stop", ENDLESS)
     expect(view.get_by_role("log")).to_contain_text("begun")
     page.get_by_role("button", name="Interrupt the kernel").click()
@@ -164,7 +164,7 @@ def test_the_notebooks_stop_button_stops_it_too(build: Any, page: Page) -> None:
     wait_until(lambda: not sleeping(ENDLESSLY), "the end of the step")
 
 
-def test_a_failed_build_says_where_and_shows_what_was_printed(build: Any, page: Page) -> None:
+def test_failed_build_shows_its_line_and_output(build: Any, page: Page) -> None:
     view = build("build-broken", BROKEN, before="import stagelens.views; stagelens.views.language('ko')")
     expect(view.locator(".sl-title")).to_have_text("실패")
     expect(view.get_by_role("alert")).to_contain_text(

@@ -1,4 +1,4 @@
-"""The Dockerfile editor in JupyterLab: problems beside their lines, then a real build from its button."""
+"""The Dockerfile editor in JupyterLab: problems by line, and a real build with its button."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ CELL = """
 import os, sys
 os.environ["PATH"] = os.path.dirname(sys.executable)  # where hadolint is
 from stagelens.views import DockerfileEditor, lint
-lint._SECONDS = 600  # what hadolint says later is left out
+lint._TIMEOUT = 600  # what hadolint says later is left out
 editor = DockerfileEditor({context!r}, tags=[{tag!r}])
 editor
 """
 
 
-def test_problems_are_mended_and_the_text_is_built(
+def test_fixed_dockerfile_is_built(
     page: Page,
     lab: Lab,
     accessible: Callable[[Page], None],
@@ -65,7 +65,7 @@ def test_problems_are_mended_and_the_text_is_built(
     assert file.read_text() == TEXT.replace("RUNN nothing", "RUN echo fixed")
 
 
-def test_a_widget_whose_kernel_has_ended_says_what_to_do(page: Page, lab: Lab) -> None:
+def test_widget_without_kernel_shows_what_to_do(page: Page, lab: Lab) -> None:
     file: Path = lab.folder / "ended-project/Dockerfile"
     file.parent.mkdir()
     file.write_text("FROM diamol/base\n")

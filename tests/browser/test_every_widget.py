@@ -147,14 +147,12 @@ def language(page: Page, lab: Any, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("width", [320, 1280, 3840])
-def test_they_fit_from_a_telephone_to_a_wall(
-    page: Page, language: str, width: int, fits: Any, keep: Any
-) -> None:
+def test_widgets_fit_each_screen_width(page: Page, language: str, width: int, fits: Any, keep: Any) -> None:
     fits(page, ".sl[class*=sl-view-]", width)
     keep(f"every-{language}-{width}")
 
 
-def test_reasons_are_read_on_a_telephone_without_scrolling_sideways(page: Page, fits: Any) -> None:
+def test_reasons_fit_a_phone_without_horizontal_scrolling(page: Page, fits: Any) -> None:
     reasons = page.locator(".sl-reasons")
     expect(reasons).to_have_count(2)
     fits(page, ".sl-reasons", 320)
@@ -173,7 +171,7 @@ def test_axe_finds_nothing_serious_in_either_theme(
     accessible(page)
 
 
-def test_no_two_elements_of_a_page_have_one_id(page: Page) -> None:
+def test_element_ids_are_unique_on_a_page(page: Page) -> None:
     """Else a screen reader, or an arrow's head, is led to another widget."""
     found: list[str] = page.evaluate("() => [...document.querySelectorAll('.sl [id]')].map((e) => e.id)")
     assert len(found) > 3
@@ -181,7 +179,7 @@ def test_no_two_elements_of_a_page_have_one_id(page: Page) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(VIEWS))
-def test_every_control_is_reached_by_tab_and_shows_it(page: Page, name: str) -> None:
+def test_each_control_is_reachable_by_tab_with_visible_focus(page: Page, name: str) -> None:
     wanted = page.evaluate(WATCH, f".sl-view-{name}")
     assert wanted
     for _ in range(wanted - 1):
@@ -189,7 +187,7 @@ def test_every_control_is_reached_by_tab_and_shows_it(page: Page, name: str) -> 
     assert page.evaluate("window.missed()") == []
 
 
-def test_what_moves_is_the_request_as_it_was_measured(page: Page, lab: Any) -> None:
+def test_animation_follows_the_measured_times(page: Page, lab: Any) -> None:
     page.evaluate(RECORD)
     lab.run(page, AGAIN.format(request="trace-2"))
     expect(page.locator(".sl-request").get_by_text("trace-2")).to_be_visible()
@@ -201,7 +199,7 @@ def test_what_moves_is_the_request_as_it_was_measured(page: Page, lab: Any) -> N
     assert len(page.evaluate("window.played.filter((each) => each[0] === 'DIV')")) == 2
 
 
-def test_nothing_moves_for_who_wants_no_motion(page: Page, lab: Any, settled: Any) -> None:
+def test_nothing_moves_with_reduced_motion(page: Page, lab: Any, settled: Any) -> None:
     moving = """document.getAnimations().filter(({effect}) =>
         effect.target.closest(".sl") && effect.getComputedTiming().activeDuration > 0).length"""
     lab.run(page, "building.phase = 'running'")
@@ -220,7 +218,7 @@ def test_nothing_moves_for_who_wants_no_motion(page: Page, lab: Any, settled: An
         lab.run(page, "building.phase = 'done'")
 
 
-def test_a_saved_page_has_their_twins_without_kernel_network_or_scripts(
+def test_saved_page_shows_static_fallbacks_without_kernel_or_scripts(
     page: Page, lab: Any, browser: Browser, tmp_path: Path
 ) -> None:
     saved = lab.saved(page, "every")
@@ -241,7 +239,7 @@ def test_a_saved_page_has_their_twins_without_kernel_network_or_scripts(
         place.close()
 
 
-def test_they_live_in_jupyter_notebook_too(lab: Any, browser: Browser, tmp_path: Path) -> None:
+def test_widgets_work_in_jupyter_notebook(lab: Any, browser: Browser, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch AS one\nRUNN nothing\n")
     place = browser.new_context()
     try:

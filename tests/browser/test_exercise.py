@@ -1,4 +1,4 @@
-"""The exercise's editor in JupyterLab: Check and Cancel, pressed as a learner presses them."""
+"""The exercise's editor in JupyterLab: a learner presses Check and Cancel."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ bench.save = slow
 SOLUTION = Path(__file__).parents[2] / "solutions/multi-stage-go/Dockerfile"
 
 
-def test_an_answer_is_checked_beside_other_work_and_a_check_cancelled(
+def test_check_runs_beside_other_cells_and_can_be_cancelled(
     page: Page, lab: Any, engine: Engine, tmp_path: Path, accessible: Any, picture: Any, fits: Any
 ) -> None:
     lab.open(page, "exercise", EDITOR.format(folder=str(tmp_path / "mine")))

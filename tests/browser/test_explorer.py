@@ -1,4 +1,4 @@
-"""The explorer in JupyterLab: a real build walked through, and a tree of 100,000 files."""
+"""The stage explorer in JupyterLab, with a real build and with a tree of 100,000 files."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def row(view: Locator, name: str) -> Locator:
     return view.get_by_role("treeitem").filter(has=view.page.locator(".sl-name", has_text=name)).first
 
 
-def test_the_slider_walks_through_a_stage_by_keyboard(build: Locator) -> None:
+def test_keyboard_moves_the_slider_through_a_stage(build: Locator) -> None:
     stage(build, "tester")
     slider = build.get_by_role("slider", name="Instruction")
     expect(row(build, "build.txt")).to_contain_text("changed")
@@ -117,7 +117,7 @@ def test_the_slider_walks_through_a_stage_by_keyboard(build: Locator) -> None:
     )
 
 
-def test_the_tree_opens_and_closes_by_keyboard(build: Locator) -> None:
+def test_keyboard_opens_and_closes_folders(build: Locator) -> None:
     stage(build, "builder")
     tree = build.get_by_role("tree")
     expect(tree).to_have_attribute("aria-busy", "false")
@@ -133,7 +133,7 @@ def test_the_tree_opens_and_closes_by_keyboard(build: Locator) -> None:
     expect(folder).to_have_attribute("aria-expanded", "false")
 
 
-def test_keys_pressed_before_a_stages_answer_act_on_its_rows(build: Locator) -> None:
+def test_keys_pressed_before_an_answer_act_on_its_rows(build: Locator) -> None:
     stage(build, "tester")
     expect(row(build, "build.txt")).to_have_attribute("aria-level", "1")
     tree = build.get_by_role("tree")
@@ -159,7 +159,7 @@ def test_keys_pressed_before_a_stages_answer_act_on_its_rows(build: Locator) -> 
     expect(tree.locator(".sl-cursor")).to_have_attribute("aria-expanded", "false")
 
 
-def test_a_file_is_read_and_followed_to_the_final_image(build: Locator) -> None:
+def test_file_shows_content_and_route_to_the_final_image(build: Locator) -> None:
     stage(build, "tester")
     row(build, "build.txt").click()
     file = build.get_by_role("region", name="File")
@@ -178,7 +178,7 @@ def test_a_file_is_read_and_followed_to_the_final_image(build: Locator) -> None:
     expect(content).not_to_contain_text("Testing")
 
 
-def test_rows_of_another_point_cannot_be_chosen(build: Locator, page: Page) -> None:
+def test_rows_of_an_earlier_point_cannot_be_selected(build: Locator, page: Page) -> None:
     stage(build, "builder")
     build.get_by_role("searchbox").fill("build.txt")
     expect(row(build, "build.txt")).to_have_attribute("aria-level", "2")
@@ -197,7 +197,7 @@ def test_rows_of_another_point_cannot_be_chosen(build: Locator, page: Page) -> N
 
 
 @pytest.mark.parametrize("key", ["Enter", "Escape"])
-def test_a_file_is_closed_by_keyboard_and_the_tree_goes_on(build: Locator, key: str) -> None:
+def test_keyboard_closes_a_file_and_returns_to_the_tree(build: Locator, key: str) -> None:
     stage(build, "tester")
     row(build, "build.txt").click()
     file = build.get_by_role("region", name="File")
@@ -206,7 +206,7 @@ def test_a_file_is_closed_by_keyboard_and_the_tree_goes_on(build: Locator, key: 
     expect(build.get_by_role("tree")).to_be_focused()
 
 
-def test_what_was_left_behind_is_told_with_its_size(build: Locator) -> None:
+def test_left_behind_files_are_shown_with_sizes(build: Locator) -> None:
     stage(build, "builder")
     build.get_by_role("button", name="Left behind").click()
     expect(row(build, "object.o")).to_be_visible()
@@ -232,7 +232,7 @@ def test_hostile_names_and_contents_are_shown_as_text(build: Locator, page: Page
     assert page.evaluate("window.hacked") is None
 
 
-def test_a_folder_of_50000_costs_one_round_trip_and_a_screen_of_rows(notebook: tuple[Page, Traffic]) -> None:
+def test_folder_of_50000_files_needs_one_request_and_few_rows(notebook: tuple[Page, Traffic]) -> None:
     page, traffic = notebook
     large = page.locator(".sl-explorer").last
     expect(row(large, "wide")).to_be_visible()
@@ -259,7 +259,7 @@ def test_axe_finds_nothing_serious(build: Locator, page: Page, accessible: Any, 
 
 
 @pytest.mark.parametrize("width", [320, 3840])
-def test_it_fits_from_a_telephone_to_a_wall(build: Locator, page: Page, fits: Any, width: int) -> None:
+def test_explorer_fits_each_screen_width(build: Locator, page: Page, fits: Any, width: int) -> None:
     stage(build, "tester")
     row(build, "build.txt").click()
     route = build.locator(".sl-route")

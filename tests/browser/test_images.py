@@ -1,4 +1,4 @@
-"""The layer explorer and the size comparison in JupyterLab, on the image and the stages of one real build."""
+"""The layer explorer and the size comparison in JupyterLab, with one real build."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def sizes(page: Page) -> Locator:
     return page.locator(".sl-sizes")
 
 
-def test_layers_are_walked_by_keyboard_with_what_they_store_and_remove(layers: Locator, page: Page) -> None:
+def test_keyboard_selects_layers_and_their_files(layers: Locator, page: Page) -> None:
     rows = layers.get_by_role("radio")
     expect(rows).to_have_count(4)
     expect(rows.last).to_contain_text("shared with diamol/base")
@@ -80,13 +80,13 @@ def test_layers_are_walked_by_keyboard_with_what_they_store_and_remove(layers: L
     assert page.evaluate("window.hacked") is None
 
 
-def test_waste_is_told_with_its_paths(layers: Locator) -> None:
+def test_wasted_bytes_are_shown_with_paths(layers: Locator) -> None:
     expect(layers.locator(".sl-facts")).to_contain_text("Wasted 30 kB")
     layers.get_by_text("paths are stored in more than one layer").click()
     expect(layers.locator(".sl-wasted li").first).to_contain_text("/app/big.bin")
 
 
-def test_bars_say_how_large_and_what_for(sizes: Locator, picture: Any) -> None:
+def test_bars_show_sizes_and_categories(sizes: Locator, picture: Any) -> None:
     bars = sizes.get_by_role("group", name="Stages and images").get_by_role("button")
     expect(bars).to_have_count(2)
     expect(bars.first).to_contain_text("dependencies 3 MB, build tools 9 MB, app 900 kB")
@@ -94,7 +94,7 @@ def test_bars_say_how_large_and_what_for(sizes: Locator, picture: Any) -> None:
     picture(sizes, "size-compare")
 
 
-def test_the_chosen_ones_folders_are_a_map_and_a_table(sizes: Locator) -> None:
+def test_folders_of_the_selected_stage_are_a_map_and_a_table(sizes: Locator) -> None:
     bars = sizes.get_by_role("group", name="Stages and images").get_by_role("button")
     bars.first.press("Enter")
     expect(sizes.locator(".sl-area").first).to_contain_text("/usr/lib/compiler")

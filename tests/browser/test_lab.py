@@ -54,7 +54,7 @@ def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
     raise AssertionError(log.read_text(errors="replace"))
 
 
-def test_a_new_user_runs_the_first_lesson(
+def test_new_user_runs_the_first_lesson(
     page: Page, address: str, picture: Callable[[Page, str], None]
 ) -> None:
     notebook = "tree/notebooks/en/01-multi-stage.ipynb"

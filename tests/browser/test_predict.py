@@ -1,4 +1,4 @@
-"""Predict the cache with the mouse: marks, a build, and the marks held against it."""
+"""Cache predictions with the mouse: marks, a build, and the result."""
 
 from __future__ import annotations
 

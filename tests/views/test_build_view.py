@@ -1,4 +1,4 @@
-"""The build view without a browser: what it tells while a build runs and after it."""
+"""The build view without a browser, during a build and after it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def done() -> BuildView:
     return view
 
 
-def test_the_outline_says_what_flows_between_the_stages() -> None:
+def test_outline_has_edges_between_stages() -> None:
     found = build_model.outline(TRACE.dockerfile, None)
     assert [(s["label"], s["needed"]) for s in found["stages"]] == [
         ("builder", True),
@@ -53,14 +53,14 @@ def test_the_outline_says_what_flows_between_the_stages() -> None:
     assert [step["runs"] for step in found["stages"][2]["steps"]] == [True, True, True, False]
 
 
-def test_a_running_step_has_a_clock_and_no_end() -> None:
+def test_running_step_has_seconds_so_far() -> None:
     (row,) = build_model.steps([MAKE], now=11.5, begun=9.0)
     assert (row["state"], row["start"], row["seconds"]) == ("running", 1.0, 1.5)
     (row,) = build_model.steps([MAKE], now=11.5, begun=9.0, over=True)
     assert row["state"] == "stopped"
 
 
-def test_the_last_state_has_totals_and_the_critical_path(done: BuildView) -> None:
+def test_finished_build_has_totals_and_critical_path(done: BuildView) -> None:
     assert done.phase == "done"
     assert [(row["state"], row["critical"]) for row in done.steps] == [("done", True), ("cached", False)]
     assert done.totals == {
@@ -70,17 +70,17 @@ def test_the_last_state_has_totals_and_the_critical_path(done: BuildView) -> Non
     json.dumps(done.get_state(), default=str)
 
 
-def test_a_base_image_that_is_looked_up_is_no_step_that_ran() -> None:
+def test_looked_up_base_image_does_not_count_as_run() -> None:
     found = Vertex("c" * 64, "[builder 1/2] FROM", started=9.0, completed=10.0, stage=0, instruction=0)
     assert build_model.totals([found, COPY])["steps"] == 1
     assert build_model.totals([found, COPY])["done"] == 0
     assert build_model.totals([replace(found, error="no such image")])["failed"] == 1
 
 
-def test_a_cancelled_build_took_until_it_was_cancelled() -> None:
+def test_cancelled_build_ends_when_it_is_cancelled() -> None:
     view = BuildView()
     view.on_vertex(replace(MAKE, started=time.time() - 60), ())
-    view._begun = time.time() - 100
+    view._started = time.time() - 100
     view._fail(BuildCancelled("The build was cancelled."))
     (step,) = view.steps
     assert view.phase == "cancelled"
@@ -89,7 +89,7 @@ def test_a_cancelled_build_took_until_it_was_cancelled() -> None:
     assert view.totals["seconds"] >= 100
 
 
-def test_nothing_runs_or_waits_in_a_build_that_is_over() -> None:
+def test_no_step_runs_or_waits_in_a_stopped_build() -> None:
     waits = replace(MAKE, digest="c" * 64, started=None)
     told = build_model.totals([MAKE, waits])
     assert (told["running"], told["waiting"]) == (1, 1)
@@ -97,7 +97,7 @@ def test_nothing_runs_or_waits_in_a_build_that_is_over() -> None:
     assert (told["steps"], told["running"], told["waiting"]) == (2, 0, 0)
 
 
-def test_a_log_is_told_from_any_line_on(done: BuildView) -> None:
+def test_log_request_returns_lines_from_an_index(done: BuildView) -> None:
     step = done.steps[0]["id"]
     assert done.request("log", step=step, start=1) == {"start": 1, "lines": [[2, "warning", []]], "total": 2}
     assert done.request("log", step=step, start=0)["lines"][0][2] == [[0, 4, "red"]]
@@ -105,7 +105,7 @@ def test_a_log_is_told_from_any_line_on(done: BuildView) -> None:
         done.request("log", step="no such", start=0)
 
 
-def test_a_long_log_is_told_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_log_is_sent_in_several_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_model, "MAX_LOG", 1000)
     lines = [LogLine(0.0, 1, f"{n}" * 60) for n in range(100)]
     seen = 0
@@ -116,7 +116,7 @@ def test_a_long_log_is_told_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
         seen += len(answer["lines"])
 
 
-def test_the_still_picture_says_the_same_as_text(done: BuildView) -> None:
+def test_static_fallback_and_text_show_steps(done: BuildView) -> None:
     html = done._repr_html_()
     assert "<img" not in html
     assert "RUN make &lt;b&gt;" in html
@@ -127,7 +127,7 @@ def test_the_still_picture_says_the_same_as_text(done: BuildView) -> None:
     assert str(BuildView(language="ko")) == "단계 0개, 캐시 0개, 실패 0개"
 
 
-def test_a_failed_build_says_where_and_why() -> None:
+def test_failed_build_shows_where_and_why() -> None:
     view = BuildView()
     failed = Vertex("a" * 64, MAKE.name, (), False, 10.0, 11.0, "exit code: 2", 0, 1, LINES)
     stage = TRACE.dockerfile.stages[0]

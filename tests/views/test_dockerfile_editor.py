@@ -1,4 +1,4 @@
-"""The Dockerfile editor without a browser: problems by line, saving, refusing."""
+"""The Dockerfile editor without a browser: problems by line, saving, building."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RUN = Vertex("a" * 64, "[one 2/2] RUN echo", started=1.0, completed=2.0, stage=0
 @pytest.fixture(autouse=True)
 def without_hadolint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(lint, "_SECONDS", PATIENCE)
+    monkeypatch.setattr(lint, "_TIMEOUT", PATIENCE)
 
 
 @pytest.fixture
@@ -40,9 +40,9 @@ def hadolint(tmp_path: Path, script: str) -> None:
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
 
-def test_the_parsers_refusal_is_a_problem_of_its_line() -> None:
-    assert lint.check(GOOD) == ()
-    (problem,) = lint.check(BAD)
+def test_parser_error_is_a_problem_of_its_line() -> None:
+    assert lint.find_problems(GOOD) == ()
+    (problem,) = lint.find_problems(BAD)
     assert (problem.line, problem.level, problem.rule) == (2, "error", "")
     assert "NONSENSE" in problem.message
 
@@ -63,31 +63,33 @@ def test_the_parsers_refusal_is_a_problem_of_its_line() -> None:
         ("CMD []", False),
     ],
 )
-def test_a_list_that_is_no_json_is_told_of(instruction: str, warned: bool) -> None:
-    found = [(problem.line, problem.level) for problem in lint.check(f"FROM busybox\n{instruction}\n")]
+def test_exec_form_that_is_not_json_is_a_warning(instruction: str, warned: bool) -> None:
+    found = [
+        (problem.line, problem.level) for problem in lint.find_problems(f"FROM busybox\n{instruction}\n")
+    ]
     assert found == ([(2, "warning")] if warned else [])
 
 
 def test_upper_case_stage_name_in_from_is_an_error() -> None:
-    (problem,) = lint.check("FROM busybox AS TOOLS\nFROM TOOLS\n")
+    (problem,) = lint.find_problems("FROM busybox AS TOOLS\nFROM TOOLS\n")
     assert (problem.line, problem.level) == (2, "error")
     assert problem.message.endswith("Next: write FROM tools")
 
 
-def test_hadolints_findings_are_told_where_it_is_there(tmp_path: Path) -> None:
+def test_hadolint_problems_are_listed_if_it_is_installed(tmp_path: Path) -> None:
     row = {"line": 2, "level": "warning", "code": "DL3059", "message": "Many RUN", "column": 1, "file": "-"}
     unread = row | {"code": "DL1000", "message": "our parser tells that better"}
     hadolint(tmp_path, f"while read -r _; do :; done\necho '{json.dumps([unread, row])}'")
-    assert lint.check(GOOD) == (lint.Problem(2, "warning", "Many RUN", "DL3059"),)
+    assert lint.find_problems(GOOD) == (lint.Problem(2, "warning", "Many RUN", "DL3059"),)
 
 
 @pytest.mark.parametrize("script", ["echo no json", "exit 9", "echo '[{}]'", "echo 7"])
-def test_a_hadolint_that_says_nothing_useful_is_passed_over(script: str, tmp_path: Path) -> None:
+def test_hadolint_without_usable_output_is_ignored(script: str, tmp_path: Path) -> None:
     hadolint(tmp_path, script)
-    assert lint.check(GOOD) == ()
+    assert lint.find_problems(GOOD) == ()
 
 
-def test_edits_are_checked_and_saved_when_told(context: Path) -> None:
+def test_edits_are_linted_at_once_and_saved_on_request(context: Path) -> None:
     view = DockerfileEditor(context)
     view.source = BAD
     assert [row[0] for row in view.problems] == [2]
@@ -95,7 +97,7 @@ def test_edits_are_checked_and_saved_when_told(context: Path) -> None:
     assert (context / "Dockerfile").read_text() == GOOD
     (context / "Dockerfile").chmod(0o640)
     view.request("save", source=BAD + "# more\n")
-    assert view.source == BAD, "the browser's text is the browser's: what is typed meanwhile must stay"
+    assert view.source == BAD, "the request must not replace what the reader types meanwhile"
     view.source = BAD + "# more\n"
     assert view.saved
     assert (context / "Dockerfile").read_text() == BAD + "# more\n"
@@ -103,7 +105,7 @@ def test_edits_are_checked_and_saved_when_told(context: Path) -> None:
     assert [path.name for path in context.iterdir()] == ["Dockerfile"]
 
 
-def test_what_another_editor_wrote_meanwhile_is_not_lost(context: Path) -> None:
+def test_save_loses_no_change_of_another_editor(context: Path) -> None:
     view = DockerfileEditor(context, language="ko")
     file = context / "Dockerfile"
     file.write_text("FROM theirs\n")
@@ -120,18 +122,18 @@ def test_what_another_editor_wrote_meanwhile_is_not_lost(context: Path) -> None:
     assert file.with_name("Dockerfile.before").read_text() == "FROM theirs AS one\n"
 
 
-def test_a_file_behind_a_link_is_written_and_the_link_stays(context: Path) -> None:
-    place = context.parent / "shared.Dockerfile"
-    (context / "Dockerfile").rename(place)
-    (context / "Dockerfile").symlink_to(place)
+def test_save_writes_the_target_of_a_symlink(context: Path) -> None:
+    target = context.parent / "shared.Dockerfile"
+    (context / "Dockerfile").rename(target)
+    (context / "Dockerfile").symlink_to(target)
     view = DockerfileEditor(context)
     view.source = "FROM small\n"
     view.save()
     assert (context / "Dockerfile").is_symlink()
-    assert place.read_text() == "FROM small\n"
+    assert target.read_text() == "FROM small\n"
 
 
-def test_a_broken_text_is_not_built_but_kept(context: Path) -> None:
+def test_invalid_dockerfile_is_saved_but_not_built(context: Path) -> None:
     view = DockerfileEditor(context)
     with pytest.raises(DockerfileError, match=r"The Dockerfile cannot be read\.") as refused:
         view.request("build", source=BAD)
@@ -139,7 +141,7 @@ def test_a_broken_text_is_not_built_but_kept(context: Path) -> None:
     assert view.build_view.phase == "waiting"
 
 
-def test_beside_a_broken_text_no_earlier_build_is_shown(context: Path) -> None:
+def test_invalid_dockerfile_clears_the_earlier_build(context: Path) -> None:
     view = DockerfileEditor(context)
     view.build_view.finish(BuildTrace(parse(GOOD), (RUN,), "session", "sha256:0", started=1.0, completed=2.0))
     assert view.build_view.phase == "done"
@@ -149,7 +151,7 @@ def test_beside_a_broken_text_no_earlier_build_is_shown(context: Path) -> None:
     assert (view.build_view.phase, view.build_view.steps, view.build_view.outline) == ("waiting", [], {})
 
 
-def test_what_is_being_built_is_not_built_a_second_time(context: Path) -> None:
+def test_build_is_refused_while_another_runs(context: Path) -> None:
     view = DockerfileEditor(context)
     view.build_view.on_vertex(RUN, ())
     assert view.disabled == ["build"]
@@ -159,7 +161,7 @@ def test_what_is_being_built_is_not_built_a_second_time(context: Path) -> None:
     assert view.disabled == []
 
 
-def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
+def test_unreadable_or_large_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StagelensError, match="cannot be read"):
         DockerfileEditor(tmp_path)
     (tmp_path / "Dockerfile").write_bytes(b"\xff\xfe")
@@ -170,7 +172,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         DockerfileEditor(tmp_path)
 
 
-def test_the_still_picture_shows_lines_with_their_problems(context: Path) -> None:
+def test_static_fallback_shows_lines_with_problems(context: Path) -> None:
     view = DockerfileEditor(context)
     assert "RUN echo &#39;&lt;b&gt;&#39;" in view._repr_html_()
     assert str(view).endswith("Dockerfile: 1 stage, 0 problems")

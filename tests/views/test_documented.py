@@ -1,7 +1,7 @@
-"""docs/reference/widgets.md tells of every widget what it has, and its examples run as they stand there.
+"""docs/reference/widgets.md describes every widget, and its examples run unchanged.
 
-Each example's widget has the three forms that front ends choose from: a page without a widget manager takes
-the HTML, and what has no HTML the plain text. Its module is whole: VS Code loads it into a page of its own.
+Each widget has three representations: the widget itself, HTML for pages without a widget manager, and plain
+text. Its JavaScript module imports nothing, since VS Code loads it into a separate page.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ VIEWS: list[type[View]] = [
 ]
 
 
-def test_every_widget_is_told_of() -> None:
+def test_each_widget_has_a_section() -> None:
     assert sorted(SECTIONS) == sorted(view.__name__ for view in VIEWS)
     assert len(VIEWS) == 7
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.__name__)
-def test_its_traits_and_requests_and_picture_are_those_that_it_has(view: type[View]) -> None:
+def test_section_lists_traits_requests_and_picture(view: type[View]) -> None:
     text = SECTIONS[view.__name__]
     traits = {name for name in view.class_traits(sync=True) if not name.startswith("_")}
     traits -= set(View.class_traits(sync=True))
@@ -45,7 +45,7 @@ def test_its_traits_and_requests_and_picture_are_those_that_it_has(view: type[Vi
 
 @pytest.mark.engine
 @pytest.mark.parametrize("name", SECTIONS)
-def test_its_example_runs_and_has_every_form(
+def test_example_runs_and_has_each_representation(
     name: str, unique: str, clean: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (example,) = re.findall(r"```python\n(.*?)\n```", SECTIONS[name], re.DOTALL)

@@ -1,4 +1,4 @@
-"""Trees as folders of rows: what is shown, in which order, and how much of it is sent."""
+"""File trees: which rows are shown, in which order, and how many an answer has."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def rows(folder: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
     return {row[0]: (row[2], row[3], row[4]) for row in folder["rows"]}
 
 
-def test_a_folder_shows_both_sides_with_marks_and_sizes() -> None:
+def test_folder_has_rows_of_both_tables_with_marks_and_sizes() -> None:
     found = FileTree(compare_tables(BEFORE, AFTER))
     assert rows(found.folder("app")) == {
         "list.txt": (9, "changed", 1),
@@ -62,14 +62,14 @@ def test_a_folder_shows_both_sides_with_marks_and_sizes() -> None:
     assert found.folder("no/such") == {"rows": [], "total": 0}
 
 
-def test_only_changes_leaves_out_the_rest_and_their_sizes() -> None:
+def test_only_changes_hides_unchanged_rows_and_their_sizes() -> None:
     found = FileTree(compare_tables(BEFORE, AFTER), "changes")
     assert set(rows(found.folder(""))) == {"app", "lib", "link", "tmp"}
     assert rows(found.folder(""))["app"] == (59, "", 3)
     assert set(found.opened()) == {"", "app", "lib", "lib/deep", "tmp"}
 
 
-def test_left_behind_shows_the_marked_rows_alone() -> None:
+def test_left_behind_shows_only_marked_rows() -> None:
     left = bytes(AFTER.entry(row).path == "app/new.jar" for row in range(len(AFTER)))
     found = FileTree(compare_tables(BEFORE, AFTER), "left-behind", left=left)
     assert rows(found.folder("")) == {"app": (50, "", 3)}
@@ -86,7 +86,7 @@ def test_left_behind_shows_the_marked_rows_alone() -> None:
         ("nothing", set()),
     ],
 )
-def test_a_filter_keeps_matching_paths_and_their_folders(needle: str, paths: set[str]) -> None:
+def test_filter_keeps_matching_paths_and_their_folders(needle: str, paths: set[str]) -> None:
     folders = FileTree(compare_tables(BEFORE, AFTER), needle=needle).opened()
     shown = {
         f"{path}/{row[0]}".lstrip("/") for path, f in folders.items() for row in f["rows"] if row[1] != "dir"
@@ -106,7 +106,7 @@ def test_names_and_targets_are_shown_as_text() -> None:
     assert row[6] == "\\u{1b}[31m"
 
 
-def test_a_folder_too_large_for_one_answer_goes_on_from_an_offset(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_folder_continues_at_an_offset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trees, "MAX_BYTES", 100 * 1000)
     long = table(*(Entry(f"{n:03}" + "x" * 4093, "file") for n in range(60)))
     found = FileTree(compare_tables(long, long))
@@ -127,7 +127,7 @@ def large() -> FileTable:
     return table(Entry("wide", "dir"), *wide, *deep)
 
 
-def test_a_large_tree_opens_with_a_small_answer_and_a_wide_folder_with_one(large: FileTable) -> None:
+def test_answers_for_large_trees_and_folders_are_small(large: FileTable) -> None:
     found = FileTree(compare_tables(large, large))
     assert len(json.dumps(found.opened())) < 1000
     wide = found.folder("wide")
@@ -135,13 +135,13 @@ def test_a_large_tree_opens_with_a_small_answer_and_a_wide_folder_with_one(large
     assert len(json.dumps(wide)) < trees.MAX_BYTES
 
 
-def test_a_filter_over_a_large_tree_sends_what_a_screen_shows(large: FileTable) -> None:
+def test_filter_on_a_large_tree_sends_few_rows(large: FileTable) -> None:
     found = FileTree(compare_tables(large, large), needle=".c")
     assert found.totals()["rows"] == 50_000
     assert len(json.dumps(found.opened())) < 64 * 1024
 
 
-def test_a_tree_keeps_at_most_200_bytes_a_file(large: FileTable) -> None:
+def test_tree_uses_at_most_200_bytes_for_each_file(large: FileTable) -> None:
     tracemalloc.start()
     try:
         copy = FileTable.from_bytes(large.to_bytes())
@@ -156,7 +156,7 @@ def test_a_tree_keeps_at_most_200_bytes_a_file(large: FileTable) -> None:
     assert held < 200 * len(large)
 
 
-def test_where_very_much_differs_only_the_top_folder_is_opened() -> None:
+def test_only_the_root_opens_in_a_tree_with_many_changes() -> None:
     names = [f"d/{number}" for number in range(trees.MAX_OPENED + 1)]
     many = table(Entry("d", "dir"), *(Entry(name, "file") for name in names))
     assert list(FileTree(compare_tables(table(), many)).opened()) == [""]

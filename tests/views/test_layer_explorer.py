@@ -49,39 +49,39 @@ def view() -> LayerExplorer:
     return LayerExplorer(IMAGE, shared={"base:1": ImageLayers("sha256:base", (BASE,))}, name="app:1")
 
 
-def test_rows_say_what_made_each_layer_and_who_shares_it(view: LayerExplorer) -> None:
+def test_rows_have_instruction_and_sharing_images(view: LayerExplorer) -> None:
     assert [row["text"] for row in view.layers] == ["", "RUN make <big>", "RUN rm big", "COPY file:ab in /"]
     assert [row["shared"] for row in view.layers] == [["base:1"], [], [], []]
     assert [row["whiteouts"] for row in view.layers] == [0, 0, 1, 0]
     assert view.layer == 1
 
 
-def test_efficiency_and_waste_are_those_of_the_snapshot_room(view: LayerExplorer) -> None:
+def test_efficiency_and_waste_equal_the_snapshot_package(view: LayerExplorer) -> None:
     assert view.summary["wasted"] == IMAGE.wasted == 5022 - 5000 + 5000
     assert view.wasted == [["app/big", 2, 5000], ["app/conf", 2, 22]]
     assert sum(waste.size for waste in IMAGE.waste) == IMAGE.wasted
 
 
-def test_a_layer_shows_what_it_stores_and_what_it_removes(view: LayerExplorer) -> None:
+def test_layer_shows_stored_and_removed_files(view: LayerExplorer) -> None:
     answer = ask(view, layer=2, mode="layer", paths=None)
     assert [row[:4] for row in answer["folders"][""]["rows"]] == [["app", "dir", 12, ""]]
     marks = {row[0]: row[3] for row in answer["folders"]["app"]["rows"]}
     assert marks == {"big": "removed", "conf": "changed"}
 
 
-def test_all_files_up_to_a_layer(view: LayerExplorer) -> None:
+def test_mode_upto_shows_all_files_up_to_a_layer(view: LayerExplorer) -> None:
     answer = ask(view, layer=3, mode="upto", paths=["", "app", "etc"])
     assert [row[0] for row in answer["folders"][""]["rows"]] == ["app", "etc", "\\u{202e}name"]
     assert [row[:4] for row in answer["folders"]["app"]["rows"]] == [["conf", "file", 12, ""]]
 
 
 @pytest.mark.parametrize("index", [-1, 4])
-def test_a_strange_layer_is_refused(view: LayerExplorer, index: int) -> None:
+def test_unknown_layer_is_an_error(view: LayerExplorer, index: int) -> None:
     with pytest.raises(StagelensError, match=r"There is no such layer\."):
         ask(view, layer=index, mode="layer", paths=None)
 
 
-def test_the_still_picture_says_the_same(view: LayerExplorer) -> None:
+def test_static_fallback_and_text_show_layers(view: LayerExplorer) -> None:
     html = view._repr_html_()
     assert "RUN make &lt;big&gt;" in html
     assert "shared with base:1" in html

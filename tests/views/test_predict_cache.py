@@ -1,4 +1,4 @@
-"""Predictions without a browser: marks, their result, and forms for pages without a kernel."""
+"""Predictions without a browser: marks, results, and static fallbacks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def record(*cached: bool) -> BuildRecord:
     return BuildRecord(INPUTS, BuildTrace(DOCKERFILE, steps, "session", "sha256:0"))
 
 
-def test_everything_counts_as_cached_until_it_is_marked() -> None:
+def test_each_step_is_marked_cached_by_default() -> None:
     view = PredictCache(None, INPUTS)
     assert [row["line"] for row in view.questions] == [2, 5]
     assert view.prediction == Prediction({FIRST: True, SECOND: True})
@@ -32,7 +32,7 @@ def test_everything_counts_as_cached_until_it_is_marked() -> None:
     assert view.choices == [True, False], "what does not fit the questions is not taken"
 
 
-def test_marks_are_held_against_a_build_and_then_stay() -> None:
+def test_marks_are_compared_with_a_build_and_then_fixed() -> None:
     view = PredictCache(record(False, False), INPUTS)
     view.prediction = Prediction({FIRST: True, SECOND: True})
     view.mark(record(True, False))
@@ -42,7 +42,7 @@ def test_marks_are_held_against_a_build_and_then_stay() -> None:
     assert view.choices == [True, True]
 
 
-def test_reasons_are_said_in_the_learners_language_and_follow_it() -> None:
+def test_reasons_follow_the_language() -> None:
     edited = BuildInputs(parse("FROM scratch\nCOPY <<E /a\ny\nE\nRUN make <b>\n"), {}, {})
     before, after = record(False, False), replace(record(False, False), inputs=edited)
     view = PredictCache(before, edited)
@@ -55,7 +55,7 @@ def test_reasons_are_said_in_the_learners_language_and_follow_it() -> None:
     view.language = "ko"
     assert [row["why"] for row in view.result] == [
         "인스트럭션이 수정되었습니다.",
-        "2번째 줄(COPY <<E /a y)의 결과를 이어받는데, "
+        "2번째 줄(COPY <<E /a y)의 결과를 바탕으로 하는데, "
         "그 단계가 다시 실행되었습니다: 인스트럭션이 수정되었습니다.",
     ]
     assert "실행됨" in str(view)
@@ -63,7 +63,7 @@ def test_reasons_are_said_in_the_learners_language_and_follow_it() -> None:
     assert "인스트럭션이 수정되었습니다." in str(view.hint())
 
 
-def test_korean_numbers_stand_with_their_word_and_the_page_says_what_language_it_is() -> None:
+def test_korean_fallback_declares_its_language() -> None:
     view = PredictCache(record(False, False), INPUTS, language="ko")
     hint = view.hint()
     assert "2번째 줄" in str(view)
@@ -72,7 +72,7 @@ def test_korean_numbers_stand_with_their_word_and_the_page_says_what_language_it
     assert all('lang="ko"' in shown._repr_html_() for shown in (view, hint))
 
 
-def test_the_still_picture_asks_and_answers() -> None:
+def test_static_fallback_shows_marks_then_results() -> None:
     view = PredictCache(record(False, False), INPUTS, language="ko")
     assert "RUN make &lt;b&gt;" in view._repr_html_()
     assert "예측" in view._repr_html_()
@@ -82,7 +82,7 @@ def test_the_still_picture_asks_and_answers() -> None:
     assert "<b>" not in html.replace('<b class="', "")
 
 
-def test_plain_text_of_a_stranger_s_dockerfile_does_not_act_on_the_terminal() -> None:
+def test_plain_text_has_no_terminal_control_characters() -> None:
     inputs = replace(INPUTS, dockerfile=parse("FROM base\nRUN echo '\x1b[2J\u202e'\n"))
     view = PredictCache(None, inputs)
     for shown in (view, view.hint()):

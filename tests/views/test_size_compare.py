@@ -1,4 +1,4 @@
-"""What the bytes of stages and images are for."""
+"""Sizes of stages and images by category."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def build(explored: Callable[..., Exploration]) -> Exploration:
     return explored(DOCKERFILE, [JDK, built], [built], [[LIBC], FINAL])
 
 
-def test_a_builders_bytes_are_told_apart(build: Exploration) -> None:
+def test_builder_stage_is_divided_into_categories(build: Exploration) -> None:
     builder, tested, final = stage_breakdowns(build)
     assert builder.sizes == {"base": 10, "dependencies": 300, "tools": 547, "app": 63}
     assert tested.sizes == builder.sizes
@@ -49,20 +49,20 @@ def test_a_builders_bytes_are_told_apart(build: Exploration) -> None:
     assert (builder.files, builder.final, final.final) == (8, False, True)
 
 
-def test_a_base_is_known_through_however_many_stages(explored: Callable[..., Exploration]) -> None:
+def test_base_files_are_recognized_through_several_stages(explored: Callable[..., Exploration]) -> None:
     count = 1100
     chain = "".join(f"FROM s{number} AS s{number + 1}\n" for number in range(count))
     breakdowns = stage_breakdowns(explored(f"FROM base AS s0\n{chain}", [JDK], *[[JDK]] * count))
     assert breakdowns[-1].sizes == {"base": 510, "dependencies": 0, "tools": 0, "app": 0}
 
 
-def test_groups_add_up_to_the_whole(build: Exploration) -> None:
+def test_groups_add_up_to_the_total(build: Exploration) -> None:
     for breakdown in stage_breakdowns(build):
         for category, size in breakdown.sizes.items():
             assert sum(g.size for g in breakdown.groups if g.category == category) == size
 
 
-def test_many_folders_are_told_as_the_largest_and_a_rest(explored: Callable[..., Exploration]) -> None:
+def test_many_folders_are_the_largest_and_a_rest(explored: Callable[..., Exploration]) -> None:
     many = [Entry(f"srv/d{n}/f", "file", size=n + 1) for n in range(100)]
     (breakdown,) = stage_breakdowns(explored("FROM base\nRUN x\n", [[], many]))
     assert len(breakdown.groups) == 25
@@ -75,7 +75,7 @@ def layer(index: int, *entries: Entry) -> Layer:
     return Layer(f"sha256:{index:064}", 0, FileTable.from_entries(entries), index=index, created_by="")
 
 
-def test_what_an_image_shares_with_its_base_is_base() -> None:
+def test_files_in_layers_shared_with_the_base_image_are_base() -> None:
     base = ImageLayers("base", (layer(0, LIBC),))
     image = ImageLayers("image", (*base.layers, layer(1, Entry("app", "file", size=9))))
     assert image_breakdown("app", image, base).sizes == {"base": 10, "dependencies": 0, "tools": 0, "app": 9}
@@ -83,7 +83,7 @@ def test_what_an_image_shares_with_its_base_is_base() -> None:
     assert image_breakdown("none", ImageLayers("none", ())).size == 0
 
 
-def test_the_still_picture_and_the_text_say_the_same(build: Exploration) -> None:
+def test_static_fallback_and_text_show_sizes(build: Exploration) -> None:
     view = SizeCompare(build)
     assert str(view).splitlines() == [
         "builder: 920 B (base image 10 B, dependencies 300 B, build tools 547 B, app 63 B)",
@@ -96,7 +96,7 @@ def test_the_still_picture_and_the_text_say_the_same(build: Exploration) -> None
     assert "빌드 도구" in SizeCompare(build, language="ko")._repr_html_()
 
 
-def test_folders_are_no_files_and_a_cache_of_the_base_image_is_base(
+def test_folders_do_not_count_and_caches_of_the_base_image_are_base(
     explored: Callable[..., Exploration],
 ) -> None:
     base = [Entry("var", "dir"), Entry("var/cache", "dir"), Entry("var/cache/x", "file", size=8)]

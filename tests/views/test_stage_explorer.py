@@ -1,4 +1,4 @@
-"""The explorer without a browser: its first message, its answers, its forms for pages without a kernel."""
+"""The stage explorer without a browser: its first message, answers, and static fallback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from stagelens.errors import StagelensError
 from stagelens.snapshot import Entry, Exploration, FileContent
 from stagelens.views import StageExplorer
-from stagelens.views.explorer_model import _lines, line_changes
+from stagelens.views.explorer_model import _lines, diff_lines
 
 DOCKERFILE = """\
 FROM base AS builder
@@ -42,12 +42,12 @@ def ask(view: StageExplorer, name: str, **arguments: object) -> Any:
     return answer
 
 
-def test_it_begins_where_the_target_last_changed(view: StageExplorer, build: Exploration) -> None:
+def test_first_point_is_the_last_change_of_the_target(view: StageExplorer, build: Exploration) -> None:
     assert view.point == [0, 1, 1]
     assert StageExplorer(build, stage="builder").point == [0, 0, 1]
 
 
-def test_an_instruction_is_compared_with_the_one_before_it(view: StageExplorer) -> None:
+def test_instruction_is_compared_with_the_previous_one(view: StageExplorer) -> None:
     answer = ask(view, "list", point=[0, 0, 1], against=None, paths=None)
     assert [row[:4] for row in answer["folders"][""]["rows"]] == [["out", "dir", 1201, ""]]
     names = [(row[0], row[3]) for row in answer["folders"]["out"]["rows"]]
@@ -62,12 +62,12 @@ def test_any_two_points_can_be_compared(build: Exploration) -> None:
     assert str(view).startswith("old:\nbuilder: 2 files")
 
 
-def test_what_is_left_behind_is_listed_with_its_size(view: StageExplorer) -> None:
+def test_left_behind_files_have_sizes(view: StageExplorer) -> None:
     answer = ask(view, "list", point=[0, 0, 1], against=None, paths=None, show="left-behind")
     assert answer["totals"] == {"rows": 1, "bytes": 1}
 
 
-def test_a_file_is_followed_both_ways(view: StageExplorer) -> None:
+def test_route_has_origin_and_destinations(view: StageExplorer) -> None:
     onward = ask(view, "route", point=[0, 0, 1], path="out/app")
     assert [(s["stage"], s["path"], s["final"]) for s in onward["to"]] == [("stage-1", "app", True)]
     back = ask(view, "route", point=[0, 1, 2], path="app")
@@ -75,19 +75,19 @@ def test_a_file_is_followed_both_ways(view: StageExplorer) -> None:
 
 
 @pytest.mark.parametrize("point", [[], [0], [0, 9, 0], [0, 0, -1], [0, 0, 9], ["a", 0, 0]])
-def test_a_strange_point_is_refused_in_words(view: StageExplorer, point: list[Any]) -> None:
+def test_unknown_point_is_an_error(view: StageExplorer, point: list[Any]) -> None:
     with pytest.raises(StagelensError, match=r"There is no such stage or instruction\."):
         view.request("route", point=point, path="app")
 
 
-def test_the_first_message_is_small_however_large_the_tree(explored: Callable[..., Exploration]) -> None:
+def test_first_message_of_a_large_tree_is_small(explored: Callable[..., Exploration]) -> None:
     many = [Entry(f"d{n % 300}/{n}.txt", "file", size=n) for n in range(100_000)]
     view = StageExplorer(explored(DOCKERFILE, [many, many], [[], FINAL, FINAL]), language="ko")
     assert len(json.dumps(view.get_state(), default=str, ensure_ascii=False).encode()) < 64 * 1024
     assert "100,000개 추가" in str(view)
 
 
-def test_the_still_picture_says_the_same_without_a_kernel(view: StageExplorer) -> None:
+def test_static_fallback_and_text_show_stages_and_files(view: StageExplorer) -> None:
     bundle, _ = view._repr_mimebundle_()
     html = bundle["text/html"]
     assert "<script" not in html
@@ -98,7 +98,7 @@ def test_the_still_picture_says_the_same_without_a_kernel(view: StageExplorer) -
     assert "  COPY --from=builder /out/app /: 1 added (1.2 kB)\n" in bundle["text/plain"]
 
 
-def test_it_speaks_korean(build: Exploration) -> None:
+def test_fallback_and_text_are_translated(build: Exploration) -> None:
     view = StageExplorer(build, language="ko")
     assert "최종 이미지" in view._repr_html_()
     assert "파일 변경 없음" in str(view)
@@ -106,22 +106,22 @@ def test_it_speaks_korean(build: Exploration) -> None:
     assert view.strings == {}
 
 
-def test_a_changed_text_is_told_line_by_line() -> None:
-    changes = line_changes(["one", "two", "three"], ["one", "2", "three", "four"])
+def test_changed_text_has_diff_signs() -> None:
+    changes = diff_lines(["one", "two", "three"], ["one", "2", "three", "four"])
     assert [sign + line for sign, line in changes] == [" one", "-two", "+2", " three", "+four"]
 
 
-def test_no_lines_are_compared_letter_by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diff_never_compares_characters_of_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """That takes minutes where two texts of a thousand lines have nothing in common."""
     compared: list[object] = []
     monkeypatch.setattr(difflib.SequenceMatcher, "ratio", compared.append)
     monkeypatch.setattr(difflib.SequenceMatcher, "quick_ratio", compared.append)
-    changes = list(line_changes([f"before {n}" for n in range(9)], [f"after {n}" for n in range(9)]))
+    changes = list(diff_lines([f"before {n}" for n in range(9)], [f"after {n}" for n in range(9)]))
     assert [sign for sign, _ in changes] == ["-"] * 9 + ["+"] * 9
     assert not compared
 
 
-def test_what_is_no_file_has_no_content(explored: Callable[..., Exploration]) -> None:
+def test_path_without_a_file_has_no_content(explored: Callable[..., Exploration]) -> None:
     made = [Entry("l", "symlink", link_target="x"), Entry("d", "dir")]
     view = StageExplorer(explored("FROM scratch\nRUN make\n", [[], made]))
     for path in ("l", "d"):
@@ -129,7 +129,7 @@ def test_what_is_no_file_has_no_content(explored: Callable[..., Exploration]) ->
             view.request("content", point=[0, 0, 1], against=None, path=path)
 
 
-def test_long_texts_are_shown_as_they_are_now() -> None:
+def test_long_text_is_shown_without_a_diff() -> None:
     old, new = (FileContent(text.encode(), len(text), False) for text in ("a\n" * 2000, "b\n" * 2000))
     assert set(_lines(old, new)) == {(" ", "b")}
     assert [sign for sign, _ in _lines(FileContent(b"a", 1, False), FileContent(b"b", 1, False))] == [

@@ -1,4 +1,4 @@
-"""The line below a running cell: which step runs, and nothing once it is over."""
+"""The status line below a running cell shows the running step, and nothing at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAKE = Vertex("a" * 64, "[builder 2/2] RUN make \u202e", started=10.0, stage=0, 
 OVER = Vertex("b" * 64, "[builder 1/2] COPY", started=9.0, completed=10.0, stage=0, instruction=1)
 
 
-def test_the_running_step_is_told_and_nothing_stays(shell: None) -> None:
+def test_status_line_shows_the_running_step_and_then_nothing(shell: None) -> None:
     with capture_output() as seen, StatusLine() as line:
         line.step(OVER, ())
         line.step(MAKE, ())
@@ -21,7 +21,7 @@ def test_the_running_step_is_told_and_nothing_stays(shell: None) -> None:
     assert told == ["…", "[builder 2/2] RUN make \\u{202e}", ""]
 
 
-def test_what_it_says_already_is_not_said_again(shell: None) -> None:
+def test_same_text_is_not_sent_again(shell: None) -> None:
     with capture_output() as seen, StatusLine() as line:
         for told in ("building", "building", "looking", "building"):
             line(told)
@@ -34,7 +34,7 @@ def test_what_it_says_already_is_not_said_again(shell: None) -> None:
     ]
 
 
-def test_outside_of_a_notebook_it_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_line_prints_nothing_outside_notebooks(capsys: pytest.CaptureFixture[str]) -> None:
     with StatusLine() as line:
         line("building")
     assert capsys.readouterr() == ("", "")

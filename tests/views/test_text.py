@@ -1,4 +1,4 @@
-"""Names and texts from images are shown as what they are."""
+"""Names and texts from images are shown without effect on the terminal or the page."""
 
 from __future__ import annotations
 

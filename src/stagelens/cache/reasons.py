@@ -60,7 +60,7 @@ class Reason:
 
 
 def sentence(text: str, **values: str | Sentence | Reason) -> Sentence:
-    """Create a sentence; `text` must be a literal, so that the catalogue's update finds it."""
+    """Create a sentence; `text` must be a literal, so that the catalog's update finds it."""
     return Sentence(text).fill(**values)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of builds and snapshots: widgets with a static HTML fallback and a plain-text form."""
+"""Widgets for builds and snapshots, each with a static fallback in HTML and plain text."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _MODULES = {
 
 @short_traceback_on_interrupt()
 def __getattr__(name: str) -> Any:
-    """Import a widget on first use: the command line needs none of them."""
+    """Import a widget on first use: the command line uses none."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

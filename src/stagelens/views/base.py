@@ -1,13 +1,13 @@
 """The base class of the widgets: translations, requests, and static fallbacks.
 
-A request of the front end is `{"type": "request", "id": 7, "name": "list", "arguments": {…}}`. Its answer has
-the same id and a `value`, or an `error` with what, where, why and remedy as `StagelensError` has them. The
-kernel may also send an event, `{"type": "event", "name": …, "value": …}`. All messages are JSON.
+The front end sends a request, `{"type": "request", "id": 7, "name": "list", "arguments": {…}}`. The answer
+has the same id and either a `value` or an `error` with the fields of `StagelensError`: what, where, why and
+remedy. The kernel also sends events, `{"type": "event", "name": …, "value": …}`. All messages are JSON.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,64 +23,112 @@ Handler = Callable[..., Any]
 
 
 class View(anywidget.AnyWidget):
-    """A widget whose `_repr_html_` says without scripts, and `str()` in plain text, what it shows.
+    """A widget with translations, requests, and a static fallback in HTML and plain text.
 
-    Traits
+    A subclass overrides `_repr_html_`, which needs no scripts, and `__str__`.
+
+    Parameters
+    ----------
+    language
+        The language, "en" or "ko"; by default the chosen one.
+    traits
+        Initial values of the subclass's traits, by name.
+
+    Raises
     ------
-    language: "en" or "ko"; the picture follows at once.
-    strings: the words of that language for the front end (read only).
+    UnknownLanguage
+        If there is no catalog for the language.
+
+    Attributes
+    ----------
+    language
+        The language, "en" or "ko"; a displayed widget changes at once.
+    strings
+        The translations for the front end (read only).
     """
 
     language = t.Unicode().tag(sync=True)
     strings = t.Dict().tag(sync=True)
 
-    def __init__(self, **traits: Any) -> None:
-        """`traits` are those of the widget; `language` is the chosen one unless given."""
-        code = i18n.known(traits.pop("language", None) or i18n.language())
-        super().__init__(language=code, strings=i18n.strings(code), **traits)
+    def __init__(self, *, language: str | None = None, traits: Mapping[str, object] | None = None) -> None:
+        code = i18n.check_language(language or i18n.language())
+        super().__init__(language=code, strings=i18n.strings(code), **traits or {})
         self.on_msg(self._on_message)
 
     def handlers(self) -> dict[str, Handler]:
-        """Return the functions that answer requests, by name; their results are JSON."""
+        """Return the functions that handle the front end's requests, by name; they return JSON values."""
         return {}
 
     def request(self, name: str, /, **arguments: Any) -> Any:
-        """Answer a request as if the front end had sent it.
+        """Handle a request as if the front end had sent it.
 
         Parameters
         ----------
         name
             The name of the request, one of `handlers`.
-        arguments
+        **arguments
             The arguments of the request.
+
+        Returns
+        -------
+        Any
+            The result, a JSON value.
 
         Raises
         ------
         KeyError
             If the widget has no such request.
         StagelensError
-            If the request is refused.
+            If the request fails.
         """
         return self.handlers()[name](**arguments)
 
     def emit(self, name: str, value: object) -> None:
-        """Send an event to the front end."""
+        """Send an event to the front end.
+
+        Parameters
+        ----------
+        name
+            The name of the event.
+        value
+            A JSON value.
+        """
         self.send({"type": "event", "name": name, "value": value})
 
-    def say(self, message: str, **values: object) -> str:
-        """Return a text in this widget's language."""
+    def translate(self, message: str, **values: object) -> str:
+        """Translate a text into the widget's language.
+
+        Parameters
+        ----------
+        message
+            The English text.
+        **values
+            Values for the `{names}` in it.
+        """
         return i18n.gettext(message, self.language, **values)
 
-    def count(self, one: str, many: str, number: int, **values: object) -> str:
-        """Return a text with a number in it, in this widget's language."""
+    def translate_count(self, one: str, many: str, number: int, **values: object) -> str:
+        """Translate a text that depends on a number into the widget's language.
+
+        Parameters
+        ----------
+        one
+            The English text for one.
+        many
+            The English text for other numbers.
+        number
+            The number, which replaces `{n}`.
+        **values
+            Values for the other `{names}` in it.
+        """
         return i18n.ngettext(one, many, number, self.language, **values)
 
     @t.validate("language")
-    def _language_is_known(self, proposal: dict[str, Any]) -> str:
-        return i18n.known(proposal["value"])
+    def _check_language(self, proposal: dict[str, Any]) -> str:
+        return i18n.check_language(proposal["value"])
 
     @t.observe("language")
-    def _speak(self, change: dict[str, Any]) -> None:
+    def _update_strings(self, change: dict[str, Any]) -> None:
         self.strings = i18n.strings(change["new"])
 
     def _on_message(self, _: object, content: object, __: object) -> None:
@@ -98,25 +146,24 @@ class View(anywidget.AnyWidget):
         raise NotImplementedError
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        found = cast("tuple[dict[str, Any], dict[str, Any]]", super()._repr_mimebundle_(**options))
-        still = {"text/plain": str(self), "text/html": self._repr_html_()}
-        return found[0] | still, found[1]
+        bundle, metadata = cast("tuple[dict[str, Any], dict[str, Any]]", super()._repr_mimebundle_(**options))
+        return bundle | {"text/plain": str(self), "text/html": self._repr_html_()}, metadata
 
 
 def answer_message(handle: Handler, message: object) -> dict[str, Any] | None:
-    """Answer a message of the front end, with an error if the request fails in any way.
+    """Answer a message of the front end; a request that fails is answered with an error.
 
     Parameters
     ----------
     handle
-        A function like `View.request`.
+        A function such as `View.request`.
     message
-        The message. It may be malformed.
+        The message, which may be malformed.
 
     Returns
     -------
     dict or None
-        The answer to send, None if the message is not a request.
+        The answer to send; None if the message is not a request.
     """
     if not isinstance(message, dict):
         return None

@@ -1,4 +1,4 @@
-"""A build as the views show it: stages with steps, their states and times, and what flows between stages."""
+"""JSON values of a build for the views: stages, steps with states and times, and edges between stages."""
 
 from __future__ import annotations
 
@@ -17,13 +17,26 @@ from stagelens.dockerfile import (
 )
 from stagelens.humanize import instruction_title
 
-# An answer with log lines ends after as many characters.
+# The largest number of characters of log lines in one message.
 MAX_LOG = 1 << 20
 _TEXT = 100
 
 
 def outline(dockerfile: Dockerfile, target: str | None) -> dict[str, Any]:
-    """Stages with their instructions, and the edges between them; JSON, nothing of it changes in a build."""
+    """Return the parts of a build that do not change while it runs.
+
+    Parameters
+    ----------
+    dockerfile
+        The Dockerfile.
+    target
+        The target stage; None for the last one.
+
+    Returns
+    -------
+    dict
+        The stages with their instructions, the edges between stages, and the index of the target.
+    """
     needed = dockerfile.needed_stages(target)
     return {
         "stages": [_stage(dockerfile, stage, stage.index in needed) for stage in dockerfile.stages],
@@ -51,7 +64,7 @@ def _instruction(instruction: Instruction, runs: bool) -> dict[str, Any]:
 
 
 def _edge(dockerfile: Dockerfile, edge: StageEdge) -> dict[str, Any] | None:
-    """Return what flows along an edge; a FROM of an image is said by the stage itself."""
+    """Return an edge with a label; None for FROM of an image, which the stage itself shows."""
     if not isinstance(edge.source, int) and edge.kind == "from":
         return None
     instruction = dockerfile.stages[edge.target].instructions[edge.instruction]
@@ -65,7 +78,19 @@ def _edge(dockerfile: Dockerfile, edge: StageEdge) -> dict[str, Any] | None:
 
 
 def steps(vertices: Sequence[Vertex], now: float, begun: float, over: bool = False) -> list[dict[str, Any]]:
-    """One small row for each vertex; times are in seconds after `begun`; `over`: nothing runs any more."""
+    """Return the state of each vertex.
+
+    Parameters
+    ----------
+    vertices
+        The vertices.
+    now
+        The current time, or the time of the build's end.
+    begun
+        The time of the build's start; times in the result are in seconds since then.
+    over
+        Whether the build has stopped.
+    """
     ended = all(vertex.completed is not None or vertex.error for vertex in vertices)
     critical = set(critical_path(vertices)) if ended else set[str]()
     return [_step(vertex, now, begun, vertex.digest in critical, over) for vertex in vertices]
@@ -89,7 +114,13 @@ def _step(vertex: Vertex, now: float, begun: float, critical: bool, over: bool) 
 
 
 def state(vertex: Vertex) -> str:
-    """Return a step's state: waiting, running, cached, done or failed; stopped if another step failed."""
+    """Return the state of a vertex: waiting, running, cached, done or failed; stopped if another one failed.
+
+    Parameters
+    ----------
+    vertex
+        The vertex.
+    """
     if vertex.error:
         return "stopped" if "context canceled" in vertex.error else "failed"
     if vertex.cached:
@@ -100,26 +131,46 @@ def state(vertex: Vertex) -> str:
 
 
 def totals(vertices: Sequence[Vertex], over: bool = False) -> dict[str, Any]:
-    """Return counts of the Dockerfile's steps by state, and the seconds that they ran, added up.
+    """Count the Dockerfile's steps by state, and add up the seconds of their work.
 
-    A FROM that only looks its image up is not counted: engines say that it ran where all else was cached.
-    One that has failed is. `over`: nothing runs or waits any more.
+    A FROM that looks up an image does not count unless it failed: engines report that it ran even if all
+    other steps were cached.
+
+    Parameters
+    ----------
+    vertices
+        The vertices.
+    over
+        Whether the build has stopped, so that no step waits or runs.
     """
-    own = [vertex for vertex in vertices if vertex.instruction is not None]
-    found = [state(vertex) for vertex in own if not vertex.is_lookup or vertex.error]
+    steps = [vertex for vertex in vertices if vertex.instruction is not None]
+    found = [state(vertex) for vertex in steps if not vertex.is_lookup or vertex.error]
     counts = {name: found.count(name) for name in ("waiting", "running", "cached", "done", "failed")}
     if over:
         counts |= {"waiting": 0, "running": 0}
-    return counts | {"steps": len(found), "work": round(work_seconds(own), 2)}
+    return counts | {"steps": len(found), "work": round(work_seconds(steps), 2)}
 
 
 def log(lines: Sequence[LogLine], start: int) -> dict[str, Any]:
-    """Lines from `start` on, as many as one answer takes: [stream, text, coloured parts]."""
+    """Return log lines for one message, at most `MAX_LOG` characters.
+
+    Parameters
+    ----------
+    lines
+        All lines of the log.
+    start
+        The index of the first line to return.
+
+    Returns
+    -------
+    dict
+        The start, the lines as [stream, text, colored parts], and the number of all lines.
+    """
     found: list[list[Any]] = []
-    room = MAX_LOG
+    remaining = MAX_LOG
     for line in lines[start:]:
         found.append([line.stream, line.text, [list(span) for span in line.colors]])
-        room -= len(line.text) + 40
-        if room < 0:
+        remaining -= len(line.text) + 40
+        if remaining < 0:
             break
     return {"start": start, "lines": found, "total": len(lines)}

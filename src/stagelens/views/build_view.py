@@ -1,4 +1,4 @@
-"""A build while it runs, and after it: stages and steps, their times and logs, and a way to stop it."""
+"""A widget that shows a running or finished build: stages, steps, times and logs, with a Cancel button."""
 
 from __future__ import annotations
 
@@ -9,43 +9,60 @@ import uuid
 from collections.abc import Generator
 from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import traitlets as t
 
 from stagelens import text
 from stagelens.buildkit import BuildCancelled, Cancel
-from stagelens.builds import BuildTrace, LogLine, Vertex, build
+from stagelens.builds import BuildOptions, BuildTrace, LogLine, Vertex, build, with_build_options
 from stagelens.dockerfile import load
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
 from stagelens.views import build_model
 from stagelens.views.base import STATIC, Handler, View
 from stagelens.views.templating import TEMPLATES
 
-_SECONDS_BETWEEN = 0.1
-_SECONDS_TO_STOP = 20.0
-_LINES_AT_ONCE = 400
+_UPDATE_SECONDS = 0.1
+_CANCEL_SECONDS = 20.0
+_MAX_LINES_PER_EVENT = 400
 _BADGES = {"cached": "sl-cached", "done": "sl-added", "failed": "sl-removed", "running": "sl-changed"}
 
 
 class BuildView(View):
-    """Shows a build live: `trace = await BuildView().build("my-project")` in a notebook.
+    """A live view of a build: `trace = await BuildView().build("my-project")` in a notebook.
 
-    A cell that awaits lets the front end's messages in, so that the Cancel button and the logs work meanwhile
-    (since ipykernel 7; before it the notebook's stop button does what Cancel does). Elsewhere
-    `BuildView().build("my-project").result()` waits. To show a build that other code starts, give
+    The kernel handles messages of the front end while a cell awaits, so that the Cancel button and the logs
+    work during the build (since ipykernel 7; with ipykernel 6 the notebook's stop button cancels). In other
+    code `BuildView().build("my-project").result()` waits. To show a build that other code starts, pass
     `view.on_vertex` to `stagelens.build(on_vertex=...)`, then call `finish`.
 
-    Traits
-    ------
-    phase: "waiting", "running", "cancelling", "cancelled", "failed" or "done" (read only).
-    outline: stages, their instructions, the edges between them (read only).
-    steps: a row for each vertex, times in seconds from the build's start (read only).
-    totals: counts of steps by state, seconds of work, seconds so far, bytes of context sent (read only).
-    problem: what went wrong, as a StagelensError tells it (read only).
-    selected: the step whose log is shown, its `id`; empty for the one that runs or failed.
-    search: what is looked for in that log.
-    fallback: the class of the static fallback's element, which the widget hides (read only).
+    Parameters
+    ----------
+    language
+        The language, "en" or "ko"; by default the chosen one.
+
+    Attributes
+    ----------
+    phase
+        "waiting", "running", "cancelling", "cancelled", "failed" or "done" (read only).
+    outline
+        The stages, their instructions, and the edges between stages (read only).
+    steps
+        The state of each vertex, with times in seconds since the build's start (read only).
+    totals
+        Counts of steps by state, seconds of work, seconds since the start, bytes of context sent (read only).
+    problem
+        The error's what, where, why and remedy (read only).
+    selected
+        The `id` of the step whose log is shown; empty for the running or failed one.
+    search
+        The text to search for in the log.
+    fallback
+        The class of the static fallback's element, which the widget hides (read only).
+    vertices
+        The build's vertices by digest.
+    trace
+        The finished build; None before its end.
     """
 
     _esm = STATIC / "build_view.js"
@@ -60,82 +77,112 @@ class BuildView(View):
     search = t.Unicode().tag(sync=True)
     fallback = t.Unicode().tag(sync=True)
 
-    def __init__(self, **traits: Any) -> None:
-        """`traits` are those of the widget."""
+    def __init__(self, *, language: str | None = None) -> None:
         self.vertices: dict[str, Vertex] = {}
         self.trace: BuildTrace | None = None
-        self._begun = self._over = 0.0
+        self._started = self._completed = 0.0
         self._lock = threading.RLock()
         self._timer: threading.Timer | None = None
-        self._told: dict[str, int] = {}
+        self._sent_lines: dict[str, int] = {}
         self._cancel = Cancel()
-        self._ended: Future[BuildTrace] = Future()
-        self._shown = self._settled = False
-        super().__init__(fallback=f"sl-fallback-{uuid.uuid4().hex}", **traits)
+        self._future: Future[BuildTrace] = Future()
+        self._shown = self._fallback_shown = False
+        super().__init__(language=language, traits={"fallback": f"sl-fallback-{uuid.uuid4().hex}"})
 
     def handlers(self) -> dict[str, Handler]:
-        """Return the handlers for a step's log and for stopping the build."""
+        """Return the handlers for a step's log and for cancelling the build."""
         return {"log": self._log, "cancel": self.cancel}
 
     def show(self) -> BuildView:
         """Display the view now, and its static fallback below it when the build ends.
 
-        An update of the display instead would recreate the widget while somebody uses it.
+        Returns
+        -------
+        BuildView
+            This view.
         """
-        from IPython.display import display  # slow to import, and nobody needs it outside a notebook
+        # The fallback is a second display: updating the first one would recreate the widget during its use.
+        from IPython.display import display  # slow to import, and used in notebooks only
 
         bundle, metadata = super()._repr_mimebundle_()
         display(bundle | {"text/plain": "", "text/html": ""}, metadata=metadata, raw=True)
         self._shown = True
         return self
 
-    def build(self, context: str | Path, **options: Any) -> BuildView:
-        """Begin to build `context` as `stagelens.build` does, with its options, and return at once.
+    @with_build_options
+    def build(self, context: str | Path, **options: Unpack[BuildOptions]) -> BuildView:
+        """Start a build in a thread, and show it.
+
+        Parameters
+        ----------
+        context
+            The folder of the build context.
+        **options
+            The keyword arguments of `stagelens.build`.
+
+        Returns
+        -------
+        BuildView
+            This view; await it or call `result` to wait for the end.
 
         Raises
         ------
-        DockerfileError: the Dockerfile cannot be read.
+        DockerfileError
+            If the Dockerfile is not valid.
+        StagelensError
+            If this view shows a running build.
         """
         path = Path(options.get("dockerfile") or Path(context) / "Dockerfile")
         given = {k: v for k, v in (options.get("build_args") or {}).items() if v is not None}
+        engine = options.get("engine")
         dockerfile = load(
             path,
             given,
             platform=options.get("platform"),
-            build_platform=options["engine"].info.platform if options.get("engine") else None,
+            build_platform=engine.info.platform if engine else None,
             target=options.get("target"),
             build_contexts=options.get("build_contexts") or (),
         )
         outline = build_model.outline(dockerfile, options.get("target"))
         with self._lock:
             if self.phase in ("running", "cancelling"):
-                what = "This view shows a build already."
+                what = "This view already shows a running build."
                 raise StagelensError(what, remedy="wait for its end, or cancel it")
             self._begin(outline)
-        self._cancel = options.setdefault("cancel", self._cancel)
-        options.setdefault("on_vertex", self.on_vertex)
-        threading.Thread(target=self._run, args=(context, options, self._ended), daemon=True).start()
+        options["cancel"] = self._cancel = options.get("cancel") or self._cancel
+        options["on_vertex"] = options.get("on_vertex") or self.on_vertex
+        threading.Thread(target=self._run, args=(context, options, self._future), daemon=True).start()
         return self
 
     @short_traceback_on_interrupt()
     def result(self) -> BuildTrace:
-        """Wait for the build's end. Ctrl-C stops the build in the engine.
+        """Wait for the build's end; Ctrl-C cancels the build.
+
+        Returns
+        -------
+        BuildTrace
+            The finished build.
 
         Raises
         ------
-        BuildFailed, BuildCancelled, StagelensError: as `stagelens.build` does.
+        BuildFailed
+            If a step fails.
+        BuildCancelled
+            If the build was cancelled.
+        StagelensError
+            If `stagelens.build` raises another error.
         """
         try:
-            return self._ended.result()
+            return self._future.result()
         except KeyboardInterrupt:
             self.cancel()
-            wait([self._ended], _SECONDS_TO_STOP)
+            wait([self._future], _CANCEL_SECONDS)
             raise
         finally:
-            self._settle()
+            self._show_fallback()
 
     def __await__(self) -> Generator[Any, Any, BuildTrace]:
-        """Wait for `result` while other messages are handled; display the view first."""
+        """Display the view, and wait for `result` while the kernel handles other messages."""
         if not self._shown:
             self.show()
         return self._follow().__await__()
@@ -143,42 +190,56 @@ class BuildView(View):
     async def _follow(self) -> BuildTrace:
         with short_traceback_on_interrupt():
             try:
-                # A signal does not wake the event loop by itself: the kernel's interrupt waits for its turn.
-                while not self._ended.done():
-                    await asyncio.sleep(_SECONDS_BETWEEN)
-                return self._ended.result()
+                # A signal does not wake the event loop, so poll: otherwise the kernel's interrupt waits.
+                while not self._future.done():
+                    await asyncio.sleep(_UPDATE_SECONDS)
+                return self._future.result()
             except (asyncio.CancelledError, KeyboardInterrupt):
                 self.cancel()
-                # Nothing may be left running when the cell ends; it takes a moment.
-                wait([self._ended], _SECONDS_TO_STOP)
+                # The cell must not end before the engine has stopped the build.
+                wait([self._future], _CANCEL_SECONDS)
                 raise
             finally:
-                self._settle()
+                self._show_fallback()
 
     def cancel(self) -> None:
-        """Stop the build in the engine."""
+        """Cancel the build."""
         if self.phase == "running":
             self.phase = "cancelling"
             self._cancel()
 
     def on_vertex(self, vertex: Vertex, lines: tuple[LogLine, ...]) -> None:
-        """Take a change in; the picture follows at most ten times a second."""
+        """Show a change of a build that other code runs; the view updates at most ten times a second.
+
+        Parameters
+        ----------
+        vertex
+            The vertex that changed.
+        lines
+            Its new log lines.
+        """
         with self._lock:
             if self.phase == "waiting":
                 self._begin({})
             self.vertices[vertex.digest] = vertex
             if self._timer is None:
-                self._timer = threading.Timer(_SECONDS_BETWEEN, self.flush)
+                self._timer = threading.Timer(_UPDATE_SECONDS, self.flush)
                 self._timer.daemon = True
                 self._timer.start()
 
     def finish(self, trace: BuildTrace) -> None:
-        """Show the last state of a build that was taken in piece by piece."""
+        """Show the end of a build that other code ran.
+
+        Parameters
+        ----------
+        trace
+            The finished build.
+        """
         self._end(trace)
-        self._settle()
+        self._show_fallback()
 
     def clear(self) -> None:
-        """Show no build any more; one that runs is left alone."""
+        """Show no build; a running build stays."""
         with self._lock:
             if self.phase not in ("running", "cancelling"):
                 self.vertices, self.trace = {}, None
@@ -187,42 +248,42 @@ class BuildView(View):
                 self.flush()
 
     def flush(self) -> None:
-        """Send what changed to the front end."""
+        """Send the changes to the front end."""
         with self._lock:
             self._timer = None
             vertices = list(self.vertices.values())
             ended = self.phase in ("done", "failed", "cancelled")
-            now = self._over if ended else time.time()
+            now = self._completed if ended else time.time()
             with self.hold_sync():
                 stopped = self.phase in ("cancelled", "failed")
-                self.steps = build_model.steps(vertices, now, self._begun, stopped)
+                self.steps = build_model.steps(vertices, now, self._started, stopped)
                 sent = self.trace.context_bytes if self.trace else 0
-                clock = {"seconds": round(now - self._begun, 2), "sent": sent}
+                clock = {"seconds": round(now - self._started, 2), "sent": sent}
                 self.totals = build_model.totals(vertices, stopped) | clock
             for vertex in vertices:
-                self._tell(vertex)
+                self._send_log(vertex)
 
     def _begin(self, outline: dict[str, Any]) -> None:
-        self.vertices, self.trace, self._told, self._settled = {}, None, {}, False
-        self._begun = time.time()
-        self._cancel, self._ended = Cancel(), Future()
+        self.vertices, self.trace, self._sent_lines, self._fallback_shown = {}, None, {}, False
+        self._started = time.time()
+        self._cancel, self._future = Cancel(), Future()
         with self.hold_sync():
             self.outline, self.problem, self.selected, self.phase = outline, {}, "", "running"
         self.flush()
 
-    def _run(self, context: str | Path, options: dict[str, Any], ended: Future[BuildTrace]) -> None:
+    def _run(self, context: str | Path, options: BuildOptions, future: Future[BuildTrace]) -> None:
         try:
             trace = build(context, **options)
             self._end(trace)
-            ended.set_result(trace)
+            future.set_result(trace)
         except BaseException as error:
             self._fail(error)
-            ended.set_exception(error)
+            future.set_exception(error)
 
     def _end(self, trace: BuildTrace) -> None:
         with self._lock:
             self.trace = trace
-            self._begun, self._over = trace.started, trace.completed
+            self._started, self._completed = trace.started, trace.completed
             self.vertices = {vertex.digest: vertex for vertex in trace.vertices}
             self.outline = build_model.outline(trace.dockerfile, trace.target)
             self.phase = "done"
@@ -230,31 +291,31 @@ class BuildView(View):
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
-            self._over = time.time()
+            self._completed = time.time()
             trace = getattr(error, "trace", None)
             if isinstance(trace, BuildTrace):
                 self.vertices = {vertex.digest: vertex for vertex in trace.vertices}
             self.phase = "cancelled" if isinstance(error, BuildCancelled) else "failed"
             if self.phase == "failed":
-                self.problem = _told(error)
+                self.problem = _error_facts(error)
             self.flush()
 
-    def _settle(self) -> None:
-        """Leave the last state for pages without a kernel; where the widget lives it hides its fallback."""
-        if self._shown and not self._settled:
+    def _show_fallback(self) -> None:
+        """Display the static fallback for pages without a kernel; a live widget hides it."""
+        if self._shown and not self._fallback_shown:
             from IPython.display import display
 
-            self._settled = True
+            self._fallback_shown = True
             display({"text/html": self._repr_html_(), "text/plain": str(self)}, raw=True)
 
-    def _tell(self, vertex: Vertex) -> None:
-        told = self._told.get(vertex.digest, 0)
-        if len(vertex.logs) < told:
-            told = 0  # it runs once more, and its log begins again
-        if len(vertex.logs) > told:
-            found = build_model.log(vertex.logs[: told + _LINES_AT_ONCE], told)
-            self._told[vertex.digest] = len(vertex.logs)
-            self.emit("log", found | {"id": vertex.digest[-16:], "total": len(vertex.logs)})
+    def _send_log(self, vertex: Vertex) -> None:
+        sent = self._sent_lines.get(vertex.digest, 0)
+        if len(vertex.logs) < sent:
+            sent = 0  # the step runs again with a new log
+        if len(vertex.logs) > sent:
+            log = build_model.log(vertex.logs[: sent + _MAX_LINES_PER_EVENT], sent)
+            self._sent_lines[vertex.digest] = len(vertex.logs)
+            self.emit("log", log | {"id": vertex.digest[-16:], "total": len(vertex.logs)})
 
     def _log(self, step: str, start: int) -> dict[str, Any]:
         for vertex in self.vertices.values():
@@ -272,36 +333,36 @@ class BuildView(View):
             failed={vertex.digest[-16:] for vertex in self.vertices.values() if vertex.error},
             seconds=max(self.totals.get("seconds", 0.0), 0.001),
             states={
-                "waiting": self.say("waiting"),
-                "running": self.say("running"),
-                "cached": self.say("cached"),
-                "done": self.say("done"),
-                "failed": self.say("failed"),
-                "stopped": self.say("stopped"),
+                "waiting": self.translate("waiting"),
+                "running": self.translate("running"),
+                "cached": self.translate("cached"),
+                "done": self.translate("done"),
+                "failed": self.translate("failed"),
+                "stopped": self.translate("stopped"),
             },
             badges=_BADGES,
         )
 
     def _phase(self) -> str:
         return {
-            "waiting": self.say("No build yet"),
-            "running": self.say("Building"),
-            "cancelling": self.say("Stopping"),
-            "cancelled": self.say("Cancelled"),
-            "failed": self.say("Failed"),
-            "done": self.say("Built"),
+            "waiting": self.translate("No build yet"),
+            "running": self.translate("Building"),
+            "cancelling": self.translate("Stopping"),
+            "cancelled": self.translate("Cancelled"),
+            "failed": self.translate("Failed"),
+            "done": self.translate("Built"),
         }[self.phase]
 
     def __str__(self) -> str:
         steps = [v for v in self.vertices.values() if v.instruction is not None]
         cached = sum(v.cached for v in steps)
         failed = sum(build_model.state(v) == "failed" for v in steps)
-        count = self.count("{n} step", "{n} steps", len(steps))
+        count = self.translate_count("{n} step", "{n} steps", len(steps))
         numbers = {"count": count, "cached": cached, "failed": failed}
-        return self.say("{count}, {cached} from the cache, {failed} failed", **numbers)
+        return self.translate("{count}, {cached} from the cache, {failed} failed", **numbers)
 
 
-def _told(error: BaseException) -> dict[str, str]:
+def _error_facts(error: BaseException) -> dict[str, str]:
     if not isinstance(error, StagelensError):
         return {"what": text.inline(f"{type(error).__name__}: {error}")}
     facts = {"what": error.what, "where": error.where, "why": error.why, "remedy": error.remedy}

@@ -1,133 +1,136 @@
-"""A context's Dockerfile to write in, with its problems beside it, and a button that builds it."""
+"""A widget that edits the Dockerfile of a build context, shows its problems, and builds it."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from stagelens import text
+from stagelens.builds import BuildOptions, with_build_options
 from stagelens.dockerfile import DockerfileError
 from stagelens.errors import StagelensError
+from stagelens.paths import atomic_write
 from stagelens.views import i18n
 from stagelens.views.base import Handler
 from stagelens.views.build_view import BuildView
 from stagelens.views.editor_base import EditorBase
 
-_MAX = 1 << 20
+_MAX_BYTES = 1 << 20
 
 
 class DockerfileEditor(EditorBase):
-    """Edit a context's Dockerfile; Build saves and builds it, and `build_view` below shows how that goes.
+    """An editor for a context's Dockerfile; Build saves and builds it, and `build_view` shows the build.
 
     Its traits are those of `EditorBase`.
+
+    Parameters
+    ----------
+    context
+        The folder of the build context.
+    language
+        The language, "en" or "ko"; by default the chosen one.
+    **options
+        The keyword arguments of `stagelens.build`, with which the Build button builds. `dockerfile` is also
+        the file to edit.
+
+    Raises
+    ------
+    StagelensError
+        If the file cannot be read, is not UTF-8 text, or is larger than 1 MiB.
+
+    Attributes
+    ----------
+    build_view
+        The `BuildView` below the editor.
     """
 
+    @with_build_options
     def __init__(
-        self,
-        context: str | Path,
-        *,
-        dockerfile: str | Path | None = None,
-        language: str | None = None,
-        **options: Any,
+        self, context: str | Path, *, language: str | None = None, **options: Unpack[BuildOptions]
     ) -> None:
-        """`options` are those of `stagelens.build`.
-
-        Raises
-        ------
-        StagelensError: the file cannot be read, is no text, or is larger than 1 MiB.
-        """  # fmt: skip
         self._context = Path(context)
-        self._file = Path(dockerfile) if dockerfile else self._context / "Dockerfile"
+        self._file = Path(options.get("dockerfile") or self._context / "Dockerfile")
         self._options = options
-        code = i18n.known(language or i18n.language())
+        language = i18n.check_language(language or i18n.language())
         source = _read(self._file)
-        self.build_view = BuildView(language=code)
-        path = text.file_name(str(self._file))
-        self.build_view.observe(self._follow, "phase")
-        super().__init__(self.build_view, path=path, source=source, actions=["save", "build"], language=code)
+        self.build_view = BuildView(language=language)
+        self.build_view.observe(self._disable_build, "phase")
+        super().__init__(
+            self.build_view,
+            path=text.file_name(str(self._file)),
+            source=source,
+            actions=["save", "build"],
+            language=language,
+        )
 
     def handlers(self) -> dict[str, Handler]:
-        """Return the handlers for saving, and for building what was saved."""
+        """Return the handlers of Save and Build."""
         return {"save": self._save, "build": self._build}
 
-    def _save(self, source: str) -> None:
-        # Not by way of the trait: what is typed meanwhile would be replaced by it.
-        self._write(source)
-
-    def _build(self, source: str) -> None:
-        self._write(source)
-        try:
-            self.build_view.build(self._context, dockerfile=self._file, **self._options)
-        except DockerfileError:
-            # The picture of an earlier build, and what that failed with, would be taken for this one's.
-            self.build_view.clear()
-            raise
-
-    def _follow(self, change: dict[str, Any]) -> None:
-        self.disabled = ["build"] if change["new"] in ("running", "cancelling") else []
-
     def save(self) -> None:
-        """Write the text to the file, whole or not at all.
+        """Write the text to the file.
 
         Raises
         ------
-        StagelensError: the file cannot be written.
+        StagelensError
+            If the file cannot be written; it stays as it was.
         """
-        self._write(self.source)
+        self._save(self.source)
 
     def build(self) -> None:
-        """Save, then begin to build; `build_view.result()` waits for the end.
+        """Save the text and start a build; `build_view.result()` waits for its end.
 
         Raises
         ------
-        StagelensError: the file cannot be written, or a build is under way.
-        DockerfileError: the Dockerfile cannot be read.
+        StagelensError
+            If the file cannot be written, or a build is running.
+        DockerfileError
+            If the Dockerfile is not valid.
         """
         self._build(self.source)
 
-    def _write(self, source: str) -> None:
+    def _save(self, source: str) -> None:
+        # Not through the trait `source`: setting it would replace what the reader types meanwhile.
+        self.message = ""
         try:
-            # What a link leads to is written, and the link stays.
-            place = Path(os.path.realpath(self._file))
-            if not self._mine(place, source):
-                return
-            mode = place.stat().st_mode & 0o777 if place.exists() else 0o644
-            handle, name = tempfile.mkstemp(prefix=".stagelens-", dir=place.parent)
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                    file.write(source)
-                Path(name).chmod(mode)
-                Path(name).replace(place)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            self.message = self.save_file(source)
         except OSError as error:
             raise StagelensError(
                 "The Dockerfile cannot be saved.", where=str(self._file), why=str(error)
             ) from error
-        self.saved_text = source
 
-    def _mine(self, place: Path, source: str) -> bool:
-        """Whether the text is to be written: nothing that another editor wrote meanwhile may be lost."""
-        self.message = ""
-        if not place.is_file() or place.read_bytes() in (self.saved_text.encode(), source.encode()):
-            return True
-        if source == self.saved_text:
-            self.source = self.saved_text = _read(self._file)
-            self.message = self.say("Another editor has changed the file: this is what it says now.")
-            return False
-        before = place.with_name(f"{place.name}.before")
-        shutil.copy2(place, before)
-        self.message = self.say("What another editor wrote is in {name}.", name=text.file_name(before.name))
-        return True
+    def _build(self, source: str) -> None:
+        self._save(source)
+        options = self._options.copy()
+        options["dockerfile"] = self._file
+        try:
+            self.build_view.build(self._context, **options)
+        except DockerfileError:
+            # Otherwise an earlier build would look like the result of this one.
+            self.build_view.clear()
+            raise
+
+    def _disable_build(self, change: dict[str, Any]) -> None:
+        self.disabled = ["build"] if change["new"] in ("running", "cancelling") else []
+
+    def _read_bytes(self) -> bytes | None:
+        return self._file.read_bytes() if self._file.is_file() else None
+
+    def _load(self) -> None:
+        self.source = self.saved_text = _read(self._file)
+
+    def _write(self, source: str, conflict: bool) -> str:
+        file = Path(os.path.realpath(self._file))  # a link stays, and the file behind it is written
+        backup = file.with_name(f"{file.name}.before")
+        with atomic_write(file, mode=0o644, backup=backup if conflict else None) as sink:
+            sink.write(source.encode())
+        return backup.name
 
 
 def _read(file: Path) -> str:
     try:
-        if file.stat().st_size > _MAX:
+        if file.stat().st_size > _MAX_BYTES:
             raise StagelensError("The Dockerfile is too large to edit.", where=str(file))
         return file.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Places to look at: a stage of a build after one of its instructions, and what the views say of them."""
+"""Data for the stage explorer: file trees, contents and file origins at points of explored builds."""
 
 from __future__ import annotations
 
@@ -27,25 +27,44 @@ from stagelens.snapshot import (
 from stagelens.snapshot.changes import ADDED, CHANGED, REMOVED
 from stagelens.views.file_tree import FileTree, Show
 
-# [build, stage, instruction], each counting from 0; an empty list is a tree without files.
+# [build, stage, instruction], each counted from 0; an empty list is a tree without files.
 PointIndex = Sequence[int]
-_NOTHING = FileTable.from_entries(())
-_TREES = 2
-_DIFF_LINES = 2000
+_EMPTY = FileTable.from_entries(())
+_MAX_TREES = 2
+_MAX_DIFF_LINES = 2000
 
 
 class ExplorerModel:
-    """One or more explored builds, and the trees that compare two points of them (the last few are kept)."""
+    """Explored builds, and the trees that compare two points of them; the latest trees are cached.
+
+    Parameters
+    ----------
+    explorations
+        The explored builds.
+    names
+        The name of each build.
+    """
 
     def __init__(self, explorations: Sequence[Exploration], names: Sequence[str]) -> None:
         self.explorations = tuple(explorations)
         self.names = tuple(names)
         self._trees: OrderedDict[tuple[Any, ...], FileTree] = OrderedDict()
-        # JupyterLab sends each widget's requests to a thread of the kernel.
+        # ipykernel can handle requests of widgets in several threads.
         self._lock = threading.Lock()
 
     def files(self, point: PointIndex) -> tuple[Exploration, StageFiles, int]:
-        """Return the build, stage and instruction's index. Raises StagelensError for a strange point."""
+        """Return the build, the stage's files and the instruction's index of a point.
+
+        Parameters
+        ----------
+        point
+            The point, which must not be empty.
+
+        Raises
+        ------
+        StagelensError
+            If the point does not exist.
+        """
         try:
             build, stage, instruction = point
             exploration = self.explorations[build]
@@ -57,22 +76,69 @@ class ExplorerModel:
         return exploration, files, instruction
 
     def before(self, point: PointIndex) -> PointIndex:
-        """Return the point an instruction starts from: the one before it; for a FROM a tree without files."""
+        """Return the point before an instruction; for FROM the empty point.
+
+        Parameters
+        ----------
+        point
+            The point after the instruction.
+        """
         return [*point[:2], point[2] - 1] if point[2] else []
 
     def table(self, point: PointIndex) -> FileTable:
-        """Return the files at a point."""
+        """Return the files at a point.
+
+        Parameters
+        ----------
+        point
+            The point; the empty one has no files.
+
+        Raises
+        ------
+        StagelensError
+            If the point does not exist.
+        """
         if not point:
-            return _NOTHING
+            return _EMPTY
         _, files, instruction = self.files(point)
         return files.tables[instruction]
 
     def compare(self, against: PointIndex, point: PointIndex) -> TableComparison:
-        """Return what differs between two points."""
+        """Compare the files of two points.
+
+        Parameters
+        ----------
+        against
+            The first point.
+        point
+            The second point.
+
+        Raises
+        ------
+        StagelensError
+            If a point does not exist.
+        """
         return compare_tables(self.table(against), self.table(point))
 
     def tree(self, against: PointIndex, point: PointIndex, show: Show, needle: str) -> FileTree:
-        """Return the tree to page through."""
+        """Return the tree of the files at a point, with marks on changes.
+
+        Parameters
+        ----------
+        against
+            The point to compare with.
+        point
+            The point to show.
+        show
+            The rows to show.
+        needle
+            A part of a path, or a pattern with `*` and `?`; only matching rows are shown.
+
+        Raises
+        ------
+        StagelensError
+            If a point does not exist.
+        """
         key = (tuple(against), tuple(point), show, needle)
         with self._lock:
             if key not in self._trees:
@@ -82,12 +148,12 @@ class ExplorerModel:
                     left = left_behind(exploration, files.stage.index, instruction)
                 self._trees[key] = FileTree(self.compare(against, point), show, needle, left)
             self._trees.move_to_end(key)
-            while len(self._trees) > _TREES:
+            while len(self._trees) > _MAX_TREES:
                 self._trees.popitem(last=False)
             return self._trees[key]
 
     def outline(self) -> list[dict[str, Any]]:
-        """All builds with their stages and instructions, in a few bytes each."""
+        """Return all builds with their stages and instructions, as JSON values."""
         return [
             {
                 "name": name,
@@ -97,8 +163,28 @@ class ExplorerModel:
         ]
 
     def content(self, against: PointIndex, point: PointIndex, path: str) -> dict[str, Any]:
-        """Return the first 64 KiB of a file as lines: (sign, line), with `diff`'s signs where it changed."""
-        old, new = (self._read(place, path) for place in (against, point))
+        """Return the first 64 KiB of a file as lines, with the signs of `diff`.
+
+        Parameters
+        ----------
+        against
+            The point to compare with.
+        point
+            The point to show.
+        path
+            The path of the file.
+
+        Returns
+        -------
+        dict
+            The size, whether the file is binary or was truncated, and the lines: [sign, line].
+
+        Raises
+        ------
+        StagelensError
+            If neither point has such a file.
+        """
+        old, new = self._read(against, path), self._read(point, path)
         found = new or old
         if found is None:
             raise StagelensError("There is no such file at either point.", where=text.file_name(path))
@@ -107,7 +193,25 @@ class ExplorerModel:
         return facts | {"lines": [[sign, text.block(line)] for sign, line in lines]}
 
     def route(self, point: PointIndex, path: str) -> dict[str, list[dict[str, Any]]]:
-        """Where the file of a stage's final state came from (first step first) and where it went."""
+        """Return the steps through which a file reached a stage, and the steps that copied it further.
+
+        Parameters
+        ----------
+        point
+            A point in the stage; its final state counts.
+        path
+            The path of the file.
+
+        Returns
+        -------
+        dict
+            The steps before, earliest first, as "from", and the steps after as "to".
+
+        Raises
+        ------
+        StagelensError
+            If the point does not exist.
+        """
         exploration, files, _ = self.files(point)
         number = files.stage.index
         back = history(exploration, number, path)[::-1]
@@ -156,7 +260,7 @@ def _stage(files: StageFiles, exploration: Exploration) -> dict[str, Any]:
 
 def _instruction(files: StageFiles, index: int) -> dict[str, Any]:
     instruction = files.stage.instructions[index]
-    found = compare_tables(files.tables[index - 1] if index else _NOTHING, files.tables[index])
+    found = compare_tables(files.tables[index - 1] if index else _EMPTY, files.tables[index])
     return {
         "line": instruction.start_line,
         "text": text.inline(instruction_title(instruction, 100)),
@@ -170,14 +274,27 @@ def _instruction(files: StageFiles, index: int) -> dict[str, Any]:
 def _lines(old: FileContent | None, new: FileContent | None) -> list[tuple[str, str]]:
     before = old.text.splitlines() if old and not old.binary else None
     after = new.text.splitlines() if new and not new.binary else None
-    if before is None or after is None or len(before) + len(after) > _DIFF_LINES:
+    if before is None or after is None or len(before) + len(after) > _MAX_DIFF_LINES:
         return [(" ", line) for line in (before if after is None else after) or ()]
-    return list(line_changes(before, after))
+    return list(diff_lines(before, after))
 
 
-def line_changes(before: list[str], after: list[str]) -> Iterator[tuple[str, str]]:
-    """Return the lines of both texts with `diff`'s signs."""
-    # Not ndiff: it looks for lines that are alike, which takes minutes where every line is another.
+def diff_lines(before: list[str], after: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the lines of two texts, each with its sign in `diff`.
+
+    Parameters
+    ----------
+    before
+        The lines of the first text.
+    after
+        The lines of the second text.
+
+    Yields
+    ------
+    tuple
+        The sign and the line.
+    """
+    # Not ndiff, which searches for similar lines: that takes minutes if all lines differ.
     for kind, a, a_end, b, b_end in difflib.SequenceMatcher(None, before, after).get_opcodes():
         if kind == "equal":
             yield from ((" ", line) for line in after[b:b_end])

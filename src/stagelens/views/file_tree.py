@@ -1,4 +1,4 @@
-"""A compared file tree as folders of rows, made as they are opened; pure, and JSON all through."""
+"""A compared file tree for the front end: JSON rows of one folder at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stagelens.snapshot.table import Span, key_path
 Show = Literal["all", "changes", "left-behind"]
 Sort = Literal["name", "size"]
 MARKS = {0: "", ADDED: "added", CHANGED: "changed", REMOVED: "removed"}
-# An answer's bounds: bytes of names and figures, and rows that are opened unasked.
+# Limits of an answer: bytes of one folder, and rows of folders that are open at first.
 MAX_BYTES = 4 << 20
 MAX_OPENED = 400
 _ROW_BYTES = 48
@@ -25,7 +25,7 @@ Row = list[Any]
 
 
 class _Pair(NamedTuple):
-    """One name of a folder, as the second table has it and as the first one does."""
+    """A name in a folder, with its rows in the second and in the first table."""
 
     name: bytes
     after: Span | None
@@ -33,18 +33,26 @@ class _Pair(NamedTuple):
 
 
 class FileTree:
-    """What a comparison shows: every row of both tables, or those that differ, match or were left behind.
+    """The rows of a comparison that are shown: all, only changes, matching paths, or files left behind.
 
-    `left` has a 1 for each row of the second table that was left behind (for `show="left-behind"`).
+    Parameters
+    ----------
+    comparison
+        The comparison of two tables.
+    show
+        The rows to show.
+    needle
+        A part of a path in any letter case, or a pattern with `*` and `?`; only matching rows are shown.
+    left
+        For each row of the second table whether it was left behind, if `show` is "left-behind".
     """
 
     def __init__(
         self, comparison: TableComparison, show: Show = "all", needle: str = "", left: bytes | None = None
     ) -> None:
-        """`needle` selects paths that contain it, in any letter case; with `*` or `?` it is a glob."""
         self._after, self._before = comparison.after, comparison.before
         self._marks, self._gone = comparison.marks, comparison.gone
-        self._narrow = show != "all" or bool(needle)
+        self._filtered = show != "all" or bool(needle)
         matches = _matcher(needle)
         marks, gone = self._marks, self._gone
         chosen = _rows(self._after, matches, lambda row: _shown(show, marks[row], left[row] if left else 0))
@@ -55,13 +63,23 @@ class FileTree:
         self._missing = RowSelection(self._before, map(bool, gone))
 
     def totals(self) -> dict[str, int]:
-        """How many rows are shown, and the bytes of the regular files among them (not of removed ones)."""
+        """Return the number of shown rows, and the bytes of the regular files that were not removed."""
         rows, lost = len(self._after), len(self._before)
         count = self._here.count(0, rows) + self._lost.count(0, lost)
         return {"rows": count, "bytes": self._here.bytes(0, rows)}
 
     def folder(self, path: str, sort: Sort = "name", offset: int = 0) -> dict[str, Any]:
-        """Rows of a folder from `offset` on, as many as one answer takes, and how many there are."""
+        """Return rows of a folder, up to `MAX_BYTES`, and the number of all rows in it.
+
+        Parameters
+        ----------
+        path
+            The path of the folder; empty for the root.
+        sort
+            The order of the rows.
+        offset
+            The index of the first row to return.
+        """
         pairs = sorted(self._pairs(path), key=lambda pair: pair.name)
         if sort == "size":
             pairs.sort(key=lambda pair: -self._size(pair))
@@ -76,27 +94,33 @@ class FileTree:
         return {"rows": rows, "total": len(pairs)}
 
     def opened(self, sort: Sort = "name") -> dict[str, dict[str, Any]]:
-        """Return the top folder and those that are worth opening, by their shown paths, for a screen or two.
+        """Return the folders to open at first by path, up to `MAX_OPENED` rows.
 
-        These are the ones that hold a difference, where there are few; in a narrowed tree they are all.
+        These are the root and the folders with changes, if the tree has few changes; with a filter all
+        folders.
+
+        Parameters
+        ----------
+        sort
+            The order of the rows.
         """
         found = {"": self.folder("", sort)}
         few = sum(row[4] for row in found[""]["rows"]) <= MAX_OPENED
-        waiting = [""] if few or self._narrow else []
-        room = MAX_OPENED - len(found[""]["rows"])
-        while waiting and room > 0:
-            here = waiting.pop(0)
+        queue = [""] if few or self._filtered else []
+        remaining = MAX_OPENED - len(found[""]["rows"])
+        while queue and remaining > 0:
+            here = queue.pop(0)
             for row in found[here]["rows"]:
-                if row[1] != "dir" or room <= 0 or not (self._narrow or row[4]):
+                if row[1] != "dir" or remaining <= 0 or not (self._filtered or row[4]):
                     continue
                 path = f"{here}/{row[0]}".lstrip("/")
                 found[path] = self.folder(text.parse_file_name(path), sort)
-                room -= len(found[path]["rows"])
-                waiting.append(path)
+                remaining -= len(found[path]["rows"])
+                queue.append(path)
         return found
 
     def _pairs(self, path: str) -> Iterator[_Pair]:
-        """Return what is shown in a folder; the first table's side is there only where something is gone."""
+        """Yield the shown names of a folder; a pair has `before` only if something was removed below it."""
         some = self._missing.count(*self._before.subtree(path))
         lost = {span.name: span for span in self._before.spans(path)} if some else {}
         for span in self._after.spans(path):

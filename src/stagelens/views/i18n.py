@@ -1,7 +1,7 @@
-"""The views' words in the learner's language, from one gettext catalog for Python and the front end.
+"""Translations of the views, from gettext catalogs that Python and the front end share.
 
-The English text is the key. `locale/` holds the catalogs; `python -m stagelens.views.locale.update`
-takes new texts in and compiles.
+The English text is the key. The folder `locale` has the catalogs; `python -m stagelens.views.locale.update`
+adds new texts to them and compiles them.
 """
 
 from __future__ import annotations
@@ -20,60 +20,123 @@ _chosen: str | None = None
 
 
 class UnknownLanguage(StagelensError):
-    """A language that the views do not speak."""
+    """A language without a catalog."""
 
 
 def language(code: str | None = None) -> str:
-    """Choose the language of views made from now on ("en" or "ko"), or ask for it.
+    """Return the language of new views, after choosing it if `code` is given.
 
-    Until one is chosen it is that of the setting STAGELENS_LANGUAGE, English without it.
+    Parameters
+    ----------
+    code
+        The language to choose, "en" or "ko".
+
+    Returns
+    -------
+    str
+        The chosen language; before the first choice that of the setting STAGELENS_LANGUAGE, by default "en".
 
     Raises
     ------
-    UnknownLanguage: there is no catalog for it.
+    UnknownLanguage
+        If there is no catalog for the language.
     """
     global _chosen
     if code is not None:
-        _chosen = known(code)
-    return _chosen or known(Settings().language)
+        _chosen = check_language(code)
+    return _chosen or check_language(Settings().language)
 
 
-def known(code: str) -> str:
-    """`code` if there is a catalog for it. Raises UnknownLanguage else."""
+def check_language(code: str) -> str:
+    """Return a language that has a catalog unchanged.
+
+    Parameters
+    ----------
+    code
+        The language, "en" or "ko".
+
+    Raises
+    ------
+    UnknownLanguage
+        If there is no catalog for the language.
+    """
     if code not in LANGUAGES:
         raise UnknownLanguage(
-            "The views do not speak this language.",
+            "The views are not translated into this language.",
             where=ascii(code),
-            remedy=f"one of: {', '.join(LANGUAGES)}",
+            remedy=f"use one of: {', '.join(LANGUAGES)}",
         )
     return code
 
 
 @cache
-def _catalogue(code: str) -> _gettext.NullTranslations:
+def _catalog(code: str) -> _gettext.NullTranslations:
     return _gettext.translation("stagelens", LOCALE, [code], fallback=code == "en")
 
 
 def gettext(text: str, code: str | None = None, /, **values: object) -> str:
-    """Return a text in the language, its `{names}` filled with `values`."""
-    return _catalogue(code or language()).gettext(text).format(**values)
+    """Translate a text.
 
-
-def told(reason: Reason, code: str | None = None, /) -> str:
-    """Why a step ran or came from the cache, in the language."""
-    return reason.render(_catalogue(code or language()).gettext)
+    Parameters
+    ----------
+    text
+        The English text.
+    code
+        The language; by default the chosen one.
+    **values
+        Values for the `{names}` in the text.
+    """
+    return _catalog(code or language()).gettext(text).format(**values)
 
 
 def ngettext(one: str, many: str, count: int, code: str | None = None, /, **values: object) -> str:
-    """Return a text that depends on a number, which its `{n}` shows."""
-    return _catalogue(code or language()).ngettext(one, many, count).format(n=f"{count:,}", **values)
+    """Translate a text that depends on a number.
+
+    Parameters
+    ----------
+    one
+        The English text for one.
+    many
+        The English text for other numbers.
+    count
+        The number, which replaces `{n}`.
+    code
+        The language; by default the chosen one.
+    **values
+        Values for the other `{names}` in the text.
+    """
+    return _catalog(code or language()).ngettext(one, many, count).format(n=f"{count:,}", **values)
+
+
+def render_reason(reason: Reason, code: str | None = None, /) -> str:
+    """Return the text of the reason why a step ran or came from the cache.
+
+    Parameters
+    ----------
+    reason
+        The reason.
+    code
+        The language; by default the chosen one.
+    """
+    return reason.render(_catalog(code or language()).gettext)
 
 
 @cache
 def strings(code: str) -> dict[str, str]:
-    """Return the catalog for the front end: English text (the singular if there are two) to translation."""
+    """Return the catalog of a language for the front end.
+
+    Parameters
+    ----------
+    code
+        The language.
+
+    Returns
+    -------
+    dict
+        The translation of each English text; of a text with a plural, the key is the singular.
+    """
     found: dict[str, str] = {}
-    for key, value in getattr(_catalogue(code), "_catalog", {}).items():
+    for key, value in getattr(_catalog(code), "_catalog", {}).items():
         text = key[0] if isinstance(key, tuple) else key
         if text and (not isinstance(key, tuple) or key[1] == 0):
             found[text] = value

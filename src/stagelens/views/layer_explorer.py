@@ -1,4 +1,4 @@
-"""An image's layers: what made each, what is in it, what is stored twice, and which other images share it."""
+"""A widget that shows an image's layers: instructions, files, wasted bytes, and images that share them."""
 
 from __future__ import annotations
 
@@ -21,24 +21,41 @@ from stagelens.views.file_tree import FileTree, Sort
 from stagelens.views.templating import TEMPLATES
 
 Mode = Literal["layer", "upto"]
-_TREES = 2
-_WASTED = 50
-_NOTHING = FileTable.from_entries(())
+_MAX_TREES = 2
+_MAX_WASTED = 50
+_EMPTY = FileTable.from_entries(())
 
 
 class LayerExplorer(View):
-    """Choose a layer; see its files, or all files up to it, and what whiteouts remove.
+    """A list of an image's layers, and the files of a selected layer or of all layers up to it.
 
-    Efficiency and wasted bytes are defined as dive defines them (see `stagelens.snapshot.layer_stack`).
+    Efficiency and wasted bytes are defined as in dive (see `stagelens.snapshot.layer_stack`).
 
-    Traits
-    ------
-    name: the image's name.
-    layers: rows with instruction, bytes, counts, digest and the images that share it (read only).
-    summary: total bytes, efficiency from 0 to 1, wasted bytes (read only).
-    wasted: the largest paths that are in more than one layer: [path, times, bytes] (read only).
-    layer: the index of the chosen one; the lowest is 0.
-    mode: "layer" for what it holds itself, "upto" for all files up to it.
+    Parameters
+    ----------
+    image
+        The image's layers.
+    name
+        The image's name.
+    shared
+        Other images by name; layers that they contain, too, are marked.
+    language
+        The language, "en" or "ko"; by default the chosen one.
+
+    Attributes
+    ----------
+    name
+        The image's name.
+    layers
+        The instruction, bytes, counts, digest and sharing images of each layer (read only).
+    summary
+        All bytes, the efficiency from 0 to 1, and the wasted bytes (read only).
+    wasted
+        The largest paths in more than one layer: [path, times, bytes] (read only).
+    layer
+        The index of the selected layer; the lowest is 0.
+    mode
+        "layer" for the files of the layer itself, "upto" for all files up to it.
     """
 
     _esm = STATIC / "layer_explorer.js"
@@ -52,9 +69,13 @@ class LayerExplorer(View):
     mode = t.Unicode("layer").tag(sync=True)
 
     def __init__(
-        self, image: ImageLayers, *, shared: Mapping[str, ImageLayers] | None = None, **traits: Any
+        self,
+        image: ImageLayers,
+        *,
+        name: str = "",
+        shared: Mapping[str, ImageLayers] | None = None,
+        language: str | None = None,
     ) -> None:
-        """`shared`: other images by name; layers that they have, too, are marked."""
         self._image = image
         self._trees: OrderedDict[tuple[Any, ...], FileTree] = OrderedDict()
         self._lock = threading.Lock()
@@ -62,8 +83,9 @@ class LayerExplorer(View):
             layer.diff_id: [text.inline(n, 60) for n, other in (shared or {}).items() if _has(other, layer)]
             for layer in image.layers
         }
-        own = [layer.index for layer in image.layers if not owners[layer.diff_id]]
-        facts = {
+        unshared = [layer.index for layer in image.layers if not owners[layer.diff_id]]
+        traits = {
+            "name": name,
             "layers": [_row(layer, owners[layer.diff_id]) for layer in image.layers],
             "summary": {
                 "size": sum(layer.size for layer in image.layers),
@@ -71,13 +93,15 @@ class LayerExplorer(View):
                 "wasted": image.wasted,
                 "paths": len(image.waste),
             },
-            "wasted": [[text.file_name(w.path), w.times, w.size] for w in image.waste[:_WASTED] if w.size],
-            "layer": own[0] if own else max(0, len(image.layers) - 1),
+            "wasted": [
+                [text.file_name(w.path), w.times, w.size] for w in image.waste[:_MAX_WASTED] if w.size
+            ],
+            "layer": unshared[0] if unshared else max(0, len(image.layers) - 1),
         }
-        super().__init__(**facts | traits)
+        super().__init__(language=language, traits=traits)
 
     def handlers(self) -> dict[str, Handler]:
-        """Folders of a layer."""
+        """Return the handler that lists folders of a layer."""
         return {"list": self._list}
 
     def _list(
@@ -102,22 +126,25 @@ class LayerExplorer(View):
         with self._lock:
             key = (index, mode, needle)
             if key not in self._trees:
-                below = self._image.files_at(index - 1) if index else _NOTHING
-                seen = compare_tables(below, self._image.files_at(index))
-                found = seen if mode == "upto" else _stored(self._image.layers[index], seen)
-                self._trees[key] = FileTree(found, "all" if mode == "upto" else "changes", needle)
+                below = self._image.files_at(index - 1) if index else _EMPTY
+                comparison = compare_tables(below, self._image.files_at(index))
+                if mode == "upto":
+                    self._trees[key] = FileTree(comparison, "all", needle)
+                else:
+                    changes = _layer_changes(self._image.layers[index], comparison)
+                    self._trees[key] = FileTree(changes, "changes", needle)
             self._trees.move_to_end(key)
-            while len(self._trees) > _TREES:
+            while len(self._trees) > _MAX_TREES:
                 self._trees.popitem(last=False)
             return self._trees[key]
 
     def _repr_html_(self) -> str:
-        return self._render(TEMPLATES / "layer_explorer.html", summary=self._told())
+        return self._render(TEMPLATES / "layer_explorer.html", summary=self._summary())
 
-    def _told(self) -> str:
-        return self.say(
+    def _summary(self) -> str:
+        return self.translate(
             "{layers}, {size}, efficiency {efficiency}, {wasted} wasted",
-            layers=self.count("{n} layer", "{n} layers", len(self.layers)),
+            layers=self.translate_count("{n} layer", "{n} layers", len(self.layers)),
             size=format_size(self.summary["size"]),
             efficiency=f"{100 * self.summary['efficiency']:.1f} %",
             wasted=format_size(self.summary["wasted"]),
@@ -125,7 +152,7 @@ class LayerExplorer(View):
 
     def __str__(self) -> str:
         rows = [f"{row['index']} {format_size(row['size'])} {row['text'][:80]}" for row in self.layers]
-        return "\n".join([self._told(), *rows])
+        return "\n".join([self._summary(), *rows])
 
 
 def _has(image: ImageLayers, layer: Layer) -> bool:
@@ -147,14 +174,14 @@ def _row(layer: Layer, shared: list[str]) -> dict[str, Any]:
     }
 
 
-def _stored(layer: Layer, seen: TableComparison) -> TableComparison:
-    """Return what a layer holds itself: its own rows, new or stored again, and those that it removes."""
-    marks = bytes(_mark(entry, seen.before.get(entry.path)) for entry in layer.table)
-    return TableComparison(seen.before, layer.table, marks, seen.gone)
+def _layer_changes(layer: Layer, comparison: TableComparison) -> TableComparison:
+    """Return the changes of one layer: entries that it adds or stores again, and entries that it removes."""
+    marks = bytes(_mark(entry, comparison.before.get(entry.path)) for entry in layer.table)
+    return TableComparison(comparison.before, layer.table, marks, comparison.gone)
 
 
 def _mark(entry: Entry, below: Entry | None) -> int:
-    """Return whether an entry only lists a folder above its files again, which is no change."""
+    """Return the mark of an entry; a layer lists the folders above its files again, which is no change."""
     if below is None:
         return ADDED
     same = (entry.kind, entry.mode, entry.uid, entry.gid) == (below.kind, below.mode, below.uid, below.gid)

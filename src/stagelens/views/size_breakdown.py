@@ -1,12 +1,12 @@
-"""What the bytes of stages and images are for: base, dependencies, build tools, app. Pure.
+"""Divide the bytes of stages and images into base image, dependencies, build tools and app.
 
-The bytes themselves don't say; these rules do, the first that fits:
+The first rule that matches a file decides:
 
-1. dependencies: in a folder where a package manager puts packages (`node_modules`, `.m2`, `site-packages` …).
-2. build tools: what a stage other than the target began with and the target's final state lacks, and what was
-   installed into the system's folders of such a stage; caches of compilers and package managers everywhere.
-3. base: what came with FROM.
-4. app: the rest.
+1. dependencies: files in a folder of a package manager (`node_modules`, `.m2`, `site-packages` and others).
+2. build tools: caches of compilers and package managers. In a stage other than the target, also files of the
+   base image or of system folders that the target's final state does not contain.
+3. base: files that come from FROM.
+4. app: all other files.
 """
 
 from __future__ import annotations
@@ -35,7 +35,17 @@ _SYSTEM = re.compile(r"^(?:usr|bin|sbin|lib|lib64|opt|etc|var)/")
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The bytes of one category below a folder, `folder` with at most three parts."""
+    """The bytes of one category in a folder.
+
+    Attributes
+    ----------
+    category
+        The category.
+    folder
+        The path of the folder, with at most three components; empty for all folders that are not listed.
+    size
+        The bytes.
+    """
 
     category: Category
     folder: str
@@ -44,7 +54,23 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class SizeBreakdown:
-    """A stage or an image: bytes by category, and its largest folders (the rest as folder "")."""
+    """The bytes of a stage or an image by category and folder.
+
+    Attributes
+    ----------
+    name
+        The stage's label or the image's name.
+    sizes
+        The bytes of each category.
+    groups
+        The largest folders of each category.
+    files
+        The number of files.
+    stage
+        The position of the stage in the build; None for an image.
+    final
+        Whether this is an image or the target stage.
+    """
 
     name: str
     sizes: dict[Category, int]
@@ -55,15 +81,21 @@ class SizeBreakdown:
 
     @property
     def size(self) -> int:
-        """All bytes."""
+        """The bytes of all categories."""
         return sum(self.sizes.values())
 
 
 def stage_breakdowns(exploration: Exploration) -> tuple[SizeBreakdown, ...]:
-    """Return a breakdown for each stage of a build, in order."""
+    """Return the breakdown of each stage of a build, in order.
+
+    Parameters
+    ----------
+    exploration
+        The explored build.
+    """
     target = exploration.stage()
     found: list[SizeBreakdown] = []
-    # By stage, the files of the image that it began with, be it by way of other stages.
+    # The files of the image that each stage starts from, directly or through other stages.
     bases: dict[int | None, FileTable] = {}
     for number, files in enumerate(exploration.stages):
         base = bases[files.stage.index] = bases.get(files.stage.base_stage, files.tables[0])
@@ -74,7 +106,17 @@ def stage_breakdowns(exploration: Exploration) -> tuple[SizeBreakdown, ...]:
 
 
 def image_breakdown(name: str, image: ImageLayers, base: ImageLayers | None = None) -> SizeBreakdown:
-    """Return the breakdown of an image; what the layers that it shares with `base` hold is base."""
+    """Return the breakdown of an image.
+
+    Parameters
+    ----------
+    name
+        The image's name.
+    image
+        The image's layers.
+    base
+        The layers of the base image: files in the layers that both images share have the category base.
+    """
     shared = 0
     if base is not None:
         pairs = zip(image.layers, base.layers, strict=False)

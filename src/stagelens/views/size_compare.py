@@ -1,4 +1,4 @@
-"""Stages and images side by side: how large they are, and what for."""
+"""A widget that compares the sizes of stages and images, divided into categories."""
 
 from __future__ import annotations
 
@@ -22,12 +22,23 @@ _FILLS: dict[Category, str] = {
 
 
 class SizeCompare(View):
-    """Bars of one scale, and a map of the selected one's folders; see `stagelens.views.size_breakdown`.
+    """A bar chart of stages and images on one scale, and a tree map of the folders of a selected one.
 
-    Traits
-    ------
-    subjects: name, bytes by category, largest folders of each stage or image (read only).
-    selected: the index of the one whose folders are shown.
+    `stagelens.views.size_breakdown` defines the categories.
+
+    Parameters
+    ----------
+    *subjects
+        Explored builds, of which all stages are shown, and results of `image_breakdown`.
+    language
+        The language, "en" or "ko"; by default the chosen one.
+
+    Attributes
+    ----------
+    subjects
+        The name, the bytes by category and the largest folders of each stage or image (read only).
+    selected
+        The index of the stage or image whose folders are shown.
     """
 
     _esm = STATIC / "size_compare.js"
@@ -36,43 +47,44 @@ class SizeCompare(View):
     subjects = t.List().tag(sync=True)
     selected = t.Int().tag(sync=True)
 
-    def __init__(self, *subjects: Exploration | SizeBreakdown, **traits: Any) -> None:
-        """`subjects`: explored builds, each for all its stages, and results of `image_breakdown`."""
-        found: list[SizeBreakdown] = []
+    def __init__(self, *subjects: Exploration | SizeBreakdown, language: str | None = None) -> None:
+        breakdowns: list[SizeBreakdown] = []
         for subject in subjects:
-            found += [subject] if isinstance(subject, SizeBreakdown) else stage_breakdowns(subject)
-        super().__init__(subjects=[_row(breakdown) for breakdown in found], **traits)
+            breakdowns += [subject] if isinstance(subject, SizeBreakdown) else stage_breakdowns(subject)
+        rows = [_row(breakdown) for breakdown in breakdowns]
+        super().__init__(language=language, traits={"subjects": rows})
 
-    def words(self) -> dict[str, str]:
-        """Return the names of the categories."""
+    def _category_names(self) -> dict[str, str]:
         return {
-            "base": self.say("base image"),
-            "dependencies": self.say("dependencies"),
-            "tools": self.say("build tools"),
-            "app": self.say("app"),
+            "base": self.translate("base image"),
+            "dependencies": self.translate("dependencies"),
+            "tools": self.translate("build tools"),
+            "app": self.translate("app"),
         }
 
     def _repr_html_(self) -> str:
         largest = max((row["size"] for row in self.subjects), default=0) or 1
-        names = list(self.words().values())
+        names = list(self._category_names().values())
         return self._render(TEMPLATES / "size_compare.html", names=names, fills=_FILLS, largest=largest)
 
     def __str__(self) -> str:
-        words = self.words()
+        names = self._category_names()
         lines: list[str] = []
         for row in self.subjects:
-            parts = [f"{words[c]} {format_size(row['sizes'][c])}" for c in _FILLS if row["sizes"][c]]
+            parts = [f"{names[c]} {format_size(row['sizes'][c])}" for c in _FILLS if row["sizes"][c]]
             lines.append(f"{row['name']}: {format_size(row['size'])} ({', '.join(parts)})")
         return "\n".join(lines)
 
 
-def _row(found: SizeBreakdown) -> dict[str, Any]:
+def _row(breakdown: SizeBreakdown) -> dict[str, Any]:
     return {
-        "name": text.inline(found.name, 60),
-        "size": found.size,
-        "files": found.files,
-        "sizes": found.sizes,
-        "groups": [[g.category, text.inline(text.file_name(g.folder), 200), g.size] for g in found.groups],
-        "stage": found.stage,
-        "final": found.final,
+        "name": text.inline(breakdown.name, 60),
+        "size": breakdown.size,
+        "files": breakdown.files,
+        "sizes": breakdown.sizes,
+        "groups": [
+            [g.category, text.inline(text.file_name(g.folder), 200), g.size] for g in breakdown.groups
+        ],
+        "stage": breakdown.stage,
+        "final": breakdown.final,
     }

@@ -1,4 +1,4 @@
-"""The files of every stage after every instruction, to walk through, compare and follow."""
+"""A widget that shows the files of each stage after each instruction, and compares and traces them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,33 @@ from stagelens.views.explorer_model import ExplorerModel, PointIndex
 from stagelens.views.file_tree import Show, Sort
 from stagelens.views.templating import TEMPLATES
 
-_LISTED = 40
+_MAX_ROWS = 40
 
 
 class StageExplorer(View):
-    """Choose a stage and an instruction; see what it did to the files, read them, follow them.
+    """A tree of a stage's files after an instruction, with changes, contents and the origin of each file.
 
-    Traits
-    ------
-    builds: what there is to choose: builds, their stages, their instructions with counts (read only).
-    point: [build, stage, instruction] that is looked at, each from 0.
-    against: the point it is compared with; empty for the one before the instruction.
-    path: the chosen file, as it is shown.
+    Parameters
+    ----------
+    *explorations
+        An explored build, or several to compare.
+    names
+        The names of the builds.
+    stage
+        The name or index of the stage to show first; by default the target.
+    language
+        The language, "en" or "ko"; by default the chosen one.
+
+    Attributes
+    ----------
+    builds
+        The builds with their stages and instructions, and counts of changes (read only).
+    point
+        The displayed point: [build, stage, instruction], each counted from 0.
+    against
+        The point to compare with; empty for the state before the instruction.
+    path
+        The selected file, as the reader sees it.
     """
 
     _esm = STATIC / "stage_explorer.js"
@@ -44,23 +59,19 @@ class StageExplorer(View):
         *explorations: Exploration,
         names: Sequence[str] = (),
         stage: str | int | None = None,
-        **traits: Any,
+        language: str | None = None,
     ) -> None:
-        """`explorations`: one build, or several to compare, called `names`.
-
-        `stage` is shown first: its name or index, the target's unless told.
-        """
         labels = [*names, *(f"build {n + 1}" for n in range(len(names), len(explorations)))]
         self._builds = ExplorerModel(explorations, labels)
         files = explorations[0].stage(stage)
-        last = max(
+        last_change = max(
             n for n, _ in enumerate(files.tables) if n == 0 or files.tables[n - 1] is not files.tables[n]
         )
-        traits = {"point": [0, explorations[0].stages.index(files), last]} | traits
-        super().__init__(builds=self._builds.outline(), **traits)
+        point = [0, explorations[0].stages.index(files), last_change]
+        super().__init__(language=language, traits={"builds": self._builds.outline(), "point": point})
 
     def handlers(self) -> dict[str, Handler]:
-        """Folders, a file's content, a file's route."""
+        """Return the handlers for folders, the content of a file, and its origin and destinations."""
         return {"list": self._list, "content": self._content, "route": self._route}
 
     def _list(
@@ -73,7 +84,7 @@ class StageExplorer(View):
         sort: Sort = "name",
         offset: int = 0,
     ) -> dict[str, Any]:
-        """Folders by their paths; without `paths` those that are worth opening, and the totals."""
+        """Return the folders `paths`; without `paths` the folders to open at first, and the totals."""
         tree = self._builds.tree(self._other(point, against), point, show, needle)
         if paths is not None:
             return {
@@ -105,17 +116,21 @@ class StageExplorer(View):
         return "\n".join(lines)
 
     def _files(self, stage: dict[str, Any]) -> str:
-        return f"{self.count('{n} file', '{n} files', stage['files'])}, {format_size(stage['bytes'])}"
+        return (
+            f"{self.translate_count('{n} file', '{n} files', stage['files'])}, {format_size(stage['bytes'])}"
+        )
 
     def _changes(self, instruction: dict[str, Any]) -> str:
         added, changed, removed = (instruction[kind] for kind in ("added", "changed", "removed"))
         parts = [
-            self.say("{n} added", n=f"{added:,}") if added else "",
-            self.say("{n} changed", n=f"{changed:,}") if changed else "",
-            self.say("{n} removed", n=f"{removed:,}") if removed else "",
+            self.translate("{n} added", n=f"{added:,}") if added else "",
+            self.translate("{n} changed", n=f"{changed:,}") if changed else "",
+            self.translate("{n} removed", n=f"{removed:,}") if removed else "",
         ]
         shown = ", ".join(part for part in parts if part)
-        return f"{shown} ({format_size(instruction['bytes'])})" if shown else self.say("no file changes")
+        return (
+            f"{shown} ({format_size(instruction['bytes'])})" if shown else self.translate("no file changes")
+        )
 
     def _static_stage(self, build: int, stage: int) -> dict[str, Any]:
         facts = self.builds[build]["stages"][stage]
@@ -136,7 +151,7 @@ class StageExplorer(View):
         files: list[tuple[str, str, str, str]] = []
         if count:
             found = self._builds.compare(self._builds.before(point), point)
-            files = [*_marked(found.after, found.marks), *_marked(found.before, found.gone)][:_LISTED]
+            files = [*_marked(found.after, found.marks), *_marked(found.before, found.gone)][:_MAX_ROWS]
         return facts | {"count": count, "summary": self._changes(facts), "files": files}
 
 
@@ -144,11 +159,11 @@ _SIGNS = {ADDED: ("added", "+"), CHANGED: ("changed", "~"), REMOVED: ("removed",
 
 
 def _marked(table: FileTable, marks: bytes) -> list[tuple[str, str, str, str]]:
-    """Return the first rows of a table that are marked: word, sign, shown path, size or kind."""
+    """Return the first marked rows of a table: mark, sign, path, and size or kind."""
     found: list[tuple[str, str, str, str]] = []
     for row, mark in enumerate(marks):
-        if mark and len(found) < _LISTED:
+        if mark and len(found) < _MAX_ROWS:
             entry = table.entry(row)
-            shown = format_size(entry.size) if entry.kind == "file" else entry.kind
-            found.append((*_SIGNS[mark], text.file_name(entry.path), shown))
+            size = format_size(entry.size) if entry.kind == "file" else entry.kind
+            found.append((*_SIGNS[mark], text.file_name(entry.path), size))
     return found

@@ -1,4 +1,4 @@
-"""One line below a running cell that says what is being done, for what takes long and shows nothing else."""
+"""A status line below a running cell, for work that takes long and displays nothing else."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from IPython.display import DisplayHandle
 from stagelens import text
 from stagelens.builds import LogLine, Vertex
 
-_PAUSE = 0.2  # seconds between two lines of output: more than that nobody reads
+_LOG_SECONDS = 0.2  # between two log lines: nobody can read more
 
 
 class StatusLine:
-    """Gone at the end of its `with`; outside of notebooks it is silent.
+    """A status line that exists during its `with` block; outside notebooks it shows nothing.
 
-    `line("building")` says that, `on_vertex=line.step` follows a build:
+    `line("building")` shows a text, and `on_vertex=line.step` shows the steps of a build:
 
         with StatusLine() as line:
             second = stagelens.record(project, on_vertex=line.step)
@@ -25,8 +25,8 @@ class StatusLine:
 
     def __init__(self) -> None:
         self._shown: DisplayHandle | None = None
-        self._said = 0.0
-        self._told = ""
+        self._updated = 0.0
+        self._text = ""
         self._step = ""
 
     def __enter__(self) -> StatusLine:
@@ -41,21 +41,33 @@ class StatusLine:
         if self._shown is not None:
             self._shown.update({"text/plain": ""}, raw=True)
 
-    def __call__(self, told: str) -> None:
-        """Say what is being done now; the same again is no output.
+    def __call__(self, message: str) -> None:
+        """Show a text.
 
-        A kernel drops output that its client does not take in time, the word that a cell has ended with it.
+        Parameters
+        ----------
+        message
+            The text.
         """
-        if self._shown is not None and told != self._told:
-            self._said, self._told = time.monotonic(), told
-            self._shown.update({"text/plain": text.inline(told, 200)}, raw=True)
+        # Repeated output could fill the client's queue: the kernel then drops messages, even the cell's end.
+        if self._shown is not None and message != self._text:
+            self._updated, self._text = time.monotonic(), message
+            self._shown.update({"text/plain": text.inline(message, 200)}, raw=True)
 
     def step(self, vertex: Vertex, lines: tuple[LogLine, ...]) -> None:
-        """Say which step of a build runs, and the last that it printed."""
+        """Show the running step of a build and its last log line.
+
+        Parameters
+        ----------
+        vertex
+            The vertex that changed.
+        lines
+            Its new log lines.
+        """
         if vertex.instruction is None or not vertex.running:
             return
         if vertex.digest != self._step:
             self._step = vertex.digest
             self(vertex.name)
-        elif lines and time.monotonic() > self._said + _PAUSE:
+        elif lines and time.monotonic() > self._updated + _LOG_SECONDS:
             self(f"{vertex.name[:80]}: {lines[-1].text}")

@@ -1,7 +1,7 @@
-"""HTML from Jinja2 templates that escape whatever they print, for HTML and as `stagelens.text` does.
+"""HTML from Jinja2 templates, which escape each value for HTML and with `stagelens.text`.
 
-A template begins with `{% extends "frame.html" %}` and prints a value in one line with `{{ value }}`. The
-filter `inline(limit)` cuts the value, and `block(limit)` keeps its line breaks.
+A template begins with `{% extends "frame.html" %}`. `{{ value }}` prints a value in one line, the filter
+`inline(limit)` also shortens it, and the filter `block(limit)` keeps its line breaks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stagelens.humanize import format_size
 from stagelens.views import i18n
 
 if TYPE_CHECKING:
-    # Imported with the first picture only: the command line shows none.
+    # Imported with the first template: the command line renders none.
     from jinja2 import Environment
     from markupsafe import Markup
 
@@ -31,24 +31,30 @@ def render(template: Path, *, language: str = "en", **values: object) -> str:
     Parameters
     ----------
     template
-        The template's file. It may use the templates beside it and those of `stagelens.views`.
+        The template's file. It can use the templates in its folder and those of `stagelens.views`.
     language
-        The language of `say`, `count` and `reason`, with which the template translates.
-    values
-        What the template prints.
+        The language of the template's functions `translate`, `translate_count` and `render_reason`.
+    **values
+        The template's variables.
     """
 
-    def say(message: str, **names: object) -> str:
+    def translate(message: str, **names: object) -> str:
         return i18n.gettext(message, language, **names)
 
-    def count(one: str, many: str, number: int) -> str:
+    def translate_count(one: str, many: str, number: int) -> str:
         return i18n.ngettext(one, many, number, language)
 
-    def reason(found: Reason) -> str:
-        return i18n.told(found, language)
+    def render_reason(reason: Reason) -> str:
+        return i18n.render_reason(reason, language)
 
-    names = {"language": language, "say": say, "count": count, "reason": reason, "theme": _theme()}
-    return _environment(template.parent).get_template(template.name).render(names | values)
+    variables = {
+        "language": language,
+        "theme": _theme(),
+        "translate": translate,
+        "translate_count": translate_count,
+        "render_reason": render_reason,
+    }
+    return _environment(template.parent).get_template(template.name).render(variables | values)
 
 
 @cache
@@ -56,16 +62,16 @@ def _environment(folder: Path) -> Environment:
     import jinja2
     from markupsafe import Markup, escape
 
-    def escaping(visible: Callable[..., str]) -> Callable[..., Markup]:
+    def escaping(sanitize: Callable[..., str]) -> Callable[..., Markup]:
         def escaped(value: object, *limit: int) -> Markup:
-            return escape(visible(str(value), *limit))
+            return escape(sanitize(str(value), *limit))
 
         return escaped
 
     def finalize(value: object) -> object:
         return text.inline(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
-    found = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([folder, TEMPLATES]),
         autoescape=True,
         finalize=finalize,
@@ -73,8 +79,8 @@ def _environment(folder: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(inline=escaping(text.inline), block=escaping(text.block), size=format_size)
-    return found
+    environment.filters.update(inline=escaping(text.inline), block=escaping(text.block), size=format_size)
+    return environment
 
 
 @cache

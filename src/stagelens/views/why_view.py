@@ -1,4 +1,4 @@
-"""Why each step ran or came from the cache, step by step."""
+"""A table that explains for each step why it ran or came from the cache."""
 
 from __future__ import annotations
 
@@ -12,48 +12,74 @@ from stagelens.views.templating import TEMPLATES
 
 
 class WhyView:
-    """The reports of `stagelens.explain` or `stagelens.cache.forecast`, with a row for each step."""
+    """A table of step reports: the outcome of each step and the reason.
+
+    Parameters
+    ----------
+    steps
+        The reports of `stagelens.explain` or `stagelens.cache.forecast`.
+    language
+        The language, "en" or "ko"; by default the chosen one.
+
+    Raises
+    ------
+    UnknownLanguage
+        If there is no catalog for the language.
+    """
 
     def __init__(self, steps: Iterable[StepReport], *, language: str | None = None) -> None:
-        """`language`: "en" or "ko"; the chosen one unless given."""
         self._steps = tuple(steps)
-        self._language = i18n.known(language or i18n.language())
+        self._language = i18n.check_language(language or i18n.language())
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"text/html": self._repr_html_(), "text/plain": str(self)}
 
     def _repr_html_(self) -> str:
-        rows = [row(step, self._language) for step in self._steps]
+        rows = [step_row(step, self._language) for step in self._steps]
         return templating.render(TEMPLATES / "why_view.html", language=self._language, rows=rows)
 
     def __str__(self) -> str:
-        return "\n".join(line(step, self._language) for step in self._steps)
+        return "\n".join(step_text(step, self._language) for step in self._steps)
 
 
-def row(step: StepReport, language: str) -> dict[str, Any]:
-    """Return what the template's `reasons` prints of a step."""
-    return {"step": step, "state": step.outcome, "word": state(step, language)}
+def step_row(step: StepReport, language: str) -> dict[str, Any]:
+    """Return the variables of a step for the template macro `reasons`.
+
+    Parameters
+    ----------
+    step
+        The step's report.
+    language
+        The language, "en" or "ko".
+    """
+    return {"step": step, "state": step.outcome, "word": _outcome_word(step, language)}
 
 
-def line(step: StepReport, language: str) -> str:
-    """Return the step in plain text: its state and instruction, and below them why."""
-    at = i18n.gettext("line {line}", language, line=step.line)
-    told = text.inline(i18n.told(step.reason, language))
-    return f"{state(step, language):>8}  {at:<8} {text.inline(step.title)}\n{'':>10}{told}"
+def step_text(step: StepReport, language: str) -> str:
+    """Return a step as plain text: the outcome and the instruction, and the reason in a second line.
+
+    Parameters
+    ----------
+    step
+        The step's report.
+    language
+        The language, "en" or "ko".
+    """
+    line = i18n.gettext("line {line}", language, line=step.line)
+    reason = text.inline(i18n.render_reason(step.reason, language))
+    return f"{_outcome_word(step, language):>8}  {line:<8} {text.inline(step.title)}\n{'':>10}{reason}"
 
 
-def state(step: StepReport, language: str) -> str:
-    """Return the word for what a step did or will do; CACHED is docker's word."""
-
-    def say(word: str) -> str:
+def _outcome_word(step: StepReport, language: str) -> str:
+    def translate(word: str) -> str:
         return i18n.gettext(word, language)
 
     words = {
-        "cached": "CACHED",
-        "ran": say("ran"),
-        "runs": say("runs"),
-        "depends": say("depends"),
-        "not reached": say("not reached"),
-        "not known": say("not known"),
+        "cached": "CACHED",  # as docker prints it
+        "ran": translate("ran"),
+        "runs": translate("runs"),
+        "depends": translate("depends"),
+        "not reached": translate("not reached"),
+        "not known": translate("not known"),
     }
     return words[step.outcome]

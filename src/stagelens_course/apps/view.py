@@ -1,4 +1,4 @@
-"""The distributed application on its network: states, addresses, logs, and a request on its way."""
+"""A widget that shows the distributed application: states, addresses, logs, and a traced request."""
 
 from __future__ import annotations
 
@@ -13,23 +13,38 @@ from stagelens.errors import StagelensError
 from stagelens.views.base import STATIC, Handler, View
 from stagelens_course.apps import App, RequestTrace, Service, logs, status, trace_request
 
-# Who calls whom: the page calls the other two. (As the chapter has it; a trace shows the calls themselves.)
+# The calls between services as the chapter describes them; a trace shows the real ones.
 _CALLS = (("image-gallery", "iotd"), ("image-gallery", "accesslog"))
 _LINES = 200
 _TEMPLATE = Path(__file__).parent / "templates" / "app_view.html"
 
 
 class AppView(View):
-    """The containers of an `App`; "Trace a request" calls the page and shows its way.
+    """The containers of an `App`, and a request traced from container to container.
 
-    Traits
-    ------
-    network: the network's name (read only).
-    services: name, image, state, health, url, note of each container (read only).
-    calls: pairs of services, who calls whom (read only).
-    hops: the traced request's calls in the order in which they began, times in seconds (read only).
-    request_id: the traced request's X-Request-Id (read only).
-    selected: the service whose log is shown.
+    Parameters
+    ----------
+    app
+        The application, from `apps.up` or `apps.status`.
+    trace
+        A traced request to show.
+    language
+        The language, "en" or "ko"; by default the chosen one.
+
+    Attributes
+    ----------
+    network
+        The network's name (read only).
+    services
+        The name, image, state, health, URL and note of each container (read only).
+    calls
+        Pairs of services of which the first calls the second (read only).
+    hops
+        The calls of the traced request in the order of their starts, with times in seconds (read only).
+    request_id
+        The traced request's X-Request-Id (read only).
+    selected
+        The service whose log is shown.
     """
 
     _esm = STATIC / "app_view.js"
@@ -42,39 +57,50 @@ class AppView(View):
     request_id = t.Unicode().tag(sync=True)
     selected = t.Unicode().tag(sync=True)
 
-    def __init__(self, app: App, trace: RequestTrace | None = None, **traits: Any) -> None:
-        """`app` is what `run.up` or `run.status` gave; `trace` a request that was traced before."""
+    def __init__(self, app: App, trace: RequestTrace | None = None, *, language: str | None = None) -> None:
         self._app = app
         self._lock = threading.Lock()
-        super().__init__(calls=[list(pair) for pair in _CALLS], **traits)
-        self._take_app(app)
+        super().__init__(language=language, traits={"calls": [list(pair) for pair in _CALLS]})
+        self._set_app(app)
         if trace is not None:
             self.show_trace(trace)
 
     def handlers(self) -> dict[str, Handler]:
-        """Return the handlers for the state, a service's log and a traced request."""
+        """Return the handlers for the state, a service's log, and tracing a request."""
         return {"refresh": self.refresh, "log": self._log, "trace": self.trace}
 
     def refresh(self) -> None:
-        """Ask the engine and the applications how they are."""
+        """Update the states of the services."""
         with self._lock:
-            self._look()
+            self._update()
 
     def trace(self, path: str = "/") -> None:
-        """Call the page once and show the request's way, and how the services are by now.
+        """Request a page, and show the calls that it caused and the states of the services.
+
+        Parameters
+        ----------
+        path
+            The path of the page.
 
         Raises
         ------
-        NotRunning: the page does not run, or gave no answer.
+        NotRunning
+            If the web page's service does not run or does not answer.
         """
         with self._lock:
-            # A service that ended meanwhile would be called healthy beside the call that it did not answer.
-            self._look()
+            # Otherwise a service that has ended would look healthy beside a failed call.
+            self._update()
             self.show_trace(trace_request(self._app, path))
 
     def show_trace(self, trace: RequestTrace) -> None:
-        """Show a traced request."""
-        begun = min((hop.started for hop in trace.hops), default=0.0)
+        """Show a traced request.
+
+        Parameters
+        ----------
+        trace
+            The traced request.
+        """
+        started = min((hop.started for hop in trace.hops), default=0.0)
         with self.hold_sync():
             self.hops = [
                 {
@@ -82,7 +108,7 @@ class AppView(View):
                     "method": text.inline(hop.method, 10),
                     "url": text.inline(hop.url, 200),
                     "status": hop.status,
-                    "start": round(hop.started - begun, 4),
+                    "start": round(hop.started - started, 4),
                     "seconds": round(hop.seconds, 4),
                     "inside": None if hop.inside is None else round(hop.inside, 4),
                     "error": text.inline(hop.error, 200),
@@ -91,10 +117,10 @@ class AppView(View):
             ]
             self.request_id = text.inline(trace.request_id, 60)
 
-    def _look(self) -> None:
-        self._take_app(status(self._app.engine, self._app.namespace))
+    def _update(self) -> None:
+        self._set_app(status(self._app.engine, self._app.namespace))
 
-    def _take_app(self, app: App) -> None:
+    def _set_app(self, app: App) -> None:
         self._app = app
         with self.hold_sync():
             self.network = text.inline(app.network, 80)
@@ -107,33 +133,33 @@ class AppView(View):
         return [[entry.stream, text.inline(entry.text, 1000)] for entry in found]
 
     def _repr_html_(self) -> str:
-        return self._render(_TEMPLATE, summary=self._told(), state=self._state)
+        return self._render(_TEMPLATE, summary=self._summary(), state=self._state)
 
     def _state(self, row: dict[str, Any]) -> str:
         states = {
-            "created": self.say("created"),
-            "dead": self.say("dead"),
-            "exited": self.say("exited"),
-            "missing": self.say("missing"),
-            "paused": self.say("paused"),
-            "restarting": self.say("restarting"),
-            "running": self.say("running"),
+            "created": self.translate("created"),
+            "dead": self.translate("dead"),
+            "exited": self.translate("exited"),
+            "missing": self.translate("missing"),
+            "paused": self.translate("paused"),
+            "restarting": self.translate("restarting"),
+            "running": self.translate("running"),
         }
-        healths = {"healthy": self.say("healthy"), "unhealthy": self.say("unhealthy")}
+        healths = {"healthy": self.translate("healthy"), "unhealthy": self.translate("unhealthy")}
         parts = [states.get(row["state"], row["state"]), healths.get(row["health"], "")]
         return ", ".join(filter(None, parts))
 
-    def _told(self) -> str:
+    def _summary(self) -> str:
         up = sum(row["state"] == "running" for row in self.services)
-        return self.say("{n} of {all} running", n=up, all=len(self.services))
+        return self.translate("{n} of {all} running", n=up, all=len(self.services))
 
     def __str__(self) -> str:
         rows = [f"{row['name']}: {self._state(row)} {row['url'] or ''}".rstrip() for row in self.services]
-        return "\n".join([f"{self.network}: {self._told()}", *rows])
+        return "\n".join([f"{self.network}: {self._summary()}", *rows])
 
 
 def _row(service: Service) -> dict[str, Any]:
-    # What is no web address is shown as text and never made a link.
+    # Only a web address becomes a link.
     url = service.url if service.url and service.url.startswith(("http://", "https://")) else None
     return {
         "name": text.inline(service.name, 60),

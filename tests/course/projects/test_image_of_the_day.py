@@ -75,7 +75,7 @@ def test_nasas_picture_is_requested_once(town: Town) -> None:
 
 
 @pytest.mark.parametrize("path", ["/video", "/junk", "/slow"])
-def test_catalogue_is_the_fallback_and_the_key_is_not_logged(town: Town, path: str) -> None:
+def test_catalog_is_the_fallback_and_the_key_is_not_logged(town: Town, path: str) -> None:
     iotd = start(town, path)
     assert iotd.get("/image").json()["url"].startswith("/pictures/")
     wait_for(lambda: "NASA gave no picture" in iotd.logs(), iotd)

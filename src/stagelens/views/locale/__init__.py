@@ -1,1 +1,1 @@
-"""Message catalogues of the views."""
+"""Message catalogs of the views."""

@@ -1,4 +1,4 @@
-"""Take new texts into the catalogues and compile them; needs Babel."""
+"""Add new texts to the catalogs and compile them; needs Babel."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _METHODS = [
     ("templates/**.html", "jinja2.ext:babel_extract"),
     ("*.py", "python"),
 ]
-_KEYWORDS = {"t": None, "tn": (1, 2), "say": None, "sentence": None, "count": (1, 2)}
+_KEYWORDS = {"t": None, "tn": (1, 2), "translate": None, "sentence": None, "translate_count": (1, 2)}
 
 
 def texts() -> Catalog:
-    """All texts of the views and of the reasons that they show, as the sources have them."""
+    """Return all texts of the views and of cache reasons, from the sources."""
     found = Catalog(project="stagelens", charset="utf-8")
     options = {
         "frontend/src/**.ts*": {"jsx_support": True, "parse_template_string": True},
@@ -40,7 +40,7 @@ def texts() -> Catalog:
 
 
 def main() -> None:
-    """Bring all catalogues up to date; new texts have an empty translation until somebody writes it."""
+    """Update all catalogs; the translation of a new text is empty."""
     template = texts()
     for file in sorted(HERE.glob("*/LC_MESSAGES/stagelens.po")):
         with file.open("rb") as source:

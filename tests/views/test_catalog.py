@@ -1,4 +1,4 @@
-"""One catalog for Python and the front end: complete, compiled, chosen by call or setting."""
+"""The catalogs are complete and compiled; a call or a setting chooses the language."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def test_every_text_of_the_sources_is_translated(korean: Catalog) -> None:
     assert not untranslated
 
 
-def test_translations_have_the_places_of_their_texts(korean: Catalog) -> None:
+def test_translations_have_the_placeholders_of_their_texts(korean: Catalog) -> None:
     assert not [error for _, errors in korean.check() for error in errors]
     for message in korean:
         # Of a text with a number there may be several forms; Korean has one, which must say the number.
-        wanted = _places(message.id if isinstance(message.id, str) else message.id[1])
+        wanted = _placeholders(message.id if isinstance(message.id, str) else message.id[1])
         given = [message.string] if isinstance(message.string, str) else [*message.string]
-        assert all(_places(text) == wanted for text in given), message.id
+        assert all(_placeholders(text) == wanted for text in given), message.id
 
 
-def _places(text: str) -> set[str]:
+def _placeholders(text: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
 
 
-def test_the_compiled_catalogue_is_of_this_source(korean: Catalog) -> None:
+def test_compiled_catalog_equals_its_source(korean: Catalog) -> None:
     # Not by its bytes: the header names the Babel that wrote it.
     with PO.with_suffix(".mo").open("rb") as file:
         assert _strings(read_mo(file)) == _strings(korean)
@@ -59,7 +59,7 @@ def _strings(catalog: Catalog) -> list[list[str]]:
     return sorted([each if isinstance(each, str) else "\0".join(each) for each in pair] for pair in pairs)
 
 
-def test_the_language_is_english_until_one_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_language_is_english_until_another_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert i18n.gettext("final image") == "final image"
     monkeypatch.setenv("STAGELENS_LANGUAGE", "ko")
     assert i18n.gettext("final image") == "최종 이미지"
@@ -69,7 +69,7 @@ def test_the_language_is_english_until_one_is_chosen(monkeypatch: pytest.MonkeyP
     assert i18n.ngettext("{n} file", "{n} files", 1200) == "파일 1,200개"
 
 
-def test_an_unknown_language_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_language_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(i18n.UnknownLanguage):
         i18n.language("xx")
     monkeypatch.setenv("STAGELENS_LANGUAGE", "xx")
@@ -77,6 +77,6 @@ def test_an_unknown_language_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         i18n.language()
 
 
-def test_the_front_end_gets_the_words_of_the_language() -> None:
+def test_front_end_gets_translations_of_the_language() -> None:
     assert i18n.strings("en") == {}
     assert i18n.strings("ko")["{n} file"] == "파일 {n}개"
