@@ -51,6 +51,32 @@ def test_equal_steps_of_two_stages_are_one_op_with_two_lines() -> None:
     assert lines_of(text, graph, one) == ([2, 4], [])
 
 
+def test_equal_steps_are_told_where_the_lines_are_of_one_stage_alone() -> None:
+    """So it is in BuildKit 0.8 (Engine 20.10)."""
+    text = "FROM a AS unused\nFROM a AS x\nRUN one\nENV A=1\nRUN two\nFROM a AS y\nRUN one\nRUN two\n"
+    text += "FROM y\nWORKDIR /\nCOPY --from=x f g /\nRUN one\n"
+    make = GraphMaker(text)
+    base = make.image("a", "[y 1/3] FROM a", line(6))
+    one = make.run(base, "one", "[y 2/3] RUN one", line(7))
+    with_a = make.run(one, "A=1", "[x 3/3] RUN two", line(5))
+    two = make.run(one, "two", "[y 3/3] RUN two", line(8))
+    copied = make.copy(two, with_a, "[stage-3 2/3] COPY --from=x f g /", line(11))
+    end = make.run(copied, "end", "[stage-3 3/3] RUN one", line(12))
+    graph = make.graph(end)
+    found = [lines_of(text, graph, op)[0] for op in (base, one, with_a, two, copied, end)]
+    assert found == [[2, 6], [3, 7], [5], [8], [11], [12]]
+
+
+def test_stage_whose_steps_all_have_the_lines_of_another_stage_is_told() -> None:
+    text = "FROM a AS x\nRUN one\nFROM a AS y\nRUN one\nFROM x\nRUN --mount=from=y two\n"
+    make = GraphMaker(text)
+    base = make.image("a", "[x 1/2] FROM a", line(1))
+    one = make.run(base, "one", "[x 2/2] RUN one", line(2))
+    end = make.run(one, "/", "[stage-2 1/1] RUN --mount=from=y two", line(6), mounted=one)
+    graph = make.graph(end)
+    assert [lines_of(text, graph, op)[0] for op in (base, one, end)] == [[1, 3], [2, 4], [6]]
+
+
 def test_linked_copy_is_the_copy_and_the_merge_is_part_of_it() -> None:
     text = "FROM a\nCOPY --link f g /\n"
     make = GraphMaker(text)

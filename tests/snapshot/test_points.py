@@ -116,14 +116,14 @@ def test_a_linked_copy_is_the_merge_that_puts_it_on_the_step_before() -> None:
     assert copies(end.digest) is None
 
 
-def test_a_stage_that_is_only_mounted_is_asked_for_itself_if_its_name_is_another_ones() -> None:
+def test_mounted_stage_with_another_stages_names_is_found_by_its_equal_steps() -> None:
     make = GraphMaker()
     base = make.image("a", "[x 1/2] FROM a")
     shared = make.run(base, "one", "[x 2/2] RUN one")
     end = make.run(shared, "two", "[stage-2 1/1] RUN --mount=from=y true")
     text = "FROM a AS x\nRUN one\nFROM a AS y\nRUN one\nFROM x\nRUN --mount=from=y true\n"
-    edges, asked = found(text, {1: make.graph(shared), 2: make.graph(end)})
-    assert asked == [2, 1]
+    edges, asked = found(text, {2: make.graph(end)})
+    assert asked == [2]
     assert edges[1, 1] == shared
 
 

@@ -13,7 +13,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import docker
@@ -26,6 +26,7 @@ from stagelens.file_cache import LruFileCache
 from stagelens.paths import cache_dir
 
 _MAX_BYTES = 16 << 20
+_VERSION = 2  # of the rules by which ops are located
 _At = tuple[int, int]  # the indexes of a stage and of an instruction in that stage
 
 
@@ -77,7 +78,10 @@ def locate_ops(dockerfile: Dockerfile, graph: LlbGraph) -> dict[str, OpLocation]
         for digest, name in graph.named_ops():
             if (at := locate_vertex(dockerfile, name)) is not None:
                 located[digest] = _location(graph, digest, [at])
-    return _with_inputs(graph, {digest: one for digest, one in located.items() if one != OpLocation()})
+    located = {
+        digest: located[digest] for digest in graph.ops() if located.get(digest, OpLocation()) != OpLocation()
+    }
+    return _with_inputs(graph, _with_equal_steps(dockerfile, graph, located))
 
 
 def _by_lines(
@@ -105,6 +109,48 @@ def _location(graph: LlbGraph, digest: str, found: Iterable[_At]) -> OpLocation:
             return OpLocation(tuple(one for one in at if not one[1]), tuple(one for one in at if one[1]))
         case _:
             return OpLocation(tuple(at))
+
+
+def _with_equal_steps(
+    dockerfile: Dockerfile, graph: LlbGraph, located: dict[str, OpLocation]
+) -> dict[str, OpLocation]:
+    """Add the instructions whose op is an equal one's: older BuildKits give the lines of one of them."""
+    ops = {at: digest for digest, location in located.items() for at in location.instructions}
+    above: dict[str | None, list[str]] = {}
+    for digest in located:
+        parent = graph.parent(graph.root_output(digest))
+        above.setdefault(parent.digest if parent else None, []).append(digest)
+    needed = {stage for stage, _ in ops}
+    for edge in reversed(dockerfile.edges):
+        if edge.target in needed and isinstance(edge.source, int):
+            needed.add(edge.source)
+    ends: dict[int, str | None] = {}
+    for stage in (dockerfile.stages[index] for index in sorted(needed)):
+        current = None if stage.base_stage is None else ends.get(stage.base_stage)
+        for instruction in stage.instructions:
+            at = (stage.index, instruction.index)
+            if at not in ops and (instruction.keyword in STEP_KEYWORDS or stage.base_stage is None):
+                equal = {
+                    digest
+                    for digest in above.get(current, ())
+                    if any(_are_equal(dockerfile, at, other) for other in located[digest].instructions)
+                }
+                if len(equal) == 1:
+                    ops[at] = equal.pop()
+                    found = {*located[ops[at]].instructions, at}
+                    located[ops[at]] = replace(located[ops[at]], instructions=tuple(sorted(found)))
+            current = ops.get(at, current)
+        ends[stage.index] = current
+    return located
+
+
+def _are_equal(dockerfile: Dockerfile, one: _At, other: _At) -> bool:
+    stages = dockerfile.stages[one[0]], dockerfile.stages[other[0]]
+    if not one[1] and not other[1]:
+        return (stages[0].base, stages[0].platform) == (stages[1].base, stages[1].platform)
+    first, second = stages[0].instructions[one[1]], stages[1].instructions[other[1]]
+    place = {"index": 0, "start_line": 0, "end_line": 0, "source": ""}
+    return replace(first, **place) == replace(second, **place)
 
 
 def _with_inputs(graph: LlbGraph, located: dict[str, OpLocation]) -> dict[str, OpLocation]:
@@ -217,7 +263,7 @@ class GraphCache:
     """
 
     def __init__(self, key: object) -> None:
-        self._name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        self._name = hashlib.sha256(json.dumps([_VERSION, key], sort_keys=True).encode()).hexdigest()
         self._files: LruFileCache | None = None
         with contextlib.suppress(OSError):
             self._files = LruFileCache(cache_dir() / "graphs", ".json", _MAX_BYTES)
