@@ -102,7 +102,10 @@ def test_tasks_of_a_dead_worker_are_graded_by_another(
     wait_until(lambda: kernel_pids() <= before, "the end of the workers' kernels")
 
 
-def test_submission_that_kills_every_worker_is_an_error(classroom: Classroom, tmp_path: Path) -> None:
+def test_submission_that_kills_every_worker_is_an_error(
+    classroom: Classroom, tmp_path: Path, set_timeouts: Callable[..., None]
+) -> None:
+    set_timeouts(cluster_connect=PATIENCE)
     classroom.submit(ann="kill", bob="right", cid="right")
     # With one worker, the others always wait behind ann, so Dask drops all three.
     settings = {"temporary-directory": str(tmp_path), "distributed.scheduler.allowed-failures": 0}

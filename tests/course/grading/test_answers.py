@@ -159,7 +159,7 @@ RIGHT = {
 WRONG = {
     "the project as it was given": Answer(
         (GO.folder / "Dockerfile").read_text(),
-        frozenset({"own-base", "no-toolchain", "size", "page-cached"}),
+        frozenset({"final-base", "no-toolchain", "size", "page-cached"}),
     ),
     "the tools removed in a later layer": Answer(
         """
@@ -171,7 +171,7 @@ WRONG = {
         COPY index.html .
         """
         + SETTINGS,
-        frozenset({"own-base", "size"}),
+        frozenset({"final-base", "size"}),
     ),
     "everything copied before the compiler runs": Answer(
         """

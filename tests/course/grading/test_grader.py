@@ -34,7 +34,7 @@ def test_the_solution_earns_every_point(engine: Engine) -> None:
 @pytest.mark.engine
 def test_unchanged_project_fails_only_the_checks_of_size_and_cache(engine: Engine) -> None:
     report = grading.grade_folder(GO, GO.folder, engine=engine)
-    assert failed(report) == {"own-base", "no-toolchain", "size", "page-cached"}
+    assert failed(report) == {"final-base", "no-toolchain", "size", "page-cached"}
     assert 0 < report.earned < report.points
 
 
