@@ -196,3 +196,13 @@ def test_build_argument_needs_a_name() -> None:
     assert [flags.parse_build_arg(text) for text in ("A=b", "A=", "A")] == ["A=b", "A=", "A"]
     with pytest.raises(click.BadParameter, match="name before the = is missing"):
         flags.parse_build_arg("=b")
+
+
+def test_platform_is_one_and_a_build_context_has_a_name_and_a_value() -> None:
+    assert flags.parse_platform("linux/aarch64") == "linux/arm64"
+    with pytest.raises(click.BadParameter, match="build one platform at a time, first linux/amd64"):
+        flags.parse_platform("linux/amd64,linux/arm64")
+    assert flags.parse_build_context("a=docker-image://b:1=2") == ("a", "docker-image://b:1=2")
+    for text in ("a", "a=", "=b"):
+        with pytest.raises(click.BadParameter, match="NAME=FOLDER"):
+            flags.parse_build_context(text)

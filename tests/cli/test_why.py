@@ -103,3 +103,45 @@ def test_each_dockerfile_has_a_separate_history(run: Run, project: Path, unique:
     assert "+ /other" in shown.stdout
     missing = run("explore", str(project), "-f", str(other), "--stage", "zz")
     assert "Stage 'zz' does not exist." in missing.stderr
+
+
+def test_why_and_explore_follow_the_platform(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "architectures"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text(
+        "FROM scratch AS tool-amd64\nCOPY amd64 /tool\nFROM scratch AS tool-arm64\nCOPY arm64 /tool\n"
+        "FROM tool-${TARGETARCH}\nCOPY all /all\n"
+    )
+    for name in ("amd64", "arm64", "all"):
+        (folder / name).write_text(name)
+    for command in ("build", "why", "explore"):
+        refused = run(command, str(folder), "--platform", "linux/amd64,linux/arm64")
+        assert refused.returncode == 2
+        assert "build one platform at a time" in " ".join(refused.stderr.split())
+    options = (str(folder), "--platform", "linux/arm64/v8", "--json")
+    built = run("build", *options)
+    assert [step["stage"] for step in json.loads(built.stdout)["steps"]] == ["tool-arm64", "stage-2"]
+    (folder / "amd64").write_text("edited")
+    assert [step["state"] for step in json.loads(run("why", *options).stdout)] == ["CACHED", "CACHED"]
+    (folder / "arm64").write_text("edited")
+    assert [step["state"] for step in json.loads(run("why", *options).stdout)] == ["runs", "runs"]
+    explored = json.loads(run("explore", *options).stdout)
+    assert [stage["name"] for stage in explored["stages"]] == ["tool-arm64", "stage-2"]
+
+
+def test_why_knows_the_files_of_a_named_context(run: Run, tmp_path: Path, engine: Engine) -> None:
+    folder, assets = tmp_path / "project", tmp_path / "assets"
+    for path in (folder, assets):
+        path.mkdir()
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY --from=assets /logo /logo\n")
+    (assets / "logo").write_text("one")
+    options = (str(folder), "--build-context", f"assets={assets}", "--json")
+    built = run("build", *options)
+    if engine.info.version.startswith("20."):
+        assert built.returncode == 1
+        assert "begin the file with # syntax=docker/dockerfile:1" in built.stderr
+        return
+    assert built.returncode == 0, built.stderr
+    (assets / "logo").write_text("edited")
+    (step,) = json.loads(run("why", *options).stdout)
+    assert (step["state"], step["files"]) == ("runs", ["assets:logo"])

@@ -76,7 +76,7 @@ def check_project(
         folder = Path(name)
         served = folder / "served"
         served.mkdir()
-        server = _serve(served, namespace_pid) if project.remote else nullcontext(REMOTE)
+        server = serve_folder(served, namespace_pid) if project.remote else nullcontext(REMOTE)
         with server as address:
             (folder / "copy").mkdir()
             token = f"w{secrets.token_hex(3)}"
@@ -93,7 +93,7 @@ def check_project(
 
 
 @contextmanager
-def _serve(folder: Path, namespace_pid: int | None) -> Generator[str]:
+def serve_folder(folder: Path, namespace_pid: int | None) -> Generator[str]:
     """Serve a folder's files on the loopback address of a network namespace; yield the address."""
     inside = ["nsenter", f"--net=/proc/{namespace_pid}/ns/net"] if namespace_pid else []
     command = [*inside, sys.executable, "-c", _SERVER, str(folder)]
