@@ -25,6 +25,8 @@ from stagelens_testing.resources import PATIENCE, free_port
 from stagelens.paths import cache_dir
 
 ROOT = Path(__file__).parents[2]
+VIEWS_FRONTEND = ROOT / "src/stagelens/views/frontend"
+APPS_FRONTEND = ROOT / "src/stagelens_course/apps/frontend"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -94,11 +96,14 @@ def page(browser: Browser) -> Iterator[Page]:
 @pytest.fixture(scope="session")
 def frontend(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the front-end sources, with the packages of package-lock.json in its node_modules."""
-    source = ROOT / "src/stagelens/views/frontend"
-    folder = tmp_path_factory.mktemp("frontend") / "frontend"
-    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("node_modules"))
-    (folder / "node_modules").symlink_to(_install(source) / "node_modules", target_is_directory=True)
-    return folder
+    target = tmp_path_factory.mktemp("frontend")
+    for folder in (VIEWS_FRONTEND, APPS_FRONTEND):
+        copy = target / folder.relative_to(ROOT)
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("node_modules"))
+    copy = target / VIEWS_FRONTEND.relative_to(ROOT)
+    packages = _install(VIEWS_FRONTEND) / "node_modules"
+    (copy / "node_modules").symlink_to(packages, target_is_directory=True)
+    return copy
 
 
 def _install(source: Path) -> Path:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +75,13 @@ def library(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
 def course(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """Install the library with the course."""
     return Installed(tmp_path_factory.mktemp("course"), f"{wheel}[course]")
+
+
+def test_wheel_has_bundles_of_library_and_course_but_no_front_end_sources(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "stagelens/views/static/build_view.js" in names
+    assert "stagelens_course/apps/static/app_view.js" in names
+    assert [name for name in names if "/frontend/" in name] == []
 
 
 def test_the_library_explores_any_project_without_an_image_of_the_course(

@@ -10,13 +10,13 @@ import traitlets as t
 
 from stagelens import text
 from stagelens.errors import StagelensError
-from stagelens.views.base import STATIC, Handler, View
+from stagelens.views.base import Handler, View
 from stagelens_course.apps import App, RequestTrace, Service, logs, status, trace_request
 
 # The calls between services as the chapter describes them; a trace shows the real ones.
 _CALLS = (("image-gallery", "iotd"), ("image-gallery", "accesslog"))
 _LINES = 200
-_TEMPLATE = Path(__file__).parent / "templates" / "app_view.html"
+_FOLDER = Path(__file__).parent
 
 
 class AppView(View):
@@ -47,8 +47,8 @@ class AppView(View):
         The service whose log is shown.
     """
 
-    _esm = STATIC / "app_view.js"
-    _css = STATIC / "app_view.css"
+    _esm = _FOLDER / "static" / "app_view.js"
+    _css = _FOLDER / "static" / "app_view.css"
 
     network = t.Unicode().tag(sync=True)
     services = t.List().tag(sync=True)
@@ -133,7 +133,9 @@ class AppView(View):
         return [[entry.stream, text.inline(entry.text, 1000)] for entry in found]
 
     def _repr_html_(self) -> str:
-        return self._render(_TEMPLATE, summary=self._summary(), state=self._state)
+        return self._render(
+            _FOLDER / "templates" / "app_view.html", summary=self._summary(), state=self._state
+        )
 
     def _state(self, row: dict[str, Any]) -> str:
         states = {

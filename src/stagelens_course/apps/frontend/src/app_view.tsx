@@ -1,4 +1,7 @@
 // The services of an application on their network, and a traced request; see stagelens_course/apps/view.py.
+
+import { Code, Problem, stageColor } from "@stagelens/views/lib/components";
+import { useChannel, useTrait, useTranslation, widget } from "@stagelens/views/lib/widget";
 import { useEffect, useRef, useState } from "preact/hooks";
 import {
   Call,
@@ -10,8 +13,6 @@ import {
   timing,
   useAnimation,
 } from "./app/animation";
-import { Code, Problem, stageColor } from "./lib/components";
-import { useChannel, useTrait, useTranslation, widget } from "./lib/widget";
 import "./app_view.css";
 
 interface Service {
