@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,13 @@ def test_no_module_shares_its_name_with_a_public_name_of_its_package(package: Pa
         path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     }
     assert inside & face(package / "__init__.py") == set()
+
+
+@pytest.mark.parametrize("package", ["buildkit", "builds", "cache", "engine"])
+def test_face_has_each_name_that_it_lists(package: str) -> None:
+    module = importlib.import_module(f"stagelens.{package}")
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+    assert set(module.__all__) <= set(dir(module))
 
 
 def test_no_public_name_stands_in_two_faces() -> None:

@@ -6,7 +6,6 @@ The names in the file are in lower case without the prefix, such as `registry_mi
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -66,7 +65,10 @@ def config_file() -> Path:
 
 def _from_file() -> dict[str, object]:
     try:
-        return tomllib.loads(config_file().read_text("utf-8"))
+        text = config_file().read_text("utf-8")
+        import tomllib  # most users have no such file
+
+        return tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (ValueError, OSError) as error:

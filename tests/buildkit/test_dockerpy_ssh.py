@@ -33,7 +33,7 @@ def engine_there(
     monkeypatch.setenv("PATH", f"{sshd.bin}:{os.environ['PATH']}")
     monkeypatch.setenv("HOME", str(sshd.home))
     with closing(docker.APIClient(sshd.address(), version="auto", use_ssh_client=request.param)) as api:
-        yield Engine(api, sshd.address(), "a test", engine.info)
+        yield Engine(lambda: api, sshd.address(), "a test", engine.info)
 
 
 def test_a_build_gets_its_context_and_secrets(

@@ -13,6 +13,7 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from stagelens.buildkit.context import ContextError
 from stagelens.buildkit.grpc import Client
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.engine import Engine
+from stagelens.engine_socket import EngineSocket
 from stagelens.errors import StagelensError
 
 pytestmark = pytest.mark.engine
@@ -71,7 +73,9 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def build(api: docker.APIClient, context: Path, text: str, cancel: Cancel | None = None) -> bytes:
+def build(
+    api: docker.APIClient | EngineSocket, context: Path, text: str, cancel: Cancel | None = None
+) -> bytes:
     sink = io.BytesIO()
     files = FileSync(
         {"context": FolderSource(context), "dockerfile": MemorySource({"Dockerfile": text.encode()})}
@@ -87,6 +91,16 @@ def copying() -> str:
 
 
 POINTS = [0, 1, 100, 400, 700, 1100, 1500, 2000, 3000, 5000, 8000, 20_000, 60_000, 120_000, 180_000, 220_000]
+
+
+@pytest.mark.parametrize("limit", POINTS[::3])
+def test_socket_cut_anywhere_is_an_error_and_leaves_nothing(
+    engine: Engine, context: Path, tmp_path: Path, nothing_left: None, limit: int
+) -> None:
+    cutter = CuttingProxy(tmp_path / "s", engine.address.removeprefix("unix://"), limit)
+    api = EngineSocket(f"unix://{tmp_path / 's'}", engine.info.api_version)
+    with closing(cutter), pytest.raises(StagelensError):
+        build(api, context, copying())
 
 
 @pytest.mark.parametrize("limit", POINTS)
@@ -125,7 +139,7 @@ def test_cancel_at_any_moment_leaves_nothing(
     # A step of its own: BuildKit may still be ending the one that the test before has cancelled.
     step = f"RUN sleep 600; : {os.urandom(4).hex()}\nCOPY ."
     with pytest.raises(BuildCancelled):
-        build(engine.api, context, copying().replace("COPY .", step, 1), cancel)
+        build(engine.build_api, context, copying().replace("COPY .", step, 1), cancel)
     timer.join()
 
 

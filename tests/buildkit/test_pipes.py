@@ -34,7 +34,7 @@ def piped(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     with closing(docker.APIClient("unix:///pipe", version=engine.info.api_version)) as api:
         adapter = adapters.NpipeHTTPAdapter(f"npipe://{engine.address.removeprefix('unix://')}")
         api.mount("http+docker://", adapter)
-        yield Engine(api, "npipe:////./pipe/docker_engine", "a test", engine.info)
+        yield Engine(lambda: api, "npipe:////./pipe/docker_engine", "a test", engine.info)
 
 
 def test_a_build_gets_its_context_and_secrets(

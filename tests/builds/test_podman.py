@@ -96,7 +96,7 @@ def serve() -> Iterator[Serve]:
 
     def answer(wanted: list[dict[str, object]]) -> Engine:
         lines.extend([*({"stream": text} for text in STREAM), *wanted])
-        return Engine(api, address, "a test", info)
+        return Engine(lambda: api, address, "a test", info)
 
     yield answer
     api.close()

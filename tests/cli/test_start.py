@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+import pytest
+
+from stagelens.engine import Engine
 
 START = """
 import os, signal, sys
@@ -25,6 +30,29 @@ def test_ctrl_c_during_imports_exits_without_a_traceback() -> None:
         [sys.executable, "-c", START], capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+IMPORTS = """
+import sys
+sys.argv = ["stagelens", *sys.argv[1:]]
+try:
+    from stagelens_course.__main__ import main
+    main()
+finally:
+    slow = {"docker", "paramiko", "requests", "urllib3", "asyncio"}
+    print(sorted(slow & sys.modules.keys()), file=sys.stderr)
+"""
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a Unix socket")
+def test_build_on_a_unix_socket_imports_no_slow_client(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY a /\n")
+    (tmp_path / "a").touch()
+    command = [sys.executable, "-c", IMPORTS, "build", str(tmp_path), "-o", str(tmp_path / "out")]
+    environment = os.environ | {"DOCKER_HOST": engine.address}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "[]")
 
 
 LATE = """

@@ -21,6 +21,7 @@ from stagelens_testing.resources import PATIENCE
 from stagelens.engine import Engine, EngineNotFound, RejectedCandidate, connect, discovery, private_engine
 from stagelens.engine.client import Candidate, probe
 from stagelens.engine.discovery import candidates
+from stagelens.engine_socket import EngineSocket
 
 VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 
@@ -311,11 +312,16 @@ def test_current_context_is_used(engine: Engine, home: Path) -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.parametrize("socket", [True, False], ids=["socket", "docker-py"])
 def test_connect_sends_two_requests(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, set_timeouts: Callable[..., None]
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, set_timeouts: Callable[..., None], socket: bool
 ) -> None:
     asked: list[str] = []
-    send = docker.APIClient.send
+    get, send = EngineSocket.get, docker.APIClient.send
+
+    def counted_get(api: EngineSocket, path: str, timeout: float) -> Any:
+        asked.append(path.rpartition("/")[2])
+        return get(api, path, timeout)
 
     def counted(api: docker.APIClient, request: Any, **options: Any) -> Any:
         asked.append(request.path_url.rpartition("/")[2])
@@ -323,6 +329,8 @@ def test_connect_sends_two_requests(
 
     # A request that times out is sent again.
     set_timeouts(engine_probe=PATIENCE, engine_probe_patient=PATIENCE)
+    monkeypatch.setattr(EngineSocket, "get", counted_get)
+    monkeypatch.setattr(EngineSocket, "supports", lambda _: socket)
     monkeypatch.setattr(docker.APIClient, "send", counted)
     connect(engine.address).api.close()
     assert asked == ["version", "info"]

@@ -3,26 +3,33 @@
 This package works without the rest of stagelens; docs/reference/buildkit.md describes the protocol.
 """
 
-from stagelens.buildkit.control import CacheRecord, Control
-from stagelens.buildkit.engine_faults import retry_transient, transient_fault
-from stagelens.buildkit.errors import (
-    BuildCancelled,
-    BuildError,
-    BuildKitError,
-    ConnectionLost,
-    EngineFault,
-    ResultError,
-    RpcError,
-    StreamReset,
-    UpgradeRefused,
-)
-from stagelens.buildkit.filesync import FileSource, FileSync, FolderSource, MemorySource, Transfer
-from stagelens.buildkit.gateway import Gateway, GatewayUnsupported, ProcessEnded
-from stagelens.buildkit.image_build import BuildRequest, Cancel, cancel_build, solve
-from stagelens.buildkit.llb import LlbGraph, OpOutput, file_definition, image_definition
-from stagelens.buildkit.outputs import FileSend, LocalFolder, Output, TarFile
-from stagelens.buildkit.services import Auth, Env, Secrets, SessionService, SshAgents, Upload
-from stagelens.buildkit.session import Session, shared_key
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stagelens.lazy_imports import lazy_face
+
+if TYPE_CHECKING:
+    from stagelens.buildkit.control import CacheRecord, Control
+    from stagelens.buildkit.engine_faults import retry_transient, transient_fault
+    from stagelens.buildkit.errors import (
+        BuildCancelled,
+        BuildError,
+        BuildKitError,
+        ConnectionLost,
+        EngineFault,
+        ResultError,
+        RpcError,
+        StreamReset,
+        UpgradeRefused,
+    )
+    from stagelens.buildkit.filesync import FileSource, FileSync, FolderSource, MemorySource, Transfer
+    from stagelens.buildkit.gateway import Gateway, GatewayUnsupported, ProcessEnded
+    from stagelens.buildkit.image_build import BuildRequest, Cancel, cancel_build, solve
+    from stagelens.buildkit.llb import LlbGraph, OpOutput, file_definition, image_definition
+    from stagelens.buildkit.outputs import FileSend, LocalFolder, Output, TarFile
+    from stagelens.buildkit.services import Auth, Env, Secrets, SessionService, SshAgents, Upload
+    from stagelens.buildkit.session import Session, shared_key
 
 __all__ = [
     "Auth",
@@ -67,3 +74,27 @@ __all__ = [
     "solve",
     "transient_fault",
 ]
+
+_MODULES = {
+    "control": ("CacheRecord", "Control"),
+    "engine_faults": ("retry_transient", "transient_fault"),
+    "errors": (
+        "BuildCancelled",
+        "BuildError",
+        "BuildKitError",
+        "ConnectionLost",
+        "EngineFault",
+        "ResultError",
+        "RpcError",
+        "StreamReset",
+        "UpgradeRefused",
+    ),
+    "filesync": ("FileSource", "FileSync", "FolderSource", "MemorySource", "Transfer"),
+    "gateway": ("Gateway", "GatewayUnsupported", "ProcessEnded"),
+    "image_build": ("BuildRequest", "Cancel", "cancel_build", "solve"),
+    "llb": ("LlbGraph", "OpOutput", "file_definition", "image_definition"),
+    "outputs": ("FileSend", "LocalFolder", "Output", "TarFile"),
+    "services": ("Auth", "Env", "Secrets", "SessionService", "SshAgents", "Upload"),
+    "session": ("Session", "shared_key"),
+}
+__getattr__, __dir__ = lazy_face(__name__, _MODULES)

@@ -12,9 +12,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
-
-import docker
+from typing import TYPE_CHECKING, Any
 
 from stagelens import timeouts
 from stagelens.buildkit.errors import BuildCancelled, BuildError, BuildKitError, RpcError
@@ -34,6 +32,9 @@ from stagelens.buildkit.proto.buildkit_pb2 import (
     UsageRecord,
 )
 from stagelens.buildkit.transport import upgrade
+
+if TYPE_CHECKING:
+    from stagelens.buildkit.dockerpy import EngineApi
 
 _SERVICE = "/moby.buildkit.v1.Control"
 _CONTENT = "/containerd.services.content.v1.Content"
@@ -103,7 +104,7 @@ class Control:
         If the engine does not answer.
     """
 
-    def __init__(self, api: docker.APIClient) -> None:
+    def __init__(self, api: EngineApi) -> None:
         self._client = Client(upgrade(api, "/grpc"))
 
     def workers(self) -> tuple[str, ...]:

@@ -13,9 +13,8 @@ import threading
 import uuid
 from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import docker
 from google.protobuf.message import Message
 
 from stagelens import timeouts
@@ -42,6 +41,9 @@ from stagelens.buildkit.proto.buildkit_pb2 import (
 )
 from stagelens.buildkit.transport import upgrade
 from stagelens.concurrency import defer_signals
+
+if TYPE_CHECKING:
+    from stagelens.buildkit.dockerpy import EngineApi
 
 _SERVICE = "/moby.buildkit.v1.frontend.LLBBridge"
 _EXEC = "gateway.exec"
@@ -83,7 +85,7 @@ class Gateway:
 
     def __init__(
         self,
-        api: docker.APIClient,
+        api: EngineApi,
         session: str,
         *,
         on_status: OnStatus | None = None,

@@ -10,16 +10,15 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import IO, Any, cast
-
-import docker
-import requests
-from docker.errors import DockerException
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from stagelens import timeouts
 from stagelens.buildkit import dockerpy
 from stagelens.buildkit.errors import BuildCancelled, BuildError, ConnectionLost
 from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
+
+if TYPE_CHECKING:
+    from stagelens.buildkit.dockerpy import Answer, EngineApi
 
 OnStatus = Callable[[StatusResponse], None]
 
@@ -157,7 +156,7 @@ class BuildRequest:
 
 
 def solve(
-    api: docker.APIClient,
+    api: EngineApi,
     request: BuildRequest,
     *,
     session: str | None = None,
@@ -205,11 +204,11 @@ def solve(
         query |= {"remote": request.remote or "client-session", "session": session}
     image: str | None = None
     try:
-        response = _post(api, query, body)
-        with contextlib.closing(response), _Stop(api, build_id, response) as stop:
+        answer = _post(api, query, body)
+        with contextlib.closing(answer), _Stop(api, build_id, answer) as stop:
             if cancel is not None:
                 cancel.on_request(stop)
-            for line in _lines(response):
+            for line in _lines(answer):
                 image = _handle(line, on_status) or image
     except (*dockerpy.connection_errors(), AttributeError, RuntimeError) as error:
         # If another thread closes the response, any of these is raised.
@@ -232,35 +231,29 @@ def solve(
 
 
 def _post(
-    api: docker.APIClient, query: Mapping[str, Any], body: Iterator[bytes] | IO[bytes] | None
-) -> requests.Response:
+    api: EngineApi,
+    query: Mapping[str, Any],
+    body: Iterator[bytes] | IO[bytes] | None,
+) -> Answer:
     headers = {"Content-Type": "application/x-tar"}
-    if (registry := _registry_config(api)) is not None:
+    # A session has the credentials for each registry that the engine asks for.
+    if "session" not in query and (registry := _registry_config(api)) is not None:
         headers["X-Registry-Config"] = registry
-    response = api.post(
-        dockerpy.api_url(api, "/build"),
-        params=query,
-        data=body if body is not None else b"",
-        headers=headers,
-        stream=True,
-        timeout=(20, None),
-    )
-    if response.status_code >= 400:
-        with contextlib.closing(response):
-            try:
-                text = json.loads(response.content)["message"]
-            except (ValueError, KeyError, TypeError):
-                text = response.text[:2000]
-        raise BuildError(str(text))
-    if not any(name in response.headers for name in ("Transfer-Encoding", "Content-Length")):
+    answer = dockerpy.post(api, "/build", query, body=body, headers=headers)
+    if answer.status >= 400:
+        with contextlib.closing(answer):
+            raise BuildError(dockerpy.error_message(answer))
+    if not any(name in answer.headers for name in ("Transfer-Encoding", "Content-Length")):
         # The header was cut: the end of the events would look like the end of the build.
-        response.close()
+        answer.close()
         raise ConnectionLost("The connection to the engine broke at the start of the build.")
-    return response
+    return answer
 
 
-def _registry_config(api: docker.APIClient) -> str | None:
+def _registry_config(api: EngineApi) -> str | None:
     """Return all credentials, as the docker CLI sends them for builds without a session."""
+    from docker.errors import DockerException
+
     try:
         credentials = dockerpy.auth_configs(api).get_all_credentials()
     except DockerException:
@@ -270,7 +263,7 @@ def _registry_config(api: docker.APIClient) -> str | None:
     return base64.urlsafe_b64encode(json.dumps(credentials).encode()).decode()
 
 
-def cancel_build(api: docker.APIClient, ref: str) -> None:
+def cancel_build(api: EngineApi, ref: str) -> None:
     """Ask the engine to stop a build, which another program may have started.
 
     Parameters
@@ -280,8 +273,8 @@ def cancel_build(api: docker.APIClient, ref: str) -> None:
     ref
         The name that `solve` was given.
     """
-    with contextlib.suppress(requests.RequestException, OSError):
-        api.post(dockerpy.api_url(api, "/build/cancel"), params={"id": ref}, timeout=10).close()
+    with contextlib.suppress(*dockerpy.connection_errors()):
+        dockerpy.post(api, "/build/cancel", {"id": ref}, timeout=10, read_timeout=10).close()
 
 
 class _Stop:
@@ -290,10 +283,10 @@ class _Stop:
     The engine may be tagging the image at this moment: only after its last event no image can appear.
     """
 
-    def __init__(self, api: docker.APIClient, build_id: str, response: requests.Response) -> None:
+    def __init__(self, api: EngineApi, build_id: str, answer: Answer) -> None:
         self._api = api
         self._build_id = build_id
-        self._response = response
+        self._answer = answer
         self._answered = threading.Event()
 
     def __call__(self) -> None:
@@ -304,7 +297,7 @@ class _Stop:
         if not self._answered.wait(timeouts.current.build_cancel):
             with contextlib.suppress(Exception):
                 # The reading thread is blocked in the socket: a shutdown wakes it.
-                dockerpy.wake_reader(self._response)
+                self._answer.wake_reader()
 
     def __enter__(self) -> _Stop:
         return self
@@ -315,10 +308,10 @@ class _Stop:
         self._answered.set()
 
 
-def _lines(response: requests.Response) -> Iterator[dict[str, Any]]:
+def _lines(answer: Answer) -> Iterator[dict[str, Any]]:
     """Yield JSON values, one for each line; the buffer holds at most one line and one chunk."""
     rest = b""
-    for chunk in response.raw.stream(64 * 1024, decode_content=False):
+    for chunk in answer.chunks():
         *lines, rest = (rest + chunk).split(b"\n")
         yield from (json.loads(line) for line in lines if line.strip())
     if rest.strip():

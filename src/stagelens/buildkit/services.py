@@ -11,11 +11,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
-import docker
-from docker.auth import AuthConfig, resolve_index_name  # pyright: ignore[reportMissingTypeStubs]
-from docker.errors import DockerException
 from google.protobuf.message import Message
 
 from stagelens.buildkit import dockerpy
@@ -31,6 +28,9 @@ from stagelens.buildkit.proto.buildkit_pb2 import (
     GetSecretResponse,
     HealthCheckResponse,
 )
+
+if TYPE_CHECKING:
+    from stagelens.buildkit.dockerpy import EngineApi
 
 _CHUNK_BYTES = 32 * 1024
 MAX_SECRET_BYTES = 500 * 1024  # BuildKit's own limit, session/secrets
@@ -76,8 +76,8 @@ class Auth:
         The client of docker-py whose configuration to use.
     """
 
-    def __init__(self, api: docker.APIClient) -> None:
-        self._config = cast(AuthConfig, dockerpy.auth_configs(api))
+    def __init__(self, api: EngineApi) -> None:
+        self._api = api
 
     def methods(self) -> dict[str, Handler]:
         """Return the gRPC methods to serve."""
@@ -87,9 +87,7 @@ class Auth:
         host = CredentialsRequest.FromString(message).host
         # The engine names Docker Hub's registry, the config file its old index.
         name = "docker.io" if host in ("registry-1.docker.io", "index.docker.io") else host
-        found: dict[str, Any] | None = None
-        with contextlib.suppress(DockerException):  # without a login if a helper fails, like the CLI
-            found = self._config.resolve_authconfig(resolve_index_name(name))
+        found = dockerpy.credentials(self._api, name)
         if not found:
             return CredentialsResponse()
         if token := found.get("IdentityToken") or found.get("identitytoken"):

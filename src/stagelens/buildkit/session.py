@@ -11,12 +11,14 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-
-import docker
+from typing import TYPE_CHECKING
 
 from stagelens.buildkit.grpc import Handler, Server
 from stagelens.buildkit.services import Health, SessionService
 from stagelens.buildkit.transport import upgrade
+
+if TYPE_CHECKING:
+    from stagelens.buildkit.dockerpy import EngineApi
 
 
 class Session:
@@ -40,7 +42,7 @@ class Session:
     """
 
     def __init__(
-        self, api: docker.APIClient, services: Iterable[SessionService] = (), *, shared_key: str = "stagelens"
+        self, api: EngineApi, services: Iterable[SessionService] = (), *, shared_key: str = "stagelens"
     ) -> None:
         self.id = uuid.uuid4().hex
         methods: dict[str, Handler] = {}

@@ -16,13 +16,13 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Protocol, cast
-
-import docker
-import requests
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from stagelens.buildkit import dockerpy
 from stagelens.buildkit.errors import ConnectionLost, UpgradeRefused
+
+if TYPE_CHECKING:
+    from stagelens.buildkit.dockerpy import EngineApi
 
 _MAX_HEADER_BYTES = 64 * 1024
 _PIPE_ENDED = 109  # Windows' ERROR_BROKEN_PIPE
@@ -44,7 +44,7 @@ class Socket(Protocol):
         ...
 
 
-def connect(api: docker.APIClient, timeout: float = 20.0) -> Socket:
+def connect(api: EngineApi, timeout: float = 20.0) -> Socket:
     """Open a new raw connection to an engine.
 
     Parameters
@@ -59,14 +59,8 @@ def connect(api: docker.APIClient, timeout: float = 20.0) -> Socket:
     ConnectionLost
         If the engine does not answer.
     """
-    url = api.base_url
     try:
-        adapter = dockerpy.adapter(api)
-        request = requests.Request("POST", url).prepare()
-        pool = adapter.get_connection_with_tls_context(request, api.verify, cert=api.cert)
-        connection = pool._new_conn()  # a pooled connection may have unread bytes
-        connection.timeout = timeout
-        connection.connect()
+        sock = dockerpy.dial(api, timeout)
     except dockerpy.connection_errors() as error:
         raise ConnectionLost(
             "The container engine does not answer.",
@@ -74,7 +68,7 @@ def connect(api: docker.APIClient, timeout: float = 20.0) -> Socket:
             why=str(error),
             remedy="check that the engine runs: stagelens doctor",
         ) from error
-    return _thread_safe(connection.sock)
+    return _thread_safe(sock)
 
 
 def _thread_safe(sock: Any) -> Socket:
@@ -200,7 +194,7 @@ class _Pipe:
 
 
 def upgrade(
-    api: docker.APIClient, path: str, headers: Iterable[tuple[str, str]] = (), timeout: float = 20.0
+    api: EngineApi, path: str, headers: Iterable[tuple[str, str]] = (), timeout: float = 20.0
 ) -> Socket:
     """POST to `path` with `Upgrade: h2c` and return the connection after the engine has switched.
 

@@ -34,8 +34,6 @@ from stagelens.buildkit.services import SessionService
 from stagelens.builds.build_contexts import check_engine, read_build_contexts
 from stagelens.builds.build_options import BuildOptions, with_build_options
 from stagelens.builds.build_spec import BuildSpec, archived_text
-from stagelens.builds.classic import LIMITATIONS as CLASSIC_LIMITATIONS
-from stagelens.builds.classic import PODMAN_LIMITATIONS, ClassicBuild
 from stagelens.builds.context_copy import ContextCopy
 from stagelens.builds.failure import BuildFailed, locate_failure
 from stagelens.builds.source_map import GraphCache, locate_graph, request_graph
@@ -231,7 +229,7 @@ class _Build:
         cancel: Cancel,
     ) -> None:
         self._engine = engine
-        self._api = engine.api
+        self._api = engine.build_api
         self._podman = engine.info.podman
         self._job = job
         self._dockerfile = dockerfile
@@ -346,18 +344,21 @@ class _Build:
         return self._trace("upload", image, UPLOAD_LIMITATIONS)
 
     def classic(self) -> BuildTrace:
+        # This needs docker-py, which is slow to import.
+        from stagelens.builds.classic import LIMITATIONS, PODMAN_LIMITATIONS, ClassicBuild
+
         build = ClassicBuild(self._dockerfile, self._on_vertex)
         name, body = self._job.archive()
         counted = _Counter(body)
         request = replace(self._job.request, dockerfile=name)
 
         def trace(image: str | None) -> BuildTrace:
-            limitations = PODMAN_LIMITATIONS if self._podman else CLASSIC_LIMITATIONS
+            limitations = PODMAN_LIMITATIONS if self._podman else LIMITATIONS
             self._sent = counted.count
             return self._trace("classic", image, limitations, tuple(build.vertices))
 
         try:
-            return trace(build.run(self._api, request, iter(counted), self._cancel))
+            return trace(build.run(self._engine.api, request, iter(counted), self._cancel))
         except BuildError as error:
             raise self._failed(error, trace(None)) from None
 
@@ -366,9 +367,8 @@ class _Build:
     ) -> str | None:
         if request.contexts and session is not None:
             return self._solve_with_contexts(request, session)
-        return solve(
-            self._api, request, session=session, body=body, on_status=self._take, cancel=self._cancel
-        )
+        api = self._api if body is None else self._engine.api
+        return solve(api, request, session=session, body=body, on_status=self._take, cancel=self._cancel)
 
     def _solve_with_contexts(self, request: BuildRequest, session: str) -> str | None:
         """Build through BuildKit's control API: the engine's /build has no parameter for build contexts."""

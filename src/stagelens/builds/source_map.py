@@ -14,9 +14,7 @@ import json
 import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
-
-import docker
+from typing import TYPE_CHECKING, Any
 
 from stagelens import timeouts
 from stagelens.buildkit import BuildKitError, Cancel
@@ -24,6 +22,9 @@ from stagelens.buildkit.llb import LlbGraph, OpOutput, replace_session
 from stagelens.dockerfile import STEP_KEYWORDS, Dockerfile, Instruction, locate_vertex, stages_of_vertex
 from stagelens.file_cache import LruFileCache
 from stagelens.paths import cache_dir
+
+if TYPE_CHECKING:
+    from stagelens.buildkit.dockerpy import EngineApi
 
 _MAX_BYTES = 16 << 20
 _VERSION = 2  # of the rules by which ops are located
@@ -222,7 +223,7 @@ def locate_graph(dockerfile: Dockerfile, graph: LlbGraph) -> GraphLocations:
 
 
 def request_graph(
-    api: docker.APIClient, session: str, attributes: Mapping[str, str], cancel: Cancel
+    api: EngineApi, session: str, attributes: Mapping[str, str], cancel: Cancel
 ) -> LlbGraph | None:
     """Return the graph of a build, or None if the engine does not tell it.
 

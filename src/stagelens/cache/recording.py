@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from docker.errors import APIError, NotFound
-
 from stagelens import engine as engines
 from stagelens.builds import (
     BuildOptions,
@@ -185,9 +183,8 @@ def _inspect_images(engine: engines.Engine, names: Iterable[str]) -> dict[str, I
 
 def _inspect(engine: engines.Engine, name: str) -> InputImage | None:
     """Return the image as the engine has it now, or None if the engine does not have it."""
-    try:
-        image: dict[str, Any] = engine.api.inspect_image(name.removeprefix("docker-image://"))
-    except (NotFound, APIError):
+    image = engine.inspect_image(name.removeprefix("docker-image://"))
+    if image is None:
         return None
     config: dict[str, Any] = image.get("Config") or {}
     pairs = [str(line).partition("=") for line in config.get("Env") or ()]

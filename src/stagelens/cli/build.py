@@ -14,7 +14,7 @@ from rich.markup import escape
 from stagelens import cache
 from stagelens.buildkit import FileSend, Output
 from stagelens.builds import BuildTrace, LogLine, Vertex
-from stagelens.cli import engine_commands, flags, step_reports
+from stagelens.cli import engine_commands, flags
 from stagelens.cli.console import INTERRUPTED, err, out, print_json, spinner
 from stagelens.dockerfile import context_name, load
 from stagelens.humanize import format_size
@@ -140,16 +140,21 @@ def build_command(
             on_vertex=lambda vertex, lines: show_progress(vertex, lines, update),
         )
     _store(history, record, context, file)
-    steps = cache.explain(before, record) if why else ()
     print_unnoticed(record.inputs, context, dict(build_contexts))
-    if as_json:
-        reasons = {"why": step_reports.as_json(steps)} if why else {}
-        print_json(_trace_json(record.trace) | reasons)
-        return
     console = err if piped else out
+    result = _trace_json(record.trace) if as_json else {}
     if why:
-        step_reports.print_steps(steps, console)
-    _print_trace(record.trace, console, steps=not why)
+        from stagelens.cli import step_reports  # only this option needs the reasons
+
+        steps = cache.explain(before, record)
+        if as_json:
+            result["why"] = step_reports.as_json(steps)
+        else:
+            step_reports.print_steps(steps, console)
+    if as_json:
+        print_json(result)
+    else:
+        _print_trace(record.trace, console, steps=not why)
 
 
 def check_stages(file: Path, target: str | None, stage: str | None = None) -> None:

@@ -8,7 +8,6 @@ import sys
 import click
 
 from stagelens import engine as engines
-from stagelens.cli import requirements
 from stagelens.cli.console import err, out, print_json, spinner
 from stagelens.errors import StagelensError
 from stagelens.text import block
@@ -45,6 +44,8 @@ def find_engine() -> engines.Engine:
     except engines.EngineNotFound as error:
         if any(candidate.exclusive or candidate.remedy for candidate in error.rejected):
             raise
+        from stagelens.cli import requirements
+
         requirements.ensure_installed(requirements.ENGINE)
         if engines.start_blocker() is not None:
             # Raises an error that says why none can be started here.
@@ -87,6 +88,8 @@ def _print_line(text: str) -> None:
 @GRADING
 def start(grading: bool) -> None:
     """Start the private engine, even where another engine runs."""
+    from stagelens.cli import requirements
+
     requirements.ensure_installed((*requirements.ENGINE, *(requirements.LIMITS if grading else ())))
     engines.release()
     with spinner("starting a private engine") as report:

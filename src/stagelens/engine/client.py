@@ -1,27 +1,23 @@
-"""Docker clients: created here only, and asked for the engine's version with a deadline."""
+"""Ask an address whether an engine answers there, with a deadline."""
 
 from __future__ import annotations
 
+import http.client
 import math
 import re
-import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
-
-import docker
-import requests
-from docker.constants import DEFAULT_DOCKER_API_VERSION
-from docker.tls import TLSConfig
-from docker.utils import version_gte
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stagelens import timeouts
-from stagelens.engine.connection_failures import ConnectionFailure, describe_disconnect, describe_failure
-from stagelens.engine.errors import EngineLost
+from stagelens.engine.connection_failures import ConnectionFailure, describe_failure
 from stagelens.engine.model import EngineInfo, RejectedCandidate
-from stagelens.engine.ssh import SshAdapter
-from stagelens.errors import short_traceback_on_interrupt
+from stagelens.engine_socket import EngineSocket
+
+if TYPE_CHECKING:
+    import docker
+    from docker.tls import TLSConfig
 
 _PASSWORD = re.compile(r"(?<=://)[^/]*:[^/]*(?=@)")
 # Fields of `GET /info` -> the environment variables with the same meaning.
@@ -53,9 +49,15 @@ class Candidate:
     remedy: str | None = None
 
 
-def probe(
-    candidate: Candidate, patient: bool = False
-) -> tuple[docker.APIClient, EngineInfo] | RejectedCandidate:
+class ProbedEngine(NamedTuple):
+    """An engine that answered: what it reports, how to open a docker-py client, and its Unix socket."""
+
+    info: EngineInfo
+    open_api: Callable[[], docker.APIClient]
+    socket: EngineSocket | None = None
+
+
+def probe(candidate: Candidate, patient: bool = False) -> ProbedEngine | RejectedCandidate:
     """Ask a candidate for its version, with a short deadline.
 
     Parameters
@@ -67,24 +69,19 @@ def probe(
 
     Returns
     -------
-    tuple or RejectedCandidate
-        A client and what the engine reports, or why the candidate was rejected.
+    ProbedEngine or RejectedCandidate
+        What the engine reports, or why the candidate was rejected.
     """
     if candidate.problem is not None:
         return _rejected(candidate, ConnectionFailure(candidate.problem, candidate.remedy))
     limits = timeouts.current
     quick = limits.engine_probe_ssh if candidate.address.startswith("ssh://") else limits.engine_probe
     seconds = limits.engine_probe_patient if patient else quick
-    answer: list[tuple[_Client, EngineInfo] | Exception] = []
+    answer: list[ProbedEngine | Exception] = []
 
     def ask() -> None:
         try:
-            api = _client(candidate, math.ceil(seconds))
-            try:
-                answer.append((api, _describe(api)))
-            except BaseException:
-                api.close()
-                raise
+            answer.append(_ask_socket(candidate, seconds) or _ask_docker_py(candidate, seconds))
         except Exception as error:
             answer.append(error)
 
@@ -98,86 +95,66 @@ def probe(
     result = answer[0]
     if isinstance(result, Exception):
         return _rejected(candidate, describe_failure(result, candidate.address, candidate.tls, seconds))
-    api, info = result
-    api.timeout, api.candidate = limits.engine_read, candidate
-    return api, info
+    return result
+
+
+def _ask_socket(candidate: Candidate, seconds: float) -> ProbedEngine | None:
+    """Ask an engine on a Unix socket; None if this is no such engine, which docker-py can tell in words."""
+    if not EngineSocket.supports(candidate.address):
+        return None
+    try:
+        unversioned = EngineSocket(candidate.address)
+        version = unversioned.get("/version", seconds)
+        engine = EngineSocket(candidate.address, str(version["ApiVersion"]))
+        info = _describe(version, engine.get("/info", seconds), engine.api_version)
+    except (FileNotFoundError, PermissionError, ConnectionRefusedError, TimeoutError):
+        raise
+    except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+    def open_api() -> docker.APIClient:
+        from stagelens.engine.docker_client import open_client, use_client
+
+        api = open_client(candidate, timeouts.current.engine_read, engine.api_version)
+        use_client(api, candidate)
+        return api
+
+    return ProbedEngine(info, open_api, engine)
+
+
+def _ask_docker_py(candidate: Candidate, seconds: float) -> ProbedEngine:
+    from stagelens.engine.docker_client import open_client, use_client
+
+    api = open_client(candidate, math.ceil(seconds))
+    try:
+        info = _describe(api.version(), api.info(), api.api_version)
+    except BaseException:
+        api.close()
+        raise
+    use_client(api, candidate)
+    return ProbedEngine(info, lambda: api)
 
 
 def _rejected(candidate: Candidate, failure: ConnectionFailure) -> RejectedCandidate:
     """Describe a rejected candidate, without the password in its address."""
-    return RejectedCandidate(_without_password(candidate.address), candidate.origin, *failure)
+    return RejectedCandidate(without_password(candidate.address), candidate.origin, *failure)
 
 
-def _without_password(address: str) -> str:
+def without_password(address: str) -> str:
+    """Return an address with its password replaced."""
     return _PASSWORD.sub("***", address)
 
 
-class _Client(docker.APIClient):
-    """docker-py's client with short error messages and one request for the version.
-
-    The engine's certificate is checked against the CA of the engine's own settings: requests would prefer
-    REQUESTS_CA_BUNDLE, which a company's proxy needs (psf/requests#3829). The version is requested once,
-    since docker-py requests it too and an engine may start programs to answer. Notebooks use this client
-    directly, so an interrupt or a stopped engine shows a few lines instead of a traceback.
-    """
-
-    candidate: Candidate | None = None  # set after the first answer
-    _answered: Mapping[str, Any] | None = None
-
-    @short_traceback_on_interrupt("this program no longer waits for the engine's answer; run the cell again")
-    def send(self, request: Any, **options: Any) -> Any:
-        try:
-            return super().send(request, **options)
-        except requests.ConnectionError as error:
-            if self.candidate is None:
-                raise
-            address, tls = self.candidate.address, self.candidate.tls
-            raise EngineLost(
-                "The container engine no longer answers.",
-                where=_without_password(address),
-                why=describe_disconnect(error, address, tls, timeouts.current.engine_read),
-                remedy="find out what it needs (stagelens doctor), then run this again",
-            ) from error
-
-    def version(self, api_version: bool = True) -> Any:
-        if self._answered is None:
-            self._answered = super().version(api_version)
-        return self._answered
-
-    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        ca = self.verify if verify is None else verify
-        return super().merge_environment_settings(url, proxies, stream, ca, cert)
-
-
-class _SshClient(_Client):
-    """A client that reaches the engine through `ssh`; for docker-py, `SshAdapter` is a Unix socket."""
-
-    def __init__(self, address: str, timeout: int) -> None:
-        # Without a version, docker-py would send a request before the adapter is mounted.
-        super().__init__("unix:///ssh", DEFAULT_DOCKER_API_VERSION, timeout=timeout)
-        self.mount("http+docker://", SshAdapter(address, timeout))
-        self._version = cast(Any, self)._retrieve_server_version()
-
-
-def _client(candidate: Candidate, timeout: int) -> _Client:
-    # On Windows no program can use a socket as its standard input.
-    if candidate.address.startswith("ssh://") and sys.platform != "win32":
-        return _SshClient(candidate.address, timeout)
-    return _Client(candidate.address, "auto", timeout=timeout, tls=candidate.tls or False)
-
-
-def _describe(api: docker.APIClient) -> EngineInfo:
-    version: Mapping[str, Any] = api.version()
-    info: Mapping[str, Any] = api.info()
+def _describe(version: Mapping[str, Any], info: Mapping[str, Any], api_version: str) -> EngineInfo:
     components = [str(part.get("Name", "")) for part in version.get("Components") or []]
     podman = any("podman" in name.lower() for name in components)
     status = {str(row[0]): str(row[1]) for row in info.get("DriverStatus") or [] if len(row) == 2}
     system = str(info.get("OSType") or version.get("Os") or "")
     # BuildKit answers /build?version=2 without the experimental flag since API 1.39 (Engine 18.09).
-    buildkit = not podman and system == "linux" and version_gte(api.api_version, "1.39")
+    buildkit = not podman and system == "linux" and _numbers(api_version) >= (1, 39)
     return EngineInfo(
         version=str(version.get("Version", "")),
-        api_version=api.api_version,
+        api_version=api_version,
         buildkit=buildkit,
         podman=podman,
         storage_driver=str(info.get("Driver", "")),
@@ -191,6 +168,11 @@ def _describe(api: docker.APIClient) -> EngineInfo:
         proxies=tuple((name, str(info[key])) for key, name in _PROXIES.items() if info.get(key)),
         mirrors=tuple(str(each) for each in (info.get("RegistryConfig") or {}).get("Mirrors") or ()),
     )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return an API version as numbers, which compare as versions do."""
+    return tuple(int(part) for part in version.split("."))
 
 
 def _engine_id(info: Mapping[str, Any], podman: bool) -> str:

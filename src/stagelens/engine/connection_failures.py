@@ -6,12 +6,12 @@ import http.client
 import re
 import ssl
 from pathlib import Path
-from typing import Any, NamedTuple, cast
-
-from docker.errors import DockerException
-from docker.tls import TLSConfig
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from stagelens.engine.ssh import SshFailed, known_hosts_name, login_command
+
+if TYPE_CHECKING:
+    from docker.tls import TLSConfig
 
 
 class ConnectionFailure(NamedTuple):
@@ -193,6 +193,8 @@ def _not_an_engine(
             "keep its start-up files silent; this command must print docker's answer alone: "
             f"{login_command(address)} docker version",
         )
+    from docker.errors import DockerException
+
     text = str(error)
     if isinstance(error, ValueError) and address.startswith("ssh://"):
         return ConnectionFailure(text)

@@ -6,20 +6,19 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import cast
-
-from docker.context import Context, ContextAPI
-from docker.errors import DockerException
-from docker.utils import kwargs_from_env
+from typing import TYPE_CHECKING, cast
 
 from stagelens.engine.client import Candidate, probe
 from stagelens.engine.errors import EngineNotFound
 from stagelens.engine.model import Engine, ProgressCallback, RejectedCandidate
 from stagelens.engine.private.leases import release
-from stagelens.engine.private.lifecycle import start_blocker, start_private
 from stagelens.engine.private.model import private_engine
 from stagelens.errors import short_traceback_on_interrupt
+
+if TYPE_CHECKING:
+    from docker.context import Context
 
 PRIVATE_ORIGIN = "private engine"
 # Where system services have their sockets; macOS has no /run.
@@ -79,6 +78,8 @@ def connect(host: str | None = None, start: bool = True, report: ProgressCallbac
         if found := _retry(candidate, rejection, rejected, report):
             return found
     if host is None and start:
+        from stagelens.engine.private.lifecycle import start_blocker, start_private
+
         blocker = start_blocker()
         if blocker is None:
             start_private(report)
@@ -107,6 +108,9 @@ def candidate_at(host: str, origin: str) -> Candidate:
     """
     if not host.startswith(("tcp://", "https://", "http://")) and "://" in host:
         return Candidate(host, origin)
+    from docker.errors import DockerException
+    from docker.utils import kwargs_from_env
+
     try:
         tls = kwargs_from_env().get("tls")
     except DockerException as error:
@@ -129,8 +133,9 @@ def _try(candidate: Candidate, rejected: list[RejectedCandidate], patient: bool 
     if isinstance(result, RejectedCandidate):
         rejected.append(result)
         return None
-    api, info = result
-    return Engine(api, candidate.address, candidate.origin, info, tuple(rejected))
+    return Engine(
+        result.open_api, candidate.address, candidate.origin, result.info, tuple(rejected), result.socket
+    )
 
 
 def _retry(
@@ -183,6 +188,10 @@ def _from_environment() -> Iterator[Candidate]:
 def _from_context() -> Iterator[Candidate]:
     """Yield the context that `docker context use` or DOCKER_CONTEXT chose; `default` is the usual sockets."""
     name = os.environ.get("DOCKER_CONTEXT") or None
+    if name is None and not _configured_context():
+        return
+    from docker.context import ContextAPI
+
     origin = "DOCKER_CONTEXT" if name else "docker context"
     try:
         context = cast("Context | None", ContextAPI.get_context(name))
@@ -196,6 +205,18 @@ def _from_context() -> Iterator[Candidate]:
     elif context.name != "default" and context.Host:
         origin = origin if name else f"docker context {context.name}"
         yield Candidate(context.Host, origin, tls=context.TLSConfig)
+
+
+def _configured_context() -> bool:
+    """Return whether Docker's config file may name a context; to read it, docker-py is imported."""
+    paths = [Path.home() / ".docker/config.json", Path.home() / ".dockercfg"]
+    if folder := os.environ.get("DOCKER_CONFIG"):
+        paths.append(Path(folder) / "config.json")
+    for path in paths:
+        with suppress(OSError):
+            if b"currentContext" in path.read_bytes():
+                return True
+    return False
 
 
 def _usual_addresses() -> Iterator[Candidate]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import requests
-
 from stagelens.engine.model import RejectedCandidate
 from stagelens.errors import StagelensError
 
@@ -36,10 +34,3 @@ class EngineNotFound(StagelensError):
 
 class EngineStartFailed(StagelensError):
     """A private engine could not be started."""
-
-
-class EngineLost(StagelensError, requests.ConnectionError):
-    """An engine that answered before no longer answers.
-
-    It is docker-py's own error as well, for code that catches requests.ConnectionError.
-    """

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from stagelens import timeouts
+from stagelens.engine_socket import EngineSocket
 
 if TYPE_CHECKING:
     import docker
@@ -106,14 +113,14 @@ class RejectedCandidate:
         return self.origin in EXCLUSIVE_ORIGINS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Engine:
     """A connected engine.
 
     Attributes
     ----------
-    api
-        The docker-py client.
+    open_api
+        Returns a docker-py client for the engine; called when `api` is used for the first time.
     address
         The engine's address, usable as DOCKER_HOST.
     origin
@@ -122,10 +129,52 @@ class Engine:
         What the engine reports about itself.
     rejected
         The addresses that were tried before.
+    socket
+        The engine's Unix socket; None if it is reached in another way.
     """
 
-    api: docker.APIClient
+    open_api: Callable[[], docker.APIClient] = field(repr=False, compare=False)
     address: str
     origin: str
     info: EngineInfo
     rejected: tuple[RejectedCandidate, ...] = ()
+    socket: EngineSocket | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def api(self) -> docker.APIClient:
+        """The docker-py client."""
+        return self.open_api()
+
+    @property
+    def build_api(self) -> docker.APIClient | EngineSocket:
+        """The client for builds, which does not need docker-py if the engine has a Unix socket."""
+        return self.socket or self.api
+
+    def close(self) -> None:
+        """Close the docker-py client, if there is one."""
+        if "api" in self.__dict__:
+            self.api.close()
+
+    def inspect_image(self, name: str) -> Mapping[str, Any] | None:
+        """Return what the engine reports about an image; None if it does not have the image.
+
+        Parameters
+        ----------
+        name
+            The name or id of the image.
+
+        Raises
+        ------
+        EngineLost
+            If the engine no longer answers.
+        """
+        if self.socket is not None:
+            # docker-py describes the fault if the socket fails.
+            with suppress(OSError, HTTPException, ValueError):
+                return self.socket.get(f"/images/{quote(name)}/json", timeouts.current.engine_read)
+        from docker.errors import APIError
+
+        try:
+            return self.api.inspect_image(name)
+        except APIError:
+            return None

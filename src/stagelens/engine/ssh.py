@@ -16,9 +16,6 @@ from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from docker.transport import UnixHTTPAdapter
-from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
-
 from stagelens import timeouts
 from stagelens.text import inline
 
@@ -82,42 +79,6 @@ def dial_command(address: str) -> list[str]:
         parts.hostname,
         shlex.join(["docker", *engine, "system", "dial-stdio"]),
     ]
-
-
-class SshAdapter(UnixHTTPAdapter):
-    """docker-py's adapter for a Unix socket, with a separate `ssh` process for each connection."""
-
-    def __init__(self, address: str, timeout: int) -> None:
-        self._command = dial_command(address)
-        super().__init__("http+unix://ssh", timeout)
-        self.socket_path = address  # for error messages; no socket has this path
-
-    def get_connection(self, url: Any, proxies: Any = None) -> Any:
-        """Return one pool for all paths: a connection costs more here than with a local socket."""
-        pools = cast(Any, self.pools)
-        with pools.lock:
-            pool = pools.get("ssh")
-            if pool is None:
-                pool = pools["ssh"] = _Pool("ssh", "ssh", self.timeout)
-                pool.program = self._command
-        return pool
-
-
-class _Pool(UnixHTTPConnectionPool):
-    program: list[str]
-
-    def _new_conn(self) -> Any:
-        return _Connection(self.program, self.timeout)
-
-
-class _Connection(UnixHTTPConnection):
-    def __init__(self, program: list[str], timeout: Any) -> None:
-        super().__init__("ssh", "ssh", timeout)
-        self._program = program
-
-    def connect(self) -> None:
-        self.sock = SshSocket(self._program)
-        self.sock.settimeout(self.timeout)
 
 
 class SshSocket(socket.socket):

@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from stagelens.engine.private.lifecycle import stop_private
 from stagelens.engine.private.model import PrivateEngine, private_engine
 
 if sys.platform != "win32":
@@ -35,6 +34,8 @@ def lease() -> Generator[Path]:
     Path
         The lease file, for LEASE_VARIABLE.
     """
+    from stagelens.engine.private.lifecycle import stop_private  # only test runs need it
+
     engine = private_engine()
     file = engine.folder / "runs"
     if sys.platform != "linux":

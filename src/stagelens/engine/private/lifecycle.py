@@ -263,7 +263,7 @@ def _user_bridges(engine: PrivateEngine) -> tuple[str, ...]:
     result = probe(Candidate(engine.address, "private engine"), patient=True)
     if isinstance(result, RejectedCandidate):
         return ()
-    api, _ = result
+    api = result.open_api()
     try:
         rows = api.networks(filters={"driver": "bridge"})
     finally:
