@@ -183,3 +183,14 @@ def test_from_of_a_stage_is_listed_as_its_end_unless_triggers_run() -> None:
     assert listed[Point(1, 0)] == Point(0, 1)
     assert listed[Point(2, 0)] == Point(2, 0), "the trigger may add files"
     assert listed[Point(3, 0)] is None
+
+
+def test_trigger_that_two_stages_share_belongs_to_both() -> None:
+    text = "FROM a AS kit\nONBUILD RUN kit\nFROM kit AS one\nRUN one\nFROM kit AS two\nCOPY --from=one x /\n"
+    make = GraphMaker(text)
+    base = make.image("a", "[kit 1/1] FROM a", range(1, 2))
+    shared = make.run(base, "kit", "[two 1/2] RUN kit", range(5, 6))
+    one = make.run(shared, "one", "[one 2/1] RUN one", range(4, 5))
+    end = make.copy(shared, one, "[two 2/2] COPY --from=one x /", range(6, 7))
+    edges, _ = found(text, {2: make.graph(end)})
+    assert (edges[1, 0], edges[1, 1], edges[2, 0], edges[2, 1]) == (shared, one, shared, end)

@@ -157,7 +157,9 @@ def _on_chain(
         chain.append(edge)
     chain.reverse()
     at, own = _base(stage, chain, ends)
-    triggers = [edge for edge in own if (stage.index, 0) in _at(locations, edge.digest)]
+    # Stages with the same base share the steps of its ONBUILD instructions: the engine may name only one.
+    alike = {(other.index, 0) for other in dockerfile.stages if other.base == stage.base}
+    triggers = [edge for edge in own if alike.intersection(_at(locations, edge.digest))]
     steps = [i.index for i in step_instructions(dockerfile, stage) if i.index]
     outputs = _step_outputs(stage, locations, [edge for edge in own if edge not in triggers], steps)
     if triggers:
