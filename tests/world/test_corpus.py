@@ -24,8 +24,6 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 PROJECTS = {project.name: project for project in find_projects(Path(__file__).parent / "corpus")}
 EDITS = 10
-# Kinds of edits whose forecasts are wrong today: steps that no platform counts for.
-PENDING = {"platform"}
 # A build waits for the engine as long as the engine waits for us.
 _AT_ONCE = 2
 
@@ -41,7 +39,7 @@ def results(engine: Engine) -> Iterator[dict[str, Future[Result]]]:
         return check_project(
             engine,
             project,
-            random_edits(project.name, EDITS, without=PENDING),
+            random_edits(project.name, EDITS),
             bases=bases,
             namespace_pid=pid,
         )

@@ -1,1 +1,0 @@
-int util(void) { return 1; }
