@@ -156,5 +156,5 @@ def _rows(columns: Columns, start: bytes) -> Rows:
         gids=gids,
         sizes=sizes,
         mtimes=mtimes,
-        targets=[targets.get(row, b"") for row in range(len(keys))] if targets else [b""] * len(keys),
+        targets=[targets.get(key, b"") for key in keys] if targets else [b""] * len(keys),
     )

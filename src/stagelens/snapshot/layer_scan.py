@@ -12,9 +12,9 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 
-# Entries in any order: keys as `table.path_key` has them, st_mode, st_uid, st_gid, st_size, st_mtime in
-# whole seconds, and symlinks' targets by their row.
-Columns = tuple[list[bytes], list[int], list[int], list[int], list[int], list[int], dict[int, bytes]]
+# Entries sorted by their keys: keys as `table.path_key` has them, st_mode, st_uid, st_gid, st_size, st_mtime
+# in whole seconds, and symlinks' targets by their keys.
+Columns = tuple[list[bytes], list[int], list[int], list[int], list[int], list[int], dict[bytes, bytes]]
 
 _FORMAT = 0o170000  # the bits of a mode that say what a file is
 
@@ -44,7 +44,7 @@ def scan_layers(layers: Sequence[bytes], most: int = sys.maxsize) -> Columns:
     Returns
     -------
     Columns
-        The entries in any order.
+        The entries, sorted here, since several scans run at once.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def scan_layers(layers: Sequence[bytes], most: int = sys.maxsize) -> Columns:
     """
     keys: list[bytes] = []
     found: list[os.stat_result] = []
-    targets: dict[int, bytes] = {}
+    targets: dict[bytes, bytes] = {}
     waiting = [(layers, b"")]
     while waiting:
         folders, start = waiting.pop()
@@ -70,15 +70,17 @@ def scan_layers(layers: Sequence[bytes], most: int = sys.maxsize) -> Columns:
             if kind == stat.S_IFDIR:
                 waiting.append(([entry.path, *below], key + b"\0"))
             elif kind == stat.S_IFLNK:
-                targets[len(keys)] = os.readlink(entry.path)  # noqa: PTH115 - bytes
+                targets[key] = os.readlink(entry.path)  # noqa: PTH115 - bytes
             keys.append(key)
             found.append(status)
         if len(keys) > most:
             raise TooMany
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    rows = [found[row] for row in order]
     modes, _, _, _, uids, gids, sizes, _, mtimes, _ = (
-        map(list, zip(*found, strict=True)) if found else [[]] * 10
+        map(list, zip(*rows, strict=True)) if rows else [[]] * 10
     )
-    return keys, modes, uids, gids, sizes, mtimes, targets
+    return [keys[row] for row in order], modes, uids, gids, sizes, mtimes, targets
 
 
 def _entries(folders: Sequence[bytes]) -> Iterator[tuple[os.DirEntry[bytes], Sequence[bytes]]]:

@@ -7,6 +7,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
+from operator import lt
 from typing import NamedTuple, TypeVar
 
 from stagelens.errors import StagelensError
@@ -109,12 +111,14 @@ class Rows:
             If two rows have the same name, or a number is too large.
         """
         keys = self.keys
-        if len(set(keys)) != len(keys):
+        # A tree that was scanned on this machine is sorted already, and then no two names are the same.
+        in_order = all(map(lt, keys, islice(keys, 1, None)))
+        if not in_order and len(set(keys)) != len(keys):
             raise _bad("its names do not form a tree")
-        order = sorted(range(len(keys)), key=keys.__getitem__)
+        order = range(len(keys)) if in_order else sorted(range(len(keys)), key=keys.__getitem__)
 
         def column(values: list[T]) -> Sequence[T]:
-            return [values[row] for row in order]
+            return values if in_order else [values[row] for row in order]
 
         try:
             return FileTable.from_columns(

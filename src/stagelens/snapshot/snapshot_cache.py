@@ -96,9 +96,9 @@ class SnapshotCache:
 
     def store(self, identity: str | None, table: FileTable) -> Snapshot:
         """Store the files of a snapshot; without an identity, their own digest is used."""
-        data = table.to_bytes()
-        identity = identity or hashlib.sha256(data).hexdigest()
-        self._files.store(identity, [data])
+        parts = table.to_parts()
+        identity = identity or hashlib.sha256(b"".join(parts)).hexdigest()
+        self._files.store(identity, parts)
         _recent.put(identity, table)
         return Snapshot(table, identity)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import sys
+import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -71,9 +71,9 @@ _COLUMNS = (
     ("mtimes", "q"),
 )
 _WITH_END = {"offsets", "link_offsets"}
-_MAGIC = b"stagelens-files\x01" + (b"<" if sys.byteorder == "little" else b">")
+_MAGIC = b"stagelens-files\x02" + (b"<" if sys.byteorder == "little" else b">")
 _HEADER = struct.Struct("<QQQ")  # rows, bytes of keys, bytes of link targets
-_DIGEST_SIZE = 16
+_CHECKSUM = struct.Struct("<I")  # of all that follows; a digest would take most of the time of storing
 
 
 def path_key(path: str) -> bytes:
@@ -249,8 +249,7 @@ class FileTable:
             for name, column in columns.items():
                 own = table._columns[name]
                 if name in _WITH_END:
-                    shift = column[-1] - own[start]
-                    column.extend(offset + shift for offset in own[start + 1 : stop + 1])
+                    column.extend(_shifted(own[start + 1 : stop + 1], column[-1] - own[start]))
                 else:
                     column.extend(own[start:stop])
             keys.append(table._keys[table._offsets[start] : table._offsets[stop]])
@@ -372,10 +371,17 @@ class FileTable:
 
     def to_bytes(self) -> bytes:
         """Return the table as bytes, for `from_bytes` on a machine of the same byte order."""
+        return b"".join(self.to_parts())
+
+    def to_parts(self) -> list[bytes]:
+        """Return the bytes of `to_bytes` in parts, without a copy of the longest ones."""
         parts = [_HEADER.pack(len(self), len(self._keys), len(self._links))]
         parts += [self._columns[name].tobytes() for name, _ in _COLUMNS]
-        body = b"".join([*parts, self._keys, self._links])
-        return _MAGIC + hashlib.blake2b(body, digest_size=_DIGEST_SIZE).digest() + body
+        parts += [self._keys, self._links]
+        checksum = 0
+        for part in parts:
+            checksum = zlib.crc32(part, checksum)
+        return [_MAGIC, _CHECKSUM.pack(checksum), *parts]
 
     @classmethod
     def from_bytes(cls, data: bytes) -> FileTable:
@@ -386,10 +392,9 @@ class FileTable:
         ValueError
             If the bytes are of another version or byte order, or damaged.
         """
-        start = len(_MAGIC) + _DIGEST_SIZE
+        start = len(_MAGIC) + _CHECKSUM.size
         body = data[start:]
-        digest = hashlib.blake2b(body, digest_size=_DIGEST_SIZE).digest()
-        if data[:start] != _MAGIC + digest or len(body) < _HEADER.size:
+        if data[:start] != _MAGIC + _CHECKSUM.pack(zlib.crc32(body)) or len(body) < _HEADER.size:
             raise ValueError("not a file table of this version, or damaged")
         rows, key_bytes, link_bytes = _HEADER.unpack_from(body)
         position = _HEADER.size
@@ -446,3 +451,12 @@ class FileTable:
         files = array("I", accumulate((kind != _DIR for kind in kinds), initial=0))
         sizes = (size if kind == _FILE else 0 for kind, size in zip(kinds, self._sizes, strict=True))
         return files, array("Q", accumulate(sizes, initial=0))
+
+
+def _shifted(offsets: array[int], shift: int) -> array[int]:
+    """Return offsets with a number added to each: as the digits of one large number, all at once."""
+    if not shift or not offsets:
+        return offsets
+    ones = int.from_bytes((array("I", [1]) * len(offsets)).tobytes(), sys.byteorder)
+    total = int.from_bytes(offsets.tobytes(), sys.byteorder) + shift * ones
+    return array("I", total.to_bytes(len(offsets) * offsets.itemsize, sys.byteorder))
