@@ -155,13 +155,16 @@ def _are_equal(dockerfile: Dockerfile, one: _At, other: _At) -> bool:
 
 
 def _with_inputs(graph: LlbGraph, located: dict[str, OpLocation]) -> dict[str, OpLocation]:
-    """Add the ops without a line, which BuildKit makes for the op that uses them."""
+    """Add the ops without a line, which BuildKit makes for the op that uses them, and the uses of images."""
     instructions: dict[str, set[_At]] = {}
     for digest in reversed(graph.ops()):
-        context = graph.kind(digest) == "source" and graph.name(digest).startswith("[internal]")
-        if digest not in located and digest in instructions and not context:
-            found = _location(graph, digest, instructions[digest])
-            located[digest] = found if graph.kind(digest) == "source" else OpLocation((), found.instructions)
+        used = sorted(instructions.get(digest, ()))
+        if graph.kind(digest) != "source":
+            located.setdefault(digest, OpLocation((), tuple(used)))
+        elif not graph.name(digest).startswith("[internal]"):
+            known = located.get(digest, OpLocation())
+            found = _location(graph, digest, [*used, *known.part_of])
+            located[digest] = OpLocation(known.instructions or found.instructions, found.part_of)
         if (location := located.get(digest)) is None:
             continue
         base = graph.parent(OpOutput(digest, graph.root_output(digest).index))
@@ -169,7 +172,7 @@ def _with_inputs(graph: LlbGraph, located: dict[str, OpLocation]) -> dict[str, O
             for stage, instruction in location.instructions or location.part_of:
                 at = (stage, 0) if edge == base else (stage, instruction)
                 instructions.setdefault(edge.digest, set()).add(at)
-    return located
+    return {digest: location for digest, location in located.items() if location != OpLocation()}
 
 
 @dataclass(frozen=True, slots=True)
