@@ -172,6 +172,22 @@ def test_stage_upon_another_one_sees_its_environment_before_its_arguments() -> N
     assert second["A"].value == "1", "an ENV wins over an ARG of the stage below"
 
 
+def test_onbuild_instructions_count_with_the_variables_that_they_see() -> None:
+    text = (
+        "FROM base AS a\nARG V=1\nONBUILD ARG W=$V\nONBUILD RUN make\nONBUILD COPY $W /\nFROM a\nCOPY f /\n"
+    )
+
+    def triggers(found: BuildInputs) -> tuple[str, ...]:
+        return steps.read_steps(found)[0].triggers
+
+    plain = triggers(inputs(text))
+    assert plain[2] == "COPY 1 /"
+    assert plain[1].startswith("RUN make [")
+    assert triggers(inputs(text.replace("V=1", "V=2")))[2] == "COPY 2 /"
+    assert triggers(inputs(text, W="3"))[2] == "COPY 3 /"
+    assert triggers(inputs(text.replace("V=1", "V=1 X=1")))[1] != plain[1], "a RUN sees every ARG"
+
+
 def test_path_has_a_default_where_the_image_sets_none() -> None:
     text = "FROM scratch\nENV PATH=/x:$PATH\nRUN x\nFROM set\nRUN y\n"
     found = inputs(text)

@@ -361,6 +361,12 @@ def test_declared_platform_arguments_expand_in_workdir() -> None:
     assert [i.keyword for i in step_instructions(dockerfile, dockerfile.stages[0])] == ["FROM", "RUN"]
 
 
+def test_env_wins_over_an_arg_of_the_stage_below() -> None:
+    dockerfile = parse("FROM x AS a\nENV A=env\nARG A=arg\nCOPY $A /\nFROM a\nCOPY $A /\n")
+    copies = [(stage, stage.instructions[-1]) for stage in dockerfile.stages]
+    assert [copy_paths(dockerfile, *copy)[0] for copy in copies] == [("arg",), ("env",)]
+
+
 def test_copy_paths_use_the_variables_and_workdir_at_the_instruction() -> None:
     text = "ARG A=1\nFROM x\nENV E=e\nCOPY $E a$A /\nWORKDIR w\nENV E=later\nARG A\nADD $E a$A b c\n"
     dockerfile = parse(text)

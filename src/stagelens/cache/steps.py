@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -124,7 +124,7 @@ class CacheStep:
     linked
         Whether the engine creates it as a separate layer, on nothing.
     triggers
-        The ONBUILD instructions that ran before it at the start of its stage.
+        The ONBUILD instructions that ran before it at the start of its stage, with the variables of each.
     platform
         The platform of its stage; None if it is unknown.
     """
@@ -325,8 +325,9 @@ class _StepReader:
         if stage.base_stage is not None:
             state = self._ends[stage.base_stage].copy()
             base = self._inputs.dockerfile.stages[stage.base_stage]
-            state.triggers = tuple(i.arguments for i in base.instructions if i.keyword == "ONBUILD")
             state.begin_stage()
+            triggers = [i.arguments for i in base.instructions if i.keyword == "ONBUILD"]
+            state.triggers = self._with_variables(triggers, state)
             return state
         if stage.base.lower() == "scratch":
             state = _State(platform=self._inputs.platform)
@@ -340,12 +341,27 @@ class _StepReader:
             "WORKDIR": Variable(image.workdir),
         }
         environment = {name: Variable(value) for name, value in image.environment.items()}
-        state = _State(base=base, settings=settings, triggers=image.triggers, environment=environment)
+        state = _State(base=base, settings=settings, environment=environment)
         state.platform = normalize_platform(stage.platform) if stage.platform else self._inputs.platform
         if not _is_image(base):
             state.base_source = self._with_origin(StepSource(patterns=(".",)), stage.base)
         state.begin_stage()
+        state.triggers = self._with_variables(image.triggers, state)
         return state
+
+    def _with_variables(self, triggers: Iterable[str], state: _State) -> tuple[str, ...]:
+        """Return ONBUILD instructions with the variables that they see: a RUN sees all of them."""
+        scope = replace(self._scope(state), variables=dict(state.values))
+        found: list[str] = []
+        for trigger in triggers:
+            keyword, arguments = (*trigger.split(None, 1), "", "")[:2]
+            pairs = arg_defaults(arguments, self._escape) if keyword.upper() == "ARG" else []
+            given = {name: self._inputs.build_args.get(name, default) for name, default in pairs}
+            values = {name: scope.expand(value) for name, value in given.items() if value is not None}
+            scope = replace(scope, variables={**scope.variables, **values})
+            seen = json.dumps([*scope.variables.items()]) if keyword.upper() == "RUN" else ""
+            found.append(f"{trigger} {seen}" if seen else scope.expand(trigger))
+        return tuple(found)
 
     def _workdir(self, stage: Stage, instruction: Instruction, state: _State) -> None:
         scope = self._scope(state)

@@ -171,6 +171,7 @@ def _with_scope(dockerfile: Dockerfile, stage: Stage) -> Iterator[tuple[Instruct
         chain.append(dockerfile.stages[base])
     workdir, variables = "/", _Variables(dockerfile)
     for link in reversed(chain):
+        variables.begin_stage()
         for instruction in link.instructions:
             variables.define(instruction)
             if instruction.keyword == "WORKDIR":
@@ -195,11 +196,18 @@ class _Variables:
             self.define(instruction)
         # A stage sees them only after it declares them.
         self._globals, self._values = self._values, {}
+        self._environment: dict[str, str] = {}
+
+    def begin_stage(self) -> None:
+        """Set the ENVs of the stage below again: they win over its ARGs."""
+        self._values |= self._environment
 
     def define(self, instruction: Instruction) -> None:
         if instruction.keyword == "ENV":
             pairs = env_pairs(instruction.arguments, self._escape)
-            self._values.update([(name, self.expand(value)) for name, value in pairs])
+            expanded = [(name, self.expand(value)) for name, value in pairs]
+            self._values.update(expanded)
+            self._environment.update(expanded)
         elif instruction.keyword == "ARG":
             for name, default in arg_defaults(instruction.arguments, self._escape):
                 if name in self._build_args:
