@@ -24,6 +24,7 @@ from stagelens_course.folder import learner_folder
 from stagelens_course.grading import GradeReport, check_folder, load_exercise
 from stagelens_course.grading.notebook import error_card, report_card
 
+BACKUP_NAME = "Dockerfile.before"
 _DISABLED_WHEN_IDLE, _DISABLED_WHILE_CHECKING = ["cancel"], ["check", "reset"]
 
 
@@ -79,7 +80,7 @@ class Workbench:
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
     def save(self, text: str) -> Path:
-        """Write the learner's Dockerfile; the earlier file becomes Dockerfile.before.
+        """Write the learner's Dockerfile; the earlier file becomes `BACKUP_NAME`.
 
         Parameters
         ----------
@@ -101,7 +102,7 @@ class Workbench:
             if not self.started:
                 learner_copy.copy_exercise(self.exercise, self.folder)
             if not path.is_file() or path.read_bytes() != text.encode("utf-8", "replace"):
-                atomic_write_text(path, text, backup=path.with_name("Dockerfile.before"))
+                atomic_write_text(path, text, backup=path.with_name(BACKUP_NAME))
         except OSError as error:
             raise NotSaved(
                 "Your Dockerfile was not saved.",
@@ -394,16 +395,18 @@ class ExerciseEditor(EditorBase):
         self._update_path()
         return note
 
-    def _read_bytes(self) -> bytes:
-        return self._bench.text.encode()
-
-    def _load(self) -> None:
-        self.source = self.saved_text = self._bench.text
-        self._update_path()
+    def _read_bytes(self) -> bytes | None:
+        path = self._bench.folder / "Dockerfile"
+        return path.read_bytes() if path.is_file() else None
 
     def _write(self, source: str, conflict: bool) -> str:
-        self._bench.save(source)  # keeps a backup, also without a conflict
-        return "Dockerfile.before"
+        self._bench.save(source)
+        return BACKUP_NAME
+
+    def _load(self) -> None:
+        self.source = self._bench.text
+        self.saved_text = self.source
+        self._update_path()
 
     def _update_path(self) -> None:
         self.path = self._displayed_path()

@@ -73,7 +73,10 @@ def test_dockerfile_in_another_encoding_is_shown_and_backed_up(tmp_path: Path) -
     path = bench.save("FROM diamol/base\n")
     theirs = "# 빌드\nFROM scratch\n".encode("cp949")
     path.write_bytes(theirs)
-    assert bench.editor().source.endswith("\nFROM scratch\n")
+    editor = bench.editor()
+    assert editor.source.endswith("\nFROM scratch\n")
+    press(editor, "save")
+    assert path.read_bytes() == theirs, "saving without an edit does not change the encoding"
     assert bench.changed
     bench.save("FROM \ud800\n")  # a browser can send a lone surrogate
     assert path.read_bytes() == b"FROM ?\n"
