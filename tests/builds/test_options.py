@@ -98,6 +98,23 @@ def test_the_context_may_be_a_tar(
         stagelens.explore(archive, trace, engine=engine)
 
 
+@pytest.mark.engine
+@pytest.mark.parametrize("backend", ["session", "upload", "classic"])
+def test_tar_with_extended_headers_and_a_lower_case_dockerfile_builds(
+    engine: Engine, tmp_path: Path, unique: str, clean: object, backend: Backend
+) -> None:
+    context = project(tmp_path / "c", "", a=unique)
+    text = f"FROM diamol/base\nCOPY a /\nRUN cat /a{output_delay(backend)}\n"
+    (context / "Dockerfile").unlink()
+    (context / "dockerfile").write_text(text)
+    archive = tmp_path / "context.tar"
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.add(context, ".")
+    trace = stagelens.build(archive, engine=engine, tags=[f"{unique}:x"], backend=backend)
+    assert lines(trace, 2) == [unique]
+    assert lines(stagelens.build(context, engine=engine, backend=backend, no_cache=True), 2) == [unique]
+
+
 def test_a_context_that_is_no_tar_or_has_no_dockerfile_is_told(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("no tar")
     with pytest.raises(StagelensError, match="neither a folder nor a tar"):
@@ -106,6 +123,10 @@ def test_a_context_that_is_no_tar_or_has_no_dockerfile_is_told(tmp_path: Path) -
         tar.add(tmp_path / "x", "x")
     with pytest.raises(StagelensError, match="has no Dockerfile"):
         stagelens.build(tmp_path / "y.tar")
+    with tarfile.open(tmp_path / "z.tar", "w") as tar:
+        tar.add(tmp_path / "x", "./Dockerfile.txt")
+    with pytest.raises(StagelensError, match=r"rename Dockerfile\.txt in it"):
+        stagelens.build(tmp_path / "z.tar")
     with pytest.raises(StagelensError, match="not a folder"):
         stagelens.build(tmp_path / "nothing")
 

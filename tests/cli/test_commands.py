@@ -46,6 +46,19 @@ def test_build_command_imports_only_what_it_needs() -> None:
     assert set(done.stdout.split()).isdisjoint(unneeded)
 
 
+def test_ignore_file_that_is_not_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker/.dockerignore").touch()
+    (tmp_path / "docker/Dockerfile.ci").write_text("FROM scratch\nCOPY . /\n")
+    nowhere = os.environ | {"DOCKER_HOST": f"unix://{tmp_path}/none"}
+    for command in ("build", "why", "explore"):
+        done = stagelens(command, str(tmp_path), "-f", str(tmp_path / "docker/Dockerfile.ci"), env=nowhere)
+        assert f"{tmp_path}/docker/.dockerignore is not read" in done.stderr, command
+        assert (
+            f"{tmp_path}/docker/Dockerfile.ci.dockerignore, or else {tmp_path}/.dockerignore" in done.stderr
+        )
+
+
 def test_error_message_has_no_terminal_escapes(tmp_path: Path) -> None:
     done = stagelens("exercise", "start", "multi-stage-go", "--to", str(tmp_path / "a\x1b[31m" / "b"))
     assert (tmp_path / "a\x1b[31m/b/Dockerfile").is_file(), done.stderr

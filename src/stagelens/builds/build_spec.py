@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -10,9 +11,13 @@ from pathlib import Path, PurePosixPath
 from stagelens.buildkit import BuildRequest, Env, FileSource, FolderSource, MemorySource, Output
 from stagelens.buildkit.context import CHUNK_BYTES, load_ignore, read_ignore, tar_stream
 from stagelens.builds.build_contexts import BuildContext
+from stagelens.dockerfile import similar_names
 from stagelens.errors import StagelensError
 
 _OWN_NAME = ".stagelens.Dockerfile"
+# Members that describe the next one: PAX and GNU headers.
+_EXTENDED_HEADERS = (b"x", b"g", b"L", b"K")
+_GZIP = 31
 _MAX_DOCKERFILE_BYTES = 1024 * 1024
 
 Secret = bytes | Path | Env
@@ -78,19 +83,35 @@ class BuildSpec:
         return name, tar_stream(self.context, ignore, [(name, self.text.encode())])
 
 
-def archived_text(archive: Path, dockerfile: str) -> str:
-    """Return the text of a Dockerfile in a tar, compressed or not.
+def archived_dockerfile(archive: Path, dockerfile: str | Path | None) -> tuple[str, str]:
+    """Return the name and the text of a Dockerfile in a tar, compressed or not.
+
+    Parameters
+    ----------
+    archive
+        The tar.
+    dockerfile
+        The name in the tar; by default `Dockerfile`, and `dockerfile` where there is none.
 
     Raises
     ------
-    StagelensError: it is no tar, or has no such file.
+    StagelensError
+        If the file is not a tar, or has no such Dockerfile.
     """
-    wanted = PurePosixPath("/", dockerfile)
+    wanted = PurePosixPath("/", dockerfile or "Dockerfile")
+    lower = wanted.with_name("dockerfile")
+    found: dict[PurePosixPath, str] = {}
+    beside: set[str] = set()
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
-                if PurePosixPath("/", member.name) == wanted and (file := tar.extractfile(member)):
-                    return file.read(_MAX_DOCKERFILE_BYTES).decode()
+                path = PurePosixPath("/", member.name)
+                if path.parent == wanted.parent:
+                    beside.add(path.name)
+                if path in (wanted, lower) and (file := tar.extractfile(member)):
+                    found[path] = file.read(_MAX_DOCKERFILE_BYTES).decode()
+                if path == wanted and path in found:
+                    break
     except (tarfile.TarError, OSError, EOFError, UnicodeDecodeError) as error:
         raise StagelensError(
             "The build context is neither a folder nor a tar that can be read.",
@@ -98,10 +119,31 @@ def archived_text(archive: Path, dockerfile: str) -> str:
             why=str(error),
             remedy="give a folder, or a tar (plain, gzip, bzip2 or xz)",
         ) from error
-    raise StagelensError(f"The archive has no {dockerfile}.", where=str(archive))
+    path = wanted if wanted in found or wanted.name != "Dockerfile" else lower
+    if path not in found:
+        similar = similar_names(wanted.name, beside)
+        raise StagelensError(
+            f"The archive has no {wanted.relative_to('/')}.",
+            where=str(archive),
+            remedy=f"rename {' or '.join(similar)} in it, or give its name" if similar else None,
+        )
+    return str(path.relative_to("/")), found[path]
 
 
 def _chunks(file: Path) -> Iterator[bytes]:
+    """Yield a tar so that BuildKit recognizes it.
+
+    BuildKit looks for a whole header in the first 1,024 bytes. Where an extended header comes first, as from
+    Python, the tar is compressed: compressed files are recognized by their first bytes.
+    """
     with file.open("rb") as stream:
-        while chunk := stream.read(CHUNK_BYTES):
+        chunk = stream.read(CHUNK_BYTES)
+        if chunk[257:262] == b"ustar" and chunk[156:157] in _EXTENDED_HEADERS:
+            packer = zlib.compressobj(1, wbits=_GZIP)
+            while chunk:
+                yield packer.compress(chunk)
+                chunk = stream.read(CHUNK_BYTES)
+            yield packer.flush()
+        while chunk:
             yield chunk
+            chunk = stream.read(CHUNK_BYTES)

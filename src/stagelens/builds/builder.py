@@ -33,14 +33,14 @@ from stagelens.buildkit.proto.buildkit_pb2 import StatusResponse
 from stagelens.buildkit.services import SessionService
 from stagelens.builds.build_contexts import check_engine, read_build_contexts
 from stagelens.builds.build_options import BuildOptions, with_build_options
-from stagelens.builds.build_spec import BuildSpec, archived_text
+from stagelens.builds.build_spec import BuildSpec, archived_dockerfile
 from stagelens.builds.context_copy import ContextCopy
 from stagelens.builds.failure import BuildFailed, locate_failure
 from stagelens.builds.source_map import GraphCache, locate_graph, request_graph
 from stagelens.builds.status_collector import StatusCollector
 from stagelens.builds.trace import Backend, BuildTrace, LogLine, OnVertex, Vertex
 from stagelens.concurrency import CallbackRelay, run_cancellable
-from stagelens.dockerfile import Dockerfile, load, normalize_platform, parse
+from stagelens.dockerfile import Dockerfile, find_dockerfile, load, normalize_platform, parse
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
 
 # What an engine says that looks for an uploaded context on the network (moby/moby#47717).
@@ -478,12 +478,11 @@ class _ParseOptions(TypedDict):
 def _read(context: Path, dockerfile: str | Path | None, options: _ParseOptions) -> tuple[Dockerfile, str]:
     """Return the parsed Dockerfile, and its path as a job has it."""
     if context.is_file():
-        name = str(dockerfile or "Dockerfile")
-        return parse(archived_text(context, name), f"{context}/{name}", **options), name
+        name, text = archived_dockerfile(context, dockerfile)
+        return parse(text, f"{context}/{name}", **options), name
     if not context.is_dir():
         raise StagelensError(
             "The build context is not a folder.", where=str(context), remedy="give a folder, or a tar"
         )
-    if dockerfile is None:
-        return load(context / "Dockerfile", **options), "Dockerfile"
-    return load(Path(dockerfile), **options), str(Path(dockerfile).absolute())
+    path = find_dockerfile(context, dockerfile)
+    return load(path, **options), path.name if dockerfile is None else str(path.absolute())

@@ -22,7 +22,7 @@ from stagelens.builds import (
 from stagelens.cache.context_files import read_context_files, update_files
 from stagelens.cache.model import BuildInputs, BuildRecord, ContextFile, InputImage
 from stagelens.cache.steps import context_sources, image_names
-from stagelens.dockerfile import load, normalize_platform
+from stagelens.dockerfile import find_dockerfile, load, normalize_platform
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
 
 _PULLED = re.compile(r"FROM (?:docker\.io/(?:library/)?)?(?P<name>\S+?)@(?P<digest>sha256:[0-9a-f]{64})")
@@ -129,7 +129,7 @@ def read_inputs(
         raise StagelensError("The build context is not a folder.", where=str(context), remedy="give a folder")
     contexts = read_build_contexts(build_contexts)
     engine = engine or engines.connect()
-    path = Path(dockerfile) if dockerfile else folder / "Dockerfile"
+    path = find_dockerfile(folder, dockerfile)
     values = {name: value for name, value in (build_args or {}).items() if value is not None}
     parsed = load(
         path,

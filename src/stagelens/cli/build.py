@@ -16,7 +16,7 @@ from stagelens.buildkit import FileSend, Output
 from stagelens.builds import BuildTrace, LogLine, Vertex
 from stagelens.cli import engine_commands, flags
 from stagelens.cli.console import INTERRUPTED, err, out, print_json, spinner
-from stagelens.dockerfile import context_name, load
+from stagelens.dockerfile import context_name, find_dockerfile, ignore_file_paths, load, unread_ignore_files
 from stagelens.humanize import format_size
 from stagelens.text import inline
 
@@ -119,7 +119,9 @@ def build_command(
     if piped and as_json:
         raise click.UsageError("the standard output can hold the result or JSON, not both")
     values = parse_build_args(build_args)
-    check_stages(file or context / "Dockerfile", target)
+    dockerfile = find_dockerfile(context, file)
+    check_stages(dockerfile, target)
+    print_unread_ignore_files(context, dockerfile)
     engine = engine_commands.find_engine()
     history = cache.BuildHistory()
     before = history.last(context, target=target, dockerfile=file)
@@ -206,6 +208,14 @@ def _store(history: cache.BuildHistory, record: cache.BuildRecord, context: Path
     except OSError as error:
         note = f"note: the next --why cannot compare with this build: {error}"
         err.print(note, style="yellow", markup=False, soft_wrap=True)
+
+
+def print_unread_ignore_files(context: Path, dockerfile: Path) -> None:
+    """Name the ignore files that the build does not read, and those that it would read."""
+    for path in unread_ignore_files(context, dockerfile):
+        specific, general = map(str, ignore_file_paths(context, dockerfile))
+        note = f"note: {path} is not read: a build reads {specific}, or else {general}"
+        err.print(inline(note), style="yellow", markup=False, soft_wrap=True)
 
 
 def print_unnoticed(inputs: cache.BuildInputs, context: Path, build_contexts: Mapping[str, str]) -> None:

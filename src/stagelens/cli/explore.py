@@ -21,11 +21,12 @@ from stagelens.cli.build import (
     TARGET,
     check_stages,
     parse_build_args,
+    print_unread_ignore_files,
     report_cancellation,
     show_progress,
 )
 from stagelens.cli.console import out, print_json, spinner
-from stagelens.dockerfile import Dockerfile, StageNotFound, load
+from stagelens.dockerfile import Dockerfile, StageNotFound, find_dockerfile, load
 from stagelens.humanize import format_size, instruction_title
 from stagelens.snapshot import Diff, Entry, Exploration, StageFiles, explore
 
@@ -56,8 +57,9 @@ def explore_command(
     CONTEXT is a folder with a Dockerfile, or any folder with --file. It is built first.
     """
     values = parse_build_args(build_args)
-    path = file or context / "Dockerfile"
+    path = find_dockerfile(context, file)
     check_stages(path, target, stage)
+    print_unread_ignore_files(context, path)
     engine = engine_commands.find_engine()
     if stage is not None:
         given = {name: value for name, value in values.items() if value is not None}

@@ -18,8 +18,10 @@ from stagelens.cli.build import (
     TARGET,
     parse_build_args,
     print_unnoticed,
+    print_unread_ignore_files,
 )
 from stagelens.cli.console import out, print_json
+from stagelens.dockerfile import find_dockerfile
 from stagelens.errors import StagelensError
 
 
@@ -44,6 +46,7 @@ def why_command(
 
     CONTEXT is a folder that was built before. Nothing is built now.
     """
+    print_unread_ignore_files(context, find_dockerfile(context, file))
     engine = engine_commands.find_engine()
     now = cache.read_inputs(
         context,

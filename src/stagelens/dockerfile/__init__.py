@@ -8,6 +8,13 @@ from stagelens.dockerfile.defaults import (
 )
 from stagelens.dockerfile.errors import DockerfileError, SeveralPlatforms, StageNotFound
 from stagelens.dockerfile.expansion import expand
+from stagelens.dockerfile.file_names import (
+    find_dockerfile,
+    ignore_file_paths,
+    missing_remedy,
+    similar_names,
+    unread_ignore_files,
+)
 from stagelens.dockerfile.model import Dockerfile, EdgeKind, Flag, Heredoc, Instruction, Stage, StageEdge
 from stagelens.dockerfile.parser import load, parse
 from stagelens.dockerfile.steps import (
@@ -46,15 +53,20 @@ __all__ = [
     "count_triggers",
     "env_pairs",
     "expand",
+    "find_dockerfile",
+    "ignore_file_paths",
     "is_heredoc_marker",
     "load",
     "locate_vertex",
+    "missing_remedy",
     "mount_options",
     "normalize_image_name",
     "normalize_platform",
     "parse",
+    "similar_names",
     "split_whitespace",
     "split_words",
     "stages_of_vertex",
     "step_instructions",
+    "unread_ignore_files",
 ]

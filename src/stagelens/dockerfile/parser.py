@@ -14,6 +14,7 @@ from pathlib import Path
 from stagelens.dockerfile.defaults import automatic_args, context_name
 from stagelens.dockerfile.errors import DockerfileError
 from stagelens.dockerfile.expansion import expand
+from stagelens.dockerfile.file_names import missing_remedy
 from stagelens.dockerfile.instructions import (
     MAX_BYTES,
     LogicalLine,
@@ -78,7 +79,7 @@ def load(
             build_contexts=build_contexts,
         )
     except FileNotFoundError:
-        raise DockerfileError(str(path), 0, "no such file", "check the folder's name") from None
+        raise DockerfileError(str(path), 0, "no such file", missing_remedy(path)) from None
     except OSError as error:
         raise DockerfileError(str(path), 0, error.strerror or str(error), f"ls -l {path}") from error
 

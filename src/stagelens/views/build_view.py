@@ -16,7 +16,7 @@ import traitlets as t
 from stagelens import text
 from stagelens.buildkit import BuildCancelled, Cancel
 from stagelens.builds import BuildOptions, BuildTrace, LogLine, Vertex, build, with_build_options
-from stagelens.dockerfile import load
+from stagelens.dockerfile import find_dockerfile, load
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
 from stagelens.views import build_model
 from stagelens.views.base import STATIC, Handler, View
@@ -132,7 +132,7 @@ class BuildView(View):
         StagelensError
             If this view shows a running build.
         """
-        path = Path(options.get("dockerfile") or Path(context) / "Dockerfile")
+        path = find_dockerfile(context, options.get("dockerfile"))
         given = {k: v for k, v in (options.get("build_args") or {}).items() if v is not None}
         engine = options.get("engine")
         dockerfile = load(

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from stagelens import text
 from stagelens.builds import BuildOptions, with_build_options
-from stagelens.dockerfile import DockerfileError
+from stagelens.dockerfile import DockerfileError, find_dockerfile
 from stagelens.errors import StagelensError
 from stagelens.paths import atomic_write
 from stagelens.views import i18n
@@ -50,7 +50,7 @@ class DockerfileEditor(EditorBase):
         self, context: str | Path, *, language: str | None = None, **options: Unpack[BuildOptions]
     ) -> None:
         self._context = Path(context)
-        self._file = Path(options.get("dockerfile") or self._context / "Dockerfile")
+        self._file = find_dockerfile(context, options.get("dockerfile"))
         self._options = options
         language = i18n.check_language(language or i18n.language())
         source = _read(self._file)

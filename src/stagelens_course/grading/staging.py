@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from stagelens.dockerfile import similar_names
 from stagelens.text import inline
 from stagelens_course.grading.model import Edit, Exercise, ExerciseInvalid, SubmissionRefused
 
@@ -62,9 +63,12 @@ def stage_submission(exercise: Exercise, folder: Path, target: Path) -> tuple[st
         if not copy.is_symlink():
             copy.chmod(0o755 if info.st_mode & 0o111 else 0o644)
     if not (target / "Dockerfile").is_file():
+        similar = similar_names("Dockerfile", [path.name for path in target.iterdir()])
         raise SubmissionRefused(
             "There is no Dockerfile.",
-            remedy="submit the whole folder of the exercise with your Dockerfile",
+            remedy=f"rename {inline(similar[0])} to Dockerfile"
+            if similar
+            else "submit the whole folder of the exercise with your Dockerfile",
         )
     return tuple(_restore_files(exercise, target))
 
