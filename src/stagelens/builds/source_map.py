@@ -3,6 +3,7 @@
 The engine's Dockerfile frontend returns the graph of a build with the lines that each op is made from, and
 the digest of an op is the digest of its vertex. The op of the build context holds the id of the session: so
 the graph must come from the session of the build, or its digests are calculated for that session.
+docs/explanation/steps.md has the measurements.
 """
 
 from __future__ import annotations
