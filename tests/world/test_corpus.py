@@ -29,8 +29,9 @@ _AT_ONCE = 2
 
 
 @pytest.fixture(scope="module")
-def results(engine: Engine) -> Iterator[dict[str, Future[Result]]]:
-    """The checks of all projects, which run while the first tests wait."""
+def results(engine: Engine, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Result]]]:
+    """The checks of all projects that are asked for; they run while the first tests wait."""
+    asked = [item.callspec.params["name"] for item in request.session.items if item.module is request.module]
     newer = supports_newer(engine)
     bases: dict[str, FileFacts] = {}
     pid = engines.namespace_pid(engine)
@@ -47,7 +48,7 @@ def results(engine: Engine) -> Iterator[dict[str, Future[Result]]]:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         yield {
             name: pool.submit(check, project)
-            for name, project in PROJECTS.items()
+            for name, project in ((name, PROJECTS[name]) for name in asked)
             if newer or not project.newer
         }
 
