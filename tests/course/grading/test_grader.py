@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from stagelens.buildkit import BuildError
 from stagelens.engine import Engine
 from stagelens_course import grading
-from stagelens_course.grading import GradeReport
+from stagelens_course.grading import GradeReport, container
+from stagelens_course.grading.container import ContainerResponse
+from stagelens_course.grading.submission_probe import BuildOutcome, SubmissionProbe
 
 GO = grading.load_exercise("multi-stage-go")
 
@@ -62,6 +65,21 @@ def test_engine_fault_is_an_error_and_not_a_failed_check(
     report = grading.grade_folder(GO, GO.solution, engine=engine)
     assert "nothing is wrong with the Dockerfile" in (report.error or "")
     assert report.checks == ()
+
+
+def test_responses_on_different_ports_are_separate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def respond(*_: object, port: int, **__: object) -> ContainerResponse:
+        return ContainerResponse(f"port {port}")
+
+    monkeypatch.setattr(container, "request_page", respond)
+    monkeypatch.setattr(SubmissionProbe, "_outcome", lambda *_: BuildOutcome(None, image="an image"))
+    monkeypatch.setattr(SubmissionProbe, "_client", "a client")
+    probe = SubmissionProbe(GO, tmp_path, cast(Engine, None))
+    assert [probe.request("first", port=port).body for port in (80, 8080, 80)] == [
+        "port 80",
+        "port 8080",
+        "port 80",
+    ]
 
 
 def test_report_has_a_json_form(tmp_path: Path) -> None:
