@@ -19,8 +19,8 @@ TWO = "FROM diamol/base AS builder\nRUN echo app > /app\nFROM diamol/base\n"
     [
         (TWO + "COPY --from=biulder /app /app\n", 4, "no stage above is called biulder"),
         (TWO + "COPY --from=biulder /app /app\n", 4, "did you mean builder?"),
-        (TWO + "COPY --from=packages /app /app\n", 4, "the names there are builder"),
-        ("FROM diamol/base\nRUN --mount=from=tools,target=/t ls /t\n", 2, "name one: FROM image AS name"),
+        (TWO + "COPY --from=packages /app /app\n", 4, "the stages above are builder"),
+        ("FROM diamol/base\nRUN --mount=from=tools,target=/t ls /t\n", 2, "name a stage: FROM image AS name"),
         (TWO + "COPY --from=stagelens-tests/none:1 /app /app\n", 4, "check the image's name"),
         # The look-up that is stopped, since another one failed, is not to blame.
         ("FROM stagelens-tests/none:1 AS a\n" + TWO + "COPY --from=a / /a\n", 1, "check the image's name"),

@@ -117,7 +117,7 @@ def test_tar_with_extended_headers_and_a_lower_case_dockerfile_builds(
 
 def test_a_context_that_is_no_tar_or_has_no_dockerfile_is_told(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("no tar")
-    with pytest.raises(StagelensError, match="neither a folder nor a tar"):
+    with pytest.raises(StagelensError, match="neither a folder nor a readable tar"):
         stagelens.build(tmp_path / "x")
     with tarfile.open(tmp_path / "y.tar", "w") as tar:
         tar.add(tmp_path / "x", "x")

@@ -190,7 +190,7 @@ def test_vertices_move_to_the_instructions_of_their_digests() -> None:
     dockerfile = parse("FROM a AS x\nRUN same\nRUN same\nFROM a AS y\nRUN same\n")
     collector = StatusCollector(dockerfile, str)
     name = "[elsewhere 2/9] RUN same"
-    collector.take(StatusResponse(vertexes=[Vertex(digest="d", name=name), Vertex(digest="e", name="E")]))
+    collector.add(StatusResponse(vertexes=[Vertex(digest="d", name=name), Vertex(digest="e", name="E")]))
     assert [vertex.instruction for vertex in collector.vertices()] == [None, 1]
     moved = collector.locate({"d": OpLocation(((0, 2), (1, 1))), "e": OpLocation((), ((0, 2),))})
     assert {vertex.digest for vertex in moved} == {"d", "e"}
@@ -202,7 +202,7 @@ def test_vertices_move_to_the_instructions_of_their_digests() -> None:
 
 def test_name_decides_which_of_the_instructions_of_a_vertex_comes_first() -> None:
     collector = StatusCollector(parse("FROM a AS x\nRUN same\nFROM a AS y\nRUN same\n"), str)
-    collector.take(StatusResponse(vertexes=[Vertex(digest="d", name="[y 2/2] RUN same")]))
+    collector.add(StatusResponse(vertexes=[Vertex(digest="d", name="[y 2/2] RUN same")]))
     collector.locate({"d": OpLocation(((0, 1), (1, 1)))})
     (vertex,) = collector.vertices()
     assert (vertex.stage, vertex.instruction, vertex.others) == (1, 1, ((0, 1),))

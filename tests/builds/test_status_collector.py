@@ -27,7 +27,7 @@ def at(seconds: int) -> Timestamp:
 def test_vertices_stand_in_the_dockerfiles_order_however_they_were_told() -> None:
     collector = StatusCollector(DOCKERFILE, str)
     for name in reversed(NAMES):
-        collector.take(StatusResponse(vertexes=[Vertex(digest=name, name=name)]))
+        collector.add(StatusResponse(vertexes=[Vertex(digest=name, name=name)]))
     assert tuple(vertex.name for vertex in collector.vertices()) == NAMES
 
 
@@ -37,14 +37,14 @@ def test_a_further_attempt_tells_of_the_same_vertices_although_the_engine_names_
     first = Vertex(digest="f1", name=FIRST, started=at(10), completed=at(12))
     second = Vertex(digest="s1", name=SECOND, inputs=["f1"], started=at(12), completed=at(13), error="busy")
     logs = [VertexLog(vertex="f1", timestamp=at(11), msg=b"one\n"), VertexLog(vertex="s1", msg=b"half")]
-    collector.take(StatusResponse(vertexes=[first, second], logs=logs))
-    assert [(v.digest, v.started, v.completed, v.error, v.logs) for v in collector.again()] == [
+    collector.add(StatusResponse(vertexes=[first, second], logs=logs))
+    assert [(v.digest, v.started, v.completed, v.error, v.logs) for v in collector.start_attempt()] == [
         ("s1", None, None, "", ())
     ]
     first = Vertex(digest="f2", name=FIRST, started=at(20), completed=at(20), cached=True)
     second = Vertex(digest="s2", name=SECOND, inputs=["f2"], started=at(21), completed=at(22))
-    collector.take(StatusResponse(vertexes=[second], logs=[VertexLog(vertex="s2", msg=b"whole\n")]))
-    collector.take(StatusResponse(vertexes=[first, second]))
+    collector.add(StatusResponse(vertexes=[second], logs=[VertexLog(vertex="s2", msg=b"whole\n")]))
+    collector.add(StatusResponse(vertexes=[first, second]))
     told = {v.digest: v for v in collector.vertices()}
     assert told.keys() == {"f1", "s1"}
     assert (told["f1"].cached, told["f1"].started, told["f1"].completed) == (False, 10.0, 12.0)
@@ -60,7 +60,7 @@ def test_step_without_inputs_is_cached_if_the_steps_above_it_are() -> None:
         collector = StatusCollector(dockerfile, str)
         workdir = Vertex(digest="w", name="[a 1/1] WORKDIR /w", started=at(1), completed=at(1))
         copy = Vertex(digest="c", name="[c 1/1] COPY f .", inputs=["w"], cached=copy_cached, started=at(2))
-        collector.take(StatusResponse(vertexes=[workdir, copy]))
+        collector.add(StatusResponse(vertexes=[workdir, copy]))
         return [vertex.cached for vertex in collector.vertices()]
 
     assert outcomes(copy_cached=True) == [True, True]

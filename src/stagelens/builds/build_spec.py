@@ -1,4 +1,4 @@
-"""What a build needs besides the engine, and its context in the forms that each way of building takes."""
+"""The inputs of a build, and its context in the form that each backend needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stagelens.builds.build_contexts import BuildContext
 from stagelens.dockerfile import similar_names
 from stagelens.errors import StagelensError
 
-_OWN_NAME = ".stagelens.Dockerfile"
+_TEMPORARY_NAME = ".stagelens.Dockerfile"
 # Members that describe the next one: PAX and GNU headers.
 _EXTENDED_HEADERS = (b"x", b"g", b"L", b"K")
 _GZIP = 31
@@ -47,20 +47,20 @@ class BuildSpec:
 
     @property
     def needs_session(self) -> bool:
-        """Whether it asks for what only a session can do."""
+        """Whether the build needs something that only a session offers."""
         return bool(self.secrets or self.ssh or self.output or self.build_contexts)
 
     @property
     def dockerfile(self) -> Path:
-        """Where the Dockerfile is, or would be."""
+        """The path of the Dockerfile; the file may be missing."""
         return (self.context / self.request.dockerfile).absolute()
 
     def dockerfile_tree(self) -> MemorySource:
-        """Return the session's source "dockerfile": the parsed text, and the ignore file beside it."""
-        place = self.dockerfile
-        files = {place.name: self.text.encode()}
-        ignore = f"{place.name}.dockerignore"
-        if (patterns := read_ignore(place.parent, ignore)) is not None:
+        """Return the session's tree "dockerfile": the parsed text, and the ignore file next to it."""
+        path = self.dockerfile
+        files = {path.name: self.text.encode()}
+        ignore = f"{path.name}.dockerignore"
+        if (patterns := read_ignore(path.parent, ignore)) is not None:
             files[ignore] = patterns
         return MemorySource(files)
 
@@ -73,13 +73,13 @@ class BuildSpec:
         }
 
     def archive(self) -> tuple[str, Iterator[bytes]]:
-        """Return the Dockerfile's name in the context as a tar, and that tar."""
+        """Return the Dockerfile's name in the context, and the context as a tar."""
         if self.is_archive:
             return self.request.dockerfile, _chunks(self.context)
-        place, name = self.dockerfile, _OWN_NAME
-        if place.is_file() and place.is_relative_to(self.context.absolute()):
-            name = place.relative_to(self.context.absolute()).as_posix()
-        ignore = load_ignore(self.context, place)
+        path, name = self.dockerfile, _TEMPORARY_NAME
+        if path.is_file() and path.is_relative_to(self.context.absolute()):
+            name = path.relative_to(self.context.absolute()).as_posix()
+        ignore = load_ignore(self.context, path)
         return name, tar_stream(self.context, ignore, [(name, self.text.encode())])
 
 
@@ -114,7 +114,7 @@ def archived_dockerfile(archive: Path, dockerfile: str | Path | None) -> tuple[s
                     break
     except (tarfile.TarError, OSError, EOFError, UnicodeDecodeError) as error:
         raise StagelensError(
-            "The build context is neither a folder nor a tar that can be read.",
+            "The build context is neither a folder nor a readable tar.",
             where=str(archive),
             why=str(error),
             remedy="give a folder, or a tar (plain, gzip, bzip2 or xz)",

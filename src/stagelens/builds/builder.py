@@ -1,4 +1,4 @@
-"""Build a context on a real engine and keep what happened: session first, upload next, classic last."""
+"""Build a context on an engine with the best backend that it has, and record what happened."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from stagelens.concurrency import CallbackRelay, run_cancellable
 from stagelens.dockerfile import Dockerfile, find_dockerfile, load, normalize_platform, parse
 from stagelens.errors import StagelensError, short_traceback_on_interrupt
 
-# What an engine says that looks for an uploaded context on the network (moby/moby#47717).
+# The error of an engine that looks for an uploaded context on the network (moby/moby#47717).
 _UNREADABLE_UPLOAD = "failed to read downloaded context"
 UPLOAD_LIMITATIONS = (
     "without a session the engine cannot pull through our credentials, and there is no # syntax=, "
@@ -178,10 +178,10 @@ def run_build(
     cancel: Cancel | None = None,
     backend: Backend | None = None,
 ) -> BuildTrace:
-    """Run a job; see `build`. An interrupt is heard when the engine is through with what it was asked for."""
+    """Run a build as `build` does; an interrupt takes effect when the engine has stopped the build."""
     if job.output is not None and job.request.tags:
-        raise StagelensError("A result that goes elsewhere is no image: it takes no tags.")
-    # The caller's own is not used up by an interrupt.
+        raise StagelensError("An exported result cannot have tags.")
+    # An interrupt stops this build only: the caller may use `cancel` for another one.
     stop = Cancel()
     if cancel is not None:
         cancel.on_request(stop)
@@ -242,10 +242,10 @@ class _Build:
         self._sent = 0
 
     def with_session(self) -> BuildTrace:
-        return retry_transient(self._in_a_session, self._cancel)
+        return retry_transient(self._attempt_in_session, self._cancel)
 
-    def _in_a_session(self) -> BuildTrace:
-        """One attempt; it sends what the engine did not keep of the one before."""
+    def _attempt_in_session(self) -> BuildTrace:
+        """Build once; send only the files that the engine does not have from an earlier attempt."""
         job = self._job
         request, services = job.request, list[SessionService]([Auth(self._api), self._secrets])
         sync, counted = FileSync({}), _Counter(iter(()))
@@ -256,7 +256,7 @@ class _Build:
             request = replace(request, remote=upload.add("context", iter(counted)))
             services.append(upload)
         else:
-            # The engine reads the ignore file itself; a mistake in it is told here, with its line.
+            # The engine reads the ignore file itself; this reports a mistake in it with its line.
             load_ignore(job.context, job.dockerfile)
             request = replace(request, dockerfile=job.dockerfile.name)
             sync = FileSync(
@@ -277,14 +277,14 @@ class _Build:
             return counted.count + sum(transfer.content_bytes for transfer in context())
 
         def context() -> list[Transfer]:
-            # Newer engines ask for the Dockerfile each time: they look at no kept copy of it.
+            # Newer engines request the Dockerfile each time, and no copy of it is reused.
             found = [transfer for transfer in sync.transfers if transfer.name != "dockerfile"]
             return sorted(found, key=lambda transfer: transfer.name)
 
         copy = ContextCopy(self._engine, job.context)
         try:
             with Session(self._api, services, shared_key=copy.shared_key) as session:
-                image = self._solving(
+                image = self._attempt(
                     "session", lambda: self._solve_located(request, session.id), sent, session
                 )
         finally:
@@ -313,7 +313,7 @@ class _Build:
             if graph is not None and (found := locate_graph(self._dockerfile, graph)).fits(
                 self._collector.digests
             ):
-                self._tell((vertex, ()) for vertex in self._collector.locate(found.by_vertex()))
+                self._report((vertex, ()) for vertex in self._collector.locate(found.by_vertex()))
                 cache.store(session, graph, found)
 
         try:
@@ -326,15 +326,15 @@ class _Build:
         return image
 
     def with_upload(self) -> BuildTrace:
-        return retry_transient(self._uploading, self._cancel)
+        return retry_transient(self._attempt_upload, self._cancel)
 
-    def _uploading(self) -> BuildTrace:
-        """One attempt; each sends the whole context."""
+    def _attempt_upload(self) -> BuildTrace:
+        """Build once; each attempt sends the whole context."""
         name, body = self._job.archive()
         counted = _Counter(body)
         request = replace(self._job.request, dockerfile=name)
         try:
-            image = self._solving(
+            image = self._attempt(
                 "upload", lambda: self._solve(request, None, iter(counted)), lambda: counted.count
             )
         except BuildFailed as error:
@@ -368,7 +368,7 @@ class _Build:
         if request.contexts and session is not None:
             return self._solve_with_contexts(request, session)
         api = self._api if body is None else self._engine.api
-        return solve(api, request, session=session, body=body, on_status=self._take, cancel=self._cancel)
+        return solve(api, request, session=session, body=body, on_status=self._on_status, cancel=self._cancel)
 
     def _solve_with_contexts(self, request: BuildRequest, session: str) -> str | None:
         """Build through BuildKit's control API: the engine's /build has no parameter for build contexts."""
@@ -376,37 +376,37 @@ class _Build:
             image = {"Type": "moby", "Attrs": {"name": ",".join(request.tags)} if request.tags else {}}
             request = replace(request, outputs=(image,))
         with Control(self._api) as control:
-            answer = control.solve(request, session=session, on_status=self._take, cancel=self._cancel)
+            answer = control.solve(request, session=session, on_status=self._on_status, cancel=self._cancel)
         return answer.get("containerimage.digest") or answer.get("containerimage.config.digest")
 
-    def _take(self, status: StatusResponse) -> None:
-        self._tell(self._collector.take(status))
+    def _on_status(self, status: StatusResponse) -> None:
+        self._report(self._collector.add(status))
 
-    def _tell(self, changed: Iterable[tuple[Vertex, tuple[LogLine, ...]]]) -> None:
+    def _report(self, changed: Iterable[tuple[Vertex, tuple[LogLine, ...]]]) -> None:
         for vertex, lines in changed:
             self._on_vertex(vertex, lines)
 
-    def _solving(
+    def _attempt(
         self,
         backend: Backend,
         work: Callable[[], str | None],
         sent: Callable[[], int],
         session: Session | None = None,
     ) -> str | None:
-        """Return what one attempt comes to. A BuildError is one after which another attempt may be made."""
+        """Run one attempt and return the image; a BuildError means that another attempt may succeed."""
         try:
             return work()
         except BuildError as error:
             if session is not None:
-                session.close()  # what our side failed with is complete then
+                session.close()  # now the errors of our side are complete
                 if session.errors:
                     raise session.errors[0] from None
-            told = transient_fault(error)
-            if told is None:
+            fault = transient_fault(error)
+            if fault is None:
                 raise self._failed(error, self._trace(backend, None)) from None
-            self._tell((vertex, ()) for vertex in self._collector.again())
+            self._report((vertex, ()) for vertex in self._collector.start_attempt())
             if isinstance(self._job.output, FileSend) and self._job.output.received_bytes:
-                raise told from None  # a stream has half of the result
+                raise fault from None  # the output stream already has a part of the result
             raise
         finally:
             self._sent += sent()
@@ -438,7 +438,7 @@ class _Build:
 
 
 def target_name(dockerfile: Dockerfile, target: str | None) -> str | None:
-    """Return the target as BuildKit names it: a stage without a name has its index."""
+    """Return a target as BuildKit names it: the index, if the stage has no name."""
     if target is None:
         return None
     stage = dockerfile.stage(target)
@@ -451,8 +451,8 @@ def _upload_refused(error: BuildFailed) -> StagelensError:
     return StagelensError(
         "This engine cannot build a context that is uploaded.",
         where=error.where,
-        why="with containerd's image store, older engines fail at it (moby/moby#47717)",
-        remedy="build with a session, which is the default; or use an engine with moby/moby#49178",
+        why="older engines with containerd's image store cannot read it (moby/moby#47717)",
+        remedy="build with a session, which is the default, or use an engine that has moby/moby#49178",
     )
 
 

@@ -1,4 +1,4 @@
-"""The classic builder's stream, for engines without BuildKit (and Podman): the same types, less to tell."""
+"""Builds with the classic builder or Podman, as vertices; these builders report less than BuildKit."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ PODMAN_LIMITATIONS = (
     "stages cannot be looked into, and there are no secrets, no ssh and no results other than images",
     "it builds stages that the target does not need",
 )
-# A message of its own. (builder/dockerfile of moby/moby: printCommand)
+# The start of a step (moby/moby, builder/dockerfile: printCommand).
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*[^\n])\n?", re.DOTALL)
 _RUNNING = re.compile(r" ---> Running in ([0-9a-f]{12})\n")
-# When a step's container has ended; since Engine 23 it is told afterwards.
+# The end of a step's container; since Engine 23 this comes after the step.
 _REMOVED = ("Removing intermediate container", " ---> Removed intermediate container")
-# Podman counts in each stage, and names the stage where there are more (buildah's imagebuildah package).
+# Podman counts the steps of each stage, and adds the stage if there are several (buildah, imagebuildah).
 _PODMAN_STEP = re.compile(r"^(?:\[(\d+)/\d+\] )?STEP (\d+)/\d+: (.*)$")
 _PODMAN_CACHED = re.compile(r"^--> Using cache [0-9a-f]{64}$")
 _PODMAN_NOISE = re.compile(r"^(?:--> [0-9a-f]{11,64}|[0-9a-f]{64}|COMMIT\b.*)$")
 _NOISE = (" ---> ", "Removing intermediate container", "Successfully tagged")
-# How it marks what a step wrote to standard error: pkg/streamformatter of moby/moby.
+# The marks of a step's standard error (moby/moby, pkg/streamformatter).
 _STDERR, _STDERR_END = "\x1b[91m", "\x1b[0m"
 _BUILT = re.compile(r"Successfully built ([0-9a-f]+)")
 
 
 class ClassicBuild:
-    """One classic build; `vertices` grows while it runs."""
+    """A classic build; `vertices` grows during the build."""
 
     def __init__(
         self, dockerfile: Dockerfile, on_vertex: Callable[[Vertex, tuple[LogLine, ...]], None]
     ) -> None:
-        self._places = [None for _ in dockerfile.global_args] + [
+        self._locations = [None for _ in dockerfile.global_args] + [
             (stage.index, i.index) for stage in dockerfile.stages for i in stage.instructions
         ]
         self._dockerfile = dockerfile
         self._on_vertex = on_vertex
         self._current: Vertex | None = None
-        # The builder's step and the number of steps, and the container that it runs.
+        # The current step, the number of steps, and the step's container.
         self._step = self._total = 0
         self._container: str | None = None
         self.vertices: list[Vertex] = []
@@ -64,9 +64,25 @@ class ClassicBuild:
     def run(
         self, api: docker.APIClient, request: BuildRequest, body: Iterator[bytes], cancel: Cancel | None
     ) -> str | None:
-        """Build the context in the tar `body`; the image's id.
+        """Build the context, and return the image's id.
 
-        Raises BuildError and BuildCancelled as `stagelens.buildkit.solve` does.
+        Parameters
+        ----------
+        api
+            The client of docker-py whose engine to use.
+        request
+            What to build.
+        body
+            The context as a tar.
+        cancel
+            Stops the build.
+
+        Raises
+        ------
+        BuildError
+            If the build fails.
+        BuildCancelled
+            If `cancel` was called.
         """
         query = request.query()
         del query["version"]
@@ -107,7 +123,7 @@ class ClassicBuild:
         if text.startswith(_STDERR) and text.endswith(_STDERR_END):
             text, stream = text.removeprefix(_STDERR).removesuffix(_STDERR_END), 2
         if self._container is not None:
-            # What it prints may look like the builder's own messages, a build in a build's say.
+            # A step's output may look like the builder's messages, for example if it runs a build.
             if text in (f"{words} {self._container}\n" for words in _REMOVED):
                 self._container = None
             else:
@@ -116,9 +132,9 @@ class ClassicBuild:
             self._container = running[1]
         elif (step := _STEP.fullmatch(text)) and self._is_next(int(step[1]), int(step[2])):
             self._step, self._total = int(step[1]), int(step[2])
-            known = self._step <= len(self._places)
-            place = self._places[self._step - 1] if known else None
-            self._begin(f"step-{self._step}", step[3], place)
+            known = self._step <= len(self._locations)
+            location = self._locations[self._step - 1] if known else None
+            self._begin(f"step-{self._step}", step[3], location)
         else:
             for each in text.splitlines():
                 self._text(each, stream)
@@ -129,27 +145,27 @@ class ClassicBuild:
     def _text(self, text: str, stream: int) -> None:
         if step := _PODMAN_STEP.match(text):
             stage, number = int(step[1] or 1), int(step[2])
-            self._begin(f"step-{stage}-{number}", step[3], self._podman_place(stage - 1, number - 1))
+            self._begin(f"step-{stage}-{number}", step[3], self._podman_location(stage - 1, number - 1))
         elif built := _BUILT.match(text):
             self.image_id = self.image_id or built[1]
         elif self._current is not None and text:
-            self._tell(self._current, text, stream)
+            self._text_of_step(self._current, text, stream)
 
-    def _podman_place(self, stage: int, instruction: int) -> tuple[int, int] | None:
+    def _podman_location(self, stage: int, instruction: int) -> tuple[int, int] | None:
         stages = self._dockerfile.stages
         known = stage < len(stages) and instruction < len(stages[stage].instructions)
         return (stage, instruction) if known else None
 
-    def _begin(self, digest: str, name: str, place: tuple[int, int] | None) -> None:
+    def _begin(self, digest: str, name: str, location: tuple[int, int] | None) -> None:
         self._end()
-        stage, instruction = place or (None, None)
+        stage, instruction = location or (None, None)
         inputs = (self.vertices[-1].digest,) if self.vertices else ()
         self._current = Vertex(
             digest, plain_line(name), inputs, started=time.time(), stage=stage, instruction=instruction
         )
         self._on_vertex(self._current, ())
 
-    def _tell(self, current: Vertex, text: str, stream: int) -> None:
+    def _text_of_step(self, current: Vertex, text: str, stream: int) -> None:
         if text.startswith(" ---> Using cache") or _PODMAN_CACHED.match(text):
             self._current = _changed(current, cached=True)
         elif not text.startswith(_NOISE) and not _PODMAN_NOISE.match(text):

@@ -1,4 +1,4 @@
-"""A build that failed, told in terms of the Dockerfile."""
+"""The error of a failed build, at its instruction in the Dockerfile."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from stagelens.dockerfile import Dockerfile, Instruction, Stage, arg_defaults, n
 from stagelens.errors import StagelensError
 
 _FRONTEND = re.compile(r"(?:failed to solve(?: with frontend \S+)?|failed to create LLB definition): ")
-# BuildKit's words, the classic builder's, and Podman's.
+# As BuildKit, the classic builder and Podman report it.
 _EXIT_CODE = re.compile(
     r"(?:exit code: |returned a non-zero code: |while running runtime: exit status )(\d+)"
 )
-# What BuildKit's Dockerfile frontend refuses before it runs anything (frontend/dockerfile/parser/errors.go).
+# An error of BuildKit's Dockerfile parser, before any step runs (frontend/dockerfile/parser/errors.go).
 _REFUSED_LINE = re.compile(r"dockerfile parse error (?:on )?line (\d+)")
 _NEWER_FRONTEND = (
-    "if the line is right, this engine's own reader of Dockerfiles is older than it: make "
+    "if the line is right, this engine's Dockerfile frontend is too old for it: make "
     "# syntax=docker/dockerfile:1 the file's first line, or use a newer engine"
 )
 _DENIED = re.compile(r"\b401\b|unauthorized|denied|authorization failed|no basic auth", re.IGNORECASE)
@@ -30,12 +30,20 @@ LAST_LINES = 20
 
 
 class BuildFailed(StagelensError):
-    """The build ended with an error.
+    """A build ended with an error.
 
-    `stage` and `instruction` are None where no instruction ran and failed; `line` is the Dockerfile's
-    (1-based), None where the error belongs to none (a context that cannot be read); `exit_code` a RUN's;
-    `logs` its last 20 lines; `trace` what ran; `registry` the one that did not give an image. `remedy` is
-    given where more is known than the message says.
+    Attributes
+    ----------
+    stage, instruction
+        The instruction that failed; None if no instruction did.
+    line
+        The line of the Dockerfile, from 1; None if the error belongs to no line.
+    exit_code
+        The exit code of a RUN instruction; None for other errors.
+    logs
+        The last 20 lines of the step's log.
+    trace
+        What ran before.
     """
 
     def __init__(
@@ -85,7 +93,7 @@ class BuildFailed(StagelensError):
         if any(_FULL.search(text) for text in (message, *(line.text for line in self.logs))):
             return (
                 "free some of the engine's disk: docker builder prune, then docker image prune "
-                "(stagelens doctor tells where it is and how much is free)"
+                "(stagelens doctor shows where it is and how much is free)"
             )
         if registry is not None:
             if _DENIED.search(message):
@@ -99,22 +107,22 @@ class BuildFailed(StagelensError):
         return "\n".join([message, *lines])
 
 
-# Names of vertices that look an image up: frontend/dockerfile/dockerfile2llb/convert.go.
+# The names of vertices that resolve an image: frontend/dockerfile/dockerfile2llb/convert.go.
 _METADATA = "[internal] load metadata for "
-# An image that is no stage's base is looked up by itself where the engine is one without containerd's store.
+# Without containerd's image store, an image that is not a stage's base is resolved by a separate vertex.
 _FROM = "FROM "
-# The same of a frontend's image: frontend/gateway/gateway.go and client/llb; older engines name no scheme.
+# The same for a frontend's image (frontend/gateway/gateway.go, client/llb); older engines omit the scheme.
 _FRONTEND_IMAGE = re.compile(r"resolve image config for (?:docker-image://)?(?P<image>\S+)")
-# Words that the frontend cannot use, told without their line: as Go quotes them, or bare.
+# Text that the frontend refuses without naming its line: quoted by Go, or bare.
 _QUOTED = re.compile(r'failed to (?:process|parse stage name|parse platform) ("(?:[^"\\]|\\.)*")')
 _BARE = re.compile(r"invalid containerPort: (\S+)", re.IGNORECASE)
-# Without those that bring a default along: ${NAME:-default}.
+# Variables without a default, unlike ${NAME:-default}.
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
 def locate_failure(message: str, trace: BuildTrace) -> BuildFailed:
-    """Return the error of a build that ended with `message`, at the failed instruction if there is one."""
-    # Vertices that were only stopped because another one failed say so.
+    """Return the error of a build that ended with a message, at the failed instruction if there is one."""
+    # A vertex that was stopped because another one failed has this error.
     failed = [vertex for vertex in trace.vertices if vertex.error and "context canceled" not in vertex.error]
     return (
         _step_failed([(vertex, vertex.instructions) for vertex in failed], trace)
@@ -137,7 +145,7 @@ def _step_failed(
 
 
 def _image_failed(failed: Sequence[Vertex], trace: BuildTrace) -> BuildFailed | None:
-    """Return the error of an image that could not be had, at the first line that names it."""
+    """Return the error of an image that could not be pulled, at the first line that names it."""
     missing = {name: vertex for vertex in failed if (name := _image(vertex))}
     for edge in trace.dockerfile.edges:
         if isinstance(edge.source, str) and (vertex := missing.get(normalize_image_name(edge.source))):
@@ -154,7 +162,7 @@ def _image_failed(failed: Sequence[Vertex], trace: BuildTrace) -> BuildFailed | 
 
 
 def _image(vertex: Vertex) -> str | None:
-    """Return the full name of the image that a vertex looks up."""
+    """Return the full name of the image that a vertex resolves."""
     for prefix in (_METADATA, _FROM):
         if vertex.name.startswith(prefix):
             return normalize_image_name(vertex.name.removeprefix(prefix).partition("@")[0])
@@ -162,21 +170,21 @@ def _image(vertex: Vertex) -> str | None:
 
 
 def _no_stage(dockerfile: Dockerfile, name: str, here: Stage) -> str | None:
-    """Return what to do about a --from= that is meant as a stage, and is not an image's full name."""
+    """Return the remedy for a `--from` that probably means a stage: it is not an image's full name."""
     if set(name) & set("/:@."):
         return None
     above = [stage.name for stage in dockerfile.stages[: here.index] if stage.name]
     near = difflib.get_close_matches(name, above, 1)
-    names = f"the names there are {', '.join(above)}" if above else "name one: FROM image AS name"
+    names = f"the stages above are {', '.join(above)}" if above else "name a stage: FROM image AS name"
     meant = f"did you mean {near[0]}?" if near else names
     return (
-        f"no stage above is called {name}, so it was taken for an image's name; {meant}; "
+        f"no stage above is called {name}, so the engine looked for an image; {meant}; "
         f"or give --build-context {name}=PATH if it is a folder"
     )
 
 
 def _words_failed(message: str, trace: BuildTrace) -> BuildFailed | None:
-    """Return the error of words that the frontend refused, at the first line that has them."""
+    """Return the error of text that the frontend refused, at the first line that has it."""
     words = _refused(message)
     stages = trace.dockerfile.stages if words else ()
     # A base by its name first: `AS` in an earlier line may have the same words.
@@ -203,7 +211,7 @@ def _miscased(dockerfile: Dockerfile, stage: Stage, instruction: Instruction) ->
 
 
 def _no_value(dockerfile: Dockerfile, instruction: Instruction) -> str | None:
-    """Return what to do about a FROM with a variable that has no value."""
+    """Return the remedy for a FROM with a variable that has no value."""
     if instruction.keyword != "FROM":
         return None
     given = {name for name, value in dockerfile.build_args.items() if value}
@@ -216,6 +224,6 @@ def _no_value(dockerfile: Dockerfile, instruction: Instruction) -> str | None:
 
 
 def _syntax_line(dockerfile: Dockerfile) -> int | None:
-    # Nothing but directives stands before it.
+    # Only other directives can come before it.
     lines = dockerfile.text.lower().split("\n") if dockerfile.syntax else []
     return next((number for number, line in enumerate(lines, 1) if "syntax" in line), None)

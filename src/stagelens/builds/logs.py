@@ -20,18 +20,18 @@ _ESCAPES = re.compile(
     re.DOTALL,
 )
 
-# SGR parameters (ECMA-48 8.3.117) that we keep; bright colors count as their plain ones.
-_COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
+# The SGR parameters (ECMA-48 8.3.117) that are shown; a bright color counts as the plain one.
+_COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 _MADE = {1: "bold", 2: "dim", 3: "italic", 4: "underline"}
-_ENDED = {22: ("bold", "dim"), 23: ("italic",), 24: ("underline",), 39: _COLOURS}
+_ENDED = {22: ("bold", "dim"), 23: ("italic",), 24: ("underline",), 39: _COLORS}
 _SGR = re.compile(r"(?:\x1b\[|\x9b)([0-9;]*)m")
 
-# From a character to one before another (offsets in the line), and what it is there: "bold red".
+# Start and end in the line (the end is exclusive), and the style: "bold red".
 Span = tuple[int, int, str]
 
 
 def styled(text: str) -> tuple[str, tuple[Span, ...]]:
-    """`plain_line(text)`, and the parts of it that are coloured, in order."""
+    """Return `plain_line(text)` and its colored parts, in order."""
     shown, spans = "", list[Span]()
     style: tuple[str, ...] = ()
     position = 0
@@ -48,13 +48,13 @@ def styled(text: str) -> tuple[str, tuple[Span, ...]]:
 
 
 def _extend(spans: list[Span], end: int, style: tuple[str, ...]) -> None:
-    """End the span that is open."""
+    """Set the end and the style of the open span."""
     if spans:
         spans[-1] = (spans[-1][0], end, " ".join(style))
 
 
 def _changed(style: tuple[str, ...], parameters: str) -> tuple[str, ...]:
-    """Return a style after an SGR sequence; colors of 256 or more are passed over."""
+    """Return a style after an SGR sequence; colors of the 256-color palette are ignored."""
     codes = [int(code or 0) for code in parameters[:64].split(";") if len(code) < 4]
     if 38 in codes or 48 in codes:
         codes = codes[: min(codes.index(code) for code in (38, 48) if code in codes)]
@@ -63,7 +63,7 @@ def _changed(style: tuple[str, ...], parameters: str) -> tuple[str, ...]:
         if code == 0:
             style = ()
         elif 30 <= code <= 37 or 90 <= code <= 97:
-            style = (*(word for word in style if word not in _COLOURS), _COLOURS[code % 10])
+            style = (*(word for word in style if word not in _COLORS), _COLORS[code % 10])
         elif made:
             style = (*(word for word in style if word != made), made)
         elif code in _ENDED:
@@ -72,7 +72,7 @@ def _changed(style: tuple[str, ...], parameters: str) -> tuple[str, ...]:
 
 
 def _visible(spans: list[Span], shown: str) -> Iterator[Span]:
-    """Spans as they lie in the cleaned line, which begins after the last carriage return and has an end."""
+    """Yield the spans in the cleaned line, which begins after the last carriage return."""
     body = shown.rstrip("\r")
     begin = body.rfind("\r") + 1
     line = body[begin : begin + MAX_LINE]

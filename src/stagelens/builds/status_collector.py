@@ -1,4 +1,4 @@
-"""BuildKit's status messages, put together to vertices that know their line of the Dockerfile."""
+"""Vertices, with their instructions of the Dockerfile, from BuildKit's status messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Location(TypedDict):
 
 @dataclass(slots=True)
 class _Log:
-    """A step's lines: the first and the last ones, since its error is at the end."""
+    """The first and the last log lines of a step; its error is at the end."""
 
     first: list[LogLine] = field(default_factory=list[LogLine])
     last: deque[LogLine] = field(default_factory=lambda: deque[LogLine](maxlen=MAX_LINES // 2))
@@ -47,9 +47,16 @@ class _Log:
 
 
 class StatusCollector:
-    """Takes status messages in; `vertices` is what is known by now. `mask` hides what nobody may see.
+    """Collects the vertices of a build from its status messages.
 
-    Where a build takes several attempts (see `again`), a vertex goes by the digest that it had in the first.
+    In further attempts (see `start_attempt`), a vertex keeps the digest of the first attempt.
+
+    Parameters
+    ----------
+    dockerfile
+        The Dockerfile of the build.
+    mask
+        Hides secrets in log lines and errors.
     """
 
     def __init__(self, dockerfile: Dockerfile, mask: Callable[[str], str]) -> None:
@@ -58,15 +65,15 @@ class StatusCollector:
         self._mask = mask
         self._vertices: dict[str, Vertex] = {}
         self._logs: dict[str, _Log] = {}
-        # The engine's digest of a vertex to ours, and for a further attempt those by name and those that ran.
+        # Our digest by the engine's; for a further attempt also by name, and the digests that ran.
         self._digests: dict[str, str] = {}
         self._named: dict[str, str] = {}
         self._ran: set[str] = set()
 
-    def again(self) -> list[Vertex]:
-        """Return the vertices that wait again now, before a further attempt of the same build.
+    def start_attempt(self) -> list[Vertex]:
+        """Prepare for a further attempt of the same build, and return the vertices that wait again.
 
-        What ran stays as it was told, although the engine will take it from its cache.
+        A vertex that ran stays so, although the engine will find it in its cache.
         """
         done = {
             d for d, vertex in self._vertices.items() if vertex.completed is not None and not vertex.error
@@ -117,7 +124,7 @@ class StatusCollector:
     def _location(self, digest: str, name: str) -> _Location:
         named = locate_vertex(self._dockerfile, name)
         found = self._locations.get(digest) or OpLocation(() if named is None else (named,))
-        # Of several instructions, the one that the name says comes first.
+        # If there are several instructions, the one in the name comes first.
         at = sorted(found.instructions, key=lambda one: one != named)
         stage, instruction = at[0] if at else (None, None)
         return {
@@ -127,8 +134,8 @@ class StatusCollector:
             "part_of": found.part_of,
         }
 
-    def take(self, status: StatusResponse) -> list[tuple[Vertex, tuple[LogLine, ...]]]:
-        """Return the vertices that this message changed, each with the log lines that it brought."""
+    def add(self, status: StatusResponse) -> list[tuple[Vertex, tuple[LogLine, ...]]]:
+        """Add a status message, and return the vertices that it changed, each with its new log lines."""
         fresh: dict[str, list[LogLine]] = {}
         for wire in status.vertexes:
             if wire.digest not in self._digests:
@@ -148,9 +155,9 @@ class StatusCollector:
         ]
 
     def vertices(self) -> tuple[Vertex, ...]:
-        """All vertices with their whole logs: BuildKit's own ones, then the Dockerfile's in its order.
+        """Return all vertices with their logs: BuildKit's internal ones first, then in order.
 
-        BuildKit tells a stage's vertices in no order when it takes them all from its cache at once.
+        BuildKit reports the vertices of a stage in any order if all of them are cached.
         """
         for digest, log in self._logs.items():
             for stream, rest in log.rest.items():
@@ -163,7 +170,7 @@ class StatusCollector:
         if known and digest in self._ran:
             if wire.cached or not wire.HasField("started"):
                 return known
-            # It runs once more, as all steps do without the cache.
+            # It runs again, as every step does without the cache.
             self._ran.remove(digest)
             self._logs.pop(digest, None)
             known = replace(known, cached=False, started=None, completed=None)
@@ -176,7 +183,7 @@ class StatusCollector:
             name=_name(wire),
             inputs=inputs or (known.inputs if known else ()),
             cached=wire.cached or bool(known and known.cached),
-            # A vertex may run in several spans: the first start and the last end count.
+            # A vertex may run several times: the first start and the last end count.
             started=known.started if known and known.started is not None else started,
             completed=completed if completed is not None else (known.completed if known else None),
             error=plain_line(self._mask(wire.error).replace("\n", " ")),
@@ -213,7 +220,7 @@ class StatusCollector:
 
     def _append(self, digest: str, time: float, stream: int, data: bytes) -> list[LogLine]:
         log = self._logs.setdefault(digest, _Log())
-        # Whole lines are decoded: a message may end within a character.
+        # Only whole lines are decoded, because a message may end within a character.
         *lines, rest = (log.rest.get(stream, b"") + data).split(b"\n")
         log.rest[stream] = rest[-64 * 1024 :]
         made = [LogLine(time, stream, *styled(self._mask(line.decode("utf-8", "replace")))) for line in lines]

@@ -1,4 +1,4 @@
-"""What a build did: one frozen value that all three ways of building fill alike."""
+"""The trace of a build: one frozen value for all backends."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Backend = Literal["session", "upload", "classic"]
 class LogLine:
     """A line that a step printed: `stream` 1 is standard output, 2 standard error; `time` is Unix seconds.
 
-    `text` holds no terminal escapes and no line end; `colors` says which parts of it were coloured: from one
-    character to before another, and how ("red", "bold", "dim green").
+    `text` holds no terminal escapes and no line end; `colors` says which parts of it were colored: start, end
+    (exclusive) and style ("red", "bold", "dim green").
     """
 
     time: float
@@ -84,12 +84,12 @@ class Vertex:
 
     @property
     def running(self) -> bool:
-        """Whether it has begun and not ended."""
+        """Whether the step has started and not ended."""
         return self.started is not None and self.completed is None
 
     @property
     def seconds(self) -> float | None:
-        """How long it ran, in seconds; None where it has not both started and ended."""
+        """The seconds that the step ran; None if it has not started or not ended."""
         if self.started is None or self.completed is None:
             return None
         return self.completed - self.started
@@ -188,8 +188,8 @@ def critical_path(vertices: Sequence[Vertex]) -> tuple[str, ...]:
     image) names no inputs and is left out.
     """
     known = {vertex.digest: vertex for vertex in vertices if vertex.completed is not None}
-    own = (vertex for vertex in known.values() if vertex.instruction is not None)
-    step = max(own, key=_end, default=None)
+    steps = (vertex for vertex in known.values() if vertex.instruction is not None)
+    step = max(steps, key=_end, default=None)
     path: list[str] = []
     while step is not None and step.digest not in path:
         path.append(step.digest)

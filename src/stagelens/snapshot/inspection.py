@@ -288,7 +288,7 @@ class StageInspector:
             copy.update(sync.transfers)
 
     def _on_status(self, status: StatusResponse) -> None:
-        for vertex, lines in self._collector.take(status):
+        for vertex, lines in self._collector.add(status):
             if self._on_vertex is not None:
                 self._on_vertex(vertex, lines)
 
