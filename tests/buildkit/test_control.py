@@ -103,7 +103,7 @@ def test_solving_gives_events_and_the_result_without_an_image(
     assert any("COPY a /a" in name for name in names)
 
 
-def test_a_failing_solve_is_a_build_error(engine: Engine, control: Control, tmp_path: Path) -> None:
+def test_failed_solve_is_a_build_error(engine: Engine, control: Control, tmp_path: Path) -> None:
     with (
         Session(engine.api, services(tmp_path, "FROM diamol/base\nRUN exit 3\n")) as session,
         pytest.raises(BuildError, match="exit code: 3"),

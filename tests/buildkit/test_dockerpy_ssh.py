@@ -36,7 +36,7 @@ def engine_there(
         yield Engine(lambda: api, sshd.address(), "a test", engine.info)
 
 
-def test_a_build_gets_its_context_and_secrets(
+def test_build_receives_its_context_and_secrets(
     engine_there: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:
     check_context_and_secrets(engine_there, tmp_path, unique)

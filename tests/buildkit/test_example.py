@@ -25,7 +25,7 @@ def run(engine: Engine, *arguments: str | Path) -> subprocess.CompletedProcess[s
 
 
 @pytest.mark.engine
-def test_the_example_builds_with_a_secret_into_a_folder(engine: Engine, tmp_path: Path, unique: str) -> None:
+def test_example_builds_with_a_secret_into_a_folder(engine: Engine, tmp_path: Path, unique: str) -> None:
     context, secret = tmp_path / "project", tmp_path / "secret"
     context.mkdir()
     secret.write_text("open sesame")
@@ -49,7 +49,7 @@ def test_the_example_builds_with_a_secret_into_a_folder(engine: Engine, tmp_path
 
 
 @pytest.mark.engine
-def test_the_example_tags_an_image(engine: Engine, tmp_path: Path, unique: str, clean: object) -> None:
+def test_example_tags_an_image(engine: Engine, tmp_path: Path, unique: str, clean: object) -> None:
     (tmp_path / "Dockerfile").write_text("FROM diamol/base\nCOPY Dockerfile /\n")
     done = run(engine, tmp_path, "--tag", f"{unique}:x")
     assert done.returncode == 0, done.stderr

@@ -37,7 +37,7 @@ def piped(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
         yield Engine(lambda: api, "npipe:////./pipe/docker_engine", "a test", engine.info)
 
 
-def test_a_build_gets_its_context_and_secrets(
+def test_build_receives_its_context_and_secrets(
     piped: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:
     check_context_and_secrets(piped, tmp_path, unique)

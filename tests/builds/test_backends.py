@@ -58,7 +58,7 @@ def logged(trace: BuildTrace, place: tuple[int, int]) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("backend", ["session", "upload", "classic"])
-def test_all_ways_of_building_tell_the_same_story(
+def test_all_backends_report_the_same_steps(
     engine: Engine, tmp_path: Path, unique: str, clean: object, backend: Backend
 ) -> None:
     context = tmp_path / "context"
@@ -99,7 +99,7 @@ def test_all_ways_of_building_tell_the_same_story(
                 engine.api.remove_container(row["Id"])
 
 
-def test_behind_a_proxy_that_knows_no_upgrade_contexts_are_uploaded_and_the_doctor_says_why(
+def test_proxy_without_upgrades_gets_uploads_and_a_finding_of_the_doctor(
     engine: Engine, tmp_path: Path, unique: str, clean: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "Dockerfile").write_text(f"FROM diamol/base\nRUN echo {unique}\n")

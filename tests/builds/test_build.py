@@ -84,7 +84,7 @@ def test_each_backend_ties_steps_to_lines(
 
 @pytest.mark.engine
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_failing_run_is_told_with_stage_line_code_and_log(
+def test_failed_run_has_stage_line_exit_code_and_log(
     engine: Engine, tmp_path: Path, unique: str, clean: object, backend: Backend
 ) -> None:
     context = project(
@@ -109,7 +109,7 @@ def test_a_failing_run_is_told_with_stage_line_code_and_log(
 
 
 @pytest.mark.engine
-def test_the_last_lines_of_an_endless_log_are_told(engine: Engine, tmp_path: Path, unique: str) -> None:
+def test_last_lines_of_an_endless_log_are_shown(engine: Engine, tmp_path: Path, unique: str) -> None:
     context = project(
         tmp_path, f"FROM diamol/base\nRUN : {unique}; seq 30000; echo ü; echo the end; exit 3\n"
     )
@@ -135,9 +135,7 @@ def test_the_last_lines_of_an_endless_log_are_told(engine: Engine, tmp_path: Pat
         ("FROM a\nRUN x\n", "dockerfile parse error on line 2: no", 2, "newer engine"),
     ],
 )
-def test_what_an_older_engine_cannot_read_is_told_with_its_line(
-    text: str, message: str, line: int, advice: str
-) -> None:
+def test_line_that_an_older_engine_refuses_is_named(text: str, message: str, line: int, advice: str) -> None:
     trace = BuildTrace(parse(text), (), "session", None)
     failed = BuildFailed(f"failed to solve with frontend dockerfile.v0: {message}", trace)
     assert failed.line == line
@@ -146,14 +144,14 @@ def test_what_an_older_engine_cannot_read_is_told_with_its_line(
 
 
 @pytest.mark.engine
-def test_a_mistake_in_the_ignore_file_is_told_with_its_line(engine: Engine, tmp_path: Path) -> None:
+def test_error_in_the_ignore_file_has_its_line(engine: Engine, tmp_path: Path) -> None:
     context = project(tmp_path, "FROM scratch\nCOPY . /\n", **{".dockerignore": "a\n[b\n"})
     with pytest.raises(StagelensError, match=r"dockerignore, line 2"):
         stagelens.build(context, engine=engine)
 
 
 @pytest.mark.engine
-def test_cancelling_stops_the_build_in_the_engine(engine: Engine, tmp_path: Path, unique: str) -> None:
+def test_cancel_stops_the_build_in_the_engine(engine: Engine, tmp_path: Path, unique: str) -> None:
     context = project(tmp_path, f"FROM diamol/base\nRUN echo {unique}; sleep 600\n")
     cancel = Cancel()
 
@@ -166,7 +164,7 @@ def test_cancelling_stops_the_build_in_the_engine(engine: Engine, tmp_path: Path
 
 
 @pytest.mark.engine
-def test_an_interrupt_comes_when_the_engine_is_through_with_the_build(
+def test_interrupt_is_raised_when_the_engine_has_stopped_the_build(
     engine: Engine, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may just be giving the image its name: whoever removes that then must not be too early."""
@@ -192,7 +190,7 @@ def test_an_interrupt_comes_when_the_engine_is_through_with_the_build(
 
 
 @pytest.mark.engine
-def test_a_switch_of_one_s_own_outlives_an_interrupt(engine: Engine, tmp_path: Path) -> None:
+def test_cancel_of_the_caller_outlives_an_interrupt(engine: Engine, tmp_path: Path) -> None:
     context = project(tmp_path, "FROM diamol/base\nENV A=1\n")
     cancel = Cancel()
 
@@ -205,7 +203,7 @@ def test_a_switch_of_one_s_own_outlives_an_interrupt(engine: Engine, tmp_path: P
 
 
 @pytest.mark.engine
-def test_a_second_build_sends_only_what_changed(
+def test_second_build_sends_only_changed_files(
     engine: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:
     context = project(tmp_path, "FROM scratch\nCOPY . /c\n", **{f"f{i}": str(i) * 1000 for i in range(300)})
@@ -217,7 +215,7 @@ def test_a_second_build_sends_only_what_changed(
 
 
 @pytest.mark.engine
-def test_dockerignore_keeps_files_out(engine: Engine, tmp_path: Path, unique: str, clean: object) -> None:
+def test_dockerignore_excludes_files(engine: Engine, tmp_path: Path, unique: str, clean: object) -> None:
     context = project(
         tmp_path,
         "FROM diamol/base\nCOPY . /c\nRUN cd /c && find . -type f | sort\n",
@@ -233,7 +231,7 @@ def test_dockerignore_keeps_files_out(engine: Engine, tmp_path: Path, unique: st
 
 
 @pytest.mark.engine
-def test_secrets_reach_the_step_and_nothing_else(engine: Engine, tmp_path: Path, unique: str) -> None:
+def test_secrets_reach_only_their_step(engine: Engine, tmp_path: Path, unique: str) -> None:
     context = project(
         tmp_path,
         f"FROM diamol/base\nRUN --mount=type=secret,id=pw echo {unique} && wc -c < /run/secrets/pw\n",
@@ -246,7 +244,7 @@ def test_secrets_reach_the_step_and_nothing_else(engine: Engine, tmp_path: Path,
 
 
 @pytest.mark.engine
-def test_a_large_file_is_streamed(engine: Engine, tmp_path: Path, unique: str, clean: object) -> None:
+def test_large_file_is_streamed(engine: Engine, tmp_path: Path, unique: str, clean: object) -> None:
     context = project(tmp_path, "FROM scratch\nCOPY big /big\n")
     with (context / "big").open("wb") as file:
         file.truncate(400 * 1024**2)
@@ -259,14 +257,14 @@ assert trace.context_bytes >= 400 * 1024**2
 
 
 @pytest.mark.engine
-def test_a_missing_context_file_is_told(engine: Engine, tmp_path: Path) -> None:
+def test_missing_context_file_is_named(engine: Engine, tmp_path: Path) -> None:
     context = project(tmp_path, "FROM diamol/base\nCOPY nothere /\n")
     with pytest.raises(BuildFailed) as caught:
         stagelens.build(context, engine=engine)
     assert caught.value.line == 2
 
 
-def test_a_folder_that_is_not_there_and_one_without_a_dockerfile(tmp_path: Path) -> None:
+def test_missing_folder_and_missing_dockerfile_are_errors(tmp_path: Path) -> None:
     with pytest.raises(StagelensError, match="not a folder"):
         stagelens.build(tmp_path / "no")
     with pytest.raises(DockerfileError, match="no such file"):
@@ -274,7 +272,7 @@ def test_a_folder_that_is_not_there_and_one_without_a_dockerfile(tmp_path: Path)
 
 
 @pytest.mark.engine
-def test_a_fifo_in_the_context_does_not_block(
+def test_fifo_in_the_context_does_not_block(
     engine: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:
     context = project(tmp_path, "FROM scratch\nCOPY . /c\n", a="1")
@@ -284,7 +282,7 @@ def test_a_fifo_in_the_context_does_not_block(
     assert trace.image_id
 
 
-def test_two_builds_of_one_folder_at_once(engine: Engine, tmp_path: Path, unique: str, clean: object) -> None:
+def test_concurrent_builds_of_one_folder(engine: Engine, tmp_path: Path, unique: str, clean: object) -> None:
     (tmp_path / "Dockerfile").write_text(
         f"FROM diamol/base\nRUN echo {unique}\nARG WHO\nCOPY data /data\nRUN echo $WHO > /who\n"
     )

@@ -30,7 +30,7 @@ TWO = "FROM diamol/base AS builder\nRUN echo app > /app\nFROM diamol/base\n"
         ("FROM diamol/base\nLABEL a=b\nEXPOSE http\n", 3, "fix line 3"),
     ],
 )
-def test_a_failure_before_the_first_step_is_told_with_its_line_and_what_helps(
+def test_failure_before_the_first_step_has_its_line_and_a_remedy(
     engine: Engine, tmp_path: Path, dockerfile: str, line: int, remedy: str
 ) -> None:
     (tmp_path / "Dockerfile").write_text(dockerfile)
@@ -41,7 +41,7 @@ def test_a_failure_before_the_first_step_is_told_with_its_line_and_what_helps(
     assert remedy in (failed.value.remedy or "")
 
 
-def test_a_default_in_from_is_no_variable_without_a_value(engine: Engine, tmp_path: Path) -> None:
+def test_variable_with_a_default_in_from_needs_no_value(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM diamol/base:${VERSION:-a/b}\n")
     with pytest.raises(BuildFailed) as failed:
         build(tmp_path, engine=engine)

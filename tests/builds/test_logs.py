@@ -21,7 +21,7 @@ from stagelens.builds.logs import MAX_LINE, plain_line, styled
         ("\x1b[33m", "", ()),
     ],
 )
-def test_colours_are_kept_as_parts_of_the_line(line: str, text: str, spans: tuple[object, ...]) -> None:
+def test_colors_become_parts_of_the_line(line: str, text: str, spans: tuple[object, ...]) -> None:
     found, parts = styled(line)
     assert found == text
     assert parts == spans
@@ -35,7 +35,7 @@ PIECES = ["\x1b[31m", "\x1b[0m", "\x1b[1m", "\x1b[39m", "\r", "ab", "\u202e", "\
         st.sampled_from(["\x1b[31m", "\x1b[0m", "\x1b[1m", "\x1b[39m", "\r", "ab", "\u202e", "\x1b[", "m"])
     )
 )
-def test_parts_lie_in_the_cleaned_line_one_after_the_other(pieces: list[str]) -> None:
+def test_parts_of_the_cleaned_line_do_not_overlap(pieces: list[str]) -> None:
     line = "".join(pieces)
     text, spans = styled(line)
     assert text == plain_line(line)
@@ -45,7 +45,7 @@ def test_parts_lie_in_the_cleaned_line_one_after_the_other(pieces: list[str]) ->
     assert all(0 <= start < end <= len(text) for start, end, _ in spans)
 
 
-def test_a_long_line_is_cut_with_its_colours() -> None:
+def test_long_line_is_cut_with_its_colors() -> None:
     text, spans = styled("\x1b[31m" + "x" * (2 * MAX_LINE))
     assert text.endswith("…")
     assert spans == ((0, MAX_LINE, "red"),)

@@ -51,7 +51,7 @@ def project(folder: Path, dockerfile: str, **files: str) -> Path:
 
 
 @pytest.mark.engine
-def test_the_result_becomes_a_folder_instead_of_an_image(engine: Engine, tmp_path: Path) -> None:
+def test_result_is_exported_to_a_folder_instead_of_an_image(engine: Engine, tmp_path: Path) -> None:
     context = project(tmp_path / "c", "FROM scratch\nCOPY a /bin/a\n", a="content")
     trace = stagelens.build(context, engine=engine, output=LocalFolder(tmp_path / "out"))
     assert trace.image_id is None
@@ -60,7 +60,7 @@ def test_the_result_becomes_a_folder_instead_of_an_image(engine: Engine, tmp_pat
 
 
 @pytest.mark.engine
-def test_a_result_that_cannot_be_written_is_our_error_with_the_place(engine: Engine, tmp_path: Path) -> None:
+def test_unwritable_result_is_an_error_with_its_path(engine: Engine, tmp_path: Path) -> None:
     context = project(tmp_path / "c", "FROM scratch\nCOPY a /a\n", a="content")
     (tmp_path / "out").write_text("a file")
     with pytest.raises(ResultError) as caught:
@@ -69,7 +69,7 @@ def test_a_result_that_cannot_be_written_is_our_error_with_the_place(engine: Eng
 
 
 @pytest.mark.engine
-def test_what_only_a_session_can_do_is_refused_without_one(engine: Engine, tmp_path: Path) -> None:
+def test_options_that_need_a_session_are_refused_without_one(engine: Engine, tmp_path: Path) -> None:
     context = project(tmp_path / "c", "FROM scratch\nCOPY a /a\n", a="content")
     for backend in ("upload", "classic"):
         with pytest.raises(StagelensError, match="session"):
@@ -83,7 +83,7 @@ def test_what_only_a_session_can_do_is_refused_without_one(engine: Engine, tmp_p
 @pytest.mark.engine
 @pytest.mark.parametrize("backend", ["session", "upload", "classic"])
 @pytest.mark.parametrize("compression", ["", "gz"])
-def test_the_context_may_be_a_tar(
+def test_context_may_be_a_tar(
     engine: Engine, tmp_path: Path, unique: str, clean: object, backend: Backend, compression: str
 ) -> None:
     text = f"FROM diamol/base\nCOPY . /c\nRUN cat /c/a; ls /c{output_delay(backend)}\nLABEL a={unique}\n"
@@ -115,7 +115,7 @@ def test_tar_with_extended_headers_and_a_lower_case_dockerfile_builds(
     assert lines(stagelens.build(context, engine=engine, backend=backend, no_cache=True), 2) == [unique]
 
 
-def test_a_context_that_is_no_tar_or_has_no_dockerfile_is_told(tmp_path: Path) -> None:
+def test_invalid_tar_and_tar_without_a_dockerfile_are_errors(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("no tar")
     with pytest.raises(StagelensError, match="neither a folder nor a readable tar"):
         stagelens.build(tmp_path / "x")
@@ -133,7 +133,7 @@ def test_a_context_that_is_no_tar_or_has_no_dockerfile_is_told(tmp_path: Path) -
 
 @pytest.mark.engine
 @pytest.mark.parametrize("backend", ["session", "upload", "classic"])
-def test_a_dockerfile_outside_of_the_context_has_its_own_ignore_file(
+def test_dockerfile_outside_the_context_has_a_separate_ignore_file(
     engine: Engine, tmp_path: Path, unique: str, clean: object, backend: Backend
 ) -> None:
     context = project(tmp_path / "c", "FROM scratch\n", keep=unique, drop="")
@@ -157,7 +157,7 @@ def test_a_dockerfile_outside_of_the_context_has_its_own_ignore_file(
         assert files.stage(0).tables[1].get("c/drop") is None
 
 
-def test_an_ignore_file_that_leads_out_of_its_folder_is_not_read(tmp_path: Path) -> None:
+def test_ignore_file_that_links_out_of_its_folder_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "private").write_text("of the machine")
     context = project(tmp_path / "c", "FROM scratch\n")
     (context / "Dockerfile.dockerignore").symlink_to("../private")
@@ -192,9 +192,7 @@ def test_secrets_come_from_bytes_files_and_variables(
 
 
 @pytest.mark.engine
-def test_a_secret_that_a_step_prints_is_in_no_log_error_or_traceback(
-    engine: Engine, tmp_path: Path, unique: str
-) -> None:
+def test_printed_secret_is_in_no_log_error_or_traceback(engine: Engine, tmp_path: Path, unique: str) -> None:
     command = f"cat /run/secrets/pw; echo; cat /run/secrets/pw >&2; : {unique}; exit 3"
     context = project(tmp_path, f"FROM diamol/base\nRUN --mount=type=secret,id=pw {command}\n")
     seen: list[object] = []
@@ -212,7 +210,7 @@ def test_a_secret_that_a_step_prints_is_in_no_log_error_or_traceback(
     assert "***" in shown
 
 
-def test_what_is_handed_out_is_masked_line_by_line_but_not_single_letters() -> None:
+def test_each_line_of_a_secret_is_masked_and_short_ones_are_not() -> None:
     secrets = Secrets({"a": b"top\n  longer line \nx", "b": b"yy", "c": b"topmost"})
     handlers = secrets.methods()
     assert secrets.mask("longer line") == "longer line", "nothing was handed out yet"
@@ -233,7 +231,7 @@ def _ask(handlers: dict[str, object], name: str) -> None:
     handler(Channel())  # pyright: ignore
 
 
-def test_a_missing_agent_and_a_key_in_its_place_are_told(
+def test_missing_agent_and_key_instead_of_an_agent_are_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "id_ed25519").write_text("a key")
@@ -266,7 +264,7 @@ def agent(tmp_path: Path) -> Iterator[str]:
             thread.join()
 
 
-def test_bytes_go_to_the_agent_and_back(agent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_reach_the_agent_and_return(agent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSH_AUTH_SOCK", agent)
     ours, theirs = socket.socketpair()
     server, client = Server(ours, SshAgents({"default": ""}).methods()), Client(theirs)
@@ -281,7 +279,9 @@ def test_bytes_go_to_the_agent_and_back(agent: str, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.engine
-def test_a_step_has_the_agent(engine: Engine, tmp_path: Path, unique: str, clean: object, agent: str) -> None:
+def test_step_reaches_the_agent(
+    engine: Engine, tmp_path: Path, unique: str, clean: object, agent: str
+) -> None:
     text = f"FROM diamol/base\nRUN --mount=type=ssh test -S $SSH_AUTH_SOCK && echo {unique}\n"
     context = project(tmp_path / "c", text)
     trace = stagelens.build(context, engine=engine, tags=[f"{unique}:x"], ssh={"default": agent})

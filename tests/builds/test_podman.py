@@ -121,7 +121,7 @@ def test_steps_are_tied_to_stages_and_instructions(serve: Serve, tmp_path: Path)
     assert any("cannot be looked into" in line for line in trace.limitations)
 
 
-def test_a_failing_run_has_line_stage_and_exit_code(serve: Serve, tmp_path: Path) -> None:
+def test_failed_run_has_line_stage_and_exit_code(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text(DOCKERFILE)
     with pytest.raises(BuildFailed) as caught:
         stagelens.build(tmp_path, engine=serve(FAILURE))
@@ -130,7 +130,7 @@ def test_a_failing_run_has_line_stage_and_exit_code(serve: Serve, tmp_path: Path
     assert caught.value.stage.index == 1
 
 
-def test_the_identifier_of_an_engine_stays_although_podmans_own_changes(serve: Serve) -> None:
+def test_engine_id_is_stable_although_podmans_id_changes(serve: Serve) -> None:
     address = serve([]).address
     found = [connect(address, start=False) for _ in range(2)]
     for each in found:
@@ -182,7 +182,7 @@ def answering(address: str, process: subprocess.Popen[bytes], log: Path) -> Engi
 @pytest.mark.skipif(
     shutil.which("podman") is None or os.geteuid() != 0, reason="a real Podman, and root to start it"
 )
-def test_a_real_podman(podman: Engine, tmp_path: Path) -> None:
+def test_real_podman(podman: Engine, tmp_path: Path) -> None:
     assert podman.info.podman
     (tmp_path / "Dockerfile").write_text(DOCKERFILE)
     with pytest.raises(BuildFailed) as caught:

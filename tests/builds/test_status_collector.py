@@ -24,14 +24,14 @@ def at(seconds: int) -> Timestamp:
     return Timestamp(seconds=seconds)
 
 
-def test_vertices_stand_in_the_dockerfiles_order_however_they_were_told() -> None:
+def test_vertices_are_in_the_order_of_the_dockerfile() -> None:
     collector = StatusCollector(DOCKERFILE, str)
     for name in reversed(NAMES):
         collector.add(StatusResponse(vertexes=[Vertex(digest=name, name=name)]))
     assert tuple(vertex.name for vertex in collector.vertices()) == NAMES
 
 
-def test_a_further_attempt_tells_of_the_same_vertices_although_the_engine_names_them_anew() -> None:
+def test_further_attempt_keeps_vertices_although_their_digests_change() -> None:
     """Digests hold the session's number where a step takes files of the context."""
     collector = StatusCollector(DOCKERFILE, str)
     first = Vertex(digest="f1", name=FIRST, started=at(10), completed=at(12))

@@ -9,7 +9,7 @@ def step(name: str, inputs: tuple[str, ...], start: float | None, end: float | N
     return Vertex(name, name, inputs, started=start, completed=end, stage=0, instruction=1)
 
 
-def test_it_goes_back_from_the_last_step_to_what_each_waited_for() -> None:
+def test_critical_path_follows_the_inputs_that_end_last() -> None:
     steps = [
         Vertex("context", "[internal] load build context", started=0, completed=2),
         step("quick", ("context",), 2, 3),
@@ -21,10 +21,10 @@ def test_it_goes_back_from_the_last_step_to_what_each_waited_for() -> None:
     assert work_seconds(steps) == 12
 
 
-def test_what_has_not_ended_is_on_no_path() -> None:
+def test_unfinished_step_is_on_no_path() -> None:
     assert critical_path([step("runs", (), 0, None)]) == ()
     assert critical_path([]) == ()
 
 
-def test_a_graph_that_bites_its_tail_ends() -> None:
+def test_cyclic_graph_ends() -> None:
     assert set(critical_path([step("a", ("b",), 0, 1), step("b", ("a",), 0, 1)])) == {"a", "b"}

@@ -79,7 +79,7 @@ def certificates(folder: Path) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
-def test_a_session_is_held_with_a_remote_engine(
+def test_session_works_with_a_remote_engine(
     tls: bool, engine: Engine, tmp_path: Path, unique: str, clean: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = tmp_path / "context"

@@ -37,7 +37,7 @@ def project(folder: Path, dockerfile: str, **files: str) -> Path:
     return folder
 
 
-def test_a_second_build_sends_nothing_and_one_edited_file_is_sent_alone(
+def test_second_build_sends_nothing_and_an_edit_sends_one_file(
     engine: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:
     files = {f"file{number}": f"{unique} {number}" for number in range(20)}
@@ -70,9 +70,7 @@ def logs(trace: BuildTrace, stage: int, instruction: int) -> list[str]:
     return [line.text for line in vertex.logs]
 
 
-def test_a_secret_is_there_in_its_step_only(
-    engine: Engine, tmp_path: Path, unique: str, clean: object
-) -> None:
+def test_secret_exists_only_in_its_step(engine: Engine, tmp_path: Path, unique: str, clean: object) -> None:
     context = project(
         tmp_path / "c",
         f"FROM diamol/base\nRUN --mount=type=secret,id=pw echo {unique}; wc -c < /run/secrets/pw; "
@@ -94,16 +92,14 @@ def test_a_secret_is_there_in_its_step_only(
     )
 
 
-def test_a_secret_that_is_required_and_not_given_is_named(
-    engine: Engine, tmp_path: Path, unique: str
-) -> None:
+def test_missing_required_secret_is_named(engine: Engine, tmp_path: Path, unique: str) -> None:
     context = project(tmp_path, "FROM diamol/base\nRUN --mount=type=secret,id=pw,required true\n")
     with pytest.raises(BuildFailed, match=r"secret pw.* not found") as caught:
         stagelens.build(context, engine=engine)
     assert caught.value.line == 2
 
 
-def test_a_cache_mount_lasts_from_build_to_build(
+def test_cache_mount_persists_between_builds(
     engine: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:
     context = project(
@@ -148,7 +144,7 @@ def add_program(context: Path, name: str) -> None:
         shutil.copy(path, target)
 
 
-def test_an_ssh_agent_is_reached_from_a_step(
+def test_step_reaches_an_ssh_agent(
     engine: Engine, tmp_path: Path, unique: str, clean: object, ssh: tuple[str, str]
 ) -> None:
     socket, fingerprint = ssh
@@ -180,7 +176,7 @@ RUN cat /etc/made
 """
 
 
-def test_heredocs_and_linked_copies_where_the_frontend_knows_them(
+def test_heredocs_and_linked_copies_if_the_frontend_has_them(
     engine: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:
     heredocs = project(tmp_path / "h", HEREDOCS)
@@ -199,7 +195,7 @@ def test_heredocs_and_linked_copies_where_the_frontend_knows_them(
 
 
 @pytest.mark.parametrize("backend", ["upload", "classic"])
-def test_the_fall_backs_build_or_say_why_not(
+def test_fallbacks_build_or_report_why_not(
     engine: Engine, tmp_path: Path, unique: str, clean: object, backend: Backend
 ) -> None:
     context = project(
@@ -223,7 +219,7 @@ def running(text: str) -> bool:
 
 
 @pytest.mark.parametrize("backend", ["session", "upload", "classic"])
-def test_cancelling_ends_the_step_in_the_engine(
+def test_cancel_ends_the_step_in_the_engine(
     engine: Engine, tmp_path: Path, unique: str, clean: object, backend: Backend
 ) -> None:
     if backend == "upload" and engine.info.containerd_store:
@@ -268,7 +264,7 @@ def test_layers_on_this_machine_are_read_without_the_file_lister(
     assert not asked
 
 
-def test_the_files_of_stages_are_those_of_the_saved_image(
+def test_files_of_stages_equal_the_saved_image(
     engine: Engine, tmp_path: Path, unique: str, clean: object
 ) -> None:
     context = project(

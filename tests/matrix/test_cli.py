@@ -106,7 +106,7 @@ def test_copied_files_make_the_same_layers(
     assert not {"three.log", "kept/one.log", "Dockerfile"} & paths
 
 
-def test_a_multi_stage_build_has_the_same_files(
+def test_multi_stage_build_has_the_same_files(
     engine: Engine, context: Path, tmp_path: Path, unique: str, clean: object
 ) -> None:
     dockerfile = (

@@ -35,7 +35,7 @@ COPY --from=work /linked /
 
 
 @pytest.mark.timeout(1200)  # the frontend is built here once, with Go
-def test_a_frontend_is_pulled_with_the_login_and_builds_through_the_session(
+def test_frontend_is_pulled_with_the_login_and_builds_through_the_session(
     engine: Engine,
     login_registry: Registry,
     tmp_path: Path,

@@ -116,7 +116,7 @@ def at_rest(control: Control, pending: set[str]) -> None:
         pending &= in_use(control)
 
 
-def test_builds_cancels_and_cuts_leave_nothing(
+def test_builds_cancels_and_lost_connections_leave_nothing(
     engine: Engine, tmp_path: Path, unique: str, nothing_left: None
 ) -> None:
     context = tmp_path / "context"
@@ -154,9 +154,7 @@ with Session(api, [files], shared_key=name) as session:
 
 
 @pytest.mark.parametrize("at", ["transfer", "step"])
-def test_a_program_that_is_killed_leaves_nothing_in_use(
-    engine: Engine, tmp_path: Path, unique: str, at: str
-) -> None:
+def test_killed_program_leaves_nothing_in_use(engine: Engine, tmp_path: Path, unique: str, at: str) -> None:
     """SIGKILL: nobody is left to tell the engine, which sees the connections end."""
     for number in range(20):
         (tmp_path / f"f{number}").write_bytes(os.urandom(200_000))
@@ -183,7 +181,7 @@ def cut(engine: Engine, context: Path, place: Path, name: str, at: str) -> None:
 
 
 @pytest.mark.parametrize("engine", engines.KINDS[1:], indirect=True)
-def test_an_engine_of_the_tests_keeps_its_temporary_files_to_itself(engine: Engine) -> None:
+def test_engine_of_the_tests_has_separate_temporary_files(engine: Engine) -> None:
     pid = engines.namespace_pid(engine)
     assert pid is not None
     (containerd,) = (each for each in psutil.Process(pid).children() if each.name() == "containerd")

@@ -76,7 +76,7 @@ def label(engine: Engine, unique: str) -> str:
     return engine.api.inspect_image(f"{unique}:x")["Config"]["Labels"]["of"]
 
 
-def test_a_base_image_is_pulled(
+def test_base_image_is_pulled(
     engine: Engine, open_registry: Registry, build: Build, configure: object, unique: str
 ) -> None:
     image = pushed(open_registry, engine, unique)
@@ -86,7 +86,7 @@ def test_a_base_image_is_pulled(
     wait_until(lambda: any(asked in line for line in open_registry.requests()), "the pull")
 
 
-def test_a_login_is_taken_from_dockers_config_file(
+def test_login_comes_from_dockers_config_file(
     engine: Engine, login_registry: Registry, private: str, build: Build, configure, unique: str
 ) -> None:
     configure({"auths": {login_registry.address: login(USER, PASSWORD)}})
@@ -94,7 +94,7 @@ def test_a_login_is_taken_from_dockers_config_file(
     assert label(engine, unique) == unique
 
 
-def test_a_login_is_enough_for_a_registry_that_wants_tokens(
+def test_login_is_enough_for_a_registry_with_tokens(
     engine: Engine, token_registry: Registry, build: Build, configure, unique: str
 ) -> None:
     image = pushed(token_registry, engine, unique)
@@ -113,7 +113,7 @@ def test_a_login_is_enough_for_a_registry_that_wants_tokens(
 
 
 @pytest.mark.parametrize("key", ["credsStore", "credHelpers"])
-def test_a_login_is_taken_from_a_credential_helper(
+def test_login_comes_from_a_credential_helper(
     engine: Engine,
     login_registry: Registry,
     private: str,
@@ -138,7 +138,7 @@ def test_a_login_is_taken_from_a_credential_helper(
     assert label(engine, unique) == unique
 
 
-def test_without_a_login_and_with_a_wrong_one_the_line_and_the_remedy_are_told(
+def test_missing_and_wrong_login_have_the_line_and_a_remedy(
     login_registry: Registry, private: str, build: Build, configure
 ) -> None:
     for auths in ({}, {login_registry.address: login(USER, "wr0ng-one")}):
@@ -150,7 +150,7 @@ def test_without_a_login_and_with_a_wrong_one_the_line_and_the_remedy_are_told(
         assert f"docker login {login_registry.address}" in str(caught.value)
 
 
-def test_an_image_that_the_registry_lacks_is_named(
+def test_missing_image_is_named(
     open_registry: Registry, build: Build, configure: object, unique: str
 ) -> None:
     with pytest.raises(BuildFailed, match="not found") as caught:

@@ -51,7 +51,7 @@ def in_tar(path: Path) -> dict[str, Row]:
     return found
 
 
-def test_the_result_is_the_one_of_the_docker_command(engine: Engine, tmp_path: Path, unique: str) -> None:
+def test_result_equals_that_of_the_docker_command(engine: Engine, tmp_path: Path, unique: str) -> None:
     context = tmp_path / "context"
     context.mkdir()
     (context / "Dockerfile").write_text(TEXT.format(unique=unique))

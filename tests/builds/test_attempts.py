@@ -57,7 +57,7 @@ def failing(times: int, message: str) -> tuple[Callable[[], str], list[int]]:
 
 
 @pytest.mark.parametrize("message", FAULTS)
-def test_faults_of_the_engines_are_waited_out_and_in_the_end_told_as_such(message: str) -> None:
+def test_engine_fault_is_retried_and_finally_reported(message: str) -> None:
     attempt, made = failing(3, message)
     assert (retry_transient(attempt), len(made)) == ("built", 4)
     attempt, made = failing(9, message)
@@ -74,14 +74,14 @@ def test_faults_of_the_engines_are_waited_out_and_in_the_end_told_as_such(messag
         "context canceled",
     ],
 )
-def test_a_dockerfile_that_has_such_words_in_it_fails_as_any_other(message: str) -> None:
+def test_words_of_a_fault_in_a_dockerfile_are_no_fault(message: str) -> None:
     attempt, made = failing(1, message)
     with pytest.raises(BuildError, match="^" + message[:9]):
         retry_transient(attempt)
     assert len(made) == 1
 
 
-def test_a_cancel_between_two_attempts_is_heard_at_once(set_timeouts: Callable[..., None]) -> None:
+def test_cancel_between_two_attempts_is_immediate(set_timeouts: Callable[..., None]) -> None:
     set_timeouts(build_retry_pauses=(3600.0,))
     cancel = Cancel()
 
@@ -145,7 +145,7 @@ def logged(trace: BuildTrace, place: tuple[int, int]) -> list[str]:
 
 
 @pytest.mark.engine
-def test_the_trace_tells_both_attempts_as_one_build(
+def test_trace_shows_two_attempts_as_one_build(
     engine: Engine, project: Path, switch: Path, unique: str, clean: object, gives_up: Callable[[int], None]
 ) -> None:
     gives_up(1)
@@ -176,7 +176,7 @@ def test_the_trace_tells_both_attempts_as_one_build(
 
 
 @pytest.mark.engine
-def test_without_the_cache_a_step_that_ran_in_both_attempts_is_told_as_it_was_in_the_last(
+def test_without_the_cache_a_step_is_shown_as_in_the_last_attempt(
     engine: Engine, project: Path, switch: Path, unique: str, gives_up: Callable[[int], None]
 ) -> None:
     gives_up(1)
@@ -189,7 +189,7 @@ def test_without_the_cache_a_step_that_ran_in_both_attempts_is_told_as_it_was_in
 
 
 @pytest.mark.engine
-def test_after_the_last_attempt_no_line_is_blamed_and_no_step_shown_as_failed(
+def test_fault_in_the_last_attempt_fails_no_line_and_no_step(
     engine: Engine, project: Path, switch: Path, gives_up: Callable[[int], None]
 ) -> None:
     gives_up(9)
@@ -221,7 +221,7 @@ def gives_up_at_the_end(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.engine
 @pytest.mark.parametrize("backend", ["session", "upload"])
-def test_a_context_that_is_a_stream_is_sent_again(
+def test_archive_is_sent_again_with_each_attempt(
     engine: Engine, unique: str, tmp_path: Path, gives_up_at_the_end: list[int], backend: Backend
 ) -> None:
     context, dockerfile = tmp_path / "context.tar", f"FROM scratch\nCOPY Dockerfile /{unique}\n".encode()
@@ -236,7 +236,7 @@ def test_a_context_that_is_a_stream_is_sent_again(
 
 
 @pytest.mark.engine
-def test_a_result_in_files_is_made_again_and_a_half_sent_stream_is_not_sent_twice(
+def test_files_are_exported_again_and_a_partial_stream_is_not(
     engine: Engine, project: Path, switch: Path, unique: str, tmp_path: Path, gives_up_at_the_end: list[int]
 ) -> None:
     stagelens.build(project, engine=engine, secrets={"switch": switch}, output=LocalFolder(tmp_path / "out"))
