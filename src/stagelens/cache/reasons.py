@@ -124,11 +124,11 @@ _CHANGES: dict[ChangeKind, tuple[Sentence, Sentence]] = {
 _UNNOTICED: dict[ChangeKind, Sentence] = {
     "content": sentence(
         "BuildKit does not notice the new content of {paths}, because size and time are the same, and uses "
-        "the old content. Renew the time and build again: {command}."
+        "the old content. Run `{command}` and build again."
     ),
     "xattrs": sentence(
         "BuildKit does not notice the new extended attributes of {paths}, because size and time are the "
-        "same, and uses the old ones. Renew the time and build again: {command}."
+        "same, and uses the old ones. Run `{command}` and build again."
     ),
     "mode": sentence(
         "BuildKit does not notice new permissions of folders: in the image, {paths} may have the old ones. "
