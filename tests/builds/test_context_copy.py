@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -129,8 +130,17 @@ def test_builds_at_the_same_time_leave_no_description() -> None:
 )
 def test_copy_exists_if_the_engine_has_one_of_its_age(row: dict[str, Any], exists: bool) -> None:
     def get(*_: object, **__: object) -> object:
-        return SimpleNamespace(headers={}, json=lambda: {"BuildCache": [{"Type": "source.local", **row}]})
+        answers = (
+            busy,
+            SimpleNamespace(
+                ok=True, headers={}, json=lambda: {"BuildCache": [{"Type": "source.local", **row}]}
+            ),
+        )
+        return answers[min(next(requests), 1)]
 
+    # An engine that works on the same request of another client refuses.
+    busy = SimpleNamespace(ok=False, headers={}, json=lambda: {"message": "already running"})
+    requests = count()
     open_copy().update([transfer(FILE, f=b"one")])
     assert open_copy(get=get, _url=str).exists() == exists
 

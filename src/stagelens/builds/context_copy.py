@@ -30,6 +30,7 @@ from stagelens.buildkit.context import ContextEntry
 from stagelens.buildkit.context.walker import GO_DIRECTORY
 from stagelens.buildkit.dockerpy import api_url, connection_errors
 from stagelens.buildkit.filesync import IGNORE_FILE_ONLY
+from stagelens.concurrency import poll
 from stagelens.engine import Engine
 from stagelens.paths import atomic_write, state_dir
 
@@ -37,6 +38,7 @@ _VERSION = 1
 _MAX_COPIES = 100
 _MAX_BYTES = 64 * 1024**2
 _TOLERANCE_SECONDS = 3
+_BUSY_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +125,15 @@ class ContextCopy:
     def exists(self) -> bool:
         """Ask the engine whether it may still have the copies: it deletes those that are not used."""
         api = self._engine.api
-        try:
-            answer = api.get(api_url(api, "/system/df"), params={"type": "build-cache"})
-            rows: list[dict[str, Any]] = answer.json().get("BuildCache") or []
-            clock = answer.headers.get("Date")
-        except (*connection_errors(), ValueError):
-            return True
+        with suppress(*connection_errors(), ValueError):
+            # The engine refuses a request while it works on another client's.
+            for _ in poll(_BUSY_SECONDS, 0.1):
+                answer = api.get(api_url(api, "/system/df"), params={"type": "build-cache"})
+                if answer.ok:
+                    return self._is_listed(answer.json().get("BuildCache") or [], answer.headers.get("Date"))
+        return True
+
+    def _is_listed(self, rows: Iterable[Mapping[str, Any]], clock: str | None) -> bool:
         # The engine's clock may differ from this machine's.
         ahead = parsedate_to_datetime(clock).timestamp() - time.time() if clock else 0.0
         return any(self._may_be(row, ahead) for row in rows if row.get("Type") == "source.local")
