@@ -97,6 +97,7 @@ def told_as_nobody(work: Callable[[], object]) -> str:
         try:
             os.setgid(65534)
             os.setuid(65534)
+            os.environ["HOME"] = "/nonexistent"  # as /etc/passwd has it
             work()
             told = "fine"
         except StagelensError as error:
