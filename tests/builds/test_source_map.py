@@ -67,6 +67,18 @@ def test_equal_steps_are_told_where_the_lines_are_of_one_stage_alone() -> None:
     assert found == [[2, 6], [3, 7], [5], [8], [11], [12]]
 
 
+def test_image_with_the_line_of_a_copy_alone_is_also_the_base_of_stages() -> None:
+    text = "FROM a AS x\nRUN one\nFROM a\nRUN one\nCOPY --from=x f g /\nCOPY --from=a f h /\n"
+    make = GraphMaker(text)
+    base = make.image("docker.io/library/a:latest@sha256:12", "FROM a", line(6))
+    one = make.run(base, "one", "[x 2/2] RUN one", line(4))
+    copied = make.copy(one, one, "[stage-1 3/4] COPY --from=x f g /", line(5))
+    end = make.copy(copied, base, "[stage-1 4/4] COPY --from=a f h /", line(6))
+    graph = make.graph(end)
+    assert lines_of(text, graph, base) == ([1, 3], [6])
+    assert lines_of(text, graph, one) == ([2, 4], [])
+
+
 def test_stage_whose_steps_all_have_the_lines_of_another_stage_is_told() -> None:
     text = "FROM a AS x\nRUN one\nFROM a AS y\nRUN one\nFROM x\nRUN --mount=from=y two\n"
     make = GraphMaker(text)

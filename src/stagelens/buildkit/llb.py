@@ -72,6 +72,11 @@ class LlbGraph:
         """Return the kind of an op: `exec`, `source`, `file` or `merge`; None for another kind."""
         return self._parsed[digest].WhichOneof("op")
 
+    def image(self, digest: str) -> str | None:
+        """Return the name of the image that an op loads, without its digest; None for another op."""
+        scheme, _, name = self._parsed[digest].source.identifier.partition("://")
+        return name.partition("@")[0] if scheme == "docker-image" else None
+
     def inputs(self, digest: str) -> tuple[OpOutput, ...]:
         """Return the outputs that an op uses."""
         return tuple(OpOutput(one.digest, one.index) for one in self._parsed[digest].inputs)

@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Any
 from stagelens import timeouts
 from stagelens.buildkit import BuildKitError, Cancel
 from stagelens.buildkit.llb import LlbGraph, OpOutput, replace_session
-from stagelens.dockerfile import STEP_KEYWORDS, Dockerfile, Instruction, locate_vertex, stages_of_vertex
+from stagelens.dockerfile import (
+    STEP_KEYWORDS,
+    Dockerfile,
+    Instruction,
+    locate_vertex,
+    normalize_image_name,
+    stages_of_vertex,
+)
 from stagelens.file_cache import LruFileCache
 from stagelens.paths import cache_dir
 
@@ -136,6 +143,11 @@ def _with_equal_steps(
                     digest
                     for digest in above.get(current, ())
                     if any(_are_equal(dockerfile, at, other) for other in located[digest].instructions)
+                    # The only line may be that of a COPY from the same image.
+                    or (
+                        not at[1]
+                        and graph.image(digest) == normalize_image_name(stage.base).partition("@")[0]
+                    )
                 }
                 if len(equal) == 1:
                     ops[at] = equal.pop()
