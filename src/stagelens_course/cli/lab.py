@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import TimeoutExpired
 from urllib.parse import quote
 
 import click
@@ -20,6 +22,7 @@ from stagelens_course import images
 from stagelens_course.cli.images import provide_images
 from stagelens_course.folder import describe, find_lesson, provide
 
+_END_SECONDS = 5.0  # until the signal is sent again
 FIRST_LESSON = "01-multi-stage"
 
 
@@ -107,8 +110,15 @@ def _serve(command: list[str], root: Path, environment: dict[str, str]) -> int:
         # whether to stop.
         code = 0
         if process is not None:
-            process.terminate()
-            code = process.wait()
+            code = _end(process)
         if isinstance(error, KeyboardInterrupt):
             return code
         raise
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """End Jupyter, which loses a signal that arrives before its event loop runs; return its exit code."""
+    while True:
+        process.terminate()
+        with suppress(TimeoutExpired):
+            return process.wait(_END_SECONDS)

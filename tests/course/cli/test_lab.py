@@ -98,6 +98,15 @@ def test_interrupt_while_jupyter_starts_leaves_no_process(monkeypatch: pytest.Mo
     assert (code, still) == (-signal.SIGTERM, False)
 
 
+def test_signal_that_jupyter_loses_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "_END_SECONDS", 0.2)
+    script = "trap 'trap - TERM' TERM; echo ready; while :; do sleep 0.05; done"
+    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        assert lab._end(process) == -signal.SIGTERM
+
+
 def listening_on(port: int) -> set[str]:
     """Return the addresses with a listener at a port, from /proc/net/tcp and tcp6."""
     found: set[str] = set()
