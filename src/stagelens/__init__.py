@@ -9,10 +9,10 @@ Names are imported on first use: most programs need only a part of the library.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stagelens._version import __version__
+from stagelens.lazy_imports import lazy_face
 
 if TYPE_CHECKING:
     from stagelens._explore import explore
@@ -40,26 +40,12 @@ __all__ = [
 ]
 
 _MODULES = {
-    "stagelens._explore": ("explore",),
-    "stagelens.buildkit": ("BuildCancelled", "Cancel"),
-    "stagelens.builds": ("BuildFailed", "BuildTrace", "build"),
-    "stagelens.cache": ("BuildRecord", "explain", "record"),
-    "stagelens.errors": ("StagelensError",),
-    "stagelens.snapshot": ("Exploration", "history", "read_file"),
+    "_explore": ("explore",),
+    "buildkit": ("BuildCancelled", "Cancel"),
+    "builds": ("BuildFailed", "BuildTrace", "build"),
+    "cache": ("BuildRecord", "explain", "record"),
+    "errors": ("StagelensError",),
+    "snapshot": ("Exploration", "history", "read_file"),
 }
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 _PACKAGES = ("buildkit", "builds", "cache", "dockerfile", "engine", "snapshot")
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name or package on first use."""
-    if name in _PACKAGES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_MODULE_OF[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_PACKAGES})
+__getattr__, __dir__ = lazy_face(__name__, _MODULES, _PACKAGES)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stagelens.errors import short_traceback_on_interrupt
+from stagelens.lazy_imports import lazy_face
 from stagelens.views.i18n import language
 
 if TYPE_CHECKING:
@@ -33,25 +33,16 @@ __all__ = [
 ]
 
 _MODULES = {
-    "BuildView": "build_view",
-    "DockerfileEditor": "dockerfile_editor",
-    "LayerExplorer": "layer_explorer",
-    "PredictCache": "predict_cache",
-    "SizeCompare": "size_compare",
-    "StageExplorer": "stage_explorer",
-    "StatusLine": "status_line",
-    "WhyView": "why_view",
-    "image_breakdown": "size_breakdown",
+    "build_view": ("BuildView",),
+    "dockerfile_editor": ("DockerfileEditor",),
+    "layer_explorer": ("LayerExplorer",),
+    "predict_cache": ("PredictCache",),
+    "size_breakdown": ("image_breakdown",),
+    "size_compare": ("SizeCompare",),
+    "stage_explorer": ("StageExplorer",),
+    "status_line": ("StatusLine",),
+    "why_view": ("WhyView",),
 }
-
-
-@short_traceback_on_interrupt()
-def __getattr__(name: str) -> Any:
-    """Import a widget on first use: the command line uses none."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+_get, __dir__ = lazy_face(__name__, _MODULES)
+# The command line uses no widget, and importing one takes long enough for a Ctrl-C.
+__getattr__ = short_traceback_on_interrupt()(_get)

@@ -5,8 +5,9 @@ Names are imported on first use: commands need the copy only, and the editor's w
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from stagelens.lazy_imports import lazy_face
 
 if TYPE_CHECKING:
     from stagelens_course.exercises.exercise_ui import ExerciseEditor, NotSaved, NotSolved, Workbench
@@ -29,18 +30,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    **dict.fromkeys(("ExerciseEditor", "NotSaved", "NotSolved", "Workbench"), "exercise_ui"),
-    **dict.fromkeys(("AlreadyStarted", "copy_exercise", "default_copy_folder", "reset_copy"), "learner_copy"),
+    "exercise_ui": ("ExerciseEditor", "NotSaved", "NotSolved", "Workbench"),
+    "learner_copy": ("AlreadyStarted", "copy_exercise", "default_copy_folder", "reset_copy"),
 }
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_face(__name__, _MODULES)
