@@ -19,6 +19,8 @@ class Timeouts:
         Before each further attempt at a build after a fault of the engine.
     build_status
         For the last events of a build that has ended.
+    cache_listing
+        For the list of an engine's cache, which it refuses while it makes one for another client.
     engine_probe
         For the first answer of an engine.
     engine_probe_patient
@@ -49,6 +51,7 @@ class Timeouts:
     build_graph: float = 20.0
     build_retry_pauses: tuple[float, ...] = (0.2, 1.0, 3.0)
     build_status: float = 20.0
+    cache_listing: float = 5.0
     engine_probe: float = 3.0
     engine_probe_patient: float = 20.0
     engine_probe_ssh: float = 15.0

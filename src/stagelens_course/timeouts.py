@@ -19,6 +19,8 @@ class CourseTimeouts:
         For the connection to a Dask scheduler.
     cluster_workers
         For the first worker of a cluster.
+    jupyter_end
+        For the end of JupyterLab, before it is asked again.
     kernel_exit
         For the clean-up of a check when its kernel ends. Jupyter kills a kernel after 5 s.
     kernel_interrupt
@@ -38,6 +40,7 @@ class CourseTimeouts:
     application_ready: float = 300.0
     cluster_connect: float = 10.0
     cluster_workers: float = 120.0
+    jupyter_end: float = 5.0
     kernel_exit: float = 4.0
     kernel_interrupt: float = 30.0
     kernel_output: int = 60

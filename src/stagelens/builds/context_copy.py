@@ -25,6 +25,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from stagelens import timeouts
 from stagelens.buildkit import Transfer
 from stagelens.buildkit.context import ContextEntry
 from stagelens.buildkit.context.walker import GO_DIRECTORY
@@ -38,7 +39,6 @@ _VERSION = 1
 _MAX_COPIES = 100
 _MAX_BYTES = 64 * 1024**2
 _TOLERANCE_SECONDS = 3
-_BUSY_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class ContextCopy:
         api = self._engine.api
         with suppress(*connection_errors(), ValueError):
             # The engine refuses a request while it works on another client's.
-            for _ in poll(_BUSY_SECONDS, 0.1):
+            for _ in poll(timeouts.current.cache_listing, 0.1):
                 answer = api.get(api_url(api, "/system/df"), params={"type": "build-cache"})
                 if answer.ok:
                     return self._is_listed(answer.json().get("BuildCache") or [], answer.headers.get("Date"))

@@ -18,11 +18,10 @@ from stagelens.cli import engine_commands
 from stagelens.cli.console import err
 from stagelens.concurrency import defer_signals
 from stagelens.errors import StagelensError, as_typed
-from stagelens_course import images
+from stagelens_course import images, timeouts
 from stagelens_course.cli.images import provide_images
 from stagelens_course.folder import describe, find_lesson, provide
 
-_END_SECONDS = 5.0  # until the signal is sent again
 FIRST_LESSON = "01-multi-stage"
 
 
@@ -63,13 +62,14 @@ def lab_command(lesson: str, folder: Path | None, no_browser: bool, port: int) -
         # Jupyter refuses root by default, but on a course machine root often runs the engine.
         *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
     ]
-    if engine.address == engines.private_engine().address:
+    private = engine.address == engines.private_engine().address
+    if private:
         hint = 'to use docker with it in another terminal: eval "$(stagelens env)"'
         err.print(as_typed(hint), markup=False, soft_wrap=True)
     # Its terminals find this environment's programs: stagelens, pytest.
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     code = _serve(command, root, os.environ | {"DOCKER_HOST": engine.address, "PATH": path})
-    if engine.address == engines.private_engine().address:
+    if private:
         err.print(
             as_typed("the private engine keeps running; stop it with: stagelens engine stop"), markup=False
         )
@@ -121,4 +121,4 @@ def _end(process: subprocess.Popen[bytes]) -> int:
     while True:
         process.terminate()
         with suppress(TimeoutExpired):
-            return process.wait(_END_SECONDS)
+            return process.wait(timeouts.current.jupyter_end)

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,8 +99,8 @@ def test_interrupt_while_jupyter_starts_leaves_no_process(monkeypatch: pytest.Mo
     assert (code, still) == (-signal.SIGTERM, False)
 
 
-def test_signal_that_jupyter_loses_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "_END_SECONDS", 0.2)
+def test_signal_that_jupyter_loses_is_sent_again(set_timeouts: Callable[..., None]) -> None:
+    set_timeouts(jupyter_end=0.2)
     script = "trap 'trap - TERM' TERM; echo ready; while :; do sleep 0.05; done"
     with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
