@@ -264,10 +264,16 @@ def test_missing_context_file_is_named(engine: Engine, tmp_path: Path) -> None:
     assert caught.value.line == 2
 
 
-def test_missing_folder_and_missing_dockerfile_are_errors(tmp_path: Path) -> None:
+def test_missing_folder_and_missing_dockerfile_are_errors_without_an_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     with pytest.raises(StagelensError, match="not a folder"):
         stagelens.build(tmp_path / "no")
     with pytest.raises(DockerfileError, match="no such file"):
+        stagelens.build(tmp_path)
+    (tmp_path / "Dockerfile").write_text("FRM a\n")
+    with pytest.raises(DockerfileError):
         stagelens.build(tmp_path)
 
 

@@ -129,14 +129,19 @@ def build(context: str | Path, **options: Unpack[BuildOptions]) -> BuildTrace:
     platform = options.get("platform")
     if platform is not None:
         normalize_platform(platform)  # refuses several
-    engine = options.get("engine") or engines.connect()
     parse_options = _ParseOptions(
         build_args=given,
         platform=platform,
-        build_platform=engine.info.platform,
+        build_platform=None,
         target=options.get("target"),
         build_contexts=[each.name for each in contexts],
     )
+    engine = options.get("engine")
+    if engine is None:
+        # A mistake in the folder or the Dockerfile is reported without an engine.
+        _read(folder, options.get("dockerfile"), parse_options)
+        engine = engines.connect()
+    parse_options["build_platform"] = engine.info.platform
     parsed, path = _read(folder, options.get("dockerfile"), parse_options)
     request = BuildRequest(
         dockerfile=path,
@@ -470,7 +475,7 @@ class _Counter:
 class _ParseOptions(TypedDict):
     build_args: Mapping[str, str]
     platform: str | None
-    build_platform: str
+    build_platform: str | None
     target: str | None
     build_contexts: Sequence[str]
 
